@@ -1,0 +1,1 @@
+"""How a train is named, stored and carried in an OCI registry."""

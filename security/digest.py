@@ -1,0 +1,129 @@
+"""What are these bytes called, and are they the bytes that were announced?
+
+Digests are those of the OCI image specification 1.1 (descriptor, "Digests"); only SHA-256 is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import BinaryIO, Self
+
+from security.errors import BudgetExceeded, DigestMismatch, MalformedStatement
+
+BUFFER = 1 << 20
+_FORM = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Digest(str):
+    """``sha256:`` and 64 lower-case hexadecimal digits."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Parse, or raise `MalformedStatement`."""
+        if not isinstance(text, str) or _FORM.fullmatch(text) is None:
+            msg = "not a sha256 digest"
+            raise MalformedStatement(msg, value=repr(text)[:90])
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of_hex(cls, digits: str) -> Self:
+        """Make a digest from its 64 hexadecimal digits."""
+        return cls("sha256:" + digits)
+
+    @property
+    def hex(self) -> str:
+        """The 64 hexadecimal digits."""
+        return self[7:]
+
+    @property
+    def short(self) -> str:
+        """The first twelve digits, for people."""
+        return self[7:19]
+
+    def __repr__(self) -> str:
+        return f"Digest({str(self)!r})"
+
+
+def digest_of(data: bytes | bytearray | memoryview) -> Digest:
+    """Return the digest of bytes held in memory."""
+    return Digest.of_hex(hashlib.sha256(data).hexdigest())
+
+
+def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
+    """Read `source` to its end through one reused buffer; return its digest and its size in bytes."""
+    hasher, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(BUFFER))
+    while count := _readinto(source, buffer):
+        hasher.update(buffer[:count])
+        size += count
+    return Digest.of_hex(hasher.hexdigest()), size
+
+
+class CheckedReader(io.RawIOBase):
+    """Reads `source` and refuses at its end if digest or size are not the announced ones.
+
+    What has been read before the end is not yet checked: a caller must not act on it until `read` has returned
+    ``b""``. Never reads more than one byte past the announced size (attack T15: endless bodies).
+    """
+
+    def __init__(self, source: BinaryIO, expected: Digest, size: int) -> None:
+        super().__init__()
+        self._source, self._expected, self._size = source, expected, size
+        self._seen, self._hasher, self._done = 0, hashlib.sha256(), False
+
+    def readable(self) -> bool:
+        return True
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end was reached and everything agreed."""
+        return self._done
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer`.
+
+        Raises:
+            DigestMismatch: at the end, if the bytes are not the announced ones.
+            BudgetExceeded: as soon as there are more of them than announced.
+        """
+        if self._done:
+            return 0
+        window = memoryview(buffer).cast("B")
+        room = min(len(window), self._size - self._seen)
+        if room == 0 and len(window):
+            if self._source.read(1):
+                msg = "more bytes than announced"
+                raise BudgetExceeded(msg, digest=self._expected, size=self._size)
+            self._finish()
+            return 0
+        count = _readinto(self._source, window[:room])
+        if count == 0:
+            self._finish()
+            return 0
+        self._hasher.update(window[:count])
+        self._seen += count
+        return count
+
+    def _finish(self) -> None:
+        found = Digest.of_hex(self._hasher.hexdigest())
+        if self._seen != self._size or found != self._expected:
+            msg = "bytes are not the announced ones"
+            raise DigestMismatch(msg, expected=self._expected, found=found, size=self._size, read=self._seen)
+        self._done = True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+
+def _readinto(source: BinaryIO, buffer: memoryview) -> int:
+    into = getattr(source, "readinto", None)
+    if into is not None:
+        return int(into(buffer) or 0)
+    data = source.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)

@@ -1,0 +1,330 @@
+"""Which errors are there, and who must act on each?
+
+The tree, by family. The family decides the exit status and whether a daemon tries again; the leaf and its stable
+``code`` decide what a person reads::
+
+    PhtError
+    ├─ Refused         10   do not trust or run this; final; whoever sent it must act
+    ├─ Unavailable     20   may work later; tried again with backoff
+    ├─ TrainFault      30   the analysis itself failed; its author must act
+    └─ Misconfigured   40   this installation, file or command is wrong; the person in front of it must act
+
+Leaves live here when ``security`` raises them and in ``<package>/errors.py`` otherwise. Each leaf's docstring is its
+explanation in ``docs/errors.md``, which is generated from this tree.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PhtError(Exception):
+    """Anything this software knows how to explain.
+
+    The message is lower case and constant; what varies goes into ``fields``. Neither ever carries key material,
+    plaintext or the output of a run.
+    """
+
+    code: ClassVar[str] = "error"
+    exit: ClassVar[int] = 1
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, hint: str | None = None, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint if hint is not None else self.default_hint
+        self.fields: dict[str, object] = fields
+
+    def __str__(self) -> str:
+        """Return the message with its fields, for one line of output."""
+        if not self.fields:
+            return self.message
+        told = ", ".join(f"{name}={value}" for name, value in self.fields.items())
+        return f"{self.message} ({told})"
+
+
+# --- Refused ---------------------------------------------------------------------------------------------------------
+
+
+class Refused(PhtError):
+    """The thing must not be trusted or run. Final: trying again changes nothing."""
+
+    code = "refused"
+    exit = 10
+
+
+class Malformed(Refused):
+    """Something that arrived does not have the form the protocol demands."""
+
+    code = "malformed"
+
+
+class MalformedJson(Malformed):
+    """JSON with duplicate keys, NaN, too large a number, too deep, too long, or not UTF-8."""
+
+    code = "malformed.json"
+
+
+class MalformedStatement(Malformed):
+    """A signed statement lacks a field, has an unknown one, or one of the wrong type."""
+
+    code = "malformed.statement"
+
+
+class MalformedArtifact(Malformed):
+    """An OCI document is ambiguous or is not what its descriptor says."""
+
+    code = "malformed.artifact"
+
+
+class ArchiveRejected(Malformed):
+    """An archive holds something else than plain files and folders with plain names."""
+
+    code = "malformed.archive"
+
+
+class BudgetExceeded(Malformed):
+    """Something is larger, longer or has more members than was allowed for."""
+
+    code = "malformed.too-large"
+
+
+class SignatureRejected(Refused):
+    """An envelope does not count as signed by the party it names."""
+
+    code = "signature.rejected"
+
+
+class SignatureMissing(SignatureRejected):
+    """A key of the party's key set did not sign; every key of the set must."""
+
+    code = "signature.missing"
+
+
+class SignatureInvalid(SignatureRejected):
+    """A signature under a key of the party's key set does not verify."""
+
+    code = "signature.invalid"
+
+
+class KeyNotTrusted(Refused):
+    """The directory does not know this key set for this party."""
+
+    code = "key.not-trusted"
+
+
+class PartyUnknown(KeyNotTrusted):
+    """The directory has no such party, or not in this role."""
+
+    code = "party.unknown"
+
+
+class KeyRevoked(Refused):
+    """The directory has revoked this party or this key set."""
+
+    code = "key.revoked"
+
+
+class KeyOutsideValidity(Refused):
+    """The key set was not in force at the time in question."""
+
+    code = "key.outside-validity"
+
+
+class BaseNotApproved(Refused):
+    """The base image is not approved in the directory, or its approval was withdrawn."""
+
+    code = "base.not-approved"
+
+
+class DirectoryRejected(Refused):
+    """The directory's metadata is not signed as its root demands, or does not fit together."""
+
+    code = "directory.rejected"
+
+
+class DirectoryRolledBack(DirectoryRejected):
+    """An older directory was served than one seen before."""
+
+    code = "directory.rolled-back"
+
+
+class DirectoryExpired(DirectoryRejected):
+    """The directory's metadata is past its date: the consortium must publish, or somebody withholds news."""
+
+    code = "directory.expired"
+    default_hint = "the consortium runs 'pht directory publish'; if it has, somebody is withholding the newer version"
+
+
+class OutsideValidity(Refused):
+    """The train is not yet or no longer valid."""
+
+    code = "train.outside-validity"
+
+
+class RouteViolated(Refused):
+    """The train is not where its signed route says it should be."""
+
+    code = "route.violated"
+
+
+class NotOnRoute(RouteViolated):
+    """This party is not a stop of the train's route."""
+
+    code = "route.not-on-route"
+
+
+class JourneyBroken(Refused):
+    """The chain of journey entries does not prove the way from the manifest to here."""
+
+    code = "journey.broken"
+
+
+class JourneyIncomplete(JourneyBroken):
+    """There are fewer journey entries than stops before this one."""
+
+    code = "journey.incomplete"
+
+
+class JourneyTooLong(JourneyBroken):
+    """There are more journey entries than stops before this one."""
+
+    code = "journey.too-long"
+
+
+class JourneyForeignEntry(JourneyBroken):
+    """A journey entry is about another train, stop or station."""
+
+    code = "journey.foreign-entry"
+
+
+class JourneyUnlinked(JourneyBroken):
+    """A journey entry does not name its predecessor, or the state it received, by the right digest."""
+
+    code = "journey.unlinked"
+
+
+class Replayed(Refused):
+    """This train was already at this stop. The second delivery is kept as evidence and not run."""
+
+    code = "visit.replayed"
+
+
+class Forked(Replayed):
+    """Two different trains claim the same identity and stop."""
+
+    code = "visit.forked"
+
+
+class DigestMismatch(Refused):
+    """Bytes do not have the digest or the size they were announced with."""
+
+    code = "digest.mismatch"
+
+
+class SealBroken(Refused):
+    """A sealed file is damaged: its header or a chunk of it does not authenticate, or it was cut."""
+
+    code = "seal.broken"
+
+
+class SealForeign(Refused):
+    """A sealed file opens, but was made for another train, stop, sender or recipient."""
+
+    code = "seal.foreign"
+
+
+class SealRecipients(Refused):
+    """A sealed file has other recipients than the route allows."""
+
+    code = "seal.recipients"
+
+
+class CodeAltered(Refused):
+    """The code inside the seal is not the code its owner sealed."""
+
+    code = "code.altered"
+
+
+# --- Unavailable -----------------------------------------------------------------------------------------------------
+
+
+class Unavailable(PhtError):
+    """Something this work needs is away. It may work later; nobody must act yet."""
+
+    code = "unavailable"
+    exit = 20
+
+
+class DirectoryUnavailable(Unavailable):
+    """The place the directory is published at cannot be reached."""
+
+    code = "directory.unavailable"
+
+
+class DiskFull(Unavailable):
+    """The file system has no room; nothing was half-written."""
+
+    code = "disk.full"
+
+
+# --- TrainFault ------------------------------------------------------------------------------------------------------
+
+
+class TrainFault(PhtError):
+    """The analysis itself failed."""
+
+    code = "train.fault"
+    exit = 30
+
+
+# --- Misconfigured ---------------------------------------------------------------------------------------------------
+
+
+class Misconfigured(PhtError):
+    """This installation, file or command is wrong. The person in front of it must act."""
+
+    code = "misconfigured"
+    exit = 40
+
+
+class FileMissing(Misconfigured):
+    """A file or folder that was named is not there or cannot be read."""
+
+    code = "file.missing"
+
+
+class FileExists(Misconfigured):
+    """A file that would be overwritten is already there."""
+
+    code = "file.exists"
+
+
+class KeyUnreadable(Misconfigured):
+    """A key file is not one, is readable by others, or does not hold the key that was asked for."""
+
+    code = "key.unreadable"
+
+
+class WrongPassphrase(KeyUnreadable):
+    """The passphrase does not open the key file."""
+
+    code = "key.wrong-passphrase"
+
+
+class NotARecipient(Misconfigured):
+    """The sealed file was not made for any key at hand."""
+
+    code = "seal.not-a-recipient"
+
+
+class NotPinned(Misconfigured):
+    """There is no pinned root.json, or it is not the one with the given fingerprint."""
+
+    code = "directory.not-pinned"
+
+
+class InvalidInput(Misconfigured):
+    """A value given on the command line or in a file is not of the right form."""
+
+    code = "input.invalid"

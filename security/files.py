@@ -1,0 +1,150 @@
+"""How does a file come to be on disk whole, private and for good, or not at all?"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about `path` into ours.
+
+    Raises:
+        DiskFull: no space, or the quota is used up.
+        FileExists: the path is already there.
+        FileMissing: the path is not there, is not readable, or is a folder.
+    """
+    try:
+        yield
+    except PhtError:
+        raise
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: Path) -> PhtError:
+    """Return our error for an operating system error about `path`."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("no room on the file system", path=path, hint="free some space; the work goes on by itself")
+    if error.errno == errno.EEXIST:
+        return FileExists("file is already there", path=path, hint="move it away, or choose another name")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return FileMissing("not allowed by the file system", path=path, hint="check who owns it, and who you are")
+    if error.errno == errno.EISDIR:
+        return FileMissing("a folder, where a file was expected", path=path)
+    if error.errno == errno.ENOTDIR:
+        return FileMissing("a file, where a folder was expected", path=path)
+    if error.errno == errno.ENOENT:
+        return FileMissing("no such file or folder", path=path)
+    return FileMissing("cannot be read or written", path=path, reason=error.strerror)
+
+
+def read_file(path: Path, *, limit: int = 16 << 20) -> bytes:
+    """Read a small file whole.
+
+    Raises:
+        FileMissing: not there, not readable, or larger than `limit` bytes.
+    """
+    with told(path), path.open("rb") as source:
+        data = source.read(limit + 1)
+    if len(data) > limit:
+        msg = "file is too large"
+        raise FileMissing(msg, path=path, limit=limit)
+    return data
+
+
+def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
+    """Read a file that nobody else may read.
+
+    Raises:
+        KeyUnreadable: group or others have any right to it, it belongs to somebody else, or it is not a plain file.
+    """
+    with told(path):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            msg = "not a plain file"
+            raise KeyUnreadable(msg, path=path)
+        if facts.st_mode & 0o077:
+            msg = "private file is open to others"
+            raise KeyUnreadable(msg, path=path, mode=f"{facts.st_mode & 0o777:o}", hint=f"chmod 600 {path}")
+        if facts.st_uid != os.geteuid():
+            msg = "private file belongs to another user"
+            raise KeyUnreadable(msg, path=path, owner=facts.st_uid, me=os.geteuid())
+        data = source.read(limit + 1)
+    if len(data) > limit:
+        msg = "file is too large"
+        raise KeyUnreadable(msg, path=path, limit=limit)
+    return data
+
+
+def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> Path:
+    """Make a folder and its parents; durable when it returns. An existing one is left as it is."""
+    with told(path):
+        if not path.is_dir():
+            make_folder(path.parent, mode=mode)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=mode)
+            sync_folder(path.parent)
+    return path
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True) -> Iterator[BinaryIO]:
+    """Write a file that is there whole and durable after the block, and not at all if the block raises.
+
+    ``replace=False`` refuses, at the end and without a race, if the name is taken meanwhile.
+
+    Raises:
+        DiskFull: no room; nothing is left behind.
+        FileExists: the name is taken and `replace` is false.
+    """
+    with told(path):
+        if not replace and path.exists():
+            raise FileExistsError(errno.EEXIST, "exists", str(path))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with told(path), open(handle, "wb") as out:  # noqa: PTH123 - a file descriptor
+            os.fchmod(handle, mode)
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        with told(path):
+            if replace:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)
+                temporary.unlink()
+            sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = True) -> None:
+    """Write a small file atomically and durably; see `writing`."""
+    with writing(path, mode=mode, replace=replace) as out:
+        out.write(data)

@@ -1,0 +1,1 @@
+"""Admit, run, inspect, send on: what a hospital runs."""
