@@ -1,0 +1,298 @@
+"""Which keys does a party have, and did one of them make this signature?
+
+Key ids are the SHA-256 of the key as DER SubjectPublicKeyInfo (RFC 5280, 4.1). Signatures are those of
+`securesystemslib` for Ed25519 (RFC 8032, raw 64 bytes) and ECDSA P-256 with SHA-256 (DER). ML-DSA-65 (FIPS 204) signs the
+data itself with the empty context: `securesystemslib` would sign TAP 21's prefixed SHA-512 of it, which no other DSSE
+tool checks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import (  # type: ignore[attr-defined] # its public names are not marked as exported
+    CryptoSigner,
+    Signature,
+    SSlibKey,
+)
+
+from security.digest import Digest, digest_of
+from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, PhtError, SignatureInvalid
+from security.ids import KeyId
+
+if TYPE_CHECKING:
+    from security.age import Identity
+
+PublicPart: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA65PublicKey
+PrivatePart: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65PrivateKey
+
+MAX_SIGNING_KEYS: Final = 4
+_PEM_LIMIT: Final = 4096  # ML-DSA-65, the longest, takes 2 726
+_FIELD: Final = 2**255 - 19
+_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+
+
+class Scheme(StrEnum):
+    """What a signing key signs with; the names are those of `securesystemslib`, and FIPS 204's."""
+
+    ED25519 = "ed25519"
+    P256 = "ecdsa-sha2-nistp256"
+    ML_DSA_65 = "ml-dsa-65"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """A signing key as everybody may see it. Cannot be constructed from anything but its one canonical PEM.
+
+    Raises:
+        MalformedStatement: not a PEM SubjectPublicKeyInfo in canonical form, an algorithm outside `Scheme`, or an
+            Ed25519 point of low order, under which one signature holds for many messages.
+    """
+
+    pem: str
+    key_id: KeyId = field(init=False)
+    scheme: Scheme = field(init=False)
+
+    def __post_init__(self) -> None:
+        part = _load_public(self.pem)
+        der = part.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        if _pem_of(part) != self.pem:
+            msg = "public key is not in canonical form"
+            raise MalformedStatement(msg)
+        object.__setattr__(self, "key_id", KeyId(hashlib.sha256(der).hexdigest()))
+        object.__setattr__(self, "scheme", _scheme_of(part))
+
+    @classmethod
+    def of_pem(cls, pem: str) -> PublicKey:
+        """Parse; see the class."""
+        return cls(pem=pem)
+
+    def verify(self, data: bytes, signature: bytes) -> None:
+        """Check one raw signature over `data`.
+
+        Raises:
+            SignatureInvalid: it does not verify, or is not in the one encoding the scheme allows.
+        """
+        part = _load_public(self.pem)
+        try:
+            if isinstance(part, MLDSA65PublicKey):
+                part.verify(signature, data)
+                return
+            if isinstance(part, EllipticCurvePublicKey):
+                _demand_der(signature)
+            key = SSlibKey.from_crypto(part, keyid=self.key_id)
+            key.verify_signature(Signature(self.key_id, signature.hex()), data)
+        except (InvalidSignature, UnverifiedSignatureError, ValueError) as error:
+            msg = "signature does not verify"
+            raise SignatureInvalid(msg, key=self.key_id, scheme=self.scheme.value) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySet:
+    """The keys that together are one party: everything it signs is signed by each of `signing`.
+
+    `signing` is sorted by key id; `sealing` is an age recipient in its canonical Bech32 text.
+
+    Raises:
+        MalformedStatement: no key or more than four, not sorted, doubled, or `sealing` is not a recipient.
+    """
+
+    signing: tuple[PublicKey, ...]
+    sealing: str
+
+    def __post_init__(self) -> None:
+        ids = [key.key_id for key in self.signing]
+        if not 1 <= len(ids) <= MAX_SIGNING_KEYS or ids != sorted(set(ids)):
+            msg = "a key set has one to four distinct signing keys, sorted by key id"
+            raise MalformedStatement(msg, keys=len(ids))
+        from security.age import parse_recipient  # noqa: PLC0415 - until the package is there
+
+        try:
+            canonical = str(parse_recipient(self.sealing))
+        except PhtError as error:
+            msg = "the sealing key is not an age recipient"
+            raise MalformedStatement(msg) from error
+        if canonical != self.sealing:
+            msg = "the sealing key is not in canonical form"
+            raise MalformedStatement(msg)
+
+    @classmethod
+    def of(cls, keys: Sequence[PublicKey], sealing: str) -> KeySet:
+        """Make a key set of keys in any order."""
+        return cls(signing=tuple(sorted(keys, key=lambda key: key.key_id)), sealing=sealing)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """The name of the whole set: what a route pins and what is read over the phone."""
+        lines = ["pht-key-set-v1"]
+        lines += [f"sign {key.scheme.value} {key.key_id}" for key in self.signing]
+        lines += [f"seal {self.sealing}"]
+        return digest_of("".join(f"{line}\n" for line in lines).encode())
+
+
+class Signer(Protocol):
+    """A private signing key, wherever it is kept."""
+
+    @property
+    def public(self) -> PublicKey:
+        """Its public half."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the raw signature over `data`."""
+
+
+class SoftwareSigner:
+    """A `Signer` whose key is in this process's memory. Its `repr` is its key id."""
+
+    __slots__ = ("_private", "public")
+
+    def __init__(self, private: PrivatePart) -> None:
+        self._private = private
+        self.public = PublicKey.of_pem(_pem_of(private.public_key()))
+
+    @classmethod
+    def generate(cls, scheme: Scheme) -> SoftwareSigner:
+        """Make a new key from the operating system's randomness."""
+        match scheme:
+            case Scheme.ED25519:
+                return cls(Ed25519PrivateKey.generate())
+            case Scheme.P256:
+                return cls(generate_ec(SECP256R1()))
+            case Scheme.ML_DSA_65:
+                return cls(MLDSA65PrivateKey.generate())
+
+    @classmethod
+    def of_pkcs8(cls, pem: bytes) -> SoftwareSigner:
+        """Parse an unencrypted PKCS#8 private key in PEM (RFC 5958).
+
+        Raises:
+            KeyUnreadable: not one, encrypted, or of an algorithm outside `Scheme`.
+        """
+        try:
+            private = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            msg = "not an unencrypted PKCS#8 private key in PEM"
+            raise KeyUnreadable(msg, hint="openssl pkcs8 -topk8 -nocrypt converts most forms") from error
+        if isinstance(private, Ed25519PrivateKey | MLDSA65PrivateKey) or (
+            isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1)
+        ):
+            return cls(private)
+        msg = "private key is of a kind this software does not sign with"
+        raise KeyUnreadable(msg, known=", ".join(Scheme))
+
+    def to_pkcs8(self) -> bytes:
+        """Return the private key as unencrypted PKCS#8 in PEM; the caller encrypts what it stores."""
+        return self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the raw signature over `data`."""
+        if isinstance(self._private, MLDSA65PrivateKey):
+            return self._private.sign(data)
+        return bytes.fromhex(CryptoSigner(self._private).sign(data).signature)
+
+    def __repr__(self) -> str:
+        return f"SoftwareSigner({self.public.key_id!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """Everything private a party holds. Not printable.
+
+    Raises:
+        MalformedStatement: the keys do not make a key set.
+    """
+
+    signers: tuple[Signer, ...] = field(repr=False)
+    identity: Identity = field(repr=False)
+    key_set: KeySet = field(init=False)
+
+    def __post_init__(self) -> None:
+        public = [signer.public for signer in self.signers]
+        object.__setattr__(self, "key_set", KeySet.of(public, str(self.identity.recipient)))
+
+
+def generate(schemes: Sequence[Scheme]) -> Secrets:
+    """Make a new set of keys: one signing key per scheme, and a hybrid post-quantum sealing identity.
+
+    Raises:
+        InvalidInput: no scheme, more than four, or one named twice.
+    """
+    if not 1 <= len(schemes) <= MAX_SIGNING_KEYS or len(set(schemes)) != len(schemes):
+        msg = "name one to four different signature schemes"
+        raise InvalidInput(msg, given=", ".join(schemes))
+    from security.age import HybridIdentity  # noqa: PLC0415 - until the package is there
+
+    signers = tuple(SoftwareSigner.generate(scheme) for scheme in schemes)
+    return Secrets(signers=signers, identity=HybridIdentity.generate())
+
+
+def spell(fingerprint: Digest) -> str:
+    """Spell the first 128 bits of a fingerprint in eight groups, to be read over the phone."""
+    return " ".join(fingerprint.hex[at : at + 4] for at in range(0, 32, 4))
+
+
+def _pem_of(part: PublicPart) -> str:
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return part.public_bytes(serialization.Encoding.PEM, spki).decode("ascii")
+
+
+def _scheme_of(part: PublicPart) -> Scheme:
+    match part:
+        case Ed25519PublicKey():
+            return Scheme.ED25519
+        case MLDSA65PublicKey():
+            return Scheme.ML_DSA_65
+        case _:
+            return Scheme.P256
+
+
+def _load_public(pem: str) -> PublicPart:
+    """Parse a PEM SubjectPublicKeyInfo of one of the three algorithms."""
+    msg = "not a public signing key in PEM"
+    if len(pem) > _PEM_LIMIT or not pem.isascii():
+        raise MalformedStatement(msg)
+    try:
+        part = serialization.load_pem_public_key(pem.encode("ascii"))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedStatement(msg) from error
+    if isinstance(part, Ed25519PublicKey):
+        _refuse_low_order(part)
+        return part
+    if isinstance(part, MLDSA65PublicKey):
+        return part
+    if isinstance(part, EllipticCurvePublicKey) and isinstance(part.curve, SECP256R1):
+        return part
+    msg = "public key is of a kind this software does not verify"
+    raise MalformedStatement(msg, known=", ".join(Scheme))
+
+
+def _refuse_low_order(part: Ed25519PublicKey) -> None:
+    """Refuse the eight points of order 1, 2, 4 and 8, and second encodings of any point (RFC 8032, 5.1.3).
+
+    The y coordinates of the eight are 0, 1, -1 and plus or minus that of a point of order 8.
+    """
+    height = int.from_bytes(part.public_bytes_raw(), "little") & (2**255 - 1)
+    if height >= _FIELD or height in {0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8}:
+        msg = "public key is a point of low order"
+        raise MalformedStatement(msg)
+
+
+def _demand_der(signature: bytes) -> None:
+    """Refuse an ECDSA signature in any encoding but the one DER gives it (X.690, 10; RFC 3279, 2.2.3)."""
+    if encode_dss_signature(*decode_dss_signature(signature)) != signature:
+        msg = "not DER"
+        raise ValueError(msg)
