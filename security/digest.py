@@ -23,7 +23,7 @@ class Digest(str):
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `MalformedStatement`."""
-        if not isinstance(text, str) or _FORM.fullmatch(text) is None:
+        if _FORM.fullmatch(text) is None:
             msg = "not a sha256 digest"
             raise MalformedStatement(msg, value=repr(text)[:90])
         return super().__new__(cls, text)

@@ -199,10 +199,11 @@ def parse_statement(payload: bytes, *, predicate_type: str | None = None) -> Sta
 
 def print_statement(statement: Statement) -> bytes:
     """Print a statement; the result is what gets signed and is never printed again."""
+    subjects: list[Json] = [{"name": one.name, "digest": {"sha256": one.digest.hex}} for one in statement.subjects]
     return dump_json(
         {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": one.name, "digest": {"sha256": one.digest.hex}} for one in statement.subjects],
+            "subject": subjects,
             "predicateType": statement.predicate_type,
             "predicate": statement.predicate,
         }

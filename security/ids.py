@@ -17,7 +17,7 @@ class _Name(str):
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `InvalidInput`."""
-        if not isinstance(text, str) or cls._form.fullmatch(text) is None:
+        if cls._form.fullmatch(text) is None:
             msg = f"not {cls._what}"
             raise InvalidInput(msg, value=repr(text)[:80])
         return super().__new__(cls, text)
