@@ -1,0 +1,136 @@
+"""Which errors does a station raise beyond those of ``security`` and ``registry``?
+
+Where they stand in the tree, and so who must act, is told in `security.errors`.
+"""
+
+from __future__ import annotations
+
+from security.errors import Misconfigured, Refused, TrainFault, Unavailable
+
+# --- Refused: the train must not be run, or what it wrote must not leave ---------------------------------------------
+
+
+class PolicyRefused(Refused):
+    """This station's admission policy, or its operator, does not let the train run."""
+
+    code = "policy.refused"
+
+
+class GateRefused(Refused):
+    """What the run left behind is not what the signed manifest declared. Nothing leaves the station."""
+
+    code = "gate.refused"
+
+
+class GateUndeclared(GateRefused):
+    """The run left a file that matches no declared output."""
+
+    code = "gate.undeclared"
+
+
+class GateOversized(GateRefused):
+    """An output, or all of them together, is larger than was declared."""
+
+    code = "gate.oversized"
+
+
+class GateType(GateRefused):
+    """An output is not of its declared media type, or is no plain file."""
+
+    code = "gate.type"
+
+
+class GateSchema(GateRefused):
+    """An output is of the declared type, but does not satisfy its declared schema."""
+
+    code = "gate.schema"
+
+
+class GateMissing(GateRefused):
+    """A declared output was not written."""
+
+    code = "gate.missing"
+
+
+# --- Unavailable -----------------------------------------------------------------------------------------------------
+
+
+class SandboxUnavailable(Unavailable):
+    """The container engine does not answer."""
+
+    code = "sandbox.unavailable"
+    default_hint = "is the container engine running, and may this user open its socket?"
+
+
+class RunInterrupted(Unavailable):
+    """The run was killed from outside the container: the engine or the machine went down. It may be run again."""
+
+    code = "run.interrupted"
+
+
+class DataSourceUnavailable(Unavailable):
+    """The place a data set lives at cannot be reached."""
+
+    code = "data.unavailable"
+
+
+# --- TrainFault ------------------------------------------------------------------------------------------------------
+
+
+class RunFailed(TrainFault):
+    """The analysis ended with an exit status other than zero, or could not be started at all."""
+
+    code = "run.failed"
+
+
+class RunTimedOut(TrainFault):
+    """The analysis was still running at the end of the wall-clock time it had declared, and was stopped."""
+
+    code = "run.timed-out"
+
+
+class LimitExceeded(TrainFault):
+    """The analysis used more memory, or wrote more bytes or files, than it had declared, and was stopped."""
+
+    code = "run.limit"
+
+
+class NoResults(TrainFault):
+    """The analysis ended well and left nothing behind."""
+
+    code = "run.no-results"
+
+
+# --- Misconfigured ---------------------------------------------------------------------------------------------------
+
+
+class SandboxUnfit(Misconfigured):
+    """The container engine lacks what the sandbox needs: a runtime, an image, seccomp, cgroups."""
+
+    code = "sandbox.unfit"
+    default_hint = "'pht station check' tells what is missing"
+
+
+class SandboxRefused(Misconfigured):
+    """The container, as the engine made it, differs from what was ordered; it was removed and not started."""
+
+    code = "sandbox.refused"
+    default_hint = "an engine plugin, a policy or a person changes containers here; find out which"
+
+
+class ConfigInvalid(Misconfigured):
+    """The station's configuration file is not what it should be."""
+
+    code = "config.invalid"
+
+
+class AlreadyRunning(Misconfigured):
+    """Another daemon works on this state folder."""
+
+    code = "station.already-running"
+
+
+class JournalDamaged(Misconfigured):
+    """The journal's hash chain is broken, or the journal is not this station's."""
+
+    code = "journal.damaged"
