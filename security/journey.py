@@ -161,7 +161,9 @@ def check_entry(
     """
     stop = manifest.value.route.stops[index]
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, now))
+    #    (the time it claims is good only for looking up what was in force then)
+    claimed = read_entry(envelope.payload)
+    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
     entry = parse_entry(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
@@ -172,13 +174,10 @@ def check_entry(
     if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
         msg = "journey entry is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=index, time=print_time(claim.time))
-    trust.pinned(stop.party, Role.STATION, stop.key_set, claim.time)
     return entry
 
 
-def check_refusal(
-    manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore, *, now: datetime
-) -> Verified[Refusal]:
+def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[Refusal]:
     """Verify a refusal: signed by the pinned key set of the station whose stop it is about, and about this train.
 
     Raises:
@@ -190,7 +189,7 @@ def check_refusal(
         msg = "refusal is about another train, stop or station"
         raise JourneyForeignEntry(msg, train=train.short, stop=claimed.stop)
     stop = route.stops[claimed.stop]
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, now))
+    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
     return verified_as(proof, _read_refusal(parse_statement(proof.value, predicate_type=REFUSAL_TYPE)))
 
 

@@ -23,7 +23,9 @@ MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
 BASE_SUBJECT: Final = "base"
 
-ENVIRONMENT_NAMES: Final = re.compile(r"(?:LANG|LC_[A-Z]{2,20}|TZ|PYTHONHASHSEED|OMP_NUM_THREADS|TRAIN_[A-Z0-9_]{1,40})")
+ENVIRONMENT_NAMES: Final = re.compile(
+    r"(?:LANG|LC_[A-Z]{2,20}|TZ|PYTHONHASHSEED|OMP_NUM_THREADS|TRAIN_[A-Z0-9_]{1,40})"
+)
 """Names a train may set. Everything a loader or an interpreter acts on (``LD_*``, ``PYTHONPATH``…) is not among them."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
@@ -150,12 +152,6 @@ def train_id(manifest: Verified[TrainManifest]) -> TrainId:
     return TrainId(manifest.digest.hex)
 
 
-def claimed_owner(payload: bytes) -> PartyId:
-    """Return the party that a not yet verified manifest says owns it: only good for looking up which keys to try."""
-    statement = parse_statement(payload, predicate_type=MANIFEST_TYPE)
-    return _stop(Fields(statement.predicate, "predicate").fields("owner")).party
-
-
 def parse_manifest(verified: Verified[bytes]) -> Verified[TrainManifest]:
     """Parse the verified bytes of a manifest.
 
@@ -166,7 +162,7 @@ def parse_manifest(verified: Verified[bytes]) -> Verified[TrainManifest]:
 
 
 def read_manifest(payload: bytes) -> TrainManifest:
-    """Parse a manifest's payload without any proof of where it comes from (for showing and for schema tests)."""
+    """Parse a manifest's payload without any proof of where it comes from: to show it, or to see whose keys to try."""
     statement = parse_statement(payload, predicate_type=MANIFEST_TYPE)
     fields = Fields(statement.predicate, "predicate")
     manifest = _manifest(fields)

@@ -5,8 +5,8 @@ from the directory only (attack T1): a train names keys by fingerprint and never
 network or clock.
 
 1.  The manifest's envelope is well-formed, and says which party owns it.
-2.  Every key of that party's current key set, from the directory, signed the manifest.
-3.  The verified bytes are a manifest; its subjects are its code and its base; the key set it names is the one used.
+2.  Every key of the key set it names, as the directory knows it for that party, signed the manifest.
+3.  The verified bytes are a manifest; its subjects are its code and its base; its results go to its owner's key.
 4.  The manifest is valid now, for no longer than the directory's policy allows.
 5.  The base image is approved.
 6.  Every stop still to come has the key set the manifest expects, in force and not revoked; so has the home.
@@ -24,10 +24,11 @@ number of recipients, 15 META.json, 16 the archive, 17 the code's content.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from security.envelope import Envelope, Verified, verify
 from security.errors import (
+    BaseNotApproved,
     DigestMismatch,
     JourneyIncomplete,
     JourneyTooLong,
@@ -39,7 +40,7 @@ from security.errors import (
 from security.ids import PartyId, TrainId
 from security.journey import StateRef, TrainParts, VerifiedJourney, check_chain, need_entries
 from security.seal import StateBinding
-from security.train import TrainManifest, claimed_owner, parse_manifest, train_id
+from security.train import TrainManifest, parse_manifest, read_manifest, train_id
 from security.trust import Role, TrustStore
 
 
@@ -92,8 +93,11 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
     Raises:
         Refused: one of its leaves, which says why.
     """
-    manifest = verify_manifest(parts.manifest, trust, now=now)
+    trust.check_fresh(now)
+    manifest = verify_manifest(parts.manifest, trust, at=now)
     _need_valid(manifest.value, trust, now)
+    # 5. the base image is approved
+    trust.approved_base(manifest.value.base)
     # 6. the stops to come, and home
     for stop in manifest.value.route.stops[len(parts.entries) :]:
         trust.pinned(stop.party, Role.STATION, stop.key_set, now)
@@ -105,12 +109,17 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:
     """Decide whether the owner may open what came home: the journey is complete and every step of it proven.
 
-    The train's validity bounds when stations may run it, not when its owner may read the results.
+    The train's validity bounds when stations may run it, not when its owner may read the results; likewise a base
+    image that was withdrawn after the run must be known, but need not be approved any more.
 
     Raises:
         Refused: one of its leaves, which says why.
     """
-    manifest = verify_manifest(parts.manifest, trust, now=now)
+    trust.check_fresh(now)
+    manifest = verify_manifest(parts.manifest, trust, at=None)
+    if manifest.value.base not in trust.bases:
+        msg = "base image is not in the directory"
+        raise BaseNotApproved(msg, digest=manifest.value.base.short)
     if manifest.value.owner.party != owner:
         msg = "train belongs to another owner"
         raise RouteViolated(msg, owner=manifest.value.owner.party, here=owner)
@@ -119,24 +128,22 @@ def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: da
     return _accepted(parts, manifest, journey)
 
 
-def verify_manifest(envelope: Envelope, trust: TrustStore, *, now: datetime) -> Verified[TrainManifest]:
-    """Steps 1 to 3, and 5: whose manifest is this, and do its owner's keys, all of them, stand behind it?"""
-    trust.check_fresh(now)
-    # 1. which party says it owns the train: good only for looking up its keys
-    owner = claimed_owner(envelope.payload)
+def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | None) -> Verified[TrainManifest]:
+    """Steps 1 to 3: whose manifest is this, and do its owner's keys, all of them, stand behind it?
+
+    The owner's key set must be in force `at` that time; None stands for the beginning of the train's validity, for an
+    owner who has changed keys since. A revoked key set never counts.
+    """
+    # 1. what the manifest says of itself is good only for looking up which keys to try
+    claimed = read_manifest(envelope.payload)
+    moment = claimed.valid_from if at is None else at
     # 2. every key of the owner's key set, as the directory knows it
-    key_set = trust.current(owner, Role.OWNER, now)
-    proof = verify(envelope, key_set)
-    # 3. only now are the bytes taken apart
-    manifest = parse_manifest(proof)
-    if manifest.value.owner.party != owner or manifest.value.owner.key_set != key_set.fingerprint:
-        msg = "manifest names another key set of its owner than the current one"
-        raise KeyNotTrusted(msg, owner=owner)
+    key_set = trust.pinned(claimed.owner.party, Role.OWNER, claimed.owner.key_set, moment)
+    # 3. the verified bytes are what is believed from here on
+    manifest = parse_manifest(verify(envelope, key_set))
     if manifest.value.recipient != key_set.sealing:
         msg = "manifest sends its results to a key that is not its owner's"
-        raise KeyNotTrusted(msg, owner=owner)
-    # 5. the base image is approved
-    trust.approved_base(manifest.value.base)
+        raise KeyNotTrusted(msg, owner=manifest.value.owner.party)
     return manifest
 
 
@@ -145,10 +152,7 @@ def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> No
     if not manifest.is_valid_at(now):
         msg = "train is not valid now"
         raise OutsideValidity(msg, valid_from=manifest.valid_from, valid_until=manifest.valid_until)
-    longest = timedelta(days=trust.policy.max_train_days)
-    if manifest.valid_until - manifest.valid_from > longest:
-        msg = "train is valid for longer than the consortium's policy allows"
-        raise OutsideValidity(msg, days=longest.days)
+    trust.check_duration(manifest.valid_from, manifest.valid_until)
 
 
 def _need_here(manifest: Verified[TrainManifest], journey: VerifiedJourney, here: PartyId) -> None:
