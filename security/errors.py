@@ -312,6 +312,18 @@ class WrongPassphrase(KeyUnreadable):
     code = "key.wrong-passphrase"
 
 
+class NotAKeyFile(KeyUnreadable):
+    """The file is no key file: not an age passphrase file, or its content is not keys."""
+
+    code = "key.not-a-key-file"
+
+
+class KeyDamaged(KeyUnreadable):
+    """The key file was changed since it was written; restore it from the backup."""
+
+    code = "key.damaged"
+
+
 class NotARecipient(Misconfigured):
     """The sealed file was not made for any key at hand."""
 
@@ -322,6 +334,12 @@ class NotPinned(Misconfigured):
     """There is no pinned root.json, or it is not the one with the given fingerprint."""
 
     code = "directory.not-pinned"
+
+
+class NotPublished(Misconfigured):
+    """There is no directory at that place, or not this file of it."""
+
+    code = "directory.not-published"
 
 
 class InvalidInput(Misconfigured):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -148,3 +149,28 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bo
     """Write a small file atomically and durably; see `writing`."""
     with writing(path, mode=mode, replace=replace) as out:
         out.write(data)
+
+
+@contextlib.contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that is there with everything in it after the block, and not at all if the block raises.
+
+    Raises:
+        FileExists: there is something at `path` already, other than an empty folder.
+    """
+    make_folder(path.parent)
+    with told(path):
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
+    try:
+        yield temporary
+        sync_folder(temporary)
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}:
+                raise explain(FileExistsError(errno.EEXIST, "exists"), path) from error
+            raise explain(error, path) from error
+        sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
