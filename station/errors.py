@@ -74,6 +74,24 @@ class DataSourceUnavailable(Unavailable):
     code = "data.unavailable"
 
 
+class RoomMissing(Unavailable):
+    """The workroom of a visit is gone, as after a reboot. The train is opened and run again."""
+
+    code = "workroom.missing"
+
+
+class JournalRaced(Unavailable):
+    """Somebody else recorded an event of this visit first. What was about to be recorded was not; look again."""
+
+    code = "journal.raced"
+
+
+class JournalBusy(Unavailable):
+    """Another process has been writing to the journal for too long."""
+
+    code = "journal.busy"
+
+
 # --- TrainFault ------------------------------------------------------------------------------------------------------
 
 
@@ -124,13 +142,49 @@ class ConfigInvalid(Misconfigured):
     code = "config.invalid"
 
 
-class AlreadyRunning(Misconfigured):
+class StationBusy(Misconfigured):
     """Another daemon works on this state folder."""
 
-    code = "station.already-running"
+    code = "station.busy"
 
 
 class JournalDamaged(Misconfigured):
     """The journal's hash chain is broken, or the journal is not this station's."""
 
     code = "journal.damaged"
+
+
+class AlreadySigned(Misconfigured):
+    """A second signature for the same visit was about to be recorded. There is at most one, ever."""
+
+    code = "journal.already-signed"
+
+
+class JournalTruncated(JournalDamaged):
+    """The journal lacks records that a signed head proves were there."""
+
+    code = "journal.truncated"
+
+
+class VisitUnknown(Misconfigured):
+    """The journal tells of no such visit."""
+
+    code = "visit.unknown"
+
+
+class NothingToDecide(Misconfigured):
+    """The visit does not wait for this decision, or no longer."""
+
+    code = "visit.nothing-to-decide"
+
+
+class SpoolDamaged(Misconfigured):
+    """A file in the spool is missing, or no longer has the digest it is named by."""
+
+    code = "spool.damaged"
+
+
+class WorkroomNotWiped(Misconfigured):
+    """Something in a workroom cannot be removed. Plaintext may be left."""
+
+    code = "workroom.not-wiped"

@@ -1,0 +1,469 @@
+"""What can happen to a visit or at a station, and how is it written down?
+
+An event is a fact, recorded after it became true. The union is closed: `visit.replay` and the table in `plan` know every
+member. On disk an event is one JSON object with the field ``event`` for its kind; the reader refuses unknown kinds and
+fields. No event carries plaintext, a hash of plaintext, or anything a run printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Final, TypeAlias
+
+from security.digest import Digest
+from security.encoding import Fields, Json, print_time
+from security.errors import MalformedStatement
+from security.ids import PartyId, TrainId
+
+ArrivalId: TypeAlias = Digest
+"""What a visit is called: the digest of the OCI manifest that lay in the mailbox.
+
+Not (train, stop): those are claims by whoever can write to the mailbox, and a forged arrival must not use up the visit
+of the real train. That one (train, stop) is accepted once is the journal's business.
+"""
+
+LONGEST_TEXT: Final = 2000
+MOST_ITEMS: Final = 20_000
+
+
+class HoldFor(StrEnum):
+    """What a person is asked."""
+
+    ADMISSION = "admission"
+    RELEASE = "release"
+    ATTENTION = "attention"
+
+
+class SignedKind(StrEnum):
+    """What the one signature of a visit says: the train goes on, or it ends here."""
+
+    ENTRY = "entry"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A file in the spool, by digest and size in bytes."""
+
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearedFile:
+    """A file the gate let pass: its path in the state and its size in bytes. Never its digest, which can be guessed."""
+
+    path: str
+    size: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", plain(self.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """When it happened: aware, UTC, whole seconds."""
+
+    kind: ClassVar[str]
+    at: datetime
+
+    def __post_init__(self) -> None:
+        for name, value in _values(self):
+            if isinstance(value, datetime):
+                object.__setattr__(self, name, _whole_seconds(value))
+            elif type(value) is str:
+                object.__setattr__(self, name, plain(value))
+
+
+# --- Events of a visit, in the order of a quiet day ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed(_Event):
+    """Something lies in our mailbox that was not there before. `size` is that of its OCI manifest, in bytes."""
+
+    kind = "noticed"
+    arrival: ArrivalId
+    tag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(_Event):
+    """The manifest and every blob it names are in the spool, with the digests it gives."""
+
+    kind = "fetched"
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(_Event):
+    """The train was verified. From here on its owner is known, and is owed an answer.
+
+    `manifest` and `previous` are digests of signed bytes (the train manifest; the newest journey entry, or the manifest
+    at stop 0), `state` that of the sealed state received. `name` is what the owner calls it.
+    """
+
+    kind = "accepted"
+    train: TrainId
+    stop: int
+    manifest: Digest
+    previous: Digest
+    state: Digest | None
+    owner: PartyId
+    name: str
+    directory_root: int
+    directory_targets: int
+
+    def same_parts(self, other: Accepted) -> bool:
+        """Whether both deliveries carried the same signed and sealed parts, however they were wrapped."""
+        mine = (self.train, self.stop, self.manifest, self.previous, self.state)
+        return mine == (other.train, other.stop, other.manifest, other.previous, other.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted(_Event):
+    """This house lets the train run; `by` is ``policy`` or a person."""
+
+    kind = "admitted"
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(_Event):
+    """Code and state lie open in the workroom. `state_in` is the digest of the sealed state they came from."""
+
+    kind = "opened"
+    state_in: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(_Event):
+    """A container with this name runs, from the image with this id."""
+
+    kind = "started"
+    attempt: int
+    name: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(_Event):
+    """The run came to its own end. Wall-clock time in seconds, greatest memory in bytes (if the engine knows)."""
+
+    kind = "ended"
+    exit_code: int
+    seconds: int
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared(_Event):
+    """The gate found only what was declared, and let it pass; `by` is ``gate`` or a person."""
+
+    kind = "cleared"
+    by: str
+    files: tuple[ClearedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed(_Event):
+    """The new state is in the spool, encrypted for whoever is next."""
+
+    kind = "sealed"
+    blob: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiped(_Event):
+    """Workroom and container are gone. Recorded before anything is signed: what leaves no longer needs plaintext."""
+
+    kind = "wiped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed(_Event):
+    """The station's one signature for this visit: `entry` is the digest of the signed bytes, `envelope` is in the spool."""
+
+    kind = "signed"
+    entry: Digest
+    envelope: Digest
+    what: SignedKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed(_Event):
+    """The next mailbox confirmed the train by this manifest digest."""
+
+    kind = "pushed"
+    head: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptSent(_Event):
+    """The owner's mailbox confirmed our receipt by this manifest digest."""
+
+    kind = "receipt-sent"
+    head: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departed(_Event):
+    """Our mailbox no longer names this arrival. The end of the visit."""
+
+    kind = "departed"
+
+
+# --- Events that are not the quiet way -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(_Event):
+    """Final. The owner learns at most a class of outcome; `code` and `reason` are for this house only."""
+
+    kind = "refused"
+    code: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFault(_Event):
+    """The analysis itself failed, ran out of a limit, or left no results. Final."""
+
+    kind = "run-fault"
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomLost(_Event):
+    """The workroom of this attempt is gone (a reboot). Everything derived from it is void; opened again."""
+
+    kind = "room-lost"
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stumbled(_Event):
+    """A step made no progress; not to be tried again before a time. `attempt` counts from 1 since the last progress."""
+
+    kind = "stumbled"
+    step: str
+    code: str
+    attempt: int
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(_Event):
+    """A person must decide."""
+
+    kind = "held"
+    hold: HoldFor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved(_Event):
+    """A person said yes to what was asked."""
+
+    kind = "approved"
+    hold: HoldFor
+    by: str
+    note: str
+
+
+# --- Events of the station -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted(_Event):
+    """A daemon took the state folder."""
+
+    kind = "daemon-started"
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStopped(_Event):
+    """A daemon left in good order."""
+
+    kind = "daemon-stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redelivered(_Event):
+    """An arrival we already have a visit for was found again, perhaps under another tag; it was taken out."""
+
+    kind = "redelivered"
+    arrival: ArrivalId
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUsed(_Event):
+    """The key set with this fingerprint signed or opened something."""
+
+    kind = "key-used"
+    key_set: Digest
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSigned(_Event):
+    """The head of the journal was signed as it was after record `sequence`; `envelope` is in the spool."""
+
+    kind = "head-signed"
+    sequence: int
+    head: Digest
+    envelope: Digest
+
+
+VisitEvent: TypeAlias = (
+    Noticed
+    | Fetched
+    | Accepted
+    | Admitted
+    | Opened
+    | Started
+    | Ended
+    | Cleared
+    | Sealed
+    | Wiped
+    | Signed
+    | Pushed
+    | ReceiptSent
+    | Departed
+    | Refused
+    | RunFault
+    | RoomLost
+    | Stumbled
+    | Held
+    | Approved
+)
+StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed | HeadSigned
+Event: TypeAlias = VisitEvent | StationEvent
+
+
+# --- To and from JSON ------------------------------------------------------------------------------------------------
+
+
+def print_event(event: Event) -> dict[str, Json]:
+    """Return the event as a JSON object."""
+    shape = _SHAPES[type(event)]
+    written = {name: _FORMS[shape[name]].write(value) for name, value in _values(event)}
+    return {"event": event.kind, **written}
+
+
+def parse_event(value: Json) -> Event:
+    """Parse what `print_event` wrote.
+
+    Raises:
+        MalformedStatement: unknown kind, or a field missing, unknown or of the wrong form.
+    """
+    fields = Fields(value, "event")
+    kind = fields.text("event", most=40)
+    if kind not in _KINDS:
+        msg = "unknown kind of event"
+        raise MalformedStatement(msg, event=plain(kind))
+    made = _KINDS[kind]
+    found: dict[str, Any] = {name: _FORMS[form].parse(fields, name) for name, form in _SHAPES[made].items()}
+    fields.end()
+    return made(**found)
+
+
+def plain(text: str) -> str:
+    """Return text that can be stored anywhere and shown on any terminal: printable, at most 2000 characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
+
+
+def _values(event: _Event) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(event, field.name)) for field in dataclasses.fields(event)]
+
+
+def _whole_seconds(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        msg = "a time without a time zone"
+        raise ValueError(msg)
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    parse: Callable[[Fields, str], object]
+    write: Callable[[Any], Json]
+
+
+def _optional(form: _Form) -> _Form:
+    def parse(fields: Fields, name: str) -> object:
+        if fields.has(name):
+            value = fields.take(name)
+            return None if value is None else form.parse(Fields({name: value}, fields.where), name)
+        return fields.take(name)
+
+    return _Form(parse=parse, write=lambda value: None if value is None else form.write(value))
+
+
+def _blob(fields: Fields) -> Blob:
+    found = Blob(digest=Digest(fields.text("digest", most=71)), size=fields.number("size", least=0))
+    fields.end()
+    return found
+
+
+def _cleared(fields: Fields) -> ClearedFile:
+    found = ClearedFile(path=fields.text("path"), size=fields.number("size", least=0))
+    fields.end()
+    return found
+
+
+def _many(parse: Callable[[Fields], object], write: Callable[[Any], Json]) -> _Form:
+    return _Form(
+        parse=lambda fields, name: tuple(parse(item) for item in fields.objects(name, most=MOST_ITEMS)),
+        write=lambda items: [write(item) for item in items],
+    )
+
+
+def _word(made: Callable[[str], object]) -> _Form:
+    def parse(fields: Fields, name: str) -> object:
+        text = fields.text(name, most=LONGEST_TEXT, least=0)
+        try:
+            return made(text)
+        except ValueError as error:
+            msg = "field is not what it should be"
+            raise MalformedStatement(msg, field=f"{fields.where}.{name}") from error
+
+    return _Form(parse=parse, write=str)
+
+
+_DIGEST: Final = _word(Digest)
+_NUMBER: Final = _Form(parse=lambda fields, name: fields.number(name, least=0), write=int)
+_FORMS: Final[Mapping[object, _Form]] = {
+    datetime: _Form(parse=lambda fields, name: fields.time(name), write=print_time),
+    str: _word(str),
+    int: _NUMBER,
+    int | None: _optional(_NUMBER),
+    Digest: _DIGEST,
+    Digest | None: _optional(_DIGEST),
+    TrainId: _word(TrainId),
+    PartyId: _word(PartyId),
+    HoldFor: _word(HoldFor),
+    SignedKind: _word(SignedKind),
+    tuple[Blob, ...]: _many(_blob, lambda blob: {"digest": str(blob.digest), "size": blob.size}),
+    tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
+}
+
+
+def _shape(made: type[_Event]) -> Mapping[str, object]:
+    hints = typing.get_type_hints(made)
+    return {field.name: hints[field.name] for field in dataclasses.fields(made)}
+
+
+_SHAPES: Final[Mapping[type[_Event], Mapping[str, object]]] = {made: _shape(made) for made in typing.get_args(Event)}
+_KINDS: Final[Mapping[str, type[Any]]] = {made.kind: made for made in _SHAPES}
