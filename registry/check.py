@@ -1,0 +1,45 @@
+"""Is what is stored or read what its descriptor announced?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from registry.names import Reference
+from registry.oci import Descriptor
+from security.digest import BUFFER, CheckedReader, Digest, digest_of
+from security.errors import BudgetExceeded, DigestMismatch
+
+
+def open_checked(source: BinaryIO, descriptor: Descriptor) -> BinaryIO:
+    """Return a reader of `source` that refuses, at its end, any other bytes than the announced ones."""
+    return cast("BinaryIO", CheckedReader(source, descriptor.digest, descriptor.size))
+
+
+def checked_pieces(source: BinaryIO, descriptor: Descriptor) -> Iterator[memoryview]:
+    """Yield `source` piece by piece through one reused buffer.
+
+    Raises:
+        DigestMismatch: after the last piece, if these were not the announced bytes.
+    """
+    checked = CheckedReader(source, descriptor.digest, descriptor.size)
+    buffer = memoryview(bytearray(min(BUFFER, descriptor.size + 1)))
+    try:
+        while count := checked.readinto(buffer):
+            yield buffer[:count]
+    except BudgetExceeded as error:
+        msg = "bytes are not the announced ones"
+        raise DigestMismatch(msg, expected=descriptor.digest, size=descriptor.size) from error
+
+
+def expected_digest(raw: bytes, reference: Reference) -> Digest:
+    """Return the digest of a manifest.
+
+    Raises:
+        DigestMismatch: `reference` is the digest of another one.
+    """
+    digest = digest_of(raw)
+    if isinstance(reference, Digest) and reference != digest:
+        msg = "manifest does not have the digest it is called by"
+        raise DigestMismatch(msg, expected=reference, found=digest)
+    return digest

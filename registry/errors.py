@@ -1,0 +1,85 @@
+"""Which errors come from a registry, and who must act on each?
+
+::
+
+    Refused        RegistryMisbehaved ├─ ForeignRedirect
+                                      ├─ ForeignRealm
+                                      └─ ForeignUpload
+    Unavailable    RegistryUnavailable, RegistryNotStarted
+    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay
+"""
+
+from __future__ import annotations
+
+from security.errors import Misconfigured, Refused, Unavailable
+
+
+class RegistryMisbehaved(Refused):
+    """A registry answered in a way the distribution specification does not allow."""
+
+    code = "registry.misbehaved"
+
+
+class ForeignRedirect(RegistryMisbehaved):
+    """A registry redirected a request to a place that the configuration does not name, or that may not be redirected."""
+
+    code = "registry.foreign-redirect"
+    default_hint = "if this storage host is the consortium's, name its origin among the registry's blob hosts"
+
+
+class ForeignRealm(RegistryMisbehaved):
+    """A registry asked for credentials to be sent to a token service that the configuration does not name."""
+
+    code = "registry.foreign-realm"
+    default_hint = "if this token service is the consortium's, name its origin among the registry's token hosts"
+
+
+class ForeignUpload(RegistryMisbehaved):
+    """A registry wanted an upload to go to another origin than its own."""
+
+    code = "registry.foreign-upload"
+    default_hint = "behind a reverse proxy the registry must be told to answer with relative addresses"
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry cannot be reached, broke off, or is too busy. It is tried again."""
+
+    code = "registry.unavailable"
+
+
+class RegistryNotStarted(Unavailable):
+    """The registry was started but does not answer."""
+
+    code = "registry.not-started"
+
+
+class NotInRegistry(Misconfigured):
+    """The registry has no such repository, tag, manifest or blob."""
+
+    code = "registry.not-found"
+
+
+class RegistryDenied(Misconfigured):
+    """The registry knows us not, or does not allow this."""
+
+    code = "registry.denied"
+    default_hint = "check the account and its rights with the registry's operator"
+
+
+class RegistryUntrusted(Misconfigured):
+    """The registry's certificate is not signed by an authority this installation trusts, or is for another host."""
+
+    code = "registry.certificate"
+    default_hint = "give the authority's certificate as the registry's ca_file"
+
+
+class RegistryToolMissing(Misconfigured):
+    """There is no registry program on this machine."""
+
+    code = "registry.tool-missing"
+
+
+class RegistryInTheWay(Misconfigured):
+    """The state folder belongs to a registry that was started differently."""
+
+    code = "registry.in-the-way"

@@ -1,0 +1,226 @@
+"""How can a folder be a registry?
+
+One sub-folder per repository, each by itself an OCI image layout (image specification 1.1, "Image Layout"), so that
+other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
+
+Every file appears whole and durable or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
+beside it, so that several processes may write at once; readers need no lock. A folder from elsewhere is not trusted:
+links are not followed, and everything is read against its digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from registry.check import checked_pieces, expected_digest, open_checked
+from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
+from registry.names import Reference, Repository, Tag
+from registry.oci import MAX_MANIFEST, Descriptor, parse_index, parse_manifest, print_index
+from registry.port import OpenAt, Progress, StoredManifest
+from security.digest import Digest
+from security.encoding import dump_json
+from security.errors import InvalidInput
+from security.files import make_folder, read_file, sync_folder, told, write_file, writing
+
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+_MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
+_FILE: Final = 0o644  # nothing in a registry is secret from those who may enter the folder: states and code are sealed
+_FOLDER: Final = 0o755
+_CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class LayoutRegistry:
+    """A `Registry` in the folder `root`, which must be there: an empty mount point is not taken for a registry."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def has_blob(self, repo: Repository, digest: Digest) -> bool:
+        """See `Registry.has_blob`."""
+        try:
+            return stat.S_ISREG(self._blob(repo, digest).lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+        """See `Registry.open_blob`."""
+        path = self._blob(repo, descriptor.digest)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            msg = "no such blob"
+            raise NotInRegistry(msg, repository=repo, digest=descriptor.digest) from error
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise _away(error, path) from error
+            msg = "a link, where a blob should be"
+            raise RegistryMisbehaved(msg, path=path) from error
+        source = open(handle, "rb", buffering=0)  # noqa: SIM115, PTH123 - handed to the caller, who closes it
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            source.close()
+            msg = "not a plain file, where a blob should be"
+            raise RegistryMisbehaved(msg, path=path)
+        return open_checked(source, descriptor)
+
+    def put_blob(
+        self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
+    ) -> None:
+        """See `Registry.put_blob`."""
+        if self.has_blob(repo, descriptor.digest):
+            return
+        self._prepare(repo)
+        with writing(self._blob(repo, descriptor.digest), mode=_FILE) as out, open_at(0) as source:
+            for piece in checked_pieces(source, descriptor):
+                out.write(piece)
+                if progress is not None:
+                    progress(len(piece))
+
+    def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
+        """See `Registry.mount_blob`: a hard link, where the file system has them."""
+        if not self.has_blob(source, digest):
+            return False
+        self._prepare(repo)
+        target = self._blob(repo, digest)
+        try:
+            os.link(self._blob(source, digest), target, follow_symlinks=False)
+        except FileExistsError:
+            return True
+        except OSError as error:
+            if error.errno in _CANNOT_LINK:
+                return False
+            raise _away(error, target) from error
+        sync_folder(target.parent)
+        return True
+
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+        """See `Registry.get_manifest`."""
+        entries = self._entries(repo)
+        if isinstance(reference, Digest):
+            found = {entry.digest: entry for entry in entries if entry.digest == reference}
+        else:
+            found = {entry.digest: entry for entry in entries if entry.annotations.get(REF_NAME) == reference}
+        if not found:
+            msg = "no such manifest"
+            raise NotInRegistry(msg, repository=repo, reference=reference)
+        if len(found) > 1:
+            msg = "one tag names two manifests"
+            raise RegistryMisbehaved(msg, repository=repo, tag=reference)
+        return self._stored(repo, *found.values())
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        """See `Registry.put_manifest`."""
+        digest = expected_digest(raw, reference)
+        for blob in parse_manifest(raw, media_type).blobs:
+            if not self.has_blob(repo, blob.digest):
+                msg = "manifest names a blob that is not there"
+                raise NotInRegistry(msg, repository=repo, digest=blob.digest)
+        self._prepare(repo)
+        with self._alone(repo):
+            write_file(self._blob(repo, digest), raw, mode=_FILE)
+            bare = Descriptor(media_type=media_type, digest=digest, size=len(raw))
+            self._write_entries(repo, _named(self._entries(repo), bare, reference))
+        return digest
+
+    def delete_manifest(self, repo: Repository, digest: Digest) -> None:
+        """See `Registry.delete_manifest`."""
+        if not self._folder(repo).is_dir():
+            return
+        with self._alone(repo):
+            entries = self._entries(repo)
+            left = [entry for entry in entries if entry.digest != digest]
+            if len(left) == len(entries):
+                return
+            self._write_entries(repo, left)
+            self._blob(repo, digest).unlink(missing_ok=True)
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        """See `Registry.list_tags`."""
+        names = {entry.annotations[REF_NAME] for entry in self._entries(repo) if REF_NAME in entry.annotations}
+        try:
+            return tuple(sorted(Tag(name) for name in names))
+        except InvalidInput as error:
+            msg = "a name that is not a tag"
+            raise RegistryMisbehaved(msg, repository=repo) from error
+
+    def _stored(self, repo: Repository, entry: Descriptor) -> StoredManifest:
+        if entry.size > MAX_MANIFEST:
+            msg = "manifest is too large"
+            raise RegistryMisbehaved(msg, repository=repo, digest=entry.digest, size=entry.size)
+        with self.open_blob(repo, entry) as source:
+            raw = b"".join(bytes(piece) for piece in checked_pieces(source, entry))
+        return StoredManifest(raw=raw, media_type=entry.media_type, digest=entry.digest)
+
+    def _folder(self, repo: Repository) -> Path:
+        if not self._root.is_dir():
+            msg = "the registry's folder is not there"
+            raise RegistryUnavailable(msg, path=self._root, hint=f"mount it, or make it: mkdir {self._root}")
+        folder = self._root
+        for component in repo.split("/"):
+            folder /= component
+            if folder.is_symlink():  # a stick could carry one, and have us write where it points
+                msg = "a link, where a repository should be"
+                raise RegistryMisbehaved(msg, path=folder)
+        return folder
+
+    def _blob(self, repo: Repository, digest: Digest) -> Path:
+        blobs = self._folder(repo) / "blobs"
+        if blobs.is_symlink() or (blobs / "sha256").is_symlink():
+            msg = "a link, where a repository should be"
+            raise RegistryMisbehaved(msg, path=blobs)
+        return blobs / "sha256" / digest.hex
+
+    def _prepare(self, repo: Repository) -> None:
+        folder = self._folder(repo)
+        make_folder(folder / "blobs" / "sha256", mode=_FOLDER)
+        if not (folder / "oci-layout").exists():
+            with self._alone(repo):
+                if not (folder / "index.json").exists():
+                    self._write_entries(repo, ())
+                write_file(folder / "oci-layout", _MARK, mode=_FILE)
+
+    @contextlib.contextmanager
+    def _alone(self, repo: Repository) -> Iterator[None]:
+        path = self._folder(repo) / ".lock"
+        with told(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
+        path = self._folder(repo) / "index.json"
+        return parse_index(read_file(path)) if path.is_file() else ()
+
+    def _write_entries(self, repo: Repository, entries: list[Descriptor] | tuple[Descriptor, ...]) -> None:
+        write_file(self._folder(repo) / "index.json", print_index(entries), mode=_FILE)
+
+
+def _named(entries: tuple[Descriptor, ...], bare: Descriptor, reference: Reference) -> list[Descriptor]:
+    """Return `entries` with `bare` in them, called `reference` if that is a tag, and nothing else so called."""
+    if isinstance(reference, Digest):
+        return [*entries, bare] if all(entry.digest != bare.digest for entry in entries) else list(entries)
+    left = [entry for entry in entries if entry.annotations.get(REF_NAME) != reference]
+    nameless = [
+        Descriptor(media_type=entry.media_type, digest=entry.digest, size=entry.size)
+        for entry in entries
+        if entry not in left and all(other.digest != entry.digest for other in left) and entry.digest != bare.digest
+    ]
+    left = [entry for entry in left if entry.digest != bare.digest or REF_NAME in entry.annotations]
+    named = Descriptor(
+        media_type=bare.media_type, digest=bare.digest, size=bare.size, annotations={REF_NAME: str(reference)}
+    )
+    return [*left, *nameless, named]
+
+
+def _away(error: OSError, path: Path) -> RegistryUnavailable:
+    msg = "the registry's folder cannot be used"
+    return RegistryUnavailable(msg, path=path, reason=error.strerror)

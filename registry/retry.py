@@ -1,0 +1,78 @@
+"""When is a registry asked again, and how long after?
+
+Whether, the error itself says: only `Unavailable` ones are tried again. How long: a doubling wait, or longer if the
+registry asked for it, within bounds. Every method of the port is safe to repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, TypeVar
+
+from registry.names import Reference, Repository, Tag
+from registry.oci import Descriptor
+from registry.port import OpenAt, Progress, Registry, StoredManifest
+from security.digest import Digest
+from security.errors import Unavailable
+
+T = TypeVar("T")
+
+FIRST_WAIT: Final = 0.5  # seconds
+LONGEST_WAIT: Final = 20.0
+ATTEMPTS: Final = 5  # together about 8 seconds: a restart of the registry; a longer absence is the caller's matter
+
+
+def waits(attempts: int = ATTEMPTS) -> Iterator[float]:
+    """Yield the seconds to wait before the second, third, … attempt."""
+    for attempt in range(attempts - 1):
+        yield min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
+
+
+class RetryingRegistry:
+    """A `Registry` that asks another one again. `sleep` waits for some seconds."""
+
+    def __init__(self, inner: Registry, *, sleep: Callable[[float], object], attempts: int = ATTEMPTS) -> None:
+        self._inner, self._sleep, self._attempts = inner, sleep, attempts
+
+    def _again(self, act: Callable[[], T]) -> T:
+        for wait in waits(self._attempts):
+            try:
+                return act()
+            except Unavailable as error:
+                asked = error.fields.get("retry_after")
+                self._sleep(min(max(wait, asked if isinstance(asked, int) else 0), LONGEST_WAIT))
+        return act()
+
+    def has_blob(self, repo: Repository, digest: Digest) -> bool:
+        """See `Registry.has_blob`."""
+        return self._again(lambda: self._inner.has_blob(repo, digest))
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+        """See `Registry.open_blob`. What breaks while the reader is read is the reader's to mend."""
+        return self._again(lambda: self._inner.open_blob(repo, descriptor))
+
+    def put_blob(
+        self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
+    ) -> None:
+        """See `Registry.put_blob`."""
+        self._again(lambda: self._inner.put_blob(repo, descriptor, open_at, progress))
+
+    def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
+        """See `Registry.mount_blob`."""
+        return self._again(lambda: self._inner.mount_blob(repo, digest, source))
+
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+        """See `Registry.get_manifest`."""
+        return self._again(lambda: self._inner.get_manifest(repo, reference))
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        """See `Registry.put_manifest`."""
+        return self._again(lambda: self._inner.put_manifest(repo, reference, raw, media_type))
+
+    def delete_manifest(self, repo: Repository, digest: Digest) -> None:
+        """See `Registry.delete_manifest`."""
+        self._again(lambda: self._inner.delete_manifest(repo, digest))
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        """See `Registry.list_tags`."""
+        return self._again(lambda: self._inner.list_tags(repo))
