@@ -1,0 +1,160 @@
+"""How does a train lie in an OCI registry?
+
+As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") whose layers
+are, in this order: the train manifest's envelope, the journey entries' envelopes in the order of the stops, the sealed
+code, and, from the first stop on, the sealed state. This is the only place that knows.
+
+The same parts always give the same bytes, so what a station is about to push has a name before it is pushed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from registry.oci import EMPTY, Descriptor, OciManifest, make_manifest
+from security.digest import Digest, digest_of
+from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.errors import MalformedArtifact
+from security.journey import StateRef, TrainParts
+from security.train import CodeRef
+
+TRAIN: Final = "application/vnd.pht.train.v1"
+RECEIPT: Final = "application/vnd.pht.receipt.v1"
+MANIFEST_LAYER: Final = "application/vnd.pht.train.manifest.v1.dsse+json"
+ENTRY_LAYER: Final = "application/vnd.pht.journey.entry.v1.dsse+json"
+REFUSAL_LAYER: Final = "application/vnd.pht.journey.refusal.v1.dsse+json"
+CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
+STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A manifest, and the small documents among its layers; sealed blobs are named but not held."""
+
+    manifest: OciManifest
+    documents: Mapping[Digest, bytes]
+
+    @property
+    def sealed(self) -> tuple[Descriptor, ...]:
+        """The layers that are sealed blobs."""
+        return tuple(layer for layer in self.manifest.layers if layer.digest not in self.documents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainLayers:
+    """Which layer is what, before any of them has been fetched."""
+
+    manifest: Descriptor
+    entries: tuple[Descriptor, ...]
+    code: Descriptor
+    state: Descriptor | None
+
+    @property
+    def documents(self) -> tuple[Descriptor, ...]:
+        """The envelopes."""
+        return (self.manifest, *self.entries)
+
+    @property
+    def sealed(self) -> tuple[Descriptor, ...]:
+        """The sealed blobs."""
+        return (self.code,) if self.state is None else (self.code, self.state)
+
+
+def pack(parts: TrainParts) -> Artifact:
+    """Lay a train out as an artifact."""
+    documents: dict[Digest, bytes] = {}
+    layers = [_document(parts.manifest, MANIFEST_LAYER, documents)]
+    layers += [_document(entry, ENTRY_LAYER, documents) for entry in parts.entries]
+    layers.append(Descriptor(media_type=CODE_LAYER, digest=parts.code.digest, size=parts.code.size))
+    if parts.state is not None:
+        layers.append(Descriptor(media_type=STATE_LAYER, digest=parts.state.digest, size=parts.state.size))
+    return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN), documents=documents)
+
+
+def train_layers(manifest: OciManifest) -> TrainLayers:
+    """Say which layer of a train's artifact is what.
+
+    Raises:
+        MalformedArtifact: not a train, or its layers are not exactly those of one, in order.
+    """
+    _need_type(manifest, TRAIN)
+    left = list(manifest.layers)
+    first = _next(left, MANIFEST_LAYER)
+    entries = []
+    while left and left[0].media_type == ENTRY_LAYER:
+        entries.append(_next(left, ENTRY_LAYER))
+    code = _next(left, CODE_LAYER)
+    state = _next(left, STATE_LAYER) if left else None
+    if left:
+        msg = "artifact has layers a train does not have"
+        raise MalformedArtifact(msg, media_type=left[0].media_type)
+    layers = TrainLayers(manifest=first, entries=tuple(entries), code=code, state=state)
+    for document in layers.documents:
+        _need_small(document)
+    return layers
+
+
+def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts:
+    """Put the parts of a train together from its layers and the fetched envelopes. Nothing is believed by this.
+
+    Raises:
+        MalformedJson, MalformedStatement: an envelope is none.
+    """
+    state = layers.state
+    return TrainParts(
+        manifest=parse_envelope(documents[layers.manifest.digest]),
+        entries=tuple(parse_envelope(documents[one.digest]) for one in layers.entries),
+        code=CodeRef(digest=layers.code.digest, size=layers.code.size),
+        state=None if state is None else StateRef(digest=state.digest, size=state.size),
+    )
+
+
+def pack_receipt(envelope: Envelope, media_type: str) -> Artifact:
+    """Lay a receipt out as an artifact; `media_type` is `ENTRY_LAYER` or `REFUSAL_LAYER`."""
+    documents: dict[Digest, bytes] = {}
+    layers = [_document(envelope, media_type, documents)]
+    return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=RECEIPT), documents=documents)
+
+
+def receipt_layer(manifest: OciManifest, media_type: str) -> Descriptor:
+    """Return the one layer of a receipt.
+
+    Raises:
+        MalformedArtifact: not such a receipt.
+    """
+    _need_type(manifest, RECEIPT)
+    left = list(manifest.layers)
+    layer = _next(left, media_type)
+    if left:
+        msg = "receipt has more than one layer"
+        raise MalformedArtifact(msg, layers=len(manifest.layers))
+    _need_small(layer)
+    return layer
+
+
+def _document(envelope: Envelope, media_type: str, documents: dict[Digest, bytes]) -> Descriptor:
+    raw = envelope.to_bytes()
+    digest = digest_of(raw)
+    documents[digest] = raw
+    return Descriptor(media_type=media_type, digest=digest, size=len(raw))
+
+
+def _next(left: list[Descriptor], media_type: str) -> Descriptor:
+    if not left or left[0].media_type != media_type:
+        msg = "artifact lacks a layer in its place"
+        raise MalformedArtifact(msg, expected=media_type, found=left[0].media_type if left else None)
+    return left.pop(0)
+
+
+def _need_type(manifest: OciManifest, artifact_type: str) -> None:
+    if manifest.artifact_type != artifact_type or manifest.config != EMPTY:
+        msg = "artifact is of another type"
+        raise MalformedArtifact(msg, expected=artifact_type, found=manifest.artifact_type)
+
+
+def _need_small(descriptor: Descriptor) -> None:
+    if descriptor.size > MAX_ENVELOPE:
+        msg = "document is larger than an envelope may be"
+        raise MalformedArtifact(msg, size=descriptor.size, limit=MAX_ENVELOPE)

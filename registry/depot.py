@@ -1,0 +1,253 @@
+"""How do parties send each other trains and receipts through a registry?
+
+Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits there under ``train-<id>-<stop>``, where
+the stop is the one it is to make next; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
+``refusal-<id>-<stop>``. Tags are hints by whoever may write to the mailbox: each is resolved to a digest once, and
+everything after goes by digest (attack T13).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Final
+
+from registry.artifact import (
+    ENTRY_LAYER,
+    REFUSAL_LAYER,
+    Artifact,
+    TrainLayers,
+    pack,
+    pack_receipt,
+    receipt_layer,
+    train_layers,
+    unpack,
+)
+from registry.blobs import BlobSink, BlobSource, read_document
+from registry.errors import NotInRegistry, RegistryMisbehaved
+from registry.names import Repository, Tag
+from registry.oci import EMPTY, EMPTY_BYTES, MAX_MANIFEST, OCI_MANIFEST, Descriptor, parse_manifest
+from registry.port import Progress, Registry, StoredManifest
+from security.digest import Digest
+from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.ids import PartyId, TrainId
+from security.journey import TrainParts
+
+_TRAIN_TAG = re.compile(r"train-([0-9a-f]{64})-([0-9]{1,3})")
+_RECEIPT_TAG = re.compile(r"(entry|refusal)-([0-9a-f]{64})-([0-9]{1,3})")
+
+
+class ReceiptKind(StrEnum):
+    """What a receipt is: a journey entry, or a refusal."""
+
+    ENTRY = "entry"
+    REFUSAL = "refusal"
+
+
+_LAYER: Final = {ReceiptKind.ENTRY: ENTRY_LAYER, ReceiptKind.REFUSAL: REFUSAL_LAYER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A train waiting in a mailbox. ``train`` and ``stop`` are what its tag claims; ``digest`` is its manifest's."""
+
+    mailbox: PartyId
+    tag: Tag
+    digest: Digest
+    train: TrainId
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A receipt waiting in an owner's mailbox; its name is a claim until its envelope has been verified."""
+
+    train: TrainId
+    stop: int
+    kind: ReceiptKind
+    digest: Digest
+
+
+def mailbox(party: PartyId) -> Repository:
+    """Return the repository that is a party's mailbox."""
+    return Repository(f"mailbox/{party}")
+
+
+def train_tag(train: TrainId, stop: int) -> Tag:
+    """Return the tag under which a train waits for its stop (or for its owner, at the index after the last)."""
+    return Tag(f"train-{train}-{stop}")
+
+
+class Depot:
+    """The parties' view of a registry. Every sending method may be repeated until it has returned."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def arrivals(self, party: PartyId) -> tuple[Arrival, ...]:
+        """Return the trains that wait for a party."""
+        found = []
+        for tag in self.registry.list_tags(mailbox(party)):
+            match = _TRAIN_TAG.fullmatch(tag)
+            if match is None:
+                continue
+            with contextlib.suppress(NotInRegistry):  # taken away since the list was made
+                stored = self.registry.get_manifest(mailbox(party), tag)
+                found.append(
+                    Arrival(mailbox=party, tag=tag, digest=stored.digest, train=TrainId(match[1]), stop=int(match[2]))
+                )
+        return tuple(found)
+
+    def take(
+        self,
+        arrival: Arrival,
+        into: BlobSink,
+        *,
+        accept: Callable[[TrainParts], None] | None = None,
+        progress: Progress | None = None,
+    ) -> TrainParts:
+        """Fetch a train: its OCI manifest and its envelopes first, then, if `accept` does not raise, the sealed blobs.
+
+        Verifying in `accept` keeps a stranger who can write to the mailbox from filling the disk (attack T17).
+
+        Raises:
+            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is no train.
+            DigestMismatch: the registry gave other bytes than it announced.
+            NotInRegistry: it is gone, or incomplete.
+        """
+        repo = mailbox(arrival.mailbox)
+        stored = self.registry.get_manifest(repo, arrival.digest)
+        layers = _layers(stored)
+        into.put(stored.digest, len(stored.raw), io.BytesIO(stored.raw))
+        documents = {}
+        for descriptor in layers.documents:
+            documents[descriptor.digest] = self._document(repo, descriptor)
+            into.put(descriptor.digest, descriptor.size, io.BytesIO(documents[descriptor.digest]))
+        parts = unpack(layers, documents)
+        if accept is not None:
+            accept(parts)
+        for descriptor in layers.sealed:
+            if not into.has(descriptor.digest):
+                with self.registry.open_blob(repo, descriptor) as source:
+                    into.put(descriptor.digest, descriptor.size, source)
+            if progress is not None:
+                progress(descriptor.size)
+        return parts
+
+    def load(self, arrival: Digest, source: BlobSource) -> TrainParts:
+        """Put a train together again from what `take` kept, without any registry."""
+        raw = read_document(source, arrival, limit=MAX_MANIFEST)
+        layers = _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
+        documents = {one.digest: read_document(source, one.digest, limit=MAX_ENVELOPE) for one in layers.documents}
+        return unpack(layers, documents)
+
+    def send(
+        self,
+        parts: TrainParts,
+        blobs: BlobSource,
+        *,
+        to: PartyId,
+        train: TrainId,
+        mount_from: PartyId | None = None,
+        progress: Progress | None = None,
+    ) -> Digest:
+        """Put a train into a party's mailbox: blobs, then the manifest with its tag, then a look whether it is there.
+
+        What the sender's own mailbox already holds (the code) is mounted rather than uploaded.
+
+        Raises:
+            RegistryMisbehaved: the registry took the manifest but does not have it.
+        """
+        artifact, repo = pack(parts), mailbox(to)
+        for descriptor in artifact.sealed:
+            self._carry(descriptor, blobs, repo, None if mount_from is None else mailbox(mount_from), progress)
+        return self._publish(artifact, repo, train_tag(train, len(parts.entries)))
+
+    def remove(self, arrival: Arrival) -> None:
+        """Take a train out of the mailbox; it is fine if it is not there.
+
+        Raises:
+            RegistryDenied: this registry does not delete.
+        """
+        self.registry.delete_manifest(mailbox(arrival.mailbox), arrival.digest)
+
+    def send_receipt(
+        self, envelope: Envelope, *, owner: PartyId, train: TrainId, stop: int, kind: ReceiptKind
+    ) -> Digest:
+        """Put a station's signed statement about a stop into the owner's mailbox."""
+        artifact = pack_receipt(envelope, _LAYER[kind])
+        return self._publish(artifact, mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
+
+    def receipts(self, owner: PartyId, train: TrainId | None = None) -> tuple[Receipt, ...]:
+        """Return the receipts that wait for an owner, of one train or of all."""
+        found = []
+        for tag in self.registry.list_tags(mailbox(owner)):
+            match = _RECEIPT_TAG.fullmatch(tag)
+            if match is None or (train is not None and match[2] != train):
+                continue
+            with contextlib.suppress(NotInRegistry):
+                stored = self.registry.get_manifest(mailbox(owner), tag)
+                found.append(
+                    Receipt(
+                        train=TrainId(match[2]), stop=int(match[3]), kind=ReceiptKind(match[1]), digest=stored.digest
+                    )
+                )
+        return tuple(sorted(found, key=lambda one: (one.train, one.stop, one.kind)))
+
+    def read_receipt(self, owner: PartyId, receipt: Receipt) -> Envelope:
+        """Fetch a receipt's envelope. It is the caller who verifies it.
+
+        Raises:
+            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is no receipt.
+        """
+        stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
+        layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
+        return parse_envelope(self._document(mailbox(owner), layer))
+
+    def _document(self, repo: Repository, descriptor: Descriptor) -> bytes:
+        with self.registry.open_blob(repo, descriptor) as source:
+            return source.read()  # no longer than announced, which is no longer than an envelope may be
+
+    def _carry(
+        self,
+        descriptor: Descriptor,
+        blobs: BlobSource,
+        repo: Repository,
+        near: Repository | None,
+        progress: Progress | None,
+    ) -> None:
+        if self.registry.has_blob(repo, descriptor.digest):
+            return
+        if near is not None and self.registry.mount_blob(repo, descriptor.digest, near):
+            return
+
+        def open_at(offset: int) -> BinaryIO:
+            source = blobs.open(descriptor.digest)
+            source.seek(offset)
+            return source
+
+        self.registry.put_blob(repo, descriptor, open_at, progress)
+
+    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
+        self.registry.put_blob(repo, EMPTY, _opener(EMPTY_BYTES))
+        for layer in artifact.manifest.layers:
+            if layer.digest in artifact.documents:
+                self.registry.put_blob(repo, layer, _opener(artifact.documents[layer.digest]))
+        self.registry.put_manifest(repo, tag, artifact.manifest.raw, OCI_MANIFEST)
+        held = self.registry.get_manifest(repo, artifact.manifest.digest)
+        if held.raw != artifact.manifest.raw:
+            msg = "registry does not hold what it took"
+            raise RegistryMisbehaved(msg, repository=repo, tag=tag)
+        return artifact.manifest.digest
+
+
+def _layers(stored: StoredManifest) -> TrainLayers:
+    return train_layers(parse_manifest(stored.raw, stored.media_type))
+
+
+def _opener(data: bytes) -> Callable[[int], BinaryIO]:
+    return lambda offset: io.BytesIO(data[offset:])
