@@ -1,7 +1,7 @@
 """What can happen to a visit or at a station, and how is it written down?
 
 An event is a fact, recorded after it became true. The union is closed: `visit.replay` and the table in `plan` know every
-member. On disk an event is one JSON object with the field ``event`` for its kind; the reader refuses unknown kinds and
+member. On disk an event is one JSON object with its ``kind``; the reader refuses unknown kinds and
 fields. No event carries plaintext, a hash of plaintext, or anything a run printed.
 """
 
@@ -359,7 +359,7 @@ def print_event(event: Event) -> dict[str, Json]:
     """Return the event as a JSON object."""
     shape = _SHAPES[type(event)]
     written = {name: _FORMS[shape[name]].write(value) for name, value in _values(event)}
-    return {"event": event.kind, **written}
+    return {"kind": event.kind, **written}
 
 
 def parse_event(value: Json) -> Event:
@@ -369,14 +369,15 @@ def parse_event(value: Json) -> Event:
         MalformedStatement: unknown kind, or a field missing, unknown or of the wrong form.
     """
     fields = Fields(value, "event")
-    kind = fields.text("event", most=40)
+    kind = fields.text("kind", most=40)
     if kind not in _KINDS:
         msg = "unknown kind of event"
-        raise MalformedStatement(msg, event=plain(kind))
+        raise MalformedStatement(msg, kind=plain(kind))
     made = _KINDS[kind]
     found: dict[str, Any] = {name: _FORMS[form].parse(fields, name) for name, form in _SHAPES[made].items()}
     fields.end()
-    return made(**found)
+    event: Event = made(**found)
+    return event
 
 
 def plain(text: str) -> str:
