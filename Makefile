@@ -1,0 +1,63 @@
+# What a newcomer would guess. On a fresh Debian machine as root, `make demo` and `make test` install and start what is missing;
+# whatever they start lives in .state and is stopped by `make down`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
+TOOLS := runsc mmdebstrap age skopeo openssl busybox-static docker-registry
+SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
+
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help dev engine registry base demo test check lint fmt lock docs clean down
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+dev:  ## the virtual environment .venv: the locked dependencies, and this project as `pht`
+	@images/setup.sh venv
+
+engine:  ## a Docker engine: the one that answers here, or a private one
+	@images/engine.py up
+
+registry:  ## the program of an OCI registry, which `pht registry up` starts
+	@command -v registry >/dev/null || images/setup.sh packages docker-registry
+
+base:  ## the base image `python`, as .state/base/python.tar
+	@images/python/build.sh
+
+demo: dev engine base $(if $(EMBEDDED),,registry)  ## one train through three hospitals (EMBEDDED=1: without a registry process)
+	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
+
+test: dev  ## every test (ARGS='-k age' for some)
+	@images/setup.sh packages $(TOOLS)
+	@$(MAKE) engine base
+	@$(ENGINE) $(BIN)/pytest $(ARGS)
+
+check: lint  ## what can be said without running: style, types, arrows
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lint: dev  ## style of Python and, where shellcheck is installed, of shell scripts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); fi
+
+fmt: dev  ## format, and repair what can be repaired
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+lock: dev  ## choose the newest dependencies that pyproject.toml allows, with their hashes
+	@images/lock.sh
+
+clean: down  ## remove everything that was made here
+	rm -rf .state .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+down:  ## stop what was started here
+	@examples/breast-cancer/demo.sh down
+	@images/engine.py down

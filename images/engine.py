@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Which Docker engine do the demo and the tests use, and how is a private one started and stopped?
+
+`engine.py up` uses the engine that answers at `DOCKER_HOST` or at Docker's usual socket; if there is none, it starts one whose
+data, sockets, process id and log lie in `.state/engine` (the sockets in `/run`, if the checkout lies too deep for their names). Either way the address is in `.state/engine/address` afterwards.
+`engine.py down` stops the one it started, and touches no other. Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+HOME = CHECKOUT / ".state" / "engine"
+USUAL = "unix:///var/run/docker.sock"
+SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes in the path of a Unix socket on Linux (unix(7)), its final zero not counted."""
+
+LONGEST_SOCKET = "exec/containerd/containerd.sock.ttrpc"
+"""The longest name of a socket that the engine makes below its folder."""
+
+READY_SECONDS = 60
+STOP_SECONDS = 30
+
+WRAPPER = """#!/bin/sh
+# gVisor as the engine is to call it: by system calls alone (no KVM), without a network stack, within runc's control groups or none.
+exec {runsc} --platform=ptrace --network=none --ignore-cgroups "$@"
+"""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def answers(address: str) -> bool:
+    """Tell whether a Docker engine answers at an address of the form that `DOCKER_HOST` has."""
+    kind, _, place = address.partition("://")
+    if kind == "unix":
+        connection: http.client.HTTPConnection = _UnixConnection(place)
+    elif kind in {"tcp", "http"}:
+        connection = http.client.HTTPConnection(place.rstrip("/"), timeout=5)
+    else:
+        return False
+    try:
+        connection.request("GET", "/_ping")
+        return connection.getresponse().read(8) == b"OK"
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def room() -> Path:
+    """Return the folder for the sockets: the engine's own, or a short one when the checkout lies too deep."""
+    if len(os.fsencode(HOME / LONGEST_SOCKET)) <= SOCKET_PATH_LIMIT:
+        return HOME
+    return Path("/run") / f"pht-{hashlib.sha256(os.fsencode(HOME)).hexdigest()[:12]}"
+
+
+def running() -> int | None:
+    """Return the process id of the engine started here, if that process lives and is still that engine."""
+    try:
+        pid = int((HOME / "pid").read_text())
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if os.fsencode(HOME / "pid") in arguments else None
+
+
+def write_settings() -> bool:
+    """Offer gVisor to the engine if it is installed; return whether the settings changed."""
+    runtimes = {}
+    if runsc := shutil.which("runsc", path=SEARCH):
+        wrapper = HOME / "runsc"
+        wrapper.write_text(WRAPPER.format(runsc=runsc))
+        wrapper.chmod(0o755)
+        runtimes["runsc"] = {"path": str(wrapper)}
+    settings = HOME / "daemon.json"
+    wanted = json.dumps({"runtimes": runtimes}, indent=2) + "\n"
+    if settings.exists() and settings.read_text() == wanted:
+        return False
+    settings.write_text(wanted)
+    return True
+
+
+def start() -> str:
+    """Start the private engine and return its address once it answers."""
+    if shutil.which("dockerd", path=SEARCH) is None:
+        subprocess.run([CHECKOUT / "images" / "setup.sh", "packages", "docker.io"], check=True)
+    if os.geteuid() != 0:
+        sys.exit(
+            "no Docker engine answers, and only root can start one\nstart yours, or name it: DOCKER_HOST=unix:///... make ..."
+        )
+    sockets = room()
+    address = f"unix://{sockets / 'docker.sock'}"
+    (sockets / "exec").mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_settings()
+    (HOME / "pid").unlink(missing_ok=True)
+    print("starting a private Docker engine ... ", end="", file=sys.stderr, flush=True)
+    with (HOME / "log.txt").open("wb") as log:
+        engine = subprocess.Popen(
+            [
+                *("dockerd", "--config-file", HOME / "daemon.json", "--pidfile", HOME / "pid", "--host", address),
+                *("--data-root", HOME / "data", "--exec-root", sockets / "exec"),
+                # Trains have no network; so the engine needs none, and the machine's firewall stays as it is.
+                *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+            ],
+            env={**os.environ, "PATH": SEARCH},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    until = time.monotonic() + READY_SECONDS
+    while not answers(address):
+        if engine.poll() is not None or time.monotonic() > until:
+            engine.terminate()
+            tail = (HOME / "log.txt").read_text(errors="replace").splitlines()[-25:]
+            sys.exit("\n".join(["failed", *tail, f"the whole log: {HOME / 'log.txt'}"]))
+        time.sleep(0.05)
+    print("done", file=sys.stderr)
+    return address
+
+
+def up() -> None:
+    """Make sure that an engine answers, and record its address."""
+    mine = f"unix://{room() / 'docker.sock'}"
+    wanted = os.environ.get("DOCKER_HOST", "")
+    if wanted and not answers(wanted):
+        print(f"no Docker engine answers at DOCKER_HOST, {wanted}; looking elsewhere", file=sys.stderr)
+        wanted = ""
+    address = wanted or next((one for one in (mine, USUAL) if answers(one)), "") or start()
+    pid = running()
+    if address == mine and pid is not None and write_settings():
+        os.kill(pid, signal.SIGHUP)
+    (HOME / "address").write_text(address + "\n")
+
+
+def down() -> None:
+    """Stop the engine that was started here, if it runs."""
+    pid = running()
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + STOP_SECONDS
+        while running() == pid and time.monotonic() < until:
+            time.sleep(0.05)
+        if running() == pid:
+            os.kill(pid, signal.SIGKILL)
+    (HOME / "address").unlink(missing_ok=True)
+    if room() != HOME:
+        shutil.rmtree(room(), ignore_errors=True)
+
+
+def main() -> None:
+    """Do what the first argument says, alone in this checkout."""
+    acts = {"up": up, "down": down}
+    act = acts.get(sys.argv[1]) if len(sys.argv) == 2 else None  # noqa: PLR2004 - the program and its one argument
+    if act is None:
+        sys.exit("usage: engine.py up|down")
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        act()
+
+
+if __name__ == "__main__":
+    main()

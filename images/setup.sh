@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Brings a machine to what a target of the Makefile needs, doing only what is missing:
+#
+#   images/setup.sh venv                  the virtual environment .venv, with the locked dependencies and the project
+#   images/setup.sh packages PACKAGE...   Debian packages
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=images/steps.sh
+. images/steps.sh
+export PATH=$PATH:/usr/sbin:/sbin
+
+# The program by which each package is recognised, so that one installed in another way counts too.
+program_of() {
+    case $1 in
+        docker.io) echo dockerd ;;
+        busybox-static) echo busybox ;;
+        *) echo "$1" ;;
+    esac
+}
+
+install_packages() {
+    local restraint=/usr/sbin/policy-rc.d
+    export DEBIAN_FRONTEND=noninteractive
+    # A source that is away may not be the one that is needed: installing tells.
+    apt-get update -q || true
+    # Debian starts what it installs; what this project needs, it starts itself, privately.
+    if [ ! -e $restraint ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >$restraint
+        chmod 755 $restraint
+    fi
+    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 "$@" || return
+    if [ -d /run/systemd/system ]; then
+        for unit in docker-registry.service docker.socket docker.service; do
+            systemctl is-active --quiet $unit || systemctl disable $unit || true
+        done
+    fi
+}
+
+packages() {
+    local missing=() package
+    for package in "$@"; do
+        command -v "$(program_of "$package")" >/dev/null || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        printf 'missing here: %s\n' "${missing[*]}" >&2
+        printf 'install them (as root on Debian: apt-get install %s), then run this again\n' "${missing[*]}" >&2
+        return 1
+    fi
+    # A kernel that has AppArmor switched on makes the engine ask for its tools.
+    if [[ " ${missing[*]} " == *' docker.io '* && $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]]; then
+        missing+=(apparmor)
+    fi
+    step "installing ${missing[*]}" install_packages "${missing[@]}"
+}
+
+venv() {
+    local python=${PYTHON:-python3} stamp=.venv/.installed state
+    state=$(cat requirements-dev.lock pyproject.toml <(echo "$PWD") | sha256sum)
+    if [ "$(cat $stamp 2>/dev/null)" = "$state" ] && [ -x .venv/bin/pht ]; then return 0; fi
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        printf 'Python 3.11 or newer is needed; %s is older or missing\n' "$python" >&2
+        printf 'install it, and name it: make PYTHON=python3.11 ...\n' >&2
+        return 1
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        # Debian keeps these two modules in a package of their own, and there is no program to look for.
+        packages python3-venv
+    fi
+    if ! .venv/bin/python -c '' 2>/dev/null; then
+        step 'making the virtual environment' "$python" -m venv --clear .venv
+    fi
+    step 'installing the locked dependencies' \
+        .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+    step 'installing pht' .venv/bin/pip install -q --disable-pip-version-check --no-deps --no-index \
+        --no-build-isolation --config-settings editable_mode=compat -e .
+    printf '%s\n' "$state" >$stamp
+}
+
+alone setup
+case ${1-} in
+    venv) venv ;;
+    packages)
+        shift
+        packages "$@"
+        ;;
+    *)
+        sed -n '2,6p' "$0" >&2
+        exit 2
+        ;;
+esac
