@@ -228,6 +228,30 @@ class SealBroken(Refused):
     code = "seal.broken"
 
 
+class HeaderInvalid(SealBroken):
+    """A sealed file is not an age v1 file, or its header is malformed or asks for too much."""
+
+    code = "seal.header"
+
+
+class HeaderTampered(SealBroken):
+    """The header of a sealed file is not the one its sender wrote: its MAC does not fit."""
+
+    code = "seal.header-mac"
+
+
+class PayloadBroken(SealBroken):
+    """A chunk of a sealed file was changed, moved, doubled or cut off, or something follows the last."""
+
+    code = "seal.payload"
+
+
+class ArmorInvalid(SealBroken):
+    """The text armor around a sealed file is not in its one strict form."""
+
+    code = "seal.armor"
+
+
 class SealForeign(Refused):
     """A sealed file opens, but was made for another train, stop, sender or recipient."""
 

@@ -1,0 +1,81 @@
+"""How is a key written so that people can pass it on, and a slip of the pen is noticed?
+
+Bech32 (BIP 173) without its limit of 90 characters, which age lifts (C2SP age, "The X25519 recipient type").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from security.errors import InvalidInput
+
+_ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_CHECKSUM: Final = 6
+_WIDTH: Final = 5
+_LIMIT: Final = 4096  # a hybrid recipient, the longest there is, takes 1 959 characters
+
+
+def encode(prefix: str, data: bytes) -> str:
+    """Return the lower-case text for `data` under a human-readable `prefix`."""
+    prefix = prefix.lower()
+    values = _regroup(data, 8, 5)
+    if spare := len(data) * 8 % 5:
+        values.append((data[-1] << (5 - spare)) & 31)
+    rest = _polymod([*_expand(prefix), *values, *[0] * _CHECKSUM]) ^ 1
+    values += [(rest >> 5 * (5 - index)) & 31 for index in range(_CHECKSUM)]
+    return prefix + "1" + "".join(_ALPHABET[value] for value in values)
+
+
+def decode(text: str) -> tuple[str, bytes]:
+    """Return the prefix, in the case it was written in, and the data.
+
+    Raises:
+        InvalidInput: mixed case, a foreign character, a wrong checksum or padding. Never tells the text, which may be
+            a secret.
+    """
+    lower = text.lower()
+    prefix, mark, tail = lower.rpartition("1")
+    if text not in {lower, text.upper()} or not text.isascii() or len(text) > _LIMIT:
+        msg = "key text has mixed case, foreign characters, or is too long"
+        raise InvalidInput(msg)
+    if not mark or not prefix or len(tail) < _CHECKSUM or not set(tail) <= set(_ALPHABET):
+        msg = "key text is not Bech32"
+        raise InvalidInput(msg)
+    values = [_ALPHABET.index(letter) for letter in tail]
+    if _polymod([*_expand(prefix), *values]) != 1:
+        msg = "key text has a wrong checksum"
+        raise InvalidInput(msg, hint="copy it again, whole; a letter is missing or wrong")
+    values = values[:-_CHECKSUM]
+    spare = len(values) * 5 % 8
+    if spare >= _WIDTH or (spare and values[-1] & ((1 << spare) - 1)):
+        msg = "key text has a wrong padding"
+        raise InvalidInput(msg)
+    return text[: len(prefix)], bytes(_regroup(values, 5, 8))
+
+
+def _regroup(values: Iterable[int], width: int, to: int) -> list[int]:
+    """Cut a row of `width`-bit numbers into whole `to`-bit numbers; bits left over are dropped."""
+    found, pending, bits = [], 0, 0
+    for value in values:
+        pending, bits = (pending << width | value) & 0xFFFF, bits + width
+        while bits >= to:
+            bits -= to
+            found.append(pending >> bits & ((1 << to) - 1))
+    return found
+
+
+def _expand(prefix: str) -> list[int]:
+    return [ord(letter) >> 5 for letter in prefix] + [0] + [ord(letter) & 31 for letter in prefix]
+
+
+def _polymod(values: Iterable[int]) -> int:
+    rest = 1
+    for value in values:
+        top = rest >> 25
+        rest = (rest & 0x1FFFFFF) << 5 ^ value
+        for index, term in enumerate(_GENERATOR):
+            if top >> index & 1:
+                rest ^= term
+    return rest

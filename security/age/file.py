@@ -1,0 +1,64 @@
+"""How is a sealed file made for its recipients, and opened by one of them?
+
+Source: C2SP age, "Encrypted file format".
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from security.age import scrypt
+from security.age.header import Header, take_header, write_header
+from security.age.keys import Recipient, Unwrapper
+from security.age.stanza import FILE_KEY
+from security.age.stream import AgeReader, AgeWriter
+from security.errors import InvalidInput, NotARecipient
+from security.streams import Sink, Source
+
+MAX_RECIPIENTS: Final = 256
+"""Most recipients of one file; a header with that many is well within what `read_header` accepts."""
+
+
+def encrypt(sink: Sink, recipients: Sequence[Recipient]) -> AgeWriter:
+    """Start a sealed file: write its header to `sink`, return what encrypts the rest.
+
+    Raises:
+        InvalidInput: no recipient or too many, a passphrase among others, or different kinds of keys: a file is as
+            strong as its weakest recipient, so age tools do not mix post-quantum ones with others.
+    """
+    kinds = {recipient.kind for recipient in recipients}
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        msg = "a sealed file needs recipients, and not too many"
+        raise InvalidInput(msg, recipients=len(recipients), limit=MAX_RECIPIENTS)
+    if len(kinds) > 1 or (kinds == {scrypt.KIND} and len(recipients) > 1):
+        msg = "recipients of these kinds cannot share a file"
+        raise InvalidInput(msg, kinds=sorted(kinds), hint="use hybrid keys (age1pq) for everybody; a passphrase alone")
+    file_key = secrets.token_bytes(FILE_KEY)
+    header = write_header([recipient.wrap(file_key) for recipient in recipients], file_key)
+    return AgeWriter(sink, header, file_key)
+
+
+def decrypt(source: Source, identities: Sequence[Unwrapper]) -> AgeReader:
+    """Start to open a sealed file: read and authenticate its header, return what decrypts the rest.
+
+    Raises:
+        HeaderInvalid: not an age v1 file, or a malformed header.
+        NotARecipient: none of the identities opens it.
+        HeaderTampered: one of them does, and the header is not what the sender wrote.
+    """
+    header, beyond = take_header(source)
+    file_key = _file_key(header, identities)
+    header.authenticate(file_key)
+    return AgeReader(source, header, beyond, file_key)
+
+
+def _file_key(header: Header, identities: Sequence[Unwrapper]) -> bytes:
+    for identity in identities:
+        for stanza in header.stanzas:
+            file_key = identity.unwrap(stanza)
+            if file_key is not None:
+                return file_key
+    msg = "sealed for other recipients, or with another passphrase"
+    raise NotARecipient(msg, kinds=sorted({stanza.kind[:40] for stanza in header.stanzas})[:8])
