@@ -1,17 +1,16 @@
-"""What exactly is a run allowed, and is this container the one that was ordered?
+"""What exactly is a run allowed?
 
 Everything here is a value or a function of values. The order says what the station wants; `create_payload` says it in
-the words of the Docker Engine API (v1.41, ``POST /containers/create``); `differences` compares what the engine says it
-made. All of it is chosen by the station; a train contributes its command, its environment and, within the station's
+the words of the Docker Engine API (v1.41, ``POST /containers/create``). All of it is chosen by the station; a train contributes its command, its environment and, within the station's
 policy, its limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from security.digest import Digest, digest_of
 from security.encoding import dump_json
@@ -42,51 +41,6 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 
 MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageLayer:
-    """One layer of a base image as it is stored: a tar, plain or compressed as the engine understands it.
-
-    ``open`` gives its ``size`` bytes; a reader that checks them raises by itself.
-    """
-
-    size: int
-    open: Callable[[], BinaryIO]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseImage:
-    """A base image whose manifest, config and layers were verified against the approved ``digest``.
-
-    ``diff_ids`` are the digests of the uncompressed layers (OCI image specification 1.1, config, ``rootfs``).
-    """
-
-    digest: Digest
-    diff_ids: tuple[Digest, ...]
-    layers: tuple[ImageLayer, ...]
-    architecture: str
-
-    @property
-    def config(self) -> bytes:
-        """An image config of our own over the same layers.
-
-        The publisher's one could bring ``Entrypoint``, ``Env`` (``LD_PRELOAD``), ``User``, ``Volumes``, ``OnBuild`` or
-        a ``Healthcheck`` (attack T12); it never reaches the engine.
-        """
-        return dump_json(
-            {
-                "architecture": self.architecture,
-                "config": {},
-                "os": "linux",
-                "rootfs": {"diff_ids": list(self.diff_ids), "type": "layers"},
-            }
-        )
-
-    @property
-    def image_id(self) -> Digest:
-        """The id under which an engine with the classic image store knows this image."""
-        return digest_of(self.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from security.digest import Digest
-from station.sandbox.order import BaseImage, RunOrder
+from station.sandbox.image import BaseImage
+from station.sandbox.order import RunOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

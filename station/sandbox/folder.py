@@ -1,0 +1,111 @@
+"""What does a run leave in its state folder while it runs, and who owns the folder?
+
+The container writes to the folder while the station looks, and may swap names for links at any moment; so everything
+goes through directory handles, and no link is ever followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from security.errors import DiskFull
+from security.files import told
+from station.errors import LimitExceeded
+from station.sandbox.order import RunLimits
+
+_DEEPEST: Final = 64  # an archive's paths have at most 200 bytes; more levels than this are an attack
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateUse:
+    """What lies in a state folder: ``bytes`` of all files, and the number of files, folders and links."""
+
+    bytes: int
+    files: int
+
+
+def measure(folder: Path, limits: RunLimits) -> StateUse:
+    """Count what lies in `folder`, and stop counting at the first limit that is crossed.
+
+    Raises:
+        LimitExceeded: more bytes or entries than allowed, folders too deep, or a folder closed to the station.
+        DiskFull: the file system has less room than the limits keep in reserve. Files that were unlinked and are still
+            open show nowhere else.
+    """
+    size = files = 0
+    with told(folder):
+        room = os.statvfs(folder)
+        if room.f_bavail * room.f_frsize < limits.disk_reserve_bytes:
+            msg = "the run uses up the file system"
+            raise DiskFull(msg, reserve=limits.disk_reserve_bytes)
+        for facts in _entries(folder):
+            files += 1
+            if not stat.S_ISDIR(facts.st_mode):
+                size += max(facts.st_size, facts.st_blocks * 512)
+            if files > limits.state_files:
+                msg = "too many files in the state"
+                raise LimitExceeded(msg, limit=limits.state_files)
+            if size > limits.state_bytes:
+                msg = "too many bytes in the state"
+                raise LimitExceeded(msg, limit=limits.state_bytes)
+    return StateUse(bytes=size, files=files)
+
+
+def hand_over(path: Path, uid: int, gid: int) -> None:
+    """Give a file, or a folder and all that lies in it, to the user a run runs as. Only root can, or need, do this."""
+    if os.geteuid() != 0:
+        return
+    with told(path):
+        os.chown(path, uid, gid, follow_symlinks=False)
+        for _, folders, files, handle in os.fwalk(path):  # nothing, for a file
+            for name in (*folders, *files):
+                os.chown(name, uid, gid, dir_fd=handle, follow_symlinks=False)
+
+
+def _entries(folder: Path) -> Iterator[os.stat_result]:
+    handle = os.open(folder, _FOLDER)
+    with _closing(handle):
+        yield from _below(handle, 1)
+
+
+def _below(handle: int, depth: int) -> Iterator[os.stat_result]:
+    with os.scandir(handle) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                facts = os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
+                yield facts
+                if stat.S_ISDIR(facts.st_mode):
+                    yield from _inside(handle, entry.name, depth)
+
+
+def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
+    if depth >= _DEEPEST:
+        msg = "folders of the state are too deep"
+        raise LimitExceeded(msg, limit=_DEEPEST)
+    try:
+        below = os.open(name, _FOLDER, dir_fd=handle)
+    except PermissionError as error:
+        msg = "a folder of the state is closed to the station"
+        raise LimitExceeded(msg) from error
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:  # swapped since it was listed
+            return
+        raise
+    with _closing(below):
+        yield from _below(below, depth + 1)
+
+
+@contextlib.contextmanager
+def _closing(handle: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(handle)
