@@ -1,0 +1,212 @@
+"""A consortium and its trains, in memory, valid in every respect: made to be spoiled one thing at a time."""
+
+from __future__ import annotations
+
+import io
+import secrets as random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from security.archive import Member
+from security.digest import Digest, digest_of
+from security.envelope import Envelope, Verified, sign
+from security.ids import PartyId, TrainId
+from security.journey import JourneyEntry, StateRef, TrainParts, print_entry
+from security.keys import Scheme, Secrets, generate
+from security.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
+from security.train import (
+    Approval,
+    DataNeed,
+    Limits,
+    Output,
+    Route,
+    Stop,
+    TrainManifest,
+    parse_manifest,
+    print_manifest,
+)
+from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, Role, TrustStore
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+BASE = digest_of(b"an approved base")
+CODE = {"main.py": b"print('hello')\n", "lib/sums.py": b"TOTAL = 0\n"}
+
+
+@dataclass
+class Consortium:
+    """Who is who; ``trust`` is computed from the rest, so that a test changes a fact and asks again."""
+
+    secrets: dict[PartyId, Secrets]
+    roles: dict[PartyId, Role]
+    bases: dict[Digest, Base]
+    revoked: set[Digest] = field(default_factory=set)
+    until: dict[Digest, datetime] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    expires: datetime = NOW + timedelta(days=7)
+
+    @property
+    def trust(self) -> TrustStore:
+        parties = {}
+        for party, keys in self.secrets.items():
+            fingerprint = keys.key_set.fingerprint
+            record = KeySetRecord(
+                key_set=keys.key_set,
+                since=NOW - timedelta(days=30),
+                until=self.until.get(fingerprint),
+                revoked=fingerprint in self.revoked,
+            )
+            parties[party] = Party(
+                party=party, title=str(party).title(), roles=frozenset({self.roles[party]}), key_sets=(record,)
+            )
+        return TrustStore(
+            version=DirectoryVersion(root=1, targets=3),
+            expires=self.expires,
+            parties=parties,
+            bases=self.bases,
+            policy=self.policy,
+        )
+
+    def stop(self, party: str) -> Stop:
+        return Stop(party=PartyId(party), key_set=self.secrets[PartyId(party)].key_set.fingerprint)
+
+
+def consortium(
+    stations: Sequence[str] = ("hospital-a", "hospital-b", "hospital-c"),
+    *,
+    owners: Sequence[str] = ("alice", "mallory"),
+    schemes: Mapping[str, Sequence[Scheme]] | None = None,
+) -> Consortium:
+    chosen = schemes or {"hospital-b": [Scheme.ED25519, Scheme.ML_DSA_65], "hospital-c": [Scheme.P256]}
+    names = {PartyId(name): Role.STATION for name in stations} | {PartyId(name): Role.OWNER for name in owners}
+    return Consortium(
+        secrets={party: generate(chosen.get(party, [Scheme.ED25519])) for party in names},
+        roles=names,
+        bases={BASE: Base(name="python", digest=BASE, note="", withdrawn=False)},
+    )
+
+
+def members(files: Mapping[str, bytes]) -> tuple[Member, ...]:
+    def one(path: str, data: bytes) -> Member:
+        return Member(path=path, size=len(data), executable=False, open=lambda: io.BytesIO(data))
+
+    return tuple(one(path, files[path]) for path in sorted(files))
+
+
+@dataclass
+class Train:
+    """A train on its way: what it consists of, and the sealed blobs by digest."""
+
+    world: Consortium
+    manifest: TrainManifest
+    envelope: Envelope
+    entries: list[Envelope]
+    blobs: dict[Digest, bytes]
+    state: StateRef | None = None
+
+    @property
+    def verified(self) -> Verified[TrainManifest]:
+        proof: Verified[bytes] = Verified(
+            value=self.envelope.payload, digest=self.envelope.digest, by=self.manifest.owner.key_set
+        )
+        return parse_manifest(proof)
+
+    @property
+    def id(self) -> TrainId:
+        return TrainId(self.envelope.digest.hex)
+
+    @property
+    def head(self) -> Digest:
+        return self.entries[-1].digest if self.entries else self.envelope.digest
+
+    @property
+    def parts(self) -> TrainParts:
+        return TrainParts(
+            manifest=self.envelope, entries=tuple(self.entries), code=self.manifest.code, state=self.state
+        )
+
+    def binding(self) -> StateBinding:
+        stop = len(self.entries)
+        return StateBinding(
+            train=self.id,
+            stop=stop,
+            sender=self.manifest.route.stops[stop].party,
+            recipient=self.manifest.stop_or_home(stop + 1).party,
+            previous=self.head,
+        )
+
+    def entry(self, state: StateRef) -> JourneyEntry:
+        stop = len(self.entries)
+        return JourneyEntry(
+            train=self.id,
+            stop=stop,
+            attempt=1,
+            station=self.manifest.route.stops[stop].party,
+            previous=self.head,
+            state_in=None if self.state is None else self.state.digest,
+            state_out=state.digest,
+            base=self.manifest.base,
+            directory=DirectoryVersion(root=1, targets=3),
+            sandbox="docker-runc-v1",
+            time=NOW,
+        )
+
+    def seal(self, files: Mapping[str, bytes], binding: StateBinding | None = None) -> StateRef:
+        bound = self.binding() if binding is None else binding
+        sink = io.BytesIO()
+        recipient = self.world.secrets[bound.recipient].key_set.sealing
+        ref = seal_state(sink, members(files), binding=bound, recipient=recipient)
+        self.blobs[ref.digest] = sink.getvalue()
+        return ref
+
+    def pass_stop(self, files: Mapping[str, bytes] | None = None, **changes: object) -> None:
+        """Do honestly what a station does; `changes` spoil the entry before it is signed."""
+        state = self.seal({"sums.json": b'{"n":%d}' % (len(self.entries) + 1)} if files is None else files)
+        entry = replace(self.entry(state), **changes)  # type: ignore[arg-type] # spoiled on purpose
+        station = self.manifest.route.stops[len(self.entries)].party
+        self.entries.append(sign(print_entry(entry), self.world.secrets[station].signers))
+        self.state = state
+
+    def travel(self, stops: int) -> Train:
+        for _ in range(stops):
+            self.pass_stop()
+        return self
+
+
+def train(world: Consortium, *, owner: str = "alice", route: Sequence[str] = (), **changes: object) -> Train:
+    """Build a valid train; `changes` replace fields of the manifest before it is signed."""
+    stops = tuple(world.stop(name) for name in (route or ("hospital-a", "hospital-b", "hospital-c")))
+    keys, nonce, sink = world.secrets[PartyId(owner)], random.token_hex(16), io.BytesIO()
+    readers = [world.secrets[stop.party].key_set.sealing for stop in stops]
+    code = seal_code(
+        sink,
+        members(CODE),
+        binding=CodeBinding(owner=PartyId(owner), nonce=nonce),
+        recipients=code_recipients(readers, keys.key_set.sealing),
+    )
+    manifest = TrainManifest(
+        name="breast-cancer",
+        purpose="describe tumours",
+        approval=Approval(reference="ethics 1/2026", legal_basis="GDPR Art. 9(2)(j)"),
+        owner=world.stop(owner),
+        code=code.ref,
+        base=BASE,
+        command=("python3", "main.py"),
+        environment={"TZ": "UTC"},
+        data=(DataNeed(name="patients", description="measurements", files=("*.csv",)),),
+        outputs=(Output(path="sums.json", media_type="application/json", max_bytes=65536, schema={"type": "object"}),),
+        limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 20),
+        route=Route(stops=stops),
+        recipient=keys.key_set.sealing,
+        valid_from=NOW - timedelta(hours=1),
+        valid_until=NOW + timedelta(days=14),
+        nonce=nonce,
+    )
+    manifest = replace(manifest, **changes)  # type: ignore[arg-type] # spoiled on purpose
+    return Train(
+        world=world,
+        manifest=manifest,
+        envelope=sign(print_manifest(manifest), keys.signers),
+        entries=[],
+        blobs={code.ref.digest: sink.getvalue()},
+    )
