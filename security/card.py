@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from security.documents import parse_key_set, parse_party_id, parse_roles
+from security.documents import MAX_TITLE, parse_key_set, parse_line, parse_party_id, parse_roles
 from security.encoding import Fields, print_time
 from security.envelope import (
     Envelope,
@@ -34,7 +34,6 @@ from security.trust import Role
 
 CARD_TYPE: Final = "urn:pht:statement:party-card:v1"
 MAX_CARD: Final = 256 << 10
-MAX_TITLE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,8 @@ def make_card(secrets: Secrets, *, party: PartyId, title: str, roles: Iterable[R
         InvalidInput: no role, or a title that is empty or too long.
     """
     roles = sorted(set(roles))
-    if not roles or not 1 <= len(title) <= MAX_TITLE:
-        msg = "a party has at least one role, and a title of 1 to 200 characters"
+    if not roles or not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+        msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
         raise InvalidInput(msg)
     key_set = secrets.key_set
     statement = Statement(
@@ -100,7 +99,7 @@ def _read(payload: bytes) -> tuple[PartyCard, tuple[Subject, ...]]:
     fields = Fields(statement.predicate, "predicate")
     card = PartyCard(
         party=parse_party_id(fields),
-        title=fields.text("title", most=MAX_TITLE),
+        title=parse_line(fields, "title", most=MAX_TITLE),
         roles=parse_roles(fields),
         key_set=parse_key_set(fields),
         made_at=fields.time("madeAt"),

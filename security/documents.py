@@ -21,6 +21,7 @@ from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, 
 
 MAX_DOCUMENT: Final = 256 << 10
 MAX_KEY_SETS: Final = 32
+MAX_TITLE: Final = 200
 POLICY_FILE: Final = "policy.json"
 _BASE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?")  # so that <sha256>.base.<name>.json is an OCI tag
 
@@ -75,7 +76,7 @@ def parse_party(raw: bytes) -> Party:
     """
     fields = Fields(parse_json(raw, limit=MAX_DOCUMENT), "party")
     fields.constant("type", "pht-party-v1")
-    name, title = parse_party_id(fields), fields.text("title", most=200)
+    name, title = parse_party_id(fields), parse_line(fields, "title", most=MAX_TITLE)
     roles = parse_roles(fields)
     records = tuple(_key_set_record(one) for one in fields.objects("keySets", least=1, most=MAX_KEY_SETS))
     fields.end()
@@ -93,6 +94,15 @@ def parse_party_id(fields: Fields, name: str = "party") -> PartyId:
     except InvalidInput as error:
         msg = "field is not a party name"
         raise MalformedStatement(msg, field=f"{fields.where}.{name}") from error
+
+
+def parse_line(fields: Fields, name: str, *, most: int, least: int = 1) -> str:
+    """Take a text that is shown to people: one line, so that it cannot move a terminal's cursor."""
+    text = fields.text(name, most=most, least=least)
+    if not text.isprintable():
+        msg = "field holds characters that cannot be printed"
+        raise MalformedStatement(msg, field=f"{fields.where}.{name}")
+    return text
 
 
 def parse_roles(fields: Fields) -> frozenset[Role]:
@@ -127,7 +137,7 @@ def parse_base(raw: bytes) -> Base:
     base = Base(
         name=fields.text("name", most=50),
         digest=Digest(fields.text("digest", most=71)),
-        note=fields.text("note", most=500, least=0),
+        note=parse_line(fields, "note", most=500, least=0),
         withdrawn=fields.flag("withdrawn"),
     )
     fields.end()

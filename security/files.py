@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -149,6 +150,14 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bo
     """Write a small file atomically and durably; see `writing`."""
     with writing(path, mode=mode, replace=replace) as out:
         out.write(data)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the block; others wait. The lock goes with the process that held it."""
+    with told(path), path.open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ tool checks.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -22,18 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import (  # type: ignore[attr-defined] # its public names are not marked as exported
-    CryptoSigner,
-    Signature,
-    SSlibKey,
-)
+from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
+from security.age import HybridIdentity, Identity, parse_recipient
 from security.digest import Digest, digest_of
 from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, PhtError, SignatureInvalid
 from security.ids import KeyId
-
-if TYPE_CHECKING:
-    from security.age import Identity
 
 PublicPart: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA65PublicKey
 PrivatePart: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65PrivateKey
@@ -117,8 +112,6 @@ class KeySet:
         if not 1 <= len(ids) <= MAX_SIGNING_KEYS or ids != sorted(set(ids)):
             msg = "a key set has one to four distinct signing keys, sorted by key id"
             raise MalformedStatement(msg, keys=len(ids))
-        from security.age import parse_recipient  # noqa: PLC0415 - until the package is there
-
         try:
             canonical = str(parse_recipient(self.sealing))
         except PhtError as error:
@@ -202,7 +195,11 @@ class SoftwareSigner:
         """Return the raw signature over `data`."""
         if isinstance(self._private, MLDSA65PrivateKey):
             return self._private.sign(data)
-        return bytes.fromhex(CryptoSigner(self._private).sign(data).signature)
+        return bytes.fromhex(self.for_tuf().sign(data).signature)
+
+    def for_tuf(self) -> CryptoSigner:
+        """Return the key as `securesystemslib` and TUF know it: there, ML-DSA-65 signs what TAP 21 says."""
+        return CryptoSigner(self._private)
 
     def __repr__(self) -> str:
         return f"SoftwareSigner({self.public.key_id!r})"
@@ -234,8 +231,6 @@ def generate(schemes: Sequence[Scheme]) -> Secrets:
     if not 1 <= len(schemes) <= MAX_SIGNING_KEYS or len(set(schemes)) != len(schemes):
         msg = "name one to four different signature schemes"
         raise InvalidInput(msg, given=", ".join(schemes))
-    from security.age import HybridIdentity  # noqa: PLC0415 - until the package is there
-
     signers = tuple(SoftwareSigner.generate(scheme) for scheme in schemes)
     return Secrets(signers=signers, identity=HybridIdentity.generate())
 
@@ -243,6 +238,19 @@ def generate(schemes: Sequence[Scheme]) -> Secrets:
 def spell(fingerprint: Digest) -> str:
     """Spell the first 128 bits of a fingerprint in eight groups, to be read over the phone."""
     return " ".join(fingerprint.hex[at : at + 4] for at in range(0, 32, 4))
+
+
+def confirms(text: str, fingerprint: Digest) -> bool:
+    """Whether `text`, as a person typed it, is this fingerprint: whole, or its first 128 bits as `spell` writes them.
+
+    Raises:
+        InvalidInput: it has not the form of either.
+    """
+    digits = re.sub(r"[\s:-]", "", text.lower().removeprefix("sha256:"))
+    if re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", digits) is None:
+        msg = "not a fingerprint (eight groups of four hexadecimal digits, or sha256: and 64)"
+        raise InvalidInput(msg, value=repr(text)[:80])
+    return fingerprint.hex.startswith(digits)
 
 
 def _pem_of(part: PublicPart) -> str:
