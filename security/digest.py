@@ -75,6 +75,7 @@ class CheckedReader(io.RawIOBase):
         self._seen, self._hasher, self._done = 0, hashlib.sha256(), False
 
     def readable(self) -> bool:
+        """Return true."""
         return True
 
     @property
@@ -115,6 +116,7 @@ class CheckedReader(io.RawIOBase):
         self._done = True
 
     def close(self) -> None:
+        """Close the source too."""
         if not self.closed:
             self._source.close()
         super().close()

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
 
@@ -36,21 +36,23 @@ def told(path: Path) -> Iterator[None]:
         raise explain(error, path) from error
 
 
+_EXPLAINED: Final = {
+    errno.ENOSPC: (DiskFull, "no room on the file system", "free some space; what was begun can be done again"),
+    errno.EDQUOT: (DiskFull, "no room left in the quota", "free some space; what was begun can be done again"),
+    errno.EEXIST: (FileExists, "file is already there", "move it away, or choose another name"),
+    errno.EACCES: (FileMissing, "not allowed by the file system", "check who owns it, and who you are"),
+    errno.EPERM: (FileMissing, "not allowed by the file system", "check who owns it, and who you are"),
+    errno.EROFS: (FileMissing, "file system is read-only", None),
+    errno.EISDIR: (FileMissing, "a folder, where a file was expected", None),
+    errno.ENOTDIR: (FileMissing, "a file, where a folder was expected", None),
+    errno.ENOENT: (FileMissing, "no such file or folder", None),
+}
+
+
 def explain(error: OSError, path: Path) -> PhtError:
     """Return our error for an operating system error about `path`."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull("no room on the file system", path=path, hint="free some space; the work goes on by itself")
-    if error.errno == errno.EEXIST:
-        return FileExists("file is already there", path=path, hint="move it away, or choose another name")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return FileMissing("not allowed by the file system", path=path, hint="check who owns it, and who you are")
-    if error.errno == errno.EISDIR:
-        return FileMissing("a folder, where a file was expected", path=path)
-    if error.errno == errno.ENOTDIR:
-        return FileMissing("a file, where a folder was expected", path=path)
-    if error.errno == errno.ENOENT:
-        return FileMissing("no such file or folder", path=path)
-    return FileMissing("cannot be read or written", path=path, reason=error.strerror)
+    kind, message, hint = _EXPLAINED.get(error.errno or 0, (FileMissing, "cannot be read or written", None))
+    return kind(message, path=path, hint=hint)
 
 
 def read_file(path: Path, *, limit: int = 16 << 20) -> bytes:

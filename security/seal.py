@@ -8,22 +8,23 @@ for another train, stop, sender or recipient is refused (attacks T7, T8).
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from typing_extensions import Buffer
-
-from security.age import AgeReader, Identity, decrypt, encrypt, parse_recipient
+from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import Budget, Member, Unpacked, pack, unpack
 from security.digest import CheckedReader, Digest
 from security.encoding import Fields, Json, dump_json, parse_json
 from security.errors import CodeAltered, DigestMismatch, SealForeign, SealRecipients
 from security.ids import PartyId, TrainId
 from security.journey import StateRef
+from security.streams import Sink, pour
 from security.train import CodeRef, TrainManifest
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 META_VERSION: Final = 1
 CODE_BUDGET: Final = Budget(total_bytes=4 << 30, member_bytes=2 << 30, members=20_000)
@@ -69,12 +70,10 @@ def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, 
     return tuple(dict.fromkeys((*manifest_stations, owner)))
 
 
-def seal_code(
-    sink: BinaryIO, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]
-) -> SealedCode:
+def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]) -> SealedCode:
     """Seal the code for its readers (age recipients), reading each member twice."""
-    content = pack(cast(BinaryIO, _Nowhere()), None, members).content
-    meta = {
+    content = pack(_Nowhere(), None, members).content
+    meta: dict[str, Json] = {
         "version": META_VERSION,
         "kind": "code",
         "owner": str(binding.owner),
@@ -92,7 +91,7 @@ def seal_state(sink: BinaryIO, members: Sequence[Member], *, binding: StateBindi
 
 
 def open_code(
-    source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Identity], into: Path, budget: Budget
+    source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
 ) -> Digest:
     """Open the sealed code into an empty folder; return the digest of its content, for policies and people.
 
@@ -124,7 +123,13 @@ def open_code(
 
 
 def open_state(
-    source: BinaryIO, ref: StateRef, *, binding: StateBinding, identities: Sequence[Identity], into: Path, budget: Budget
+    source: BinaryIO,
+    ref: StateRef,
+    *,
+    binding: StateBinding,
+    identities: Sequence[Unwrapper],
+    into: Path,
+    budget: Budget,
 ) -> Unpacked:
     """Open a sealed state into an empty folder.
 
@@ -149,10 +154,10 @@ def open_state(
 
 
 def _seal(
-    sink: BinaryIO, members: Sequence[Member], *, meta: dict[str, Json], recipients: Sequence[str]
+    sink: Sink, members: Sequence[Member], *, meta: dict[str, Json], recipients: Sequence[str]
 ) -> tuple[Digest, int]:
     counted = _Counted(sink)
-    with encrypt(cast(BinaryIO, counted), [parse_recipient(one) for one in recipients]) as sealed:
+    with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
         pack(sealed, dump_json(meta), members)
     return Digest.of_hex(counted.hasher.hexdigest()), counted.size
 
@@ -160,15 +165,15 @@ def _seal(
 def _open(
     source: CheckedReader,
     *,
-    identities: Sequence[Identity],
+    identities: Sequence[Unwrapper],
     readers: int,
     into: Path,
     budget: Budget,
     check: Callable[[bytes], None],
 ) -> Unpacked:
-    with decrypt(cast(BinaryIO, source), identities) as plain:
+    with decrypt(source, identities) as plain:
         _need_recipients(plain, readers)
-        unpacked = unpack(cast(BinaryIO, plain), into=into, budget=budget, check_meta=check)
+        unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
     if not source.complete:
         msg = "sealed file goes on after its end"
         raise DigestMismatch(msg)
@@ -201,29 +206,22 @@ def _meta(raw: bytes, kind: str) -> Fields:
     return fields
 
 
-class _Counted(io.RawIOBase):
+class _Counted:
     """Passes on what is written, and keeps its digest and size."""
 
-    def __init__(self, sink: BinaryIO) -> None:
-        super().__init__()
+    def __init__(self, sink: Sink) -> None:
         self._sink, self.hasher, self.size = sink, hashlib.sha256(), 0
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer) -> int:  # type: ignore[override] # narrower stub in RawIOBase
-        view = memoryview(data)
-        self.hasher.update(view)
-        self._sink.write(view)
-        self.size += view.nbytes
-        return view.nbytes
+    def write(self, data: Buffer, /) -> int:
+        self.hasher.update(data)
+        pour(self._sink, data)
+        written = memoryview(data).nbytes
+        self.size += written
+        return written
 
 
-class _Nowhere(io.RawIOBase):
+class _Nowhere:
     """Takes what is written and keeps nothing."""
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer) -> int:  # type: ignore[override] # narrower stub in RawIOBase
+    def write(self, data: Buffer, /) -> int:
         return memoryview(data).nbytes

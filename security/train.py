@@ -32,6 +32,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,100}")
 _PATTERN = re.compile(r"(?!/)(?!.*(?:^|/)\.{0,2}(?:/|$))[A-Za-z0-9_.*?/-]{1,200}")
 _NONCE = re.compile(r"[0-9a-f]{32}")
+MAX_VALUE: Final = 1000
 MAX_VALIDITY: Final = timedelta(days=366)
 
 
@@ -295,7 +296,7 @@ def _environment(raw: Mapping[str, Json]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for name, value in raw.items():
         _match(ENVIRONMENT_NAMES, name, "predicate.environment")
-        if not isinstance(value, str) or len(value) > 1000 or "\0" in value:
+        if not isinstance(value, str) or len(value) > MAX_VALUE or "\0" in value:
             msg = "environment value is not a short string"
             raise MalformedStatement(msg, field=f"predicate.environment.{name}")
         found[name] = value

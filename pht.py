@@ -1,0 +1,186 @@
+"""The one entry point: which command was asked for, and how are its answer and its errors shown?
+
+The only module that sees all packages; nobody imports it. Groups are loaded when they are called, so that a scientist's
+machine never imports a sandbox and ``pht --version`` imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from security.answer import Answer
+from security.errors import PhtError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from security.directory import DirectorySink, DirectorySource
+
+VERSION: Final = "0.1.0"
+INTERRUPTED: Final = 130
+
+_GROUPS: Final = {
+    "keys": ("security.cli:keys", "Make, show and check a party's keys."),
+    "directory": ("security.cli:directory", "Run the consortium's directory of parties, bases and revocations."),
+    "registry": ("registry.cli:registry", "Start a registry and publish base images in it."),
+    "train": ("train_builder.cli:train", "Build, submit, follow and open trains (for scientists)."),
+    "station": ("station.cli:station", "Run a hospital's station (for operators)."),
+}
+
+_log = logging.getLogger("pht")
+
+
+class LazyGroup(click.Group):
+    """A group whose members are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the groups in the order in which they are taught."""
+        return list(_GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import a group."""
+        if cmd_name not in _GROUPS:
+            return None
+        module, _, name = _GROUPS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Group)  # noqa: S101 - a mistake in the table above
+        if cmd_name == "train" and "rehearse" not in command.commands:
+            command.add_command(_rehearse())
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the groups without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _GROUPS.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every command may ask of the root. Implements `security.cli.Places`."""
+
+    as_json: bool
+
+    def source(self, text: str) -> DirectorySource:
+        """Open a place to read a directory from; see `registry.directory.open_source`."""
+        from registry.directory import open_source  # noqa: PLC0415 - only the commands that need it
+
+        return open_source(text)
+
+    def sink(self, text: str) -> DirectorySink:
+        """Open a place to publish a directory to; see `registry.directory.open_sink`."""
+        from registry.directory import open_sink  # noqa: PLC0415 - only the commands that need it
+
+        return open_sink(text)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PHT"})
+@click.option("--json", "as_json", is_flag=True, help="Print the answer, or the error, as one JSON document.")
+@click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for everything.")
+@click.version_option(VERSION, prog_name="pht")
+@click.pass_context
+def root(ctx: click.Context, as_json: bool, verbose: int) -> None:
+    r"""Personal Health Train: the analysis travels, the data stay.
+
+    A scientist packs an analysis into a train; it visits hospital stations one after the other; each verifies it, runs
+    it beside its own data, checks what came out, and seals the results for the next. Only the scientist opens them.
+
+    \b
+    First steps
+      scientist           pht keys new --help      then  pht train init --help
+      station operator    pht station init --help
+      consortium          pht directory init --help
+      registry operator   pht registry up --help
+
+    Exit status: 0 done, 10 refused, 20 try again later, 30 the analysis failed, 40 something here must be put right,
+    2 a command line that makes no sense, 1 a fault of this program.
+    """
+    logging.basicConfig(
+        level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)],
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    ctx.obj = Context(as_json=as_json)
+
+
+@root.result_callback()
+def _render(answer: Answer | None, **_options: object) -> Answer | None:
+    if answer is None:
+        return None
+    if click.get_current_context().find_object(Context).as_json:  # type: ignore[union-attr] # root always sets it
+        click.echo(json.dumps(answer.data, indent=2, sort_keys=True, ensure_ascii=False, default=str))
+    elif answer.text:
+        click.echo(answer.text)
+    return answer
+
+
+def _rehearse() -> click.Command:
+    from train_builder.cli import rehearse_command  # noqa: PLC0415 - only when `train` is called
+
+    def run(**options: Any) -> Answer:  # noqa: ANN401 - click passes what the options parse to
+        from station.rehearsal import rehearse  # noqa: PLC0415 - imports the sandbox: only when it is really run
+
+        return rehearse_command(rehearse, **options)
+
+    return run  # type: ignore[return-value]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit status. One of the two places that catch broadly."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    given = (["--json"] if as_json else []) + [word for word in given if word != "--json"]
+    try:
+        root.main(args=given, prog_name="pht", standalone_mode=False)
+    except PhtError as error:
+        _say(error, as_json=as_json)
+        sys.exit(error.exit)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.exceptions.Abort:
+        click.echo("pht: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        if as_json:
+            click.echo(json.dumps({"error": {"code": "usage", "message": error.format_message()}}))
+        else:
+            error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told as one
+        _log.debug("unexpected error", exc_info=True)
+        told = {"code": "internal", "message": f"unexpected {type(error).__name__}", "hint": "run again with -vv"}
+        if as_json:
+            click.echo(json.dumps({"error": told}))
+        else:
+            click.echo(f"pht: {told['message']}: this is a fault of the program\nhint: {told['hint']}", err=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _say(error: PhtError, *, as_json: bool) -> None:
+    if as_json:
+        told = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "exit": error.exit,
+            "fields": {name: str(value) for name, value in error.fields.items()},
+        }
+        click.echo(json.dumps({"error": told}, indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    click.echo(f"pht: {error} [{error.code}]", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+if __name__ == "__main__":
+    main()
