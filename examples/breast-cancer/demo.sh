@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# One train through three hospitals, from nothing to opened results, with the public commands only: read it as a tutorial.
+#
+#   make demo               against a registry process
+#   make demo EMBEDDED=1    with a folder (OCI image layouts) as the registry
+#   make down               stops what a demo that was killed left running
+#
+# Everything it makes lies in .state/demo, made anew each time.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "$0")" && pwd)
+CHECKOUT=$(cd "$HERE/../.." && pwd)
+DEMO=$CHECKOUT/.state/demo
+HOSPITALS=(hospital-a hospital-b hospital-c)
+export PATH=$CHECKOUT/.venv/bin:$PATH
+
+# --- telling ---------------------------------------------------------------------------------------------------------
+
+say() { printf '\n%s\n' "$*"; }
+
+# show COMMAND... : print a command as one would type it.
+show() {
+    local words
+    printf -v words ' %q' "$@"
+    printf '\n$%s\n' "$words"
+}
+
+# run COMMAND... : show a command and run it.
+run() {
+    show "$@"
+    "$@" 9>&-
+}
+
+# answer NAME COMMAND... : show a `pht` command, run it, and keep one field of its answer in ANSWER.
+answer() {
+    local name=$1 said
+    shift
+    show "$@"
+    said=$(pht --json "${@:2}" 9>&-)
+    ANSWER=$(python -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]])' "$said" "$name")
+    printf '%s: %s\n' "$name" "$ANSWER"
+}
+
+# refused COMMAND... : run a command that must be refused.
+refused() {
+    local code=0
+    run "$@" || code=$?
+    if [ $code != 10 ]; then
+        say "it should have been refused (exit status 10), but ended with $code"
+        exit 1
+    fi
+    say "refused, as it must be (exit status 10)"
+}
+
+# --- stopping what was started -----------------------------------------------------------------------------------------
+
+# stop FILE... : end the processes whose ids lie in these files, if they still are ours.
+stop() {
+    local file pid
+    for file in "$@"; do
+        [ -e "$file" ] || continue
+        pid=$(cat "$file")
+        if grep -qsF "$DEMO" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null); then
+            kill "$pid" 2>/dev/null || true
+            for _ in {1..100}; do
+                kill -0 "$pid" 2>/dev/null || break
+                sleep 0.1
+            done
+        fi
+        rm -f "$file"
+    done
+}
+
+stop_all() {
+    stop "$DEMO"/*/daemon.pid
+    if [ -d "$DEMO/registry" ]; then pht registry down "$DEMO/registry" >/dev/null 2>&1 || true; fi
+}
+
+if [ "${1-}" = down ]; then
+    [ ! -d "$DEMO" ] || stop_all
+    exit 0
+fi
+
+mkdir -p "$DEMO"
+exec 9>"$DEMO.lock"
+flock -n 9 || { say 'another demo is running here; waiting for its end' && flock 9; }
+stop_all
+rm -rf "$DEMO"
+mkdir -p "$DEMO"
+cd "$DEMO"
+trap stop_all EXIT
+
+# --- the parties' secrets and data, which in life each has at home -----------------------------------------------------
+
+mkdir -m 700 secrets
+for party in consortium alice "${HOSPITALS[@]}"; do
+    (umask 077 && head -c 24 /dev/urandom | base64 >"secrets/$party")
+done
+python "$HERE/split.py" "$DEMO/data"
+say "Three hospitals with 310, 171 and 88 patients; a scientist, alice; a consortium that knows them all. No patient leaves a hospital."
+
+# --- the registry ------------------------------------------------------------------------------------------------------
+
+say '== The registry operator starts a registry'
+if [ -n "${EMBEDDED-}" ]; then
+    mkdir registry-folder
+    REGISTRY=layout:$DEMO/registry-folder
+    say "here: no process, but a folder: $REGISTRY"
+else
+    answer url pht registry up registry
+    REGISTRY=$ANSWER
+fi
+answer digest pht registry base push "$REGISTRY" python "$CHECKOUT/.state/base/python.tar"
+BASE=$ANSWER
+
+# --- the parties -------------------------------------------------------------------------------------------------------
+
+say '== The consortium makes its directory: three root keys, of which two must sign'
+run pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium
+ROOT=$DEMO/consortium/published/1.root.json
+
+say '== The scientist and the stations make their keys at home, and send the consortium a card each'
+run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
+run pht keys card alice/keys -o alice.card --passphrase-file secrets/alice
+for hospital in "${HOSPITALS[@]}"; do
+    run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root "$ROOT" \
+        --passphrase-file "secrets/$hospital" --data "patients=$DEMO/data/$hospital" --admit-owner alice
+    run pht keys card "$hospital/keys" -o "$hospital.card" --passphrase-file "secrets/$hospital"
+done
+
+say '== The consortium adds each card, after its fingerprint was read out over the phone'
+for party in alice "${HOSPITALS[@]}"; do
+    answer fingerprint pht keys show "$party/keys"
+    run pht directory add consortium "$party.card" --fingerprint "$ANSWER" --passphrase-file secrets/consortium
+done
+run pht directory approve-base consortium python "$BASE"
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+
+# --- the stations ------------------------------------------------------------------------------------------------------
+
+say '== Three stations start: separate processes with separate keys, state and data'
+run pht station check hospital-a
+for hospital in "${HOSPITALS[@]}"; do
+    show pht station run "$hospital"
+    env -i PATH="$PATH" HOME="$DEMO/$hospital" DOCKER_HOST="${DOCKER_HOST-}" \
+        pht station run "$DEMO/$hospital" >"$hospital/daemon.log" 2>&1 </dev/null 9>&- &
+    echo $! >"$hospital/daemon.pid"
+done
+
+# --- the train ---------------------------------------------------------------------------------------------------------
+
+say '== The scientist pins the directory, checks the train, and submits it'
+run pht directory pin "$ROOT" --home alice --registry "$REGISTRY"
+run pht train check "$HERE" --home alice
+answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
+TRAIN=$ANSWER
+run pht train follow "$TRAIN" --home alice --watch
+run pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results
+
+say '== What came home, beside what pooling all patients would have given'
+run python "$HERE/evaluate.py" results
+
+say '== The proof of the journey: who, in which order, which code and base, against which directory'
+run pht train verify "$TRAIN" --home alice --export proof
+
+# --- the attack --------------------------------------------------------------------------------------------------------
+
+say "== An attacker who owns the registry takes hospital-b's entry out of the journey"
+run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
+refused pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results-dropped
+
+say "== Then the attacker puts it back, with one letter of what hospital-b signed changed"
+run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
+refused pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results-altered
+
+say '== Where everything lies'
+cat <<WHERE
+$DEMO/
+  consortium/            the directory's keys and what it published
+  alice/                 the scientist's keys and trains
+  hospital-a/ (b, c)     a station each: keys, settings, journal, spool, daemon.log
+  data/                  what the hospitals hold, and nobody else sees
+  results/sums.json      all that left them
+  proof/                 the journey, and how to check it without pht: README.txt in it
+  ${REGISTRY#layout:"$DEMO"/}
+WHERE

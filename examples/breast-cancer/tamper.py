@@ -1,0 +1,136 @@
+"""What could somebody do who owns the registry?
+
+`tamper.py REGISTRY TRAIN drop|alter` replaces a train that waits for its owner `alice` by a copy in which the second hospital's
+journey entry is missing (`drop`), or says something else under the same signature (`alter`). It speaks plain OCI: over HTTP, or in a folder
+of image layouts (`layout:FOLDER`). The original is kept beside, so it may be run again. Standard library only.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Protocol
+
+MAILBOX = "mailbox/alice"
+ENTRY = "application/vnd.pht.journey.entry.v1.dsse+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+SECOND = 1
+
+
+def digest_of(data: bytes) -> str:
+    """Name bytes as OCI does."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class Mailbox(Protocol):
+    """What the attacker needs of a registry."""
+
+    def tags(self) -> list[str]: ...
+
+    def manifest(self, tag: str) -> bytes: ...
+
+    def blob(self, digest: str) -> bytes: ...
+
+    def put_blob(self, data: bytes) -> None: ...
+
+    def put_manifest(self, tag: str, data: bytes) -> None: ...
+
+
+class Folder:
+    """A mailbox that is an image layout in a folder."""
+
+    def __init__(self, root: str) -> None:
+        self._folder = Path(root) / MAILBOX
+        self._index = self._folder / "index.json"
+
+    def _entries(self) -> list[dict]:
+        return json.loads(self._index.read_bytes())["manifests"]
+
+    def _tag(self, entry: dict) -> str:
+        return entry.get("annotations", {}).get("org.opencontainers.image.ref.name", "")
+
+    def tags(self) -> list[str]:
+        return [self._tag(entry) for entry in self._entries()]
+
+    def manifest(self, tag: str) -> bytes:
+        return self.blob(next(entry["digest"] for entry in self._entries() if self._tag(entry) == tag))
+
+    def blob(self, digest: str) -> bytes:
+        return (self._folder / "blobs" / digest.replace(":", "/")).read_bytes()
+
+    def put_blob(self, data: bytes) -> None:
+        (self._folder / "blobs" / digest_of(data).replace(":", "/")).write_bytes(data)
+
+    def put_manifest(self, tag: str, data: bytes) -> None:
+        self.put_blob(data)
+        index = json.loads(self._index.read_bytes())
+        others = [entry for entry in index["manifests"] if self._tag(entry) != tag]
+        entry = {"mediaType": MANIFEST, "digest": digest_of(data), "size": len(data)}
+        entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
+        self._index.write_bytes(json.dumps({**index, "manifests": [*others, entry]}).encode())
+
+
+class Http:
+    """A mailbox in a registry that anybody here may write to."""
+
+    def __init__(self, root: str) -> None:
+        parts = urllib.parse.urlsplit(root)
+        self._base = f"{parts.scheme}://{parts.netloc}/v2{parts.path.rstrip('/')}/{MAILBOX}"
+
+    def _ask(self, method: str, url: str, data: bytes | None = None, kind: str = MANIFEST) -> tuple[bytes, str]:
+        header = {"Accept": MANIFEST} if data is None else {"Content-Type": kind}
+        request = urllib.request.Request(url, data=data, method=method, headers=header)  # noqa: S310 - the demo's own registry
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - the demo's own registry
+            return answer.read(), answer.headers.get("Location", "")
+
+    def tags(self) -> list[str]:
+        return json.loads(self._ask("GET", f"{self._base}/tags/list")[0])["tags"]
+
+    def manifest(self, tag: str) -> bytes:
+        return self._ask("GET", f"{self._base}/manifests/{tag}")[0]
+
+    def blob(self, digest: str) -> bytes:
+        return self._ask("GET", f"{self._base}/blobs/{digest}")[0]
+
+    def put_blob(self, data: bytes) -> None:
+        _, place = self._ask("POST", f"{self._base}/blobs/uploads/", b"", "application/octet-stream")
+        place = urllib.parse.urljoin(self._base, place)
+        mark = "&" if "?" in place else "?"
+        self._ask("PUT", f"{place}{mark}digest={digest_of(data)}", data, "application/octet-stream")
+
+    def put_manifest(self, tag: str, data: bytes) -> None:
+        self._ask("PUT", f"{self._base}/manifests/{tag}", data)
+
+
+def altered(envelope: bytes) -> bytes:
+    """Change the name of the station in a signed statement, and keep its signature."""
+    document = json.loads(envelope)
+    payload = base64.b64decode(document["payload"]).replace(b"hospital-b", b"hospital-x")
+    return json.dumps({**document, "payload": base64.b64encode(payload).decode()}).encode()
+
+
+def main() -> None:
+    """Replace the train by the copy."""
+    root, train, how = sys.argv[1:]
+    mailbox: Mailbox = Folder(root.removeprefix("layout:")) if root.startswith("layout:") else Http(root)
+    tag = next(tag for tag in mailbox.tags() if tag.startswith(f"train-{train}-"))
+    kept = f"original-{tag.removeprefix('train-')}"
+    if kept not in mailbox.tags():
+        mailbox.put_manifest(kept, mailbox.manifest(tag))
+    manifest = json.loads(mailbox.manifest(kept))
+    entry = [layer for layer in manifest["layers"] if layer["mediaType"] == ENTRY][SECOND]
+    if how == "drop":
+        manifest["layers"].remove(entry)
+    else:
+        envelope = altered(mailbox.blob(entry["digest"]))
+        mailbox.put_blob(envelope)
+        entry |= {"digest": digest_of(envelope), "size": len(envelope)}
+    mailbox.put_manifest(tag, json.dumps(manifest).encode())
+    print(f"{MAILBOX}:{tag} now names another copy: {digest_of(mailbox.manifest(tag))}")
+
+
+if __name__ == "__main__":
+    main()
