@@ -28,7 +28,7 @@ INTERRUPTED: Final = 130
 
 _GROUPS: Final = {
     "keys": ("security.cli:keys", "Make, show and check a party's keys."),
-    "directory": ("security.cli:directory", "Run the consortium's directory of parties, bases and revocations."),
+    "directory": ("security.directory_cli:directory", "Run the consortium's directory of parties, bases and revocations."),
     "registry": ("registry.cli:registry", "Start a registry and publish base images in it."),
     "train": ("train_builder.cli:train", "Build, submit, follow and open trains (for scientists)."),
     "station": ("station.cli:station", "Run a hospital's station (for operators)."),

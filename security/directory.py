@@ -148,11 +148,21 @@ def pin_root(source: DirectorySource, fingerprint: str) -> bytes:
         NotPinned: the root at that place is another one.
         NotPublished, DirectoryUnavailable: there is none.
     """
-    raw = source.read("1.root.json", _CONFIG.root_max_length)
+    raw = first_root(source)
     if not confirms(fingerprint, digest_of(raw)):
         msg = "the root at this place is not the one with that fingerprint"
         raise NotPinned(msg, found=spell(digest_of(raw)), hint="do not go on; ask the consortium by another way")
-    return check_root(raw)
+    return raw
+
+
+def first_root(source: DirectorySource) -> bytes:
+    """Fetch the first root. It is to be trusted only after somebody has compared its SHA-256.
+
+    Raises:
+        NotPinned: what lies there is no root.
+        NotPublished, DirectoryUnavailable: there is none.
+    """
+    return check_root(source.read("1.root.json", _CONFIG.root_max_length))
 
 
 def check_root(raw: bytes) -> bytes:

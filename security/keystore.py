@@ -26,6 +26,7 @@ from security.age import (
     decrypt,
     encrypt,
     parse_identity,
+    parse_recipient,
     read_header,
 )
 from security.digest import Digest, digest_of
@@ -228,6 +229,23 @@ def open_folder(folder: Path, passphrase: bytes) -> Secrets:
         msg = "the private keys are not those of public.json"
         raise KeyDamaged(msg, path=folder, hint="restore the whole folder from one backup")
     return secrets
+
+
+def prove(secrets: Secrets) -> None:
+    """Use every key once: sign and verify, seal and open.
+
+    Raises:
+        SignatureInvalid, SealBroken, NotARecipient: a private key does not fit its public one.
+    """
+    probe = b"a key folder is being checked"
+    for signer in secrets.signers:
+        signer.public.verify(probe, signer.sign(probe))
+    sealed = io.BytesIO()
+    with encrypt(sealed, [parse_recipient(secrets.key_set.sealing)]) as writer:
+        writer.write(probe)
+    sealed.seek(0)
+    with decrypt(sealed, [secrets.identity]) as reader:
+        reader.read()
 
 
 def parse_signers(data: bytes, path: Path) -> tuple[SoftwareSigner, ...]:

@@ -153,7 +153,7 @@ def rotate_keys(
     root_signers: Sequence[SoftwareSigner],
     change: RootChange,
     *,
-    passphrase: bytes,
+    passphrase: bytes | None,
     lifetimes: Lifetimes,
     now: datetime,
     log_n: int = 18,
@@ -248,6 +248,22 @@ def publish(
     )
 
 
+def unpublished(workspace: Workspace) -> Mapping[str, str]:
+    """Say which staged documents differ from the newest signed list: added, changed or removed."""
+    version = _newest(workspace, Targets.type)
+    signed: dict[str, TargetFile] = {}
+    if version:
+        signed = _read(workspace.published / f"{version}.targets.json", Targets).targets
+    staged = workspace.documents()
+    found = dict.fromkeys(sorted(signed.keys() - staged.keys()), "removed")
+    for name, data in staged.items():
+        if name not in signed:
+            found[name] = "added"
+        elif signed[name].hashes["sha256"] != digest_of(data).hex:
+            found[name] = "changed"
+    return found
+
+
 def _names(root: Root, targets: Targets, snapshot: Snapshot) -> tuple[str, ...]:
     """List the files of a version in the order in which they go out."""
     documents = [f"{target.hashes['sha256']}.{name}" for name, target in sorted(targets.targets.items())]
@@ -318,7 +334,10 @@ def _read(path: Path, kind: type[S]) -> S:
     return signed
 
 
-def _new_key(folder: Path, role: str, passphrase: bytes, *, log_n: int) -> SoftwareSigner:
+def _new_key(folder: Path, role: str, passphrase: bytes | None, *, log_n: int) -> SoftwareSigner:
+    if passphrase is None:
+        msg = "new keys need a passphrase"
+        raise InvalidInput(msg)
     signer = SoftwareSigner.generate(Scheme.ED25519)
     write_file(
         folder / _key_file(role, signer.for_tuf().public_key.keyid), lock(signer.to_pkcs8(), passphrase, log_n=log_n)

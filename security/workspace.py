@@ -35,6 +35,7 @@ from security.documents import (
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
 from security.files import read_file, write_file
 from security.ids import PartyId
+from security.keys import confirms
 from security.trust import Base, DirectoryVersion, KeySetRecord, Party, TrustStore
 
 
@@ -129,20 +130,24 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
     return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
 
 
-def revoke(workspace: Workspace, party: PartyId, key_set: Digest | None) -> Party:
-    """Stage the revocation of one key set of a party, or of all it has. It counts for the past as well.
+def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
+    """Stage the revocation of a party, or of the one key set with that fingerprint. It counts for the past as well.
 
     Raises:
         PartyUnknown: the directory has no such party.
         InvalidInput: the party has no such key set.
     """
     known = _party(workspace, party)
-    if key_set is not None and all(record.key_set.fingerprint != key_set for record in known.key_sets):
+    chosen = {
+        record.key_set.fingerprint
+        for record in known.key_sets
+        if key_set is None or confirms(key_set, record.key_set.fingerprint)
+    }
+    if not chosen:
         msg = "the party has no such key set"
         raise InvalidInput(msg, party=party, key_set=key_set)
     records = tuple(
-        replace(record, revoked=True) if key_set in {None, record.key_set.fingerprint} else record
-        for record in known.key_sets
+        replace(record, revoked=True) if record.key_set.fingerprint in chosen else record for record in known.key_sets
     )
     return _stage(workspace, replace(known, key_sets=records))
 
