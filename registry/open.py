@@ -1,0 +1,58 @@
+"""Which registry does an address mean, and how is it reached?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from registry.auth import Credentials
+from registry.http import Http, Timeouts, Trust
+from registry.layout import LayoutRegistry
+from registry.memory import MemoryRegistry
+from registry.names import FolderLocation, HttpLocation, Location, MemoryLocation
+from registry.port import Registry
+from registry.remote import HttpRegistry
+from registry.retry import RetryingRegistry
+from security.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a registry is reached: account, trust and patience. ``insecure`` allows plain http to another machine."""
+
+    credentials: Credentials | None = None
+    trust: Trust = field(default_factory=Trust)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    insecure: bool = False
+
+
+def open_registry(place: Location, access: Access | None = None, *, sleep: Callable[[float], object]) -> Registry:
+    """Return the registry at `place`, which is asked again by itself when it is away for seconds.
+
+    Nothing is sent yet.
+
+    Raises:
+        InvalidInput: plain http to another machine, where anybody on the way can read the account.
+        FileMissing: the certificate authority's file cannot be read.
+    """
+    access = access or Access()
+    inner: Registry
+    match place:
+        case MemoryLocation():
+            inner = MemoryRegistry()
+        case FolderLocation():
+            inner = LayoutRegistry(place.path)
+        case HttpLocation():
+            inner = _remote(place, access)
+        case _:
+            assert_never(place)
+    return RetryingRegistry(inner, sleep=sleep)
+
+
+def _remote(place: HttpLocation, access: Access) -> HttpRegistry:
+    if place.origin.scheme == "http" and not place.origin.loopback and not access.insecure:
+        msg = "plain http to a registry on another machine"
+        raise InvalidInput(msg, registry=place, hint="use https, or say 'insecure: true' if the network is private")
+    http = Http(place.origin, credentials=access.credentials, trust=access.trust, timeouts=access.timeouts)
+    return HttpRegistry(http, prefix=place.prefix)
