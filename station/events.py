@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from security.digest import Digest
 from security.encoding import Fields, Json, print_time
-from security.errors import MalformedStatement
+from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
 
 ArrivalId: TypeAlias = Digest
@@ -436,7 +436,7 @@ def _word(made: Callable[[str], object]) -> _Form:
         text = fields.text(name, most=LONGEST_TEXT, least=0)
         try:
             return made(text)
-        except ValueError as error:
+        except (ValueError, InvalidInput) as error:
             msg = "field is not what it should be"
             raise MalformedStatement(msg, field=f"{fields.where}.{name}") from error
 

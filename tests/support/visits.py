@@ -1,0 +1,119 @@
+"""Valid events and visits, to be replayed, recorded and spoiled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from security.digest import Digest, digest_of
+from security.ids import PartyId, TrainId
+from station.events import (
+    Accepted,
+    Admitted,
+    Approved,
+    Blob,
+    Cleared,
+    ClearedFile,
+    DaemonStarted,
+    DaemonStopped,
+    Departed,
+    Ended,
+    Event,
+    Fetched,
+    HeadSigned,
+    Held,
+    HoldFor,
+    KeyUsed,
+    Noticed,
+    Opened,
+    Pushed,
+    ReceiptSent,
+    Redelivered,
+    Refused,
+    RoomLost,
+    RunFault,
+    Sealed,
+    Signed,
+    SignedKind,
+    Started,
+    Stumbled,
+    VisitEvent,
+    Wiped,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+TRAIN = TrainId("7" * 64)
+
+
+def digest(word: str) -> Digest:
+    return digest_of(word.encode())
+
+
+ARRIVAL = digest("arrival")
+
+NOTICED = Noticed(at=NOW, arrival=ARRIVAL, tag="train-1", size=700)
+FETCHED = Fetched(at=NOW, blobs=(Blob(digest=digest("manifest"), size=10), Blob(digest=digest("code"), size=20)))
+ACCEPTED = Accepted(
+    at=NOW,
+    train=TRAIN,
+    stop=1,
+    manifest=digest("signed manifest"),
+    previous=digest("previous entry"),
+    state=digest("state in"),
+    owner=PartyId("ada"),
+    name="mean age",
+    directory_root=1,
+    directory_targets=4,
+)
+ADMITTED = Admitted(at=NOW, by="policy")
+OPENED = Opened(at=NOW, state_in=digest("state in"))
+STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image")
+ENDED = Ended(at=NOW, exit_code=0, seconds=12, peak_bytes=None)
+CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
+SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
+WIPED = Wiped(at=NOW)
+SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)
+REFUSAL = Signed(at=NOW, entry=digest("refusal"), envelope=digest("envelope"), what=SignedKind.REFUSAL)
+PUSHED = Pushed(at=NOW, head=digest("head"))
+RECEIPT = ReceiptSent(at=NOW, head=digest("receipt"))
+DEPARTED = Departed(at=NOW)
+REFUSED = Refused(at=NOW, code="policy.refused", reason="not today", by="grace")
+FAULT = RunFault(at=NOW, code="run.failed", reason="exit status 1")
+LOST = RoomLost(at=NOW, attempt=1)
+HELD = Held(at=NOW, hold=HoldFor.ADMISSION, reason="a first train of this owner")
+APPROVED = Approved(at=NOW, hold=HoldFor.ADMISSION, by="grace", note="called them")
+STUMBLED = Stumbled(at=NOW, step="fetch", code="registry.unavailable", attempt=1, not_before=NOW + timedelta(seconds=1))
+
+QUIET_DAY: tuple[VisitEvent, ...] = (
+    NOTICED,
+    FETCHED,
+    ACCEPTED,
+    ADMITTED,
+    OPENED,
+    STARTED,
+    ENDED,
+    CLEARED,
+    SEALED,
+    WIPED,
+    SIGNED,
+    PUSHED,
+    RECEIPT,
+    DEPARTED,
+)
+STATION_EVENTS: tuple[Event, ...] = (
+    DaemonStarted(at=NOW, version="1.0"),
+    DaemonStopped(at=NOW),
+    Redelivered(at=NOW, arrival=ARRIVAL, tag="train-2"),
+    KeyUsed(at=NOW, key_set=digest("key set"), purpose="sign"),
+    HeadSigned(at=NOW, sequence=3, head=digest("head"), envelope=digest("envelope")),
+)
+ONE_OF_EACH: tuple[Event, ...] = (
+    *QUIET_DAY,
+    REFUSAL,
+    REFUSED,
+    FAULT,
+    LOST,
+    HELD,
+    APPROVED,
+    STUMBLED,
+    *STATION_EVENTS,
+)
