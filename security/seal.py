@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import Budget, Member, Unpacked, pack, unpack
-from security.digest import CheckedReader, Digest
+from security.digest import BUFFER, CheckedReader, Digest
 from security.encoding import Fields, Json, dump_json, parse_json
-from security.errors import CodeAltered, DigestMismatch, SealForeign, SealRecipients
+from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
 from security.ids import PartyId, TrainId
 from security.journey import StateRef
 from security.streams import Sink, pour
@@ -171,9 +171,14 @@ def _open(
     budget: Budget,
     check: Callable[[bytes], None],
 ) -> Unpacked:
-    with decrypt(source, identities) as plain:
-        _need_recipients(plain, readers)
-        unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
+    try:
+        with decrypt(source, identities) as plain:
+            _need_recipients(plain, readers)
+            unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
+    except (NotARecipient, SealBroken):
+        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for somebody else"
+            pass
+        raise
     if not source.complete:
         msg = "sealed file goes on after its end"
         raise DigestMismatch(msg)

@@ -1,0 +1,119 @@
+"""What the code promises about its own shape."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGES = ("security", "registry", "train_builder", "station")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MODULES = sorted({ROOT / "pht.py", *SOURCES})
+
+
+def name_of(path: pathlib.Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_import_contracts_hold() -> None:
+    linted = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_generic_package_names_are_ours(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__file__ is not None
+    assert pathlib.Path(module.__file__).parent == ROOT / package
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_says_which_question_it_answers(path: pathlib.Path) -> None:
+    documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert documentation, f"{path} has no docstring"
+
+
+def test_only_the_envelope_module_makes_verified_values() -> None:
+    makers = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "id", None) == "Verified" or getattr(node.func, "attr", None) == "Verified")
+    }
+    assert makers == {"security/envelope.py"}
+
+
+def test_broad_handlers_stand_at_the_two_boundaries_only() -> None:
+    broad = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or getattr(node.type, "id", None) in {"Exception", "BaseException"})
+        and not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+    }
+    assert broad <= {"pht.py", "station/reconcile.py"}
+
+
+def test_no_promise_is_left_open() -> None:
+    words = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
+    found = [name_of(path) for path in MODULES if words.search(path.read_text(encoding="utf-8"))]
+    assert found == []
+
+
+def test_tests_patch_and_skip_nothing() -> None:
+    words = re.compile(r"mock\.patch|unittest\.mock|pytest\.skip|mark\.skip|importorskip|mark\.xfail")
+    here = pathlib.Path(__file__)
+    found = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        if path != here and words.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_generated_documents_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, make in generate.DOCUMENTS.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == make(), f"docs/{name}: run 'make docs'"
+
+
+def test_every_attack_has_a_test() -> None:
+    texts = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py") if path != pathlib.Path(__file__)
+    )
+    tested = {int(number) for number in re.findall(r"(?i)def test_t(\d+)_", texts)}
+    demanded = set(range(1, 19)) | {21, 22, 23, 24}
+    assert demanded <= tested, f"no test named after T{sorted(demanded - tested)}"
+
+
+def test_error_codes_are_unique_and_stable_in_form() -> None:
+    from security.errors import PhtError
+
+    for module in ("security.errors", "registry.errors", "train_builder.errors", "station.errors"):
+        importlib.import_module(module)
+    waiting, seen = [PhtError], dict[str, type]()
+    while waiting:
+        one = waiting.pop()
+        waiting += one.__subclasses__()
+        if one.__module__.startswith(PACKAGES):
+            assert re.fullmatch(r"[a-z]+(?:[.-][a-z]+)*", one.code), one
+            assert seen.setdefault(one.code, one) is one, f"{one} and {seen[one.code]} share {one.code}"
+            assert one.__doc__
