@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from security.digest import Digest
-from security.errors import DiskFull, Forked, Replayed
+from security.errors import DiskFull, Forked, Malformed, Replayed
 from security.files import PRIVATE_FILE, make_folder, sync_folder, told
 from security.ids import TrainId
 from station.chain import START, Head, Record, check_chain, link, parse_record
@@ -185,7 +185,7 @@ class Journal:
         """Return the end of the chain."""
         with _told():
             row = self._database.execute("SELECT sequence, hash FROM journal ORDER BY sequence DESC LIMIT 1").fetchone()
-        return START if row is None else Head(sequence=row[0], hash=Digest(row[1]))
+        return START if row is None else Head(sequence=row[0], hash=_digest(row[1]))
 
     def visit(self, arrival: ArrivalId) -> Visit:
         """Return a visit.
@@ -214,7 +214,7 @@ class Journal:
             row = self._database.execute(
                 "SELECT visit FROM journal WHERE kind = ? AND train = ? AND stop = ?", (Accepted.kind, train, stop)
             ).fetchone()
-        return self.visit(Digest(row[0])) if row else None
+        return self.visit(_digest(row[0])) if row else None
 
     def arrivals(self) -> tuple[ArrivalId, ...]:
         """Return the names of all visits, oldest first."""
@@ -233,7 +233,7 @@ class Journal:
         """Yield every record as stored, with the hash stored beside it: what `chain.check_chain` takes."""
         with _told():
             for raw, claimed in self._database.execute("SELECT record, hash FROM journal ORDER BY sequence"):
-                yield raw.encode(), Digest(claimed)
+                yield raw.encode(), _digest(claimed)
 
     def station_events(self) -> tuple[StationEvent, ...]:
         """Return the events outside any visit, oldest first."""
@@ -252,7 +252,7 @@ class Journal:
 
     def _names(self, query: str, *values: str) -> tuple[ArrivalId, ...]:
         with _told():
-            return tuple(Digest(name) for (name,) in self._database.execute(query, values).fetchall())
+            return tuple(_digest(name) for (name,) in self._database.execute(query, values).fetchall())
 
     def _one(self, query: str, *values: str) -> tuple[int, ...]:
         row: tuple[int, ...] = self._database.execute(query, values).fetchone()
@@ -269,6 +269,14 @@ class Journal:
                 if self._database.in_transaction:  # SQLite itself has rolled back when the disk was full
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def _digest(text: object) -> Digest:
+    try:
+        return Digest(str(text))
+    except Malformed as error:
+        msg = "a row of the journal has no hash, or belongs to no visit"
+        raise JournalDamaged(msg) from error
 
 
 def _statements() -> Iterator[str]:
