@@ -1,0 +1,87 @@
+"""Which errors does the owner's side raise beyond those of ``security`` and ``registry``?
+
+Where they stand in the tree, and so who must act, is told in `security.errors`.
+"""
+
+from __future__ import annotations
+
+from security.errors import Misconfigured, Refused, TrainFault, Unavailable
+
+# --- Refused: a station did not let the train pass -------------------------------------------------------------------
+
+
+class TrainRefused(Refused):
+    """A station refused the train, or what it wrote, and signed that it did. It will not come home."""
+
+    code = "train.refused"
+    default_hint = "ask the station's operator for the reason, which stays there; then send a new train"
+
+
+# --- Unavailable -----------------------------------------------------------------------------------------------------
+
+
+class NotHomeYet(Unavailable):
+    """The train is still under way."""
+
+    code = "train.not-home"
+    default_hint = "'pht train follow' tells where it is"
+
+
+# --- TrainFault ------------------------------------------------------------------------------------------------------
+
+
+class TrainFailed(TrainFault):
+    """The analysis ended with an error, or went over a limit, at a station that signed that it did."""
+
+    code = "train.failed"
+    default_hint = "'pht train rehearse' runs the same analysis on your own samples, where you see its output"
+
+
+# --- Misconfigured ---------------------------------------------------------------------------------------------------
+
+
+class SpecInvalid(Misconfigured):
+    """The train.yaml is not what it should be. The line and the place in it are told."""
+
+    code = "spec.invalid"
+
+
+class SourcesRejected(Misconfigured):
+    """The code folder holds something that cannot travel: a link, a device, a name that is not plain, too much."""
+
+    code = "sources.rejected"
+
+
+class PreflightFailed(Misconfigured):
+    """The check before departure found something that must be put right, or allowed, first."""
+
+    code = "train.preflight"
+    default_hint = "'pht train check' shows every finding; '--allow PATH' accepts one that is meant to be so"
+
+
+class WheelsUnresolved(Misconfigured):
+    """The requirements.txt cannot be met with wheels for the base image's Python, or the package index is away."""
+
+    code = "wheels.unresolved"
+    default_hint = "only ready-made wheels can travel; 'pip download' with the options shown tells more"
+
+
+class HomeInvalid(Misconfigured):
+    """The owner's home folder is not set up, or its settings are not what they should be."""
+
+    code = "home.invalid"
+    default_hint = "'pht train setup' makes one"
+
+
+class TrainNotHere(Misconfigured):
+    """The owner's home folder and mailbox know no such train, or more than one that begins like this."""
+
+    code = "train.not-here"
+    default_hint = "'pht train ls' lists the trains"
+
+
+class FolderNotEmpty(Misconfigured):
+    """A folder that is to be filled is there already and is not empty."""
+
+    code = "folder.not-empty"
+    default_hint = "name a new folder; nothing is ever mixed into an old one"

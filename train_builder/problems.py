@@ -1,0 +1,130 @@
+"""What is wrong with a train.yaml, where, and what did its author probably mean?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from security.encoding import Json
+
+_MANY: Final = 16  # known words that are still listed in a hint
+_LONG: Final = 40  # characters of a value that are still shown
+
+Place: TypeAlias = tuple[str | int, ...]
+"""The way to a value: keys and indices from the top."""
+
+Lines: TypeAlias = Mapping[Place, int]
+"""The line, counted from 1, at which each key or list item begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to put right. ``line`` is None if it is about a file as a whole."""
+
+    line: int | None
+    place: str
+    text: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}: "
+        return f"{where}{self.place}: {self.text}" if self.place else f"{where}{self.text}"
+
+
+def show_place(place: Place) -> str:
+    """Return a place as people write it: ``outputs[0].path``."""
+    shown = ""
+    for step in place:
+        shown += f"[{step}]" if isinstance(step, int) else f".{step}" if shown else step
+    return shown
+
+
+def line_of(lines: Lines, place: Place) -> int | None:
+    """Return the line of a place, or of the nearest thing around it."""
+    for end in range(len(place), -1, -1):
+        if place[:end] in lines:
+            return lines[place[:end]]
+    return None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names the nearest known word, or all of them if there are few."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known are: {', '.join(names)}" if 0 < len(names) <= _MANY else None
+
+
+def schema_problems(value: Json, lines: Lines, schema: Mapping[str, Json]) -> tuple[Problem, ...]:
+    """Hold a document against its schema; every problem has a place, a line and words from the schema's descriptions."""
+    found: list[Problem] = []
+    for error in jsonschema.Draft202012Validator(dict(schema)).iter_errors(value):
+        found.extend(_explain(error, lines, schema))
+    return tuple(sorted(set(found), key=lambda one: (one.line or 0, one.place, one.text)))
+
+
+def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -> Iterator[Problem]:
+    place: Place = tuple(error.absolute_path)
+    given: Any = error.instance
+    rules: Any = error.schema
+    if error.validator == "additionalProperties":
+        known = set(rules.get("properties", {}))
+        patterns = tuple(rules.get("patternProperties", {}))
+        for name in given:
+            if name in known or any(re.search(pattern, name) for pattern in patterns):
+                continue
+            text = "is not allowed here" if patterns else "is not a field of this file"
+            hint = did_you_mean(name, known - set(given)) if known else _wanted(error, schema)
+            yield Problem(line=line_of(lines, (*place, name)), place=show_place((*place, name)), text=text, hint=hint)
+    elif error.validator == "required":
+        for name in rules["required"]:
+            if name not in given:
+                wanted = rules["properties"][name].get("description")
+                where = show_place((*place, name))
+                yield Problem(line=line_of(lines, place), place=where, text="is missing", hint=f"it is {wanted}")
+    else:
+        wanted = _wanted(error, schema) or "something else"
+        text = f"is {_shown(given)}, but should be {wanted}"
+        yield Problem(line=line_of(lines, place), place=show_place(place), text=text)
+
+
+def _wanted(error: ValidationError, schema: Mapping[str, Json]) -> str | None:
+    """Return the innermost description on the way to the keyword that failed."""
+    spot: Json = dict(schema)
+    found: str | None = None
+    for step in error.absolute_schema_path:
+        if isinstance(spot, dict) and isinstance(spot.get("description"), str):
+            found = str(spot["description"])
+        spot = _step(spot, step)
+    return found
+
+
+def _step(spot: Json, step: str | int) -> Json:
+    if isinstance(spot, dict) and isinstance(step, str):
+        return spot.get(step)
+    if isinstance(spot, list) and isinstance(step, int):
+        return spot[step]
+    return None
+
+
+def _shown(value: Json) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(value if len(value) <= _LONG else value[: _LONG - 3] + "...")
+        case dict():
+            return "a group of fields"
+        case Sequence():
+            return "an empty list" if not value else "a list"
+        case _:
+            return str(value)

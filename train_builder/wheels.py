@@ -1,0 +1,131 @@
+"""Which packages does the code need, and how do they travel with it?
+
+A ``requirements.txt`` in the code folder is resolved by pip, on the scientist's machine, to ready-made wheels for the
+base image's Python (stations have no network). They are unpacked into ``vendor/`` of the sealed code; the user's folder
+is not touched. ``PYTHONPATH`` is not a train's to set, so the program begins with ``sys.path.insert(0, "vendor")``.
+
+``vendor/WHEELS.txt`` notes each wheel's file name and SHA-256, for the stations' readers.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from security.archive import Member, members_of
+from security.digest import BUFFER, Digest, digest_stream
+from security.files import make_folder, told, write_file
+from train_builder.errors import WheelsUnresolved
+
+REQUIREMENTS: Final = "requirements.txt"
+VENDOR: Final = "vendor"
+NOTE: Final = "WHEELS.txt"
+MAX_BYTES: Final = 1 << 30
+MAX_FILES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The Python a train will run on. The defaults are those of the base images made here: Debian 12."""
+
+    python: str = "3.11"
+    machine: str = "x86_64"
+    glibc: tuple[int, ...] = (36, 35, 34, 31, 28, 27, 24, 17)
+
+    def options(self) -> tuple[str, ...]:
+        """Return pip's options that ask for wheels this Python can use."""
+        platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in self.glibc]
+        platforms += [f"manylinux2014_{self.machine}"]
+        named = [word for platform in platforms for word in ("--platform", platform)]
+        return ("--only-binary", ":all:", "--python-version", self.python, "--implementation", "cp", *named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """A wheel that was fetched: its file name, which tells name and version, and its digest."""
+
+    file: str
+    digest: Digest
+
+
+def vendor(requirements: Path, target: Target, *, into: Path) -> tuple[tuple[Wheel, ...], tuple[Member, ...]]:
+    """Fetch the wheels a requirements file asks for and unpack them below an empty folder `into`.
+
+    Returns the wheels, and what is to be added to the code: files below ``vendor/``.
+
+    Raises:
+        WheelsUnresolved: pip finds no such wheels or cannot reach its index; a wheel is no plain archive, or too large.
+    """
+    fetched, tree = make_folder(into / "wheels"), make_folder(into / "tree" / VENDOR)
+    _download(requirements, target, fetched)
+    wheels = []
+    budget = [MAX_BYTES, MAX_FILES]
+    for path in sorted(fetched.iterdir()):
+        with told(path), path.open("rb") as source:
+            digest, _ = digest_stream(source)
+        wheels.append(Wheel(file=path.name, digest=digest))
+        _unpack(path, tree, budget)
+    note = "".join(f"{wheel.digest.hex}  {wheel.file}\n" for wheel in wheels)
+    write_file(tree / NOTE, note.encode())
+    return tuple(wheels), members_of(into / "tree")
+
+
+def _download(requirements: Path, target: Target, into: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"),
+        *("--dest", str(into), "--requirement", requirements.name, *target.options()),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter, and a list of words: no shell
+            command, cwd=requirements.parent, capture_output=True, text=True, check=False, timeout=1800
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        msg = "pip cannot be run, or took longer than half an hour"
+        raise WheelsUnresolved(msg, requirements=requirements) from error
+    if done.returncode != 0:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        msg = "pip cannot meet the requirements"
+        reason = reasons[-1].removeprefix("ERROR: ")[:200] if reasons else f"exit status {done.returncode}"
+        raise WheelsUnresolved(msg, requirements=requirements, python=target.python, reason=reason)
+
+
+def _unpack(path: Path, tree: Path, budget: list[int]) -> None:
+    """Unpack one wheel (PEP 427): its modules, and those under ``.data/purelib`` and ``platlib``; nothing else of it."""
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            for entry, name in _modules(wheel.infolist()):
+                budget[0] -= entry.file_size
+                budget[1] -= 1
+                if min(budget) < 0:
+                    msg = "the packages are too large to travel"
+                    raise WheelsUnresolved(msg, at=path.name, most_bytes=MAX_BYTES, most_files=MAX_FILES)
+                make_folder((tree / name).parent)
+                with told(tree / name), wheel.open(entry) as source, (tree / name).open("xb") as out:
+                    left = entry.file_size
+                    while piece := source.read(min(BUFFER, left + 1)):
+                        left -= len(piece)
+                        out.write(piece)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        msg = "a wheel is damaged"
+        raise WheelsUnresolved(msg, wheel=path.name) from error
+
+
+def _modules(entries: Sequence[zipfile.ZipInfo]) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    for entry in entries:
+        name = PurePosixPath(entry.filename)
+        if name.is_absolute() or ".." in name.parts or "\\" in entry.filename or not name.parts:
+            msg = "a wheel holds a file with an impossible name"
+            raise ValueError(msg)
+        if entry.is_dir():
+            continue
+        parts = name.parts
+        if parts[0].endswith(".data"):
+            if parts[1:2] not in {("purelib",), ("platlib",)}:
+                continue
+            parts = parts[2:]
+        yield entry, PurePosixPath(*parts)
