@@ -1,0 +1,78 @@
+"""What does a station work with?
+
+Everything a step needs, as one frozen bundle of ports: a step gets nothing from anywhere else, so a test, a rehearsal
+and a hospital differ in this value only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from registry.depot import Depot
+from security.ids import PartyId
+from security.keys import Secrets
+from security.trust import Base, TrustStore
+from station.config import DataSet
+from station.journal import Journal
+from station.policy import Rule
+from station.sandbox.image import BaseImage
+from station.sandbox.port import Sandbox
+from station.spool import Spool
+from station.workroom import Workrooms
+
+TrustLoader: TypeAlias = Callable[[datetime], TrustStore]
+"""Gives the consortium's directory as it is now.
+
+Raises `DirectoryRejected` or one of its leaves if what is published cannot be believed, `DirectoryUnavailable` or
+`RegistryUnavailable` if it cannot be reached.
+"""
+
+BaseLoader: TypeAlias = Callable[[Base], BaseImage]
+"""Gives an approved base image, verified down to its layers' digests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """One station. `name` tells its containers from those of other stations on the same engine.
+
+    With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
+    the gate lets pass.
+    """
+
+    party: PartyId
+    name: str
+    secrets: Secrets = field(repr=False)
+    depot: Depot
+    journal: Journal
+    spool: Spool
+    workrooms: Workrooms
+    sandbox: Sandbox
+    trust: TrustLoader
+    base_image: BaseLoader
+    data: Mapping[str, DataSet]
+    policy: Rule
+    by_code: bool = False
+    release_by_hand: bool = False
+
+    @property
+    def sandbox_profile(self) -> str:
+        """What a journey entry says of the sandbox."""
+        return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
+
+
+class FreshTrust:
+    """A `TrustLoader` that asks again after some seconds, and in between gives what it has, as long as it is fresh."""
+
+    def __init__(self, load: TrustLoader, *, seconds: int) -> None:
+        self._load, self._seconds = load, seconds
+        self._held: tuple[datetime, TrustStore] | None = None
+
+    def __call__(self, now: datetime) -> TrustStore:
+        """Return the directory; a clock that was turned back counts as much time."""
+        if self._held is None or not 0 <= (now - self._held[0]).total_seconds() < self._seconds:
+            self._held = (now, self._load(now))
+        self._held[1].check_fresh(now)
+        return self._held[1]

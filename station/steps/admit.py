@@ -1,0 +1,78 @@
+"""Admit: does this hospital want to run this train?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from security.digest import Digest
+from security.files import told
+from security.train import DataNeed
+from security.verify import AcceptedTrain
+from station.errors import DataSourceUnavailable
+from station.events import Admitted, Held, HoldFor
+from station.house import House
+from station.policy import Hold, Request
+from station.steps.evidence import verified
+from station.steps.opening import unseal_code
+from station.visit import Visit
+
+_MOST_FILES = 100_000
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
+    """Ask the policy, and a person where the policy says so.
+
+    Raises:
+        PolicyRefused: the policy says no, with or without a person's approval.
+    """
+    trust = house.trust(now)
+    accepted = verified(visit, house, trust, now)
+    manifest = accepted.manifest.value
+    request = Request(
+        manifest=manifest,
+        base=trust.approved_base(manifest.base).name,
+        code=_code(visit, accepted, house) if house.by_code else None,
+        missing={need.name: _missing(need, house) for need in manifest.data if need.name in house.data},
+    )
+    verdict = house.policy.consider(request)
+    if not isinstance(verdict, Hold):
+        return Admitted(at=now, by="policy")
+    approval = visit.approved_for(HoldFor.ADMISSION)
+    if approval is None:
+        return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
+    return Admitted(at=now, by=approval.by)
+
+
+def _code(visit: Visit, accepted: AcceptedTrain, house: House) -> Digest:
+    """Look into the sealed code to see whether it is one that was approved, and put nothing by."""
+    room = house.workrooms.make(visit.arrival)
+    try:
+        return unseal_code(accepted, house, room.code)
+    finally:
+        house.workrooms.wipe(visit.arrival)
+
+
+def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
+    """Return the file patterns of a need that nothing in the data set's folder matches."""
+    folder = house.data[need.name].folder
+    if not folder.is_dir():
+        msg = "the folder of a data set is not there"
+        raise DataSourceUnavailable(msg, data=need.name, folder=folder, hint="is it mounted?")
+    left = list(need.files)
+    for path in _files(folder):
+        left = [pattern for pattern in left if not path.match("/" + pattern)]
+        if not left:
+            break
+    return tuple(left)
+
+
+def _files(folder: Path) -> Iterator[PurePosixPath]:
+    """Yield the files of a data set, by their path in it; a run sees no more of it than this either."""
+    with told(folder):
+        for count, path in enumerate(folder.rglob("*")):
+            if count > _MOST_FILES:
+                return
+            if path.is_file():
+                yield PurePosixPath("/", path.relative_to(folder))

@@ -1,0 +1,37 @@
+"""Collect: has the run ended, and well?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from security.digest import Digest
+from station.errors import RoomMissing
+from station.events import Ended, Held, RoomLost
+from station.house import House
+from station.plan import lose_room
+from station.sandbox.port import Absent, Running
+from station.sandbox.watch import watch
+from station.steps.evidence import verified
+from station.steps.start import order_of
+from station.visit import Visit
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Ended | RoomLost | Held | None:
+    """Look at the run once, and stop it if it breaks a limit; None as long as it goes on.
+
+    Raises:
+        RunFailed, RunTimedOut, LimitExceeded: the analysis is at fault.
+        RunInterrupted: the engine or the machine is; it is run again from the state that came in.
+    """
+    if visit.started is None:
+        msg = "nothing was started"
+        raise RoomMissing(msg, visit=visit.arrival.short)
+    accepted = verified(visit, house, house.trust(now), now)
+    order = order_of(visit, accepted, house, Digest(visit.started.image))
+    sight = watch(house.sandbox, order, now=now)
+    if isinstance(sight, Running):
+        return None
+    if isinstance(sight, Absent):
+        return lose_room(visit, now=now)
+    seconds = int((sight.finished - sight.started).total_seconds())
+    return Ended(at=now, exit_code=sight.exit_code, seconds=max(0, seconds), peak_bytes=None)

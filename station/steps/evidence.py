@@ -1,0 +1,88 @@
+"""What do the bytes in the spool prove about a visit?
+
+The journal says that a train was accepted; that is a reminder, not evidence. Whoever opens, runs, seals or signs asks
+here, and everything is verified again from bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from registry.depot import Arrival
+from registry.names import Tag
+from security.errors import KeyNotTrusted, PhtError
+from security.ids import TrainId
+from security.journey import TrainParts
+from security.trust import TrustStore
+from security.verify import AcceptedTrain, verify_train
+from station.errors import SpoolDamaged
+from station.events import Accepted
+from station.house import House
+from station.visit import Visit
+
+
+def arrival_of(visit: Visit, house: House) -> Arrival:
+    """Return where the visit's train lies in our mailbox. Train and stop are what its tag claims."""
+    tag = visit.noticed.tag
+    _, train, stop = tag.split("-")
+    return Arrival(mailbox=house.party, tag=Tag(tag), digest=visit.arrival, train=TrainId(train), stop=int(stop))
+
+
+def parts_of(visit: Visit, house: House) -> TrainParts:
+    """Return what arrived, from the spool.
+
+    Raises:
+        SpoolDamaged: it is not what was fetched.
+    """
+    try:
+        return house.depot.load(visit.arrival, house.spool)
+    except PhtError as error:
+        msg = "what was fetched is no longer in the spool as it was"
+        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+
+
+def believe(parts: TrainParts, house: House, trust: TrustStore, at: datetime) -> AcceptedTrain:
+    """Verify a train for this station.
+
+    Raises:
+        Refused: one of its leaves.
+        KeyNotTrusted: also if the train expects this station to have other keys than it has.
+    """
+    accepted = verify_train(parts, trust, here=house.party, now=at)
+    expected, ours = accepted.manifest.value.route.stops[accepted.stop].key_set, house.secrets.key_set.fingerprint
+    if expected != ours:
+        msg = "the train expects this station to have another key set"
+        raise KeyNotTrusted(msg, expected=expected.short, ours=ours.short, hint="the owner submits it again")
+    return accepted
+
+
+def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:
+    """Verify a visit's train again: its validity as of its admission, what was revoked or withdrawn as of now.
+
+    Raises:
+        Refused: one of its leaves.
+        SpoolDamaged: it verifies, but is not what the journal says was accepted.
+    """
+    at = now if visit.admitted is None else visit.admitted.at
+    accepted = believe(parts_of(visit, house), house, trust, at)
+    if visit.accepted is not None and not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
+        msg = "what is in the spool is not what was accepted"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    return accepted
+
+
+def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> Accepted:
+    """Return what the journal keeps of a verified train."""
+    manifest = accepted.manifest.value
+    return Accepted(
+        at=at,
+        train=accepted.train,
+        stop=accepted.stop,
+        manifest=accepted.manifest.digest,
+        previous=accepted.journey.head,
+        state=None if accepted.state is None else accepted.state.digest,
+        owner=manifest.owner.party,
+        name=manifest.name,
+        directory_root=trust.version.root,
+        directory_targets=trust.version.targets,
+    )

@@ -1,0 +1,43 @@
+"""Fetch: how does a train get into the spool without filling it with what nobody verified?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from registry.artifact import pack
+from registry.errors import RegistryMisbehaved
+from security.errors import BudgetExceeded, DigestMismatch, PhtError
+from security.journey import TrainParts
+from station.events import Blob, Fetched
+from station.house import House
+from station.steps.evidence import arrival_of, believe
+from station.visit import Visit
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Fetched:
+    """Fetch the documents, verify them, then fetch the sealed blobs (attack T17).
+
+    Raises:
+        Refused: the train does not verify, or is none.
+        RegistryMisbehaved: the registry gave other bytes than it announced; that is not the train's fault.
+    """
+    trust = house.trust(now)
+    judged: list[PhtError] = []
+
+    def accept(parts: TrainParts) -> None:
+        try:
+            believe(parts, house, trust, now)
+        except PhtError as error:
+            judged.append(error)
+            raise
+
+    try:
+        parts = house.depot.take(arrival_of(visit, house), house.spool, accept=accept)
+    except (DigestMismatch, BudgetExceeded) as error:
+        if error in judged:
+            raise
+        msg = "the registry gave other bytes than it announced"
+        raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
+    manifest = pack(parts).manifest
+    blobs = tuple(Blob(digest=layer.digest, size=layer.size) for layer in manifest.layers)
+    return Fetched(at=now, blobs=blobs)

@@ -1,0 +1,95 @@
+"""Open: how do code and state come into the workroom?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from security.archive import Budget
+from security.digest import Digest
+from security.encoding import Json, dump_pretty
+from security.errors import NotARecipient, SealRecipients
+from security.files import write_file
+from security.seal import CODE_BUDGET, open_code, open_state
+from security.verify import AcceptedTrain
+from station.events import Blob, KeyUsed, Opened
+from station.house import House
+from station.steps.evidence import verified
+from station.visit import Visit
+
+STATE_FILES: Final = 10_000
+"""Files and folders a state may hold, in and out."""
+_HEADROOM: Final = 1 << 20
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Opened:
+    """Verify again, and unseal into an emptied room.
+
+    Raises:
+        Refused: what is inside a seal is not for this train, stop or station, or is no plain archive.
+        WorkroomNotWiped: something of an earlier attempt is left.
+    """
+    accepted = verified(visit, house, house.trust(now), now)
+    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=f"open {accepted.train}"))
+    room = house.workrooms.make(visit.arrival)
+    unseal_code(accepted, house, room.code)
+    unseal_state(accepted, house, room.state)
+    write_file(room.context, dump_pretty(context(accepted, house)), mode=0o644)
+    return Opened(at=now, state_in=None if accepted.state is None else accepted.state.digest)
+
+
+def unseal_code(accepted: AcceptedTrain, house: House, into: Path) -> Digest:
+    """Unseal the code into an empty folder; return the digest of its content."""
+    ref = accepted.manifest.value.code
+    with house.spool.read(Blob(digest=ref.digest, size=ref.size)) as source:
+        try:
+            return open_code(
+                source,
+                manifest=accepted.manifest.value,
+                identities=[house.secrets.identity],
+                into=into,
+                budget=CODE_BUDGET,
+            )
+        except NotARecipient as error:
+            raise _not_for_us() from error
+
+
+def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
+    """Unseal the state that came in, if any, into an empty folder."""
+    if accepted.state is None:
+        return
+    most = accepted.manifest.value.limits.output_bytes + _HEADROOM
+    budget = Budget(total_bytes=most, member_bytes=most, members=STATE_FILES)
+    with house.spool.read(Blob(digest=accepted.state.digest, size=accepted.state.size)) as source:
+        try:
+            open_state(
+                source,
+                accepted.state,
+                binding=accepted.received(),
+                identities=[house.secrets.identity],
+                into=into,
+                budget=budget,
+            )
+        except NotARecipient as error:
+            raise _not_for_us() from error
+
+
+def context(accepted: AcceptedTrain, house: House) -> Json:
+    """Return what a run is told about itself."""
+    manifest = accepted.manifest.value
+    return {
+        "train": manifest.name,
+        "stop": accepted.stop,
+        "stops": manifest.route.home,
+        "data": [
+            {"name": need.name, "description": house.data[need.name].description or need.description}
+            for need in manifest.data
+        ],
+    }
+
+
+def _not_for_us() -> SealRecipients:
+    """Name whose fault it is: the directory says which key of ours to seal for, and the sender took another."""
+    msg = "sealed for others than the party the directory names"
+    return SealRecipients(msg)

@@ -1,0 +1,49 @@
+"""Seal: how does the new state become something that only the next party can read?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import BinaryIO, cast
+
+from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
+from security.seal import seal_state
+from security.trust import Role, TrustStore
+from security.verify import AcceptedTrain
+from station.errors import GateType
+from station.events import Sealed
+from station.gate import inspect
+from station.house import House
+from station.steps.evidence import verified
+from station.visit import Visit
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Sealed:
+    """Ask the gate again, and seal what it lets pass, straight into the spool.
+
+    Raises:
+        GateRefused: the state is not what was cleared any more.
+        KeyNotTrusted, KeyRevoked: nobody may read on at the next stop.
+    """
+    trust = house.trust(now)
+    accepted = verified(visit, house, trust, now)
+    manifest = accepted.manifest.value
+    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest.outputs, manifest.limits)
+    recipient = recipient_of(accepted, trust, now)
+    try:
+        with house.spool.writing() as writer:
+            sealed = seal_state(
+                cast("BinaryIO", writer), cleared.members, binding=accepted.to_send(), recipient=recipient
+            )
+    except (ArchiveRejected, BudgetExceeded, FileMissing):
+        msg = "the state changed while it was sealed"
+        raise GateType(msg) from None  # the cause names a path, and the run chose that (attack T20)
+    return Sealed(at=now, blob=sealed.digest, size=sealed.size)
+
+
+def recipient_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime) -> str:
+    """Return who reads the state next: the key the directory has for whom the signed route names (attack T9)."""
+    manifest = accepted.manifest.value
+    following = accepted.stop + 1
+    role = Role.OWNER if following == manifest.route.home else Role.STATION
+    party = manifest.stop_or_home(following)
+    return trust.pinned(party.party, role, party.key_set, now).sealing

@@ -1,0 +1,89 @@
+"""Sign: what does this station state about the visit, once and for all?
+
+Nothing has left the house yet. The envelope is in the spool before the event that names it, the journal takes one such
+event for a visit, and only the bytes it names ever leave.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from security.envelope import Envelope, sign
+from security.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
+from security.trust import DirectoryVersion
+from station.errors import LimitExceeded, RunTimedOut
+from station.events import KeyUsed, Signed, SignedKind
+from station.house import House
+from station.plan import Phase, phase_of
+from station.steps.evidence import verified
+from station.visit import Visit
+
+_EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
+
+
+def perform(visit: Visit, house: House, now: datetime) -> Signed:
+    """Sign the journey entry, or, for a train that ends here, the refusal for its owner.
+
+    Raises:
+        Refused: the train, or the entry as the next station would see it, does not verify any more.
+    """
+    if phase_of(visit) is Phase.READY:
+        return _keep(_entry(visit, house, now), SignedKind.ENTRY, house, now)
+    return _keep(_refusal(visit, house, now), SignedKind.REFUSAL, house, now)
+
+
+def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
+    trust = house.trust(now)
+    accepted = verified(visit, house, trust, now)
+    if visit.sealed is None:
+        msg = "nothing was sealed"
+        raise ValueError(msg)
+    entry = JourneyEntry(
+        train=accepted.train,
+        stop=accepted.stop,
+        attempt=visit.attempt,
+        station=house.party,
+        previous=accepted.journey.head,
+        state_in=accepted.journey.state,
+        state_out=visit.sealed.blob,
+        base=accepted.manifest.value.base,
+        directory=trust.version,
+        sandbox=house.sandbox_profile,
+        time=now,
+    )
+    envelope = sign(print_entry(entry), house.secrets.signers)
+    # What the next station would refuse must not become our one signature.
+    entries = (*house.depot.load(visit.arrival, house.spool).entries, envelope)
+    check_chain(accepted.manifest, entries, trust, now=now)
+    return envelope
+
+
+def _refusal(visit: Visit, house: House, now: datetime) -> Envelope:
+    """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
+
+    The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
+    """
+    if visit.accepted is None:
+        msg = "nobody is known to be owed an answer"
+        raise ValueError(msg)
+    refusal = Refusal(
+        train=visit.accepted.train,
+        stop=visit.accepted.stop,
+        station=house.party,
+        outcome=outcome_of(visit),
+        directory=DirectoryVersion(root=visit.accepted.directory_root, targets=visit.accepted.directory_targets),
+        time=now,
+    )
+    return sign(print_refusal(refusal), house.secrets.signers)
+
+
+def outcome_of(visit: Visit) -> Outcome:
+    """Return the class of outcome the owner is told."""
+    if visit.fault is None:
+        return Outcome.REFUSED
+    return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
+
+
+def _keep(envelope: Envelope, what: SignedKind, house: House, now: datetime) -> Signed:
+    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
+    return Signed(at=now, entry=envelope.digest, envelope=house.spool.keep(envelope.to_bytes()), what=what)
