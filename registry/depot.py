@@ -28,9 +28,10 @@ from registry.artifact import (
     unpack,
 )
 from registry.blobs import BlobSink, BlobSource, read_document
+from registry.check import put_bytes, read_blob
 from registry.errors import NotInRegistry, RegistryMisbehaved
 from registry.names import Repository, Tag
-from registry.oci import EMPTY, EMPTY_BYTES, MAX_MANIFEST, OCI_MANIFEST, Descriptor, parse_manifest
+from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
@@ -125,7 +126,7 @@ class Depot:
         into.put(stored.digest, len(stored.raw), io.BytesIO(stored.raw))
         documents = {}
         for descriptor in layers.documents:
-            documents[descriptor.digest] = self._document(repo, descriptor)
+            documents[descriptor.digest] = read_blob(self.registry, repo, descriptor, limit=MAX_ENVELOPE)
             into.put(descriptor.digest, descriptor.size, io.BytesIO(documents[descriptor.digest]))
         parts = unpack(layers, documents)
         if accept is not None:
@@ -206,11 +207,7 @@ class Depot:
         """
         stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
         layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
-        return parse_envelope(self._document(mailbox(owner), layer))
-
-    def _document(self, repo: Repository, descriptor: Descriptor) -> bytes:
-        with self.registry.open_blob(repo, descriptor) as source:
-            return source.read()  # no longer than announced, which is no longer than an envelope may be
+        return parse_envelope(read_blob(self.registry, mailbox(owner), layer, limit=MAX_ENVELOPE))
 
     def _carry(
         self,
@@ -233,10 +230,10 @@ class Depot:
         self.registry.put_blob(repo, descriptor, open_at, progress)
 
     def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
-        self.registry.put_blob(repo, EMPTY, _opener(EMPTY_BYTES))
+        put_bytes(self.registry, repo, EMPTY_BYTES, OCI_EMPTY)
         for layer in artifact.manifest.layers:
             if layer.digest in artifact.documents:
-                self.registry.put_blob(repo, layer, _opener(artifact.documents[layer.digest]))
+                put_bytes(self.registry, repo, artifact.documents[layer.digest], layer.media_type)
         self.registry.put_manifest(repo, tag, artifact.manifest.raw, OCI_MANIFEST)
         held = self.registry.get_manifest(repo, artifact.manifest.digest)
         if held.raw != artifact.manifest.raw:
@@ -247,7 +244,3 @@ class Depot:
 
 def _layers(stored: StoredManifest) -> TrainLayers:
     return train_layers(parse_manifest(stored.raw, stored.media_type))
-
-
-def _opener(data: bytes) -> Callable[[int], BinaryIO]:
-    return lambda offset: io.BytesIO(data[offset:])

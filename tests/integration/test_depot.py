@@ -1,0 +1,206 @@
+"""Mailboxes and receipts over real backings, and what a writer to a mailbox can try: T13, T14, T17."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+
+import pytest
+
+from registry.artifact import TRAIN, pack, pack_receipt, train_layers
+from registry.blobs import BlobFolder
+from registry.depot import Depot, ReceiptKind, mailbox, train_tag
+from registry.layout import LayoutRegistry
+from registry.memory import MemoryRegistry
+from registry.names import Tag
+from registry.oci import EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
+from security.digest import digest_of
+from security.errors import DigestMismatch, MalformedArtifact, MalformedStatement, PhtError, SignatureRejected
+from security.ids import PartyId
+from security.journey import TrainParts
+from security.verify import verify_train
+from tests.support.trains import NOW, Consortium, Train, consortium, train
+
+A, B, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("alice")
+
+
+@pytest.fixture(scope="module")
+def world() -> Consortium:
+    return consortium()
+
+
+@pytest.fixture(params=["memory", "layout"])
+def depot(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Depot:
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    return Depot(MemoryRegistry() if request.param == "memory" else LayoutRegistry(folder))
+
+
+def spool_of(it: Train, path: pathlib.Path) -> BlobFolder:
+    spool = BlobFolder(path)
+    for digest, data in it.blobs.items():
+        spool.put(digest, len(data), io.BytesIO(data))
+    return spool
+
+
+def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it = train(world).travel(1)
+    ours = spool_of(it, tmp_path / "ours")
+    head = depot.send(it.parts, ours, to=B, train=it.id)
+    assert depot.send(it.parts, ours, to=B, train=it.id) == head
+    (arrival,) = depot.arrivals(B)
+    assert (arrival.train, arrival.stop, arrival.digest) == (it.id, 1, head)
+    assert depot.arrivals(A) == ()
+
+    theirs = BlobFolder(tmp_path / "theirs")
+    assert depot.take(arrival, theirs) == it.parts
+    assert it.state is not None
+    with theirs.open(it.state.digest) as state:
+        assert state.read() == it.blobs[it.state.digest]
+    depot.remove(arrival)
+    depot.remove(arrival)
+    assert depot.arrivals(B) == ()
+    assert depot.load(arrival.digest, theirs) == it.parts
+
+
+def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(world)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    it.travel(1)
+    without_code = BlobFolder(tmp_path / "a")
+    assert it.state is not None
+    data = it.blobs[it.state.digest]
+    without_code.put(it.state.digest, len(data), io.BytesIO(data))
+    depot.send(it.parts, without_code, to=B, train=it.id, mount_from=A)
+    assert depot.registry.has_blob(mailbox(B), it.manifest.code.digest)
+
+
+def test_receipts_wait_for_their_owner(depot: Depot, world: Consortium) -> None:
+    it, other = train(world).travel(2), train(world).travel(1)
+    for stop, entry in enumerate(it.entries):
+        depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
+    depot.send_receipt(other.entries[0], owner=ALICE, train=other.id, stop=0, kind=ReceiptKind.ENTRY)
+    found = depot.receipts(ALICE, it.id)
+    assert [receipt.stop for receipt in found] == [0, 1]
+    assert [depot.read_receipt(ALICE, receipt) for receipt in found] == it.entries
+    assert len(depot.receipts(ALICE)) == 3
+    assert depot.arrivals(ALICE) == ()
+
+
+def test_t13_a_tag_moved_after_the_look_changes_nothing(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it, other = train(world), train(world)
+    depot.send(it.parts, spool_of(it, tmp_path / "one"), to=A, train=it.id)
+    (arrival,) = depot.arrivals(A)
+    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)  # same tag, another train
+    taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
+    assert taken == it.parts
+
+
+def test_t13_a_train_under_another_trains_tag_is_what_it_is(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it, other = train(world), train(world)
+    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)
+    (arrival,) = depot.arrivals(A)
+    assert arrival.train == it.id
+    taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
+    assert verify_train(taken, world.trust, here=A, now=NOW).train == other.id
+
+
+def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    foreign = train(consortium())
+    depot.send(foreign.parts, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id)
+    (arrival,) = depot.arrivals(A)
+    into = BlobFolder(tmp_path / "a")
+
+    def accept(parts: TrainParts) -> None:
+        verify_train(parts, world.trust, here=A, now=NOW)
+
+    with pytest.raises(PhtError) as caught:
+        depot.take(arrival, into, accept=accept)
+    assert caught.value.code == "key.not-trusted"
+    assert not into.has(foreign.manifest.code.digest)
+
+
+def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(world)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    (arrival,) = depot.arrivals(A)
+    into = BlobFolder(tmp_path / "a")
+    depot.take(arrival, into)
+    envelope = digest_of(it.envelope.to_bytes())
+    into.at(envelope).chmod(0o600)
+    into.at(envelope).write_bytes(it.envelope.to_bytes().replace(b"payload", b"Payload", 1))
+    with pytest.raises(DigestMismatch):
+        depot.load(arrival.digest, into)
+
+
+def test_t14_layers_must_be_exactly_those_of_a_train(world: Consortium) -> None:
+    good = pack(train(world).travel(1).parts).manifest
+    manifest, entry, code, state = good.layers
+    for layers in (
+        [],
+        [manifest],
+        [manifest, entry],
+        [entry, manifest, code, state],
+        [manifest, code, entry, state],
+        [manifest, entry, code, state, state],
+        [manifest, manifest, code],
+        [Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=1 << 40), code],
+    ):
+        with pytest.raises(MalformedArtifact):
+            train_layers(make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN))
+    for spoiled in (
+        make_manifest(config=EMPTY, layers=good.layers),
+        make_manifest(config=EMPTY, layers=good.layers, artifact_type="application/vnd.pht.receipt.v1"),
+        make_manifest(config=code, layers=good.layers, artifact_type=TRAIN),
+    ):
+        with pytest.raises(MalformedArtifact):
+            train_layers(spoiled)
+
+
+def test_a_receipt_is_not_a_train_and_other_tags_are_not_looked_at(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it = train(world).travel(1)
+    receipt = pack_receipt(it.entries[0], "application/vnd.pht.journey.entry.v1.dsse+json")
+    repo = mailbox(A)
+    depot.registry.put_blob(repo, EMPTY, lambda at: io.BytesIO(EMPTY_BYTES[at:]))
+    for digest, data in receipt.documents.items():
+        layer = next(one for one in receipt.manifest.layers if one.digest == digest)
+        depot.registry.put_blob(repo, layer, lambda at, held=data: io.BytesIO(held[at:]))  # type: ignore[misc] # default argument
+    depot.registry.put_manifest(repo, train_tag(it.id, 0), receipt.manifest.raw, OCI_MANIFEST)
+    depot.registry.put_manifest(repo, Tag("latest"), receipt.manifest.raw, OCI_MANIFEST)
+    (arrival,) = depot.arrivals(A)
+    with pytest.raises(MalformedArtifact):
+        depot.take(arrival, BlobFolder(tmp_path / "a"))
+
+
+def test_an_envelope_that_is_none_is_refused(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
+    it, repo = train(world), mailbox(A)
+    junk = b'{"payload": "e30=", "payloadType": "application/json", "signatures": []}'
+    layers = [
+        Descriptor(media_type=pack(it.parts).manifest.layers[0].media_type, digest=digest_of(junk), size=len(junk)),
+        pack(it.parts).manifest.layers[1],
+    ]
+    spool = spool_of(it, tmp_path / "alice")
+    depot.send(it.parts, spool, to=A, train=it.id)
+    depot.registry.put_blob(repo, layers[0], lambda at: io.BytesIO(junk[at:]))
+    made = make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN)
+    depot.registry.put_manifest(repo, train_tag(it.id, 0), made.raw, OCI_MANIFEST)
+    (arrival,) = depot.arrivals(A)
+    with pytest.raises((MalformedStatement, SignatureRejected)):
+        depot.take(arrival, BlobFolder(tmp_path / "a"))
+
+
+def test_the_artifact_of_a_train_is_always_the_same_bytes(world: Consortium) -> None:
+    it = train(world).travel(2)
+    first, again = pack(it.parts).manifest, pack(it.parts).manifest
+    assert first.raw == again.raw
+    assert parse_manifest(first.raw, OCI_MANIFEST) == first
