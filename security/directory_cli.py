@@ -13,7 +13,7 @@ import click
 from security.answer import Answer
 from security.cli import card_at, clock, confirmed, new_passphrase_for, passphrase_for, passphrase_option, sure
 from security.digest import Digest, digest_of
-from security.directory import DirectorySink, DirectorySource, first_root, load_trust, pin_root
+from security.directory import DirectorySink, DirectorySource, check_root, first_root, load_trust, pin_root
 from security.errors import InvalidInput, Malformed
 from security.files import read_file, write_file
 from security.ids import PartyId
@@ -56,9 +56,9 @@ def directory() -> None:
 
     \b
     pht directory init consortium --root-keys 3 --threshold 2
-    pht directory add -w consortium hospital-a.card.json        asks for the fingerprint
-    pht directory approve-base -w consortium python-3.11 sha256:…
-    pht directory publish -w consortium http://registry.example:5000
+    pht directory add consortium hospital-a.card.json        asks for the fingerprint
+    pht directory approve-base consortium python-3.11 sha256:…
+    pht directory publish consortium --to http://registry.example:5000
 
     Changes are staged in the workspace and take effect with 'publish'. A participant starts from the first root:
 
@@ -67,15 +67,8 @@ def directory() -> None:
     """
 
 
-def _workspace_option(function: F) -> F:
-    return click.option(
-        "-w",
-        "--workspace",
-        type=_PATH,
-        default=Path(),
-        envvar="PHT_WORKSPACE",
-        help="The folder made by 'pht directory init'. Default: the current one.",
-    )(function)
+def _workspace(function: F) -> F:
+    return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
 
 
 def _fingerprint_option(function: F) -> F:
@@ -126,8 +119,8 @@ def directory_init(
 
 
 @directory.command("add")
+@_workspace
 @click.argument("card", type=_PATH)
-@_workspace_option
 @_fingerprint_option
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage the new party of CARD, after its fingerprint was compared with what the party reads out."""
@@ -138,11 +131,11 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 
 
 @directory.command("rotate")
+@_workspace
 @click.argument("card", type=_PATH)
 @click.option(
     "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys still count."
 )
-@_workspace_option
 @_fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage the new keys of a party that is in the directory. If the old ones were stolen, revoke them as well."""
@@ -153,10 +146,10 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 
 
 @directory.command("revoke")
+@_workspace
 @click.argument("party")
 @click.option("--key-set", help="Fingerprint of the key set to revoke. Without it: the whole party.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
-@_workspace_option
 def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of PARTY, or of one of its key sets. What it signed in the past no longer counts either."""
     ours, name = Workspace(workspace), PartyId(party)
@@ -166,10 +159,10 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 
 
 @directory.command("approve-base")
+@_workspace
 @click.argument("name")
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
-@_workspace_option
 def directory_approve_base(name: str, digest: str, note: str, workspace: Path) -> Answer:
     """Stage the approval of the base image with DIGEST (sha256:…, printed by 'pht registry base push') as NAME."""
     base = approve_base(Workspace(workspace), name, _digest(digest), note=note)
@@ -177,8 +170,8 @@ def directory_approve_base(name: str, digest: str, note: str, workspace: Path) -
 
 
 @directory.command("withdraw-base")
+@_workspace
 @click.argument("name")
-@_workspace_option
 def directory_withdraw_base(name: str, workspace: Path) -> Answer:
     """Stage the withdrawal of the base image NAME: no station runs a train on it any more."""
     base = withdraw_base(Workspace(workspace), name)
@@ -186,7 +179,7 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
 
 
 @directory.command("rotate-keys")
-@_workspace_option
+@_workspace
 @click.option("--root-key", "root_keys", type=_PATH, multiple=True, required=True, help="Root key file; repeatable.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
 @click.option(
@@ -214,7 +207,7 @@ def directory_rotate_keys(
     As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
 
     \b
-    pht directory rotate-keys -w consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
+    pht directory rotate-keys consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
     """
     ours = Workspace(workspace)
     own = None if passphrase_file is None else read_passphrase(passphrase_file)
@@ -237,8 +230,8 @@ def directory_rotate_keys(
 
 
 @directory.command("publish")
-@click.argument("place")
-@_workspace_option
+@_workspace
+@click.option("--to", "place", required=True, metavar="PLACE", help="folder:/path, layout:/path, or a registry's URL.")
 @click.option("--refresh", is_flag=True, help="Renew snapshot and timestamp only: needs nothing but the online key.")
 @click.option("--targets-days", type=_DAYS, default=90, show_default=True, help="Validity of the list of documents.")
 @click.option("--snapshot-days", type=_DAYS, default=30, show_default=True, help="Validity of the snapshot.")
@@ -261,8 +254,8 @@ def directory_publish(
     """Sign what is staged and publish it at PLACE. An interrupted publication is simply repeated.
 
     \b
-    pht directory publish -w consortium http://registry.example:5000
-    pht directory publish -w consortium folder:/srv/www/directory --refresh      (weekly, from cron)
+    pht directory publish consortium --to http://registry.example:5000
+    pht directory publish consortium --to folder:/srv/www/directory --refresh      (weekly, from cron)
     """
     ours, sink = Workspace(workspace), places.sink(place)
     if online_passphrase_file is None:
@@ -287,7 +280,7 @@ def directory_publish(
 
 
 @directory.command("show")
-@_workspace_option
+@_workspace
 def directory_show(workspace: Path) -> Answer:
     """Show the consortium's workspace: root, parties, base images, and what is not yet published."""
     ours = Workspace(workspace)
@@ -312,19 +305,28 @@ def directory_verify(places: Places, place: str, root: Path) -> Answer:
 @_fingerprint_option
 @click.pass_obj
 def directory_pin(places: Places, place: str, output: Path, fingerprint: str | None) -> Answer:
-    """Fetch the first root from PLACE and keep it, after its fingerprint was compared with what the consortium reads out.
+    """Keep the consortium's first root: everything the directory says is checked against it from then on.
 
-    From then on everything the directory says is checked against this file. If the consortium handed you its root.json
-    in person, that file is your pin, and you need not run this.
+    PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
+    what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
     """
-    source = places.source(place)
-    if fingerprint is not None:
-        raw = pin_root(source, fingerprint)
-    else:
-        raw = first_root(source)
-        confirmed(digest_of(raw), None, who="the consortium")
+    raw = _root_at(places, place, fingerprint)
     write_file(output, raw, mode=0o644, replace=False)
     return told_pin(digest_of(raw), str(output))
+
+
+def _root_at(places: Places, place: str, fingerprint: str | None) -> bytes:
+    if Path(place).is_file():
+        raw = check_root(read_file(Path(place)))
+        if fingerprint is not None:
+            confirmed(digest_of(raw), fingerprint, who="the consortium")
+        return raw
+    source = places.source(place)
+    if fingerprint is not None:
+        return pin_root(source, fingerprint)
+    raw = first_root(source)
+    confirmed(digest_of(raw), None, who="the consortium")
+    return raw
 
 
 def _digest(text: str) -> Digest:
