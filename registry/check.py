@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from registry.names import Reference
+from registry.names import Reference, Repository
 from registry.oci import Descriptor
+from registry.port import Registry
 from security.digest import BUFFER, CheckedReader, Digest, digest_of
 from security.errors import BudgetExceeded, DigestMismatch
 
@@ -43,3 +45,24 @@ def expected_digest(raw: bytes, reference: Reference) -> Digest:
         msg = "manifest does not have the digest it is called by"
         raise DigestMismatch(msg, expected=reference, found=digest)
     return digest
+
+
+def read_blob(registry: Registry, repo: Repository, descriptor: Descriptor, *, limit: int) -> bytes:
+    """Read a small blob whole.
+
+    Raises:
+        BudgetExceeded: its descriptor says more than `limit` bytes.
+        DigestMismatch: it is not what its descriptor says.
+    """
+    if descriptor.size > limit:
+        msg = "blob is larger than allowed"
+        raise BudgetExceeded(msg, digest=descriptor.digest, size=descriptor.size, limit=limit)
+    with registry.open_blob(repo, descriptor) as source:
+        return b"".join(bytes(piece) for piece in checked_pieces(source, descriptor))
+
+
+def put_bytes(registry: Registry, repo: Repository, data: bytes, media_type: str) -> Descriptor:
+    """Store bytes held in memory as a blob."""
+    descriptor = Descriptor(media_type=media_type, digest=digest_of(data), size=len(data))
+    registry.put_blob(repo, descriptor, lambda offset: io.BytesIO(data[offset:]))
+    return descriptor

@@ -24,6 +24,8 @@ OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
 
 MAX_MANIFEST: Final = 4 << 20  # distribution specification 1.1, "Pushing manifests": registries should take 4 MiB

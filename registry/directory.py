@@ -1,0 +1,76 @@
+"""How does the consortium's directory lie in a registry, or on a web server?
+
+In a registry: repository ``directory``, one tag per file of the directory, each an artifact with the file as its only
+layer. So it needs no service of its own. What is read is not believed here: `security.directory` verifies it (T21).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from registry.check import put_bytes, read_blob
+from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
+from registry.http import Http
+from registry.names import HttpLocation, Repository, Tag
+from registry.oci import EMPTY, EMPTY_BYTES, make_manifest, parse_manifest
+from registry.port import Registry
+from security.errors import DirectoryUnavailable, NotPublished
+
+DIRECTORY: Final = Repository("directory")
+_FILE_TYPE: Final = "application/vnd.pht.directory.file.v1"
+_LAYER_TYPE: Final = "application/json"
+
+
+class RegistryDirectory:
+    """A directory in a registry: a source and a sink in the sense of `security.directory`."""
+
+    def __init__(self, registry: Registry, repository: Repository = DIRECTORY) -> None:
+        self._registry, self._repository = registry, repository
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See `security.directory.DirectorySource.read`."""
+        try:
+            stored = self._registry.get_manifest(self._repository, Tag(name))
+            manifest = parse_manifest(stored.raw, stored.media_type)
+            if manifest.artifact_type != _FILE_TYPE or len(manifest.layers) != 1:
+                msg = "not a file of a directory"
+                raise RegistryMisbehaved(msg, repository=self._repository, tag=name)
+            return read_blob(self._registry, self._repository, manifest.layers[0], limit=limit)
+        except NotInRegistry as error:
+            raise _not_published(name) from error
+        except RegistryUnavailable as error:
+            raise _unavailable() from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `security.directory.DirectorySink.write`: the bytes first, then the tag that names them."""
+        config = put_bytes(self._registry, self._repository, EMPTY_BYTES, EMPTY.media_type)
+        layer = put_bytes(self._registry, self._repository, data, _LAYER_TYPE)
+        manifest = make_manifest(config=config, layers=[layer], artifact_type=_FILE_TYPE)
+        self._registry.put_manifest(self._repository, Tag(name), manifest.raw, manifest.media_type)
+
+
+class WebDirectory:
+    """A directory on a web server, read-only: plain files below `place`."""
+
+    def __init__(self, http: Http, place: HttpLocation) -> None:
+        self._http, self._path = http, "/" if place.prefix is None else f"/{place.prefix}/"
+
+    def read(self, name: str, limit: int) -> bytes:
+        """See `security.directory.DirectorySource.read`."""
+        try:
+            url = self._http.url(f"{self._path}{Tag(name)}")
+            return self._http.send("GET", url, scopes=(), expect={200}, limit=limit).body
+        except NotInRegistry as error:
+            raise _not_published(name) from error
+        except RegistryUnavailable as error:
+            raise _unavailable() from error
+
+
+def _not_published(name: str) -> NotPublished:
+    msg = "there is no such file of a directory"
+    return NotPublished(msg, file=name)
+
+
+def _unavailable() -> DirectoryUnavailable:
+    msg = "the directory cannot be reached"
+    return DirectoryUnavailable(msg)
