@@ -1,0 +1,277 @@
+"""What does an owner's home folder hold?
+
+::
+
+    pht.json          who the owner is, and how registry and directory are reached
+    keys/             the owner's key folder (`security.keystore`)
+    trust/root.json   the pinned root of the directory; trust/cache/ what was seen of it last
+    trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
+                      home.json
+    blobs/            sealed code and states, by digest
+
+A train is recorded, whole and durable, before it is sent, and only the recorded train is ever sent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from registry.blobs import BlobFolder
+from registry.names import location
+from security.digest import Digest
+from security.directory import check_root
+from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
+from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.errors import FileMissing, InvalidInput, Malformed, NotPinned
+from security.files import make_folder, making_folder, read_file, write_file
+from security.ids import PartyId, TrainId
+from security.journey import TrainParts
+from security.train import TrainManifest, read_manifest
+from train_builder.errors import HomeInvalid, TrainNotHere
+
+SETTINGS: Final = "pht.json"
+_TYPE: Final = "pht-owner-home-v1"
+_LEAST_PREFIX: Final = 4
+_HEX = re.compile(r"[0-9a-f]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """How the registry is reached. A password is never here, only the file that holds it."""
+
+    location: str
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    token_origins: tuple[str, ...] = ()
+    blob_origins: tuple[str, ...] = ()
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What ``pht.json`` says. Without ``directory``, a folder or a URL, the directory is in the registry."""
+
+    party: PartyId
+    registry: RegistrySettings
+    directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed."""
+
+    train: TrainId
+    envelope: Envelope
+    manifest: TrainManifest
+    source: Digest
+    content: Digest
+    recorded: datetime
+    sent: datetime | None
+
+    @property
+    def parts(self) -> TrainParts:
+        """The train as it departs."""
+        return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, state=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """An owner's home folder."""
+
+    path: Path
+    settings: Settings
+
+    @property
+    def party(self) -> PartyId:
+        """The owner."""
+        return self.settings.party
+
+    @property
+    def keys(self) -> Path:
+        """The owner's key folder."""
+        return self.path / "keys"
+
+    @property
+    def cache(self) -> Path:
+        """Where this owner keeps what it has seen of the directory."""
+        return self.path / "trust" / "cache"
+
+    @property
+    def blobs(self) -> BlobFolder:
+        """The sealed blobs."""
+        return BlobFolder(self.path / "blobs")
+
+    def root(self) -> bytes:
+        """Return the pinned root.
+
+        Raises:
+            NotPinned: there is none.
+        """
+        try:
+            return read_file(self.path / "trust" / "root.json", limit=512_000)
+        except FileMissing as error:
+            msg = "no root of a directory is pinned here"
+            raise NotPinned(msg, home=self.path, hint="'pht train setup' pins one") from error
+
+    def records(self) -> tuple[Record, ...]:
+        """Return the trains made here, the oldest first."""
+        folders = [path.parent for path in (self.path / "trains").glob("[0-9a-f]*/record.json")]
+        return tuple(sorted(map(_read_record, folders), key=lambda one: (one.recorded, one.train)))
+
+    def find(self, name: str) -> Record:
+        """Return the train whose id begins with `name`, or the newest for ``latest``.
+
+        Raises:
+            TrainNotHere: none or several do.
+            InvalidInput: not the beginning of an id.
+        """
+        known = self.records()
+        if name == "latest":
+            matching = known[-1:]
+        elif _HEX.fullmatch(name) is None or len(name) < _LEAST_PREFIX:
+            msg = "not a train: give 'latest' or four or more digits of its id"
+            raise InvalidInput(msg, value=repr(name)[:80])
+        else:
+            matching = tuple(one for one in known if one.train.startswith(name))
+        if len(matching) != 1:
+            msg = "no such train here" if not matching else "more than one train begins like this"
+            raise TrainNotHere(msg, train=name[:12], home=self.path)
+        return matching[0]
+
+    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> Record:
+        """Record a train before it leaves; durable when this returns."""
+        train = TrainId(envelope.digest.hex)
+        with making_folder(self._folder(train)) as folder:
+            write_file(folder / "manifest.json", envelope.to_bytes())
+            document: Json = {"source": str(source), "content": str(content), "recorded": print_time(now)}
+            write_file(folder / "record.json", dump_pretty(document))
+        return _read_record(self._folder(train))
+
+    def note_sent(self, train: TrainId, at: datetime) -> None:
+        """Record that the first station's mailbox has confirmed the train."""
+        write_file(self._folder(train) / "sent.json", dump_pretty({"at": print_time(at)}))
+
+    def note_home(self, train: TrainId, arrival: Digest) -> None:
+        """Record which verified artifact came home; its blobs are in `blobs`."""
+        folder = make_folder(self._folder(train))
+        write_file(folder / "home.json", dump_pretty({"arrival": str(arrival)}))
+
+    def arrival(self, train: TrainId) -> Digest | None:
+        """Return which verified artifact came home, if one has."""
+        path = self._folder(train) / "home.json"
+        return Digest(_note(path).text("arrival", most=71)) if path.exists() else None
+
+    def _folder(self, train: TrainId) -> Path:
+        return self.path / "trains" / train
+
+
+def open_home(path: Path) -> Home:
+    """Read a home folder.
+
+    Raises:
+        HomeInvalid: it is not set up, or its settings are wrong.
+    """
+    try:
+        raw = read_file(path / SETTINGS, limit=1 << 16)
+    except FileMissing as error:
+        msg = "not an owner's home folder"
+        raise HomeInvalid(msg, path=path) from error
+    try:
+        settings = _parse_settings(raw)
+    except (Malformed, InvalidInput) as error:
+        msg = "the settings of the home folder are not as they should be"
+        raise HomeInvalid(msg, path=path / SETTINGS, problem=str(error)) from error
+    return Home(path=path, settings=settings)
+
+
+def make_home(path: Path, settings: Settings, root: bytes) -> Home:
+    """Set a home folder up: settings, and the pinned root. Keys and trains that are there already stay.
+
+    Raises:
+        HomeInvalid: it is set up for another party, or with another root: that takes a decision, and another folder.
+        NotPinned: `root` is no root of a directory.
+    """
+    check_root(root)
+    pinned = path / "trust" / "root.json"
+    if (path / SETTINGS).exists() and open_home(path).party != settings.party:
+        msg = "the home folder belongs to another party"
+        raise HomeInvalid(msg, path=path, hint="choose another folder")
+    if pinned.exists() and read_file(pinned) != root:
+        msg = "another root is pinned already"
+        raise HomeInvalid(msg, path=pinned, hint="if the consortium truly has a new directory, remove the file by hand")
+    make_folder(path / "trains")
+    make_folder(pinned.parent)
+    write_file(pinned, root)
+    write_file(path / SETTINGS, dump_pretty(_printed(settings)))
+    return open_home(path)
+
+
+def _read_record(folder: Path) -> Record:
+    try:
+        fields = Fields(parse_json(read_file(folder / "record.json")), "record.json")
+        envelope = parse_envelope(read_file(folder / "manifest.json", limit=MAX_ENVELOPE))
+        record = Record(
+            train=TrainId(folder.name),
+            envelope=envelope,
+            manifest=read_manifest(envelope.payload),
+            source=Digest(fields.text("source")),
+            content=Digest(fields.text("content")),
+            recorded=fields.time("recorded"),
+            sent=_note(folder / "sent.json").time("at") if (folder / "sent.json").exists() else None,
+        )
+    except (Malformed, InvalidInput, FileMissing) as error:
+        msg = "the record of a train is damaged"
+        raise HomeInvalid(msg, folder=folder, problem=str(error), hint="restore it, or move the folder away") from error
+    if envelope.digest.hex != record.train:
+        msg = "the record of a train holds another train's manifest"
+        raise HomeInvalid(msg, folder=folder, hint="restore it, or move the folder away")
+    return record
+
+
+def _note(path: Path) -> Fields:
+    return Fields(parse_json(read_file(path, limit=1 << 16)), path.name)
+
+
+def _parse_settings(raw: bytes) -> Settings:
+    fields = Fields(parse_json(raw), SETTINGS)
+    fields.constant("type", _TYPE)
+    inner = fields.fields("registry")
+    registry = RegistrySettings(
+        location=str(location(inner.text("location"))),
+        username=inner.text("username") if inner.has("username") else None,
+        password_file=Path(inner.text("passwordFile")) if inner.has("passwordFile") else None,
+        ca_file=Path(inner.text("caFile")) if inner.has("caFile") else None,
+        token_origins=inner.texts("tokenOrigins") if inner.has("tokenOrigins") else (),
+        blob_origins=inner.texts("blobOrigins") if inner.has("blobOrigins") else (),
+        insecure=inner.flag("insecure") if inner.has("insecure") else False,
+    )
+    inner.end()
+    settings = Settings(
+        party=PartyId(fields.text("party")),
+        registry=registry,
+        directory=fields.text("directory") if fields.has("directory") else None,
+    )
+    fields.end()
+    return settings
+
+
+def _printed(settings: Settings) -> Json:
+    registry: dict[str, Json] = {"location": settings.registry.location}
+    optional: dict[str, Json] = {
+        "username": settings.registry.username,
+        "passwordFile": None if settings.registry.password_file is None else str(settings.registry.password_file),
+        "caFile": None if settings.registry.ca_file is None else str(settings.registry.ca_file),
+        "tokenOrigins": list(settings.registry.token_origins),
+        "blobOrigins": list(settings.registry.blob_origins),
+        "insecure": settings.registry.insecure,
+    }
+    registry.update({name: value for name, value in optional.items() if value})
+    printed: dict[str, Json] = {"type": _TYPE, "party": str(settings.party), "registry": registry}
+    if settings.directory is not None:
+        printed["directory"] = settings.directory
+    return printed

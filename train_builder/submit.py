@@ -1,0 +1,140 @@
+"""How does a folder become a train on the rails, exactly once?
+
+The train is recorded in the owner's home before anything leaves; what is sent is the recorded train, as often as it
+takes. Submitting the same folder again after a crash, or while the registry was away, sends that same train: a second
+one would be run a second time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from registry.depot import Depot
+from registry.port import Progress
+from security.archive import Member
+from security.digest import Digest
+from security.ids import PartyId
+from security.keys import Secrets
+from security.trust import TrustStore
+from security.verify import verify_train
+from train_builder.build import build, source_digest
+from train_builder.check import Finding, Level, preflight, stops_departure
+from train_builder.errors import PreflightFailed
+from train_builder.follow import follow
+from train_builder.home import Home, Record
+from train_builder.sources import SourceTree, collect
+from train_builder.spec import TrainSpec, load_spec
+from train_builder.wheels import REQUIREMENTS, Target, Wheel, vendor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt."""
+
+    record: Record
+    first: PartyId
+    findings: tuple[Finding, ...]
+    wheels: tuple[Wheel, ...]
+    resumed: bool
+
+
+def submit(
+    folder: Path,
+    home: Home,
+    *,
+    depot: Depot,
+    trust: TrustStore,
+    unlock: Callable[[], Secrets],
+    now: datetime,
+    allow: Sequence[str] = (),
+    target: Target | None = None,
+    progress: Progress | None = None,
+) -> Submitted:
+    """Check, build, record and send. `unlock` opens the owner's keys; it is called when everything else is in order.
+
+    Raises:
+        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to put right first.
+        Refused: the directory does not allow this train; one of its leaves, which says why.
+        RegistryUnavailable: the train is recorded but not sent; submitting again sends it.
+    """
+    spec = load_spec(folder)
+    tree = collect(folder / spec.code)
+    findings = preflight(spec, tree, trust, now=now, allow=allow)
+    _need_clear(findings)
+    source = source_digest(spec, tree)
+    record = _unsent(home, source, now)
+    wheels: tuple[Wheel, ...] = ()
+    resumed = record is not None
+    if record is None:
+        with tempfile.TemporaryDirectory(dir=home.path) as temporary:
+            wheels, vendored = fetch_wheels(folder, spec, tree, target or Target(), Path(temporary))
+            secrets = unlock()
+            built = build(
+                spec,
+                tree,
+                owner=home.party,
+                secrets=secrets,
+                trust=trust,
+                blobs=home.blobs,
+                now=now,
+                vendored=vendored,
+            )
+        record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
+    first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
+    return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed)
+
+
+def fetch_wheels(
+    folder: Path, spec: TrainSpec, tree: SourceTree, target: Target, into: Path
+) -> tuple[tuple[Wheel, ...], tuple[Member, ...]]:
+    """Fetch the packages the code asks for, if it has a requirements.txt.
+
+    Raises:
+        WheelsUnresolved: see `wheels.vendor`.
+    """
+    if tree.find(REQUIREMENTS) is None:
+        return (), ()
+    return vendor(folder / spec.code / REQUIREMENTS, target, into=into)
+
+
+def deliver(
+    record: Record,
+    home: Home,
+    *,
+    depot: Depot,
+    trust: TrustStore,
+    now: datetime,
+    progress: Progress | None = None,
+) -> PartyId:
+    """Send a recorded train to its first station, unless it was there already; note that it arrived.
+
+    Raises:
+        Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
+    """
+    first = record.manifest.route.stops[0].party
+    # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
+    if record.sent is None and follow(record, depot, trust, now=now).untouched:
+        verify_train(record.parts, trust, here=first, now=now)
+        depot.send(record.parts, home.blobs, to=first, train=record.train, progress=progress)
+    if record.sent is None:
+        home.note_sent(record.train, now)
+    return first
+
+
+def _unsent(home: Home, source: Digest, now: datetime) -> Record | None:
+    """Find a train made from the same source that never got away, and still may."""
+    for record in home.records():
+        if record.sent is None and record.source == source and record.manifest.is_valid_at(now):
+            return record
+    return None
+
+
+def _need_clear(findings: Sequence[Finding]) -> None:
+    if stops_departure(findings):
+        errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
+        msg = "the check before departure found something"
+        raise PreflightFailed(msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors))
