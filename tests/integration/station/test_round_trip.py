@@ -1,0 +1,266 @@
+"""A train goes round: the whole machine of every station, with a registry in memory and a scripted sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from registry.depot import ReceiptKind
+from security.errors import DirectoryUnavailable
+from security.journey import Outcome
+from station.events import Held, HoldFor, RoomLost, SignedKind, Stumbled
+from station.plan import Phase, approve, phase_of, refuse
+from station.policy import AllOf, ByHand
+from station.sandbox.order import RunOrder
+from tests.support.trains import BASE
+from tests.support.world import ROUTE, TOTAL, World, usual_policy, world
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path / "world")
+    yield made
+    made.close()
+
+
+def test_a_train_comes_home_with_the_sum_of_all_hospitals(here: World, tmp_path: Path) -> None:
+    made = here.train()
+    here.submit(made)
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": TOTAL, "n": 6}
+    assert [one.stop for one in here.receipts(made, ReceiptKind.ENTRY)] == [0, 1, 2]
+    for station in ROUTE:
+        assert phase_of(here.visit(station)) is Phase.GONE
+        assert here.plaintext(station) == []
+        assert here.waits_for(station) == ()
+        assert len(here.sandboxes[station].started) == 1
+        assert here.sandboxes[station].leftovers(f"test-{station}") == ()
+
+
+def test_a_station_may_be_at_two_stops(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a", "hospital-b", "hospital-a"))
+    here.submit(made)
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15 + 11 + 15, "n": 7}
+    assert [visit.accepted.stop for visit in here.visits("hospital-a") if visit.accepted] == [0, 2]
+
+
+def test_restarts_between_any_two_events_change_nothing(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    for _ in range(60):
+        for station in ("hospital-a", "hospital-b"):
+            here.step(station)
+            here.restart(station)
+        here.now += timedelta(seconds=1)
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 26, "n": 4}
+    assert here.sandboxes["hospital-a"].started == here.sandboxes["hospital-a"].started[:1]
+    assert len(here.visit("hospital-a").events) == 14
+
+
+def test_a_lost_workroom_is_opened_and_run_again(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").started is None:
+        here.step("hospital-a")
+    house = here.houses["hospital-a"]
+    house.workrooms.wipe(here.visit("hospital-a").arrival)
+    here.settle()
+    assert [type(event) for event in here.visit("hospital-a").events].count(RoomLost) == 1
+    assert here.visit("hospital-a").attempt == 2
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"])["sum"] == 15
+
+
+def test_a_power_cut_during_the_run_starts_it_again_from_what_came_in(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").started is None:
+        here.step("hospital-a")
+    here.sandboxes["hospital-a"].lose_power()
+    here.settle()
+    assert here.visit("hospital-a").attempt == 2
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"])["sum"] == 15
+
+
+def test_a_directory_that_is_away_stops_nothing_for_good(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.refuse_directory = DirectoryUnavailable("away")
+    here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert isinstance(stumbled, Stumbled)
+    assert stumbled.code == "directory.unavailable"
+    here.refuse_directory = None
+    here.settle()
+    assert here.at_home(made.id)
+    assert "sums.json" in here.results(made, tmp_path / "results")
+
+
+def test_an_expired_directory_is_not_the_trains_fault(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.consortium.expires = here.now
+    here.step("hospital-a")
+    assert here.visit("hospital-a").refused is None
+    here.consortium.expires = here.now + timedelta(days=1)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_an_engine_that_is_away_stops_nothing_for_good(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.sandboxes["hospital-a"].away = True
+    for _ in range(10):
+        here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "sandbox.unavailable"
+    here.sandboxes["hospital-a"].away = False
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_a_person_approves_before_anything_is_opened(here: World) -> None:
+    here.change("hospital-a", policy=AllOf(rules=(usual_policy(), ByHand())))
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert isinstance(visit.held, Held)
+    assert visit.held.hold is HoldFor.ADMISSION
+    assert visit.opened is None
+    assert here.plaintext("hospital-a") == []
+    approved = approve(visit, by="grace", note="read the code", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, approved, expect=visit.length)
+    here.settle()
+    admitted = here.visit("hospital-a").admitted
+    assert admitted is not None
+    assert admitted.by == "grace"
+    assert here.at_home(made.id)
+
+
+def test_a_person_refuses_and_the_owner_is_told_the_class_only(here: World) -> None:
+    here.change("hospital-a", policy=ByHand())
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    refusal = refuse(visit, code="policy.refused", reason="we do not like it", by="grace", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, refusal, expect=visit.length)
+    here.settle()
+    assert here.outcome(made) is Outcome.REFUSED
+    assert not here.at_home(made.id)
+    assert phase_of(here.visit("hospital-a")) is Phase.GONE
+
+
+def test_approval_does_not_outlive_the_trains_validity(here: World) -> None:
+    here.change("hospital-a", policy=ByHand())
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    here.now = made.manifest.valid_until
+    here.consortium.expires = here.now + timedelta(days=1)
+    approved = approve(visit, by="grace", note="", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, approved, expect=visit.length)
+    here.settle()
+    refused = here.visit("hospital-a").refused
+    assert refused is not None
+    assert refused.code == "train.outside-validity"
+
+
+def test_a_release_by_hand_waits_after_the_gate(here: World) -> None:
+    here.change("hospital-a", release_by_hand=True)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle("hospital-b", "hospital-c")
+    for _ in range(12):
+        here.step("hospital-a")
+    visit = here.visit("hospital-a")
+    assert visit.held is not None
+    assert visit.held.hold is HoldFor.RELEASE
+    assert not here.at_home(made.id)
+    approved = approve(visit, by="grace", note="", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, approved, expect=visit.length)
+    here.settle()
+    cleared = here.visit("hospital-a").cleared
+    assert cleared is not None
+    assert cleared.by == "grace"
+    assert here.at_home(made.id)
+
+
+def _fails(order: RunOrder, say: object) -> int:
+    del order, say
+    return 3
+
+
+def _writes_nothing(order: RunOrder, say: object) -> int:
+    del order, say
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "outcome"),
+    [(_fails, "run.failed", Outcome.FAILED), (_writes_nothing, "run.no-results", Outcome.FAILED)],
+)
+def test_a_failed_run_is_told_to_the_owner_by_its_class(
+    tmp_path: Path, program: object, code: str, outcome: Outcome
+) -> None:
+    here = world(tmp_path / "world", program=program)  # type: ignore[arg-type] # one of the two above
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert visit.fault is not None
+    assert visit.fault.code == code
+    assert visit.signed is not None
+    assert visit.signed.what is SignedKind.REFUSAL
+    assert here.outcome(made) is outcome
+    assert here.plaintext("hospital-a") == []
+    assert here.waits_for("hospital-a") == ()
+    here.close()
+
+
+def test_a_run_that_never_ends_is_stopped(tmp_path: Path) -> None:
+    here = world(tmp_path / "world", program=lambda _order, _say: -1)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert visit.fault is not None
+    assert visit.fault.code == "run.timed-out"
+    assert here.outcome(made) is Outcome.EXCEEDED
+    here.close()
+
+
+def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").opened is None:
+        here.step("hospital-a")
+    base = here.consortium.bases[BASE]
+    here.consortium.bases[BASE] = type(base)(name=base.name, digest=base.digest, note="", withdrawn=True)
+    here.settle()
+    refused = here.visit("hospital-a").refused
+    assert refused is not None
+    assert refused.code == "base.not-approved"
+    assert here.sandboxes["hospital-a"].started == []
+    assert here.plaintext("hospital-a") == []
+
+
+def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> None:
+    from station.policy import KnownCode
+
+    here.change("hospital-a", policy=KnownCode(approved=frozenset()), by_code=True)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    held = here.visit("hospital-a").held
+    assert held is not None
+    assert held.reason == "this code has not been approved here"
+    assert here.plaintext("hospital-a") == []

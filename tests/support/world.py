@@ -1,0 +1,267 @@
+"""A consortium at work in one process: stations with real journals, spools and workrooms, a registry, an owner.
+
+Everything a station does it does itself, through `station.reconcile`; what the world adds is time, the ways a registry
+or a sender can misbehave, and places to look. A test changes one fact and asserts what the world looks like after.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from registry.depot import Depot, Receipt, ReceiptKind, mailbox, train_tag
+from registry.memory import MemoryRegistry
+from registry.port import Registry
+from security.archive import Budget
+from security.digest import Digest
+from security.errors import FileMissing
+from security.ids import PartyId, TrainId
+from security.journey import Outcome, read_refusal
+from security.seal import open_state
+from security.trust import Base, TrustStore
+from security.verify import verify_home
+from station.config import CEILING, DataSet
+from station.events import VisitEvent
+from station.house import House
+from station.journal import Journal
+from station.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.reconcile import reconcile
+from station.sandbox.image import BaseImage
+from station.sandbox.order import RunOrder
+from station.spool import Spool
+from station.steps.notice import notice
+from station.visit import Visit
+from station.workroom import Workrooms
+from tests.support.scripted_sandbox import Program, ScriptedSandbox
+from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
+
+ROUTE = ("hospital-a", "hospital-b", "hospital-c")
+PATIENTS = {"hospital-a": (3, 5, 7), "hospital-b": (11,), "hospital-c": (13, 17)}
+TOTAL = sum(sum(rows) for rows in PATIENTS.values())
+MOST_TURNS = 200
+
+
+def add_up(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    """The analysis of the world: add this hospital's column to the sum that came in."""
+    state = order.state / "sums.json"
+    before = json.loads(state.read_bytes()) if state.exists() else {"sum": 0, "n": 0}
+    rows = [int(line) for line in (order.data["patients"] / "patients.csv").read_text().splitlines()[1:]]
+    state.write_text(json.dumps({"sum": before["sum"] + sum(rows), "n": before["n"] + len(rows)}))
+    say(b"added %d rows\n" % len(rows))
+    return 0
+
+
+class MemoryBlobs:
+    """A `BlobSource` and `BlobSink` of a dictionary."""
+
+    def __init__(self, blobs: Mapping[Digest, bytes] | None = None) -> None:
+        self.blobs = dict(blobs or {})
+
+    def has(self, digest: Digest) -> bool:
+        return digest in self.blobs
+
+    def put(self, digest: Digest, size: int, source: BinaryIO) -> None:
+        del size
+        self.blobs[digest] = source.read()
+
+    def open(self, digest: Digest) -> BinaryIO:
+        if digest not in self.blobs:
+            msg = "no such blob"
+            raise FileMissing(msg, digest=digest.short)
+        return io.BytesIO(self.blobs[digest])
+
+
+@dataclass
+class World:
+    """Who is there, what time it is, and where everything lies."""
+
+    root: Path
+    consortium: Consortium
+    registry: Registry
+    now: datetime = NOW
+    houses: dict[str, House] = field(default_factory=dict)
+    sandboxes: dict[str, ScriptedSandbox] = field(default_factory=dict)
+    refuse_directory: Exception | None = None
+
+    # --- The owner's side
+
+    def train(self, *, owner: str = "alice", route: Sequence[str] = ROUTE, **changes: object) -> Train:
+        return train(self.consortium, owner=owner, route=route, **changes)
+
+    def submit(self, made: Train, *, to: str | None = None) -> Digest:
+        """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
+        stop = len(made.entries)
+        party = PartyId(to) if to else made.manifest.stop_or_home(stop).party
+        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id)
+
+    def at_home(self, train_id: TrainId, owner: str = "alice") -> bool:
+        return any(one.train == train_id for one in self.depot.arrivals(PartyId(owner)))
+
+    def results(self, made: Train, into: Path) -> dict[str, bytes]:
+        """Open what came home as its owner does: everything verified first."""
+        owner = made.manifest.owner.party
+        (arrival,) = (one for one in self.depot.arrivals(owner) if one.train == made.id)
+        blobs = MemoryBlobs()
+        parts = self.depot.take(arrival, blobs)
+        home = verify_home(parts, self.consortium.trust, owner=owner, now=self.now)
+        assert home.state is not None
+        into.mkdir()
+        open_state(
+            blobs.open(home.state.digest),
+            home.state,
+            binding=home.received(),
+            identities=[self.consortium.secrets[owner].identity],
+            into=into,
+            budget=Budget(total_bytes=1 << 24, member_bytes=1 << 24, members=100),
+        )
+        return {path.name: path.read_bytes() for path in into.iterdir()}
+
+    def receipts(self, made: Train, kind: ReceiptKind) -> tuple[Receipt, ...]:
+        return tuple(one for one in self.depot.receipts(made.manifest.owner.party, made.id) if one.kind is kind)
+
+    def outcome(self, made: Train) -> Outcome:
+        """What the owner was told about the stop the train did not pass."""
+        (receipt,) = self.receipts(made, ReceiptKind.REFUSAL)
+        return read_refusal(self.depot.read_receipt(made.manifest.owner.party, receipt).payload).outcome
+
+    # --- The stations' side
+
+    @property
+    def depot(self) -> Depot:
+        return Depot(self.registry)
+
+    def trust(self, now: datetime) -> TrustStore:
+        if self.refuse_directory is not None:
+            raise self.refuse_directory
+        store = self.consortium.trust
+        store.check_fresh(now)
+        return store
+
+    def notice(self, station: str) -> None:
+        notice(self.houses[station], self.now)
+
+    def step(self, station: str) -> list[VisitEvent]:
+        """One turn of one station: look into the mailbox, then one step for every visit under way."""
+        house = self.houses[station]
+        notice(house, self.now)
+        events = (reconcile(arrival, house, self.now) for arrival in house.journal.unfinished())
+        return [event for event in events if event is not None]
+
+    def settle(self, *stations: str) -> None:
+        """Turn until nothing happens any more, letting pauses pass."""
+        for _ in range(MOST_TURNS):
+            busy = [self.step(station) for station in stations or tuple(self.houses)]
+            running = any(
+                visit.started is not None and visit.wiped is None for one in self.houses for visit in self.visits(one)
+            )
+            if not any(busy):
+                waiting = [
+                    visit.not_before
+                    for one in stations or tuple(self.houses)
+                    for visit in self.visits(one)
+                    if visit.not_before is not None and visit.not_before > self.now
+                ]
+                if not waiting and not running:
+                    return
+                self.now = min(waiting, default=self.now + timedelta(seconds=1))
+        msg = "the stations never came to rest"
+        raise AssertionError(msg)
+
+    def visits(self, station: str) -> tuple[Visit, ...]:
+        journal = self.houses[station].journal
+        return tuple(journal.visit(arrival) for arrival in journal.arrivals())
+
+    def visit(self, station: str) -> Visit:
+        (visit,) = self.visits(station)
+        return visit
+
+    def restart(self, station: str) -> None:
+        """Kill a station and start it again on the same folder; its engine lives on."""
+        self.houses[station].journal.close()
+        self.houses[station] = replace(
+            self.houses[station],
+            journal=Journal.open(self.folder(station) / "journal.sqlite"),
+            spool=Spool(self.folder(station) / "spool"),
+            workrooms=Workrooms(self.folder(station) / "workrooms"),
+        )
+
+    def change(self, station: str, **changes: object) -> None:
+        self.houses[station] = replace(self.houses[station], **changes)  # type: ignore[arg-type] # a test's wish
+
+    def folder(self, station: str) -> Path:
+        return self.root / station
+
+    def plaintext(self, station: str) -> list[Path]:
+        """What lies in the workrooms of a station."""
+        rooms = self.folder(station) / "workrooms"
+        return sorted(rooms.iterdir()) if rooms.exists() else []
+
+    def waits_for(self, station: str) -> tuple[Digest, ...]:
+        return tuple(one.digest for one in self.depot.arrivals(PartyId(station)))
+
+    def tag(self, made: Train, *, to: str, stop: int, digest: Digest) -> None:
+        """Point a mailbox's tag at a manifest of it, as anybody who may write there can."""
+        repo = mailbox(PartyId(to))
+        stored = self.registry.get_manifest(repo, digest)
+        self.registry.put_manifest(repo, train_tag(made.id, stop), stored.raw, stored.media_type)
+
+    def close(self) -> None:
+        for house in self.houses.values():
+            house.journal.close()
+
+
+def world(
+    root: Path,
+    *,
+    stations: Sequence[str] = ROUTE,
+    program: Program | Mapping[tuple[str, ...], Program] = add_up,
+    registry: Registry | None = None,
+    policy: Rule | None = None,
+) -> World:
+    """Build a world in which a valid train comes home by itself."""
+    made = World(root=root, consortium=consortium(stations), registry=registry or MemoryRegistry())
+    for name in stations:
+        folder = made.folder(name)
+        data = folder / "data"
+        data.mkdir(parents=True)
+        rows = "".join(f"{row}\n" for row in PATIENTS.get(name, (1,)))
+        (data / "patients.csv").write_text(f"value\n{rows}")
+        made.sandboxes[name] = ScriptedSandbox(program, clock=lambda: made.now)
+        sets = {"patients": DataSet(folder=data, description="synthetic", owners=None)}
+        made.houses[name] = House(
+            party=PartyId(name),
+            name=f"test-{name}",
+            secrets=made.consortium.secrets[PartyId(name)],
+            depot=Depot(made.registry),
+            journal=Journal.open(folder / "journal.sqlite"),
+            spool=Spool(folder / "spool"),
+            workrooms=Workrooms(folder / "workrooms"),
+            sandbox=made.sandboxes[name],
+            trust=made.trust,
+            base_image=base_image,
+            data=sets,
+            policy=policy or usual_policy(),
+        )
+    return made
+
+
+def usual_policy() -> Rule:
+    return AllOf(
+        rules=(
+            Owners(allowed=frozenset({PartyId("alice")})),
+            Bases(allowed=frozenset({"python"})),
+            DataSets(offered={"patients": None}),
+            Ceiling(most=CEILING),
+            CheckableOutputs(),
+        )
+    )
+
+
+def base_image(base: Base) -> BaseImage:
+    assert base.digest == BASE
+    return BaseImage(digest=base.digest, diff_ids=(), layers=(), architecture="amd64")
