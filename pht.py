@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -21,14 +22,19 @@ from security.errors import PhtError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from registry.places import Login
     from security.directory import DirectorySink, DirectorySource
 
+_PATH: Final = click.Path(path_type=Path)
 VERSION: Final = "0.1.0"
 INTERRUPTED: Final = 130
 
 _GROUPS: Final = {
     "keys": ("security.cli:keys", "Make, show and check a party's keys."),
-    "directory": ("security.directory_cli:directory", "Run the consortium's directory of parties, bases and revocations."),
+    "directory": (
+        "security.directory_cli:directory",
+        "Run the consortium's directory of parties, bases and revocations.",
+    ),
     "registry": ("registry.cli:registry", "Start a registry and publish base images in it."),
     "train": ("train_builder.cli:train", "Build, submit, follow and open trains (for scientists)."),
     "station": ("station.cli:station", "Run a hospital's station (for operators)."),
@@ -55,7 +61,7 @@ class LazyGroup(click.Group):
             command.add_command(_rehearse())
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _GROUPS.items()])
@@ -63,29 +69,41 @@ class LazyGroup(click.Group):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every command may ask of the root. Implements `security.cli.Places`."""
+    """What every command may ask of the root. Implements `security.directory_cli.Places` and `registry.cli.Doors`."""
 
     as_json: bool
+    login_options: dict[str, Any]
 
     def source(self, text: str) -> DirectorySource:
-        """Open a place to read a directory from; see `registry.directory.open_source`."""
-        from registry.directory import open_source  # noqa: PLC0415 - only the commands that need it
+        """Open a place to read a directory from; see `registry.places.source_at`."""
+        from registry.places import source_at  # noqa: PLC0415 - only for the commands that need it
 
-        return open_source(text)
+        return source_at(text, self.login())
 
     def sink(self, text: str) -> DirectorySink:
-        """Open a place to publish a directory to; see `registry.directory.open_sink`."""
-        from registry.directory import open_sink  # noqa: PLC0415 - only the commands that need it
+        """Open a place to publish a directory to; see `registry.places.sink_at`."""
+        from registry.places import sink_at  # noqa: PLC0415 - only for the commands that need it
 
-        return open_sink(text)
+        return sink_at(text, self.login())
+
+    def login(self) -> Login:
+        """Return the account and the trust that the options of ``pht`` tell."""
+        from registry.places import Login  # noqa: PLC0415 - only for the commands that need it
+
+        return Login(**self.login_options)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PHT"})
 @click.option("--json", "as_json", is_flag=True, help="Print the answer, or the error, as one JSON document.")
 @click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for everything.")
+@click.option("--registry-user", "username", metavar="NAME", help="Account at the registry.")
+@click.option("--registry-password-file", "password_file", type=_PATH, help="Private file with its password.")
+@click.option("--registry-ca-file", "ca_file", type=_PATH, help="Certificate authority of the registry (PEM).")
+@click.option("--registry-token-host", "token_hosts", multiple=True, help="Origin of its token service, if elsewhere.")
+@click.option("--registry-insecure", "insecure", is_flag=True, help="Allow plain http to another machine.")
 @click.version_option(VERSION, prog_name="pht")
 @click.pass_context
-def root(ctx: click.Context, as_json: bool, verbose: int) -> None:
+def root(ctx: click.Context, as_json: bool, verbose: int, **login_options: Any) -> None:  # noqa: ANN401 - a Login's
     r"""Personal Health Train: the analysis travels, the data stay.
 
     A scientist packs an analysis into a train; it visits hospital stations one after the other; each verifies it, runs
@@ -106,7 +124,7 @@ def root(ctx: click.Context, as_json: bool, verbose: int) -> None:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    ctx.obj = Context(as_json=as_json)
+    ctx.obj = Context(as_json=as_json, login_options=login_options)
 
 
 @root.result_callback()
