@@ -7,7 +7,8 @@ configuration. Every call opens its own connection: an engine that was restarted
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+import json
+import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -101,15 +102,10 @@ class DockerSandbox:
 
     def output(self, name: str, limit: int) -> bytes:
         """Return the end of the log, both streams as they came."""
-        kept: deque[bytes] = deque()
-        size = 0
         with self._engine() as engine, contextlib.suppress(NotFound):
-            for piece in engine.logs(name, stdout=True, stderr=True, stream=True, follow=False):
-                kept.append(piece)
-                size += len(piece)
-                while size - len(kept[0]) >= limit:
-                    size -= len(kept.popleft())
-        return b"".join(kept)[-limit:]
+            said: bytes = engine.logs(name, stdout=True, stderr=True)  # all of it: the order bounds it
+            return said[-limit:]
+        return b""
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         """Find containers by the label of the station installation."""
@@ -129,13 +125,22 @@ class DockerSandbox:
     @contextlib.contextmanager
     def _engine(self, patience: int = _PATIENCE) -> Iterator[APIClient]:
         try:
+            _knock(self._url)
             with contextlib.closing(APIClient(base_url=self._url, version="auto", timeout=patience)) as engine:
                 yield engine
         except APIError as error:
             raise _explained(error) from error
         except (DockerException, HTTPError, OSError) as error:  # the client's own transport errors are OSErrors
             msg = "the container engine does not answer"
-            raise SandboxUnavailable(msg, url=self._url, reason=type(error).__name__) from error
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise SandboxUnavailable(msg, url=self._url, reason=reason) from error
+
+
+def _knock(url: str) -> None:
+    """Raise the operating system's own reason if nobody listens: the client gives none, and leaks its socket."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(_PATIENCE)
+        door.connect(url.removeprefix("unix://"))
 
 
 def _explained(error: APIError) -> PhtError:
@@ -168,14 +173,27 @@ def _image(engine: APIClient, base: BaseImage) -> Digest | None:
 
 
 def _load(engine: APIClient, base: BaseImage) -> None:
-    lines = engine.load_image(load_archive(base), quiet=True)  # type: ignore[no-untyped-call]  # the stubs have a gap
-    for line in lines:
-        if reason := line.get("error"):  # the client reports none of these by itself
-            if "no space left" in reason:
-                msg = "the engine's disk is full"
-                raise DiskFull(msg)
-            msg = "the engine refuses the base image"
-            raise SandboxUnfit(msg, base=base.digest, reason=str(reason)[:300])
+    # Not the client's own method: it leaves the connection open, and the errors in its stream unnoticed.
+    url = f"{engine.base_url}/v{engine.api_version}/images/load"
+    answer = engine.post(url, params={"quiet": "1"}, data=load_archive(base), timeout=_LOAD_PATIENCE)
+    reasons = _errors_in(answer.text)
+    if "no space left" in reasons:
+        msg = "the engine's disk is full"
+        raise DiskFull(msg)
+    if reasons or not answer.ok:
+        msg = "the engine refuses the base image"
+        raise SandboxUnfit(msg, base=base.digest, status=answer.status_code, reason=reasons[:300])
+
+
+def _errors_in(stream: str) -> str:
+    """Return what went wrong, from an engine's answer: one JSON object, or one for each line of progress."""
+    found = []
+    for line in stream.splitlines():
+        with contextlib.suppress(ValueError):
+            told = json.loads(line)
+            if isinstance(told, dict):
+                found += [str(told[key]) for key in ("error", "message") if key in told]
+    return " ".join(found)
 
 
 # --- containers ------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 
 MIB: Final = 1 << 20
+_GVISOR_THREADS: Final = 256  # gVisor's kernel is a process of the same cgroup and needs about 90 by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,7 @@ def _host_config(order: RunOrder) -> Payload:
         "NetworkMode": "none",
         "OomKillDisable": False,
         "PidMode": "",
-        "PidsLimit": limits.processes,
+        "PidsLimit": limits.processes + (_GVISOR_THREADS if order.runtime == "runsc" else 0),
         "Privileged": False,
         "PublishAllPorts": False,
         "ReadonlyRootfs": True,

@@ -1,0 +1,125 @@
+"""The container engines of the tests: one that is there, or a private one, started for the session and stopped with it.
+
+``PHT_TEST_ENGINE`` or ``DOCKER_HOST`` may name an engine to use. What it lacks (gVisor, say) a private ``dockerd`` has,
+for which the tests must run as root. Without either they fail: a sandbox nobody tried is no sandbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from docker import APIClient
+from docker.errors import DockerException
+
+from station.sandbox.docker import DockerSandbox
+
+PATIENCE = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine that answers, and the runtimes it has."""
+
+    url: str
+    runtimes: frozenset[str]
+
+    def client(self) -> APIClient:
+        return APIClient(base_url=self.url, version="auto")
+
+    def sandbox(self, runtime: str = "runc") -> DockerSandbox:
+        return DockerSandbox(url=self.url, runtime=runtime)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """An engine with runc."""
+    given = _given()
+    if given is not None:
+        yield given
+        return
+    with private_engine() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def gvisor_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine with runc and gVisor's runsc."""
+    given: Engine = request.getfixturevalue("engine")
+    if "runsc" in given.runtimes:
+        yield given
+        return
+    with private_engine() as started:
+        yield started
+
+
+def _given() -> Engine | None:
+    for variable in ("PHT_TEST_ENGINE", "DOCKER_HOST"):
+        url = os.environ.get(variable)
+        if url:
+            with contextlib.suppress(DockerException, OSError):
+                return _reach(url)
+    return None
+
+
+def _reach(url: str) -> Engine:
+    with contextlib.closing(APIClient(base_url=url, version="auto", timeout=5)) as client:
+        return Engine(url=url, runtimes=frozenset(client.info()["Runtimes"]))
+
+
+@contextlib.contextmanager
+def private_engine(*options: str) -> Iterator[Engine]:
+    """Start a dockerd with its own folders and no network, and stop it with everything it runs."""
+    dockerd = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    assert dockerd is not None, "no container engine: set PHT_TEST_ENGINE, or apt-get install docker.io"
+    assert os.geteuid() == 0, "no container engine answers, and only root can start one: set PHT_TEST_ENGINE"
+    folder = Path(tempfile.mkdtemp(prefix="pht-engine-"))  # short: a socket's path has at most 107 bytes
+    url = f"unix://{folder}/s"
+    command = [
+        dockerd,
+        *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
+        *("-H", url, "--pidfile", str(folder / "pid"), "--bridge=none", "--iptables=false"),
+        *_gvisor(folder),
+        *options,
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield _await(url, process, folder / "log")
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _gvisor(folder: Path) -> tuple[str, ...]:
+    runsc = shutil.which("runsc", path="/usr/bin:/usr/local/bin")
+    if runsc is None:
+        return ()
+    wrapper = folder / "runsc"  # ptrace is the one platform that needs nothing of the machine
+    wrapper.write_text(f'#!/bin/sh\nexec {runsc} --platform=ptrace --network=none "$@"\n')
+    wrapper.chmod(0o755)
+    return ("--add-runtime", f"runsc={wrapper}")
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as door:
+            door.connect(url.removeprefix("unix://"))
+            return _reach(url)
+        time.sleep(0.2)
+    pytest.fail("dockerd does not start: " + log.read_text(errors="replace")[-2000:])
