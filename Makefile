@@ -54,6 +54,9 @@ fmt: dev  ## format, and repair what can be repaired
 lock: dev  ## choose the newest dependencies that pyproject.toml allows, with their hashes
 	@images/lock.sh
 
+docs: dev  ## the documents that are generated from the code
+	@$(BIN)/python docs/generate.py
+
 clean: down  ## remove everything that was made here
 	rm -rf .state .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
