@@ -1,0 +1,150 @@
+"""Does an operator get a registry up, and down again?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.auth import Credentials
+from registry.check import put_bytes
+from registry.errors import RegistryDenied, RegistryInTheWay, RegistryNotStarted, RegistryToolMissing, RegistryUntrusted
+from registry.http import Trust
+from registry.names import Repository, Tag, location
+from registry.oci import EMPTY, EMPTY_BYTES, make_manifest
+from registry.open import Access, open_registry
+from registry.port import Registry
+from registry.server import RunningServer, down, status, up
+from registry.server_config import ServerSettings
+from security.errors import InvalidInput
+from tests.support.certificates import Authority
+
+REPO = Repository("mailbox/hospital-a")
+ACCOUNT = Credentials(username="hospital-a", password="secret of a")  # noqa: S106 - for a registry that lives for one test
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "registry"
+    yield folder
+    down(folder, sleep=time.sleep)
+
+
+def client(server: RunningServer, access: Access | None = None) -> Registry:
+    return open_registry(location(server.address), access, sleep=time.sleep)
+
+
+def store(registry: Registry) -> None:
+    put_bytes(registry, REPO, EMPTY_BYTES, EMPTY.media_type)
+    manifest = make_manifest(config=EMPTY, layers=[EMPTY])
+    registry.put_manifest(REPO, Tag("t"), manifest.raw, manifest.media_type)
+
+
+def test_up_store_down_up_again_at_the_same_place(state: Path) -> None:
+    settings = ServerSettings(state=state)
+    first = up(settings, sleep=time.sleep)
+    assert first.started
+    store(client(first))
+    assert down(state, sleep=time.sleep)
+    assert status(state) is None
+    assert not down(state, sleep=time.sleep)
+    second = up(settings, sleep=time.sleep)
+    assert second.address == first.address
+    assert client(second).list_tags(REPO) == (Tag("t"),)
+
+
+def test_up_twice_tells_that_it_runs(state: Path) -> None:
+    settings = ServerSettings(state=state)
+    first = up(settings, sleep=time.sleep)
+    again = up(settings, sleep=time.sleep)
+    assert (again.started, again.address) == (False, first.address)
+    assert status(state) == again
+
+
+def test_other_settings_while_it_runs(state: Path) -> None:
+    up(ServerSettings(state=state), sleep=time.sleep)
+    with pytest.raises(RegistryInTheWay) as caught:
+        up(ServerSettings(state=state, accounts=(ACCOUNT,)), sleep=time.sleep)
+    assert caught.value.code == "registry.in-the-way"
+    assert status(state) is not None
+
+
+def test_after_a_kill_it_is_down_and_comes_up_again(state: Path) -> None:
+    settings = ServerSettings(state=state)
+    up(settings, sleep=time.sleep)
+    os.kill(int((state / "registry.pid").read_text()), signal.SIGKILL)
+    for _ in range(100):
+        if status(state) is None:
+            break
+        time.sleep(0.05)
+    assert status(state) is None
+    assert up(settings, sleep=time.sleep).started
+
+
+def test_stale_record_of_another_process_is_not_believed(state: Path) -> None:
+    settings = ServerSettings(state=state)
+    up(settings, sleep=time.sleep)
+    down(state, sleep=time.sleep)
+    (state / "registry.pid").write_text(str(os.getpid()))
+    assert status(state) is None
+    assert not down(state, sleep=time.sleep)
+
+
+def test_accounts_and_certificate(state: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("127.0.0.1")
+    settings = ServerSettings(state=state, certificate=certificate, key=key, accounts=(ACCOUNT,))
+    server = up(settings, sleep=time.sleep)
+    assert server.address.startswith("https://127.0.0.1:")
+    assert not up(settings, sleep=time.sleep).started
+    trust = Trust(ca_file=authority.file)
+    store(client(server, Access(credentials=ACCOUNT, trust=trust)))
+    with pytest.raises(RegistryDenied) as denied:
+        client(server, Access(trust=trust)).list_tags(REPO)
+    assert denied.value.code == "registry.denied"
+    wrong = Credentials(username="hospital-a", password="guessed")  # noqa: S106 - a wrong one
+    with pytest.raises(RegistryDenied):
+        client(server, Access(credentials=wrong, trust=trust)).list_tags(REPO)
+    with pytest.raises(RegistryUntrusted) as untrusted:
+        client(server, Access(credentials=ACCOUNT)).list_tags(REPO)
+    assert untrusted.value.code == "registry.certificate"
+    with pytest.raises(RegistryInTheWay):
+        up(ServerSettings(state=state, certificate=certificate, key=key, accounts=(wrong,)), sleep=time.sleep)
+    assert "secret of a" not in "".join(path.read_text(errors="replace") for path in state.rglob("*") if path.is_file())
+
+
+def test_port_that_is_taken(state: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(RegistryNotStarted) as caught:
+            up(ServerSettings(state=state, port=other.getsockname()[1]), sleep=time.sleep)
+    assert caught.value.code == "registry.not-started"
+    assert status(state) is None
+
+
+def test_no_program(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(RegistryToolMissing) as caught:
+        up(ServerSettings(state=state, search_path=str(tmp_path)), sleep=time.sleep)
+    assert caught.value.code == "registry.tool-missing"
+    assert "docker-registry" in str(caught.value.hint)
+
+
+def test_open_to_the_network_only_with_accounts_and_certificate(state: Path) -> None:
+    with pytest.raises(InvalidInput):
+        ServerSettings(state=state, host="0.0.0.0")  # noqa: S104 - refused
+
+
+def test_program_that_ends_at_once_is_told_with_its_log(state: Path, tmp_path: Path) -> None:
+    files = tmp_path / "certificate", tmp_path / "key"
+    for path in files:
+        path.write_text("no certificate")
+    with pytest.raises(RegistryNotStarted) as caught:
+        up(ServerSettings(state=state, certificate=files[0], key=files[1]), sleep=time.sleep)
+    assert "registry.log" in str(caught.value.hint)
+    assert status(state) is None
