@@ -12,7 +12,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 import click
 
@@ -21,6 +21,7 @@ from security.errors import PhtError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from registry.places import Login
     from security.directory import DirectorySink, DirectorySource
@@ -85,6 +86,12 @@ class Context:
         from registry.places import sink_at  # noqa: PLC0415 - only for the commands that need it
 
         return sink_at(text, self.login())
+
+    def saved_image(self, name: str, engine: str | None) -> AbstractContextManager[BinaryIO]:
+        """Stream an image of a container engine; see `train_builder.container`."""
+        from train_builder.container import saved_image  # noqa: PLC0415 - only for the command that needs it
+
+        return saved_image(name, engine)
 
     def login(self) -> Login:
         """Return the account and the trust that the options of ``pht`` tell."""
