@@ -26,7 +26,7 @@ from security.ids import TrainId
 from station.chain import START, Head, Record, check_chain, link, parse_record
 from station.errors import AlreadySigned, JournalBusy, JournalDamaged, JournalRaced, VisitUnknown
 from station.events import Accepted, ArrivalId, Departed, Event, Noticed, Signed, StationEvent, VisitEvent
-from station.visit import Visit, replay
+from station.visit import Visit, replay, resume
 
 _APPLICATION: Final = 0x70687401
 _PATIENCE_SECONDS: Final = 10.0
@@ -72,6 +72,7 @@ class Journal:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._known: dict[ArrivalId, Visit] = {}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -200,13 +201,18 @@ class Journal:
         return visit
 
     def find(self, arrival: ArrivalId) -> Visit | None:
-        """Return a visit, if there is one."""
+        """Return a visit, if there is one. What was read before is not read again: it cannot have changed."""
+        known = self._known.get(arrival)
         with _told():
             rows = self._database.execute(
-                "SELECT record FROM journal WHERE visit = ? ORDER BY position", (arrival,)
+                "SELECT record FROM journal WHERE visit = ? AND position >= ? ORDER BY position",
+                (arrival, known.length if known else 0),
             ).fetchall()
-        told_events = (parse_record(raw.encode()).event for (raw,) in rows)
-        return replay(event for event in told_events if isinstance(event, VisitEvent)) if rows else None
+        if rows:
+            news = (parse_record(raw.encode()).event for (raw,) in rows)
+            events = tuple(event for event in news if isinstance(event, VisitEvent))
+            known = self._known[arrival] = resume(known, events) if known else replay(events)
+        return known
 
     def accepted(self, train: TrainId, stop: int) -> Visit | None:
         """Return the visit in which this train was accepted at this stop, if it was."""
@@ -239,8 +245,8 @@ class Journal:
         """Return the events outside any visit, oldest first."""
         with _told():
             rows = self._database.execute("SELECT record FROM journal WHERE visit IS NULL ORDER BY sequence").fetchall()
-        told_events = (parse_record(raw.encode()).event for (raw,) in rows)
-        return tuple(event for event in told_events if isinstance(event, StationEvent))
+        news = (parse_record(raw.encode()).event for (raw,) in rows)
+        return tuple(event for event in news if isinstance(event, StationEvent))
 
     def check(self) -> Head:
         """Follow the whole chain.

@@ -118,8 +118,18 @@ def replay(events: Iterable[VisitEvent]) -> Visit:
     if not told or not isinstance(told[0], Noticed):
         msg = "a visit does not begin with being noticed"
         raise JournalDamaged(msg)
-    visit = Visit(events=told, noticed=told[0])
-    for event in told[1:]:
+    return resume(Visit(events=told[:1], noticed=told[0]), told[1:])
+
+
+def resume(visit: Visit, events: Iterable[VisitEvent]) -> Visit:
+    """Fold the events that have come since.
+
+    Raises:
+        JournalDamaged: a visit is noticed once.
+    """
+    more = tuple(events)
+    visit = replace(visit, events=visit.events + more)
+    for event in more:
         visit = _after(visit, event)
     return visit
 
