@@ -27,6 +27,13 @@ class NotHomeYet(Unavailable):
     default_hint = "'pht train follow' tells where it is"
 
 
+class EngineUnavailable(Unavailable):
+    """No container engine answers where one was looked for."""
+
+    code = "engine.unavailable"
+    default_hint = "start the engine, or name its address: --engine unix:///path/docker.sock"
+
+
 # --- TrainFault ------------------------------------------------------------------------------------------------------
 
 
