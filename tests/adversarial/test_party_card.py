@@ -11,7 +11,6 @@ from security.card import CARD_TYPE, make_card, parse_card
 from security.envelope import Envelope, Signature, Statement, Subject, parse_statement, print_statement, sign
 from security.errors import (
     InvalidInput,
-    KeyNotTrusted,
     Malformed,
     MalformedStatement,
     SignatureInvalid,
