@@ -34,6 +34,13 @@ class EngineUnavailable(Unavailable):
     default_hint = "start the engine, or name its address: --engine unix:///path/docker.sock"
 
 
+class EngineUnavailable(Unavailable):
+    """No container engine answers, or it stopped in the middle of its work."""
+
+    code = "engine.unavailable"
+    default_hint = "is the container engine running, and may this user open its socket?"
+
+
 # --- TrainFault ------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from registry.blobs import BlobFolder
 from registry.names import location
+from registry.places import Login
 from security.digest import Digest
 from security.directory import check_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
@@ -40,25 +41,16 @@ _HEX = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrySettings:
-    """How the registry is reached. A password is never here, only the file that holds it."""
-
-    location: str
-    username: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    token_origins: tuple[str, ...] = ()
-    blob_origins: tuple[str, ...] = ()
-    insecure: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What ``pht.json`` says. Without ``directory``, a folder or a URL, the directory is in the registry."""
+    """What ``pht.json`` says: the registry's address and account, and where the directory is published.
+
+    The forms of addresses are those of `registry.places`. A password is never here, only the file that holds it.
+    """
 
     party: PartyId
-    registry: RegistrySettings
-    directory: str | None = None
+    registry: str
+    login: Login
+    directory: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,38 +232,39 @@ def _note(path: Path) -> Fields:
 def _parse_settings(raw: bytes) -> Settings:
     fields = Fields(parse_json(raw), SETTINGS)
     fields.constant("type", _TYPE)
-    inner = fields.fields("registry")
-    registry = RegistrySettings(
-        location=str(location(inner.text("location"))),
-        username=inner.text("username") if inner.has("username") else None,
-        password_file=Path(inner.text("passwordFile")) if inner.has("passwordFile") else None,
-        ca_file=Path(inner.text("caFile")) if inner.has("caFile") else None,
-        token_origins=inner.texts("tokenOrigins") if inner.has("tokenOrigins") else (),
-        blob_origins=inner.texts("blobOrigins") if inner.has("blobOrigins") else (),
-        insecure=inner.flag("insecure") if inner.has("insecure") else False,
-    )
-    inner.end()
+    login = fields.fields("login")
     settings = Settings(
         party=PartyId(fields.text("party")),
-        registry=registry,
-        directory=fields.text("directory") if fields.has("directory") else None,
+        registry=str(location(fields.text("registry"))),
+        directory=fields.text("directory"),
+        login=Login(
+            username=login.text("username") if login.has("username") else None,
+            password_file=Path(login.text("passwordFile")) if login.has("passwordFile") else None,
+            ca_file=Path(login.text("caFile")) if login.has("caFile") else None,
+            token_hosts=login.texts("tokenHosts") if login.has("tokenHosts") else (),
+            blob_hosts=login.texts("blobHosts") if login.has("blobHosts") else (),
+            insecure=login.flag("insecure") if login.has("insecure") else False,
+        ),
     )
+    login.end()
     fields.end()
     return settings
 
 
 def _printed(settings: Settings) -> Json:
-    registry: dict[str, Json] = {"location": settings.registry.location}
-    optional: dict[str, Json] = {
-        "username": settings.registry.username,
-        "passwordFile": None if settings.registry.password_file is None else str(settings.registry.password_file),
-        "caFile": None if settings.registry.ca_file is None else str(settings.registry.ca_file),
-        "tokenOrigins": list(settings.registry.token_origins),
-        "blobOrigins": list(settings.registry.blob_origins),
-        "insecure": settings.registry.insecure,
+    login = settings.login
+    named: dict[str, Json] = {
+        "username": login.username,
+        "passwordFile": None if login.password_file is None else str(login.password_file.absolute()),
+        "caFile": None if login.ca_file is None else str(login.ca_file.absolute()),
+        "tokenHosts": list(login.token_hosts),
+        "blobHosts": list(login.blob_hosts),
+        "insecure": login.insecure,
     }
-    registry.update({name: value for name, value in optional.items() if value})
-    printed: dict[str, Json] = {"type": _TYPE, "party": str(settings.party), "registry": registry}
-    if settings.directory is not None:
-        printed["directory"] = settings.directory
-    return printed
+    return {
+        "type": _TYPE,
+        "party": str(settings.party),
+        "registry": settings.registry,
+        "directory": settings.directory,
+        "login": {name: value for name, value in named.items() if value},
+    }
