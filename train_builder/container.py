@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, cast
 
 import docker
 from docker.errors import DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
 from security.errors import FileMissing
@@ -28,30 +29,39 @@ def saved_image(name: str, engine: str | None) -> Iterator[BinaryIO]:
         EngineUnavailable: no engine answers there.
         FileMissing: it has no such image.
     """
+    settings = kwargs_from_env() if engine is None else {"base_url": engine}
     try:
-        client = docker.APIClient(base_url=engine, timeout=_SECONDS, version="auto")
+        client = docker.APIClient(**settings, timeout=_SECONDS, version="auto")
     except (DockerException, RequestException) as error:
         msg = "no container engine answers"
         raise EngineUnavailable(msg, engine=engine or "default") from error
     try:
-        pieces = client.get_image(name)
-        yield cast("BinaryIO", io.BufferedReader(_Pieces(iter(pieces)), 1 << 20))
+        client.inspect_image(name)
+        pieces = _Pieces(iter(client.get_image(name)), name)
     except ImageNotFound as error:
+        client.close()
         msg = "the engine has no such image"
         raise FileMissing(msg, image=name) from error
     except (DockerException, RequestException) as error:
-        msg = "the engine stopped in the middle of an image"
-        raise EngineUnavailable(msg, image=name) from error
+        client.close()
+        raise _broken(name) from error
+    try:
+        yield cast("BinaryIO", io.BufferedReader(pieces, 1 << 20))
     finally:
         client.close()
+
+
+def _broken(name: str) -> EngineUnavailable:
+    msg = "the engine stopped in the middle of an image"
+    return EngineUnavailable(msg, image=name)
 
 
 class _Pieces(io.RawIOBase):
     """Reads an iterator of pieces."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes], name: str) -> None:
         super().__init__()
-        self._pieces, self._left = pieces, memoryview(b"")
+        self._pieces, self._name, self._left = pieces, name, memoryview(b"")
 
     def readable(self) -> bool:
         """Return true."""
@@ -60,7 +70,10 @@ class _Pieces(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than the stub
         """Fill `buffer` from the pieces."""
         while not self._left:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except (DockerException, RequestException) as error:
+                raise _broken(self._name) from error
             if piece is None:
                 return 0
             self._left = memoryview(piece)
