@@ -36,7 +36,7 @@ def saved_image(name: str, engine: str | None) -> Iterator[BinaryIO]:
         msg = "no container engine answers"
         raise EngineUnavailable(msg, engine=engine or "default") from error
     try:
-        client.inspect_image(name)
+        client.inspect_image(name)  # type: ignore[no-untyped-call] # docker-py's stubs miss it
         pieces = _Pieces(iter(client.get_image(name)), name)
     except ImageNotFound as error:
         client.close()

@@ -28,13 +28,6 @@ class NotHomeYet(Unavailable):
 
 
 class EngineUnavailable(Unavailable):
-    """No container engine answers where one was looked for."""
-
-    code = "engine.unavailable"
-    default_hint = "start the engine, or name its address: --engine unix:///path/docker.sock"
-
-
-class EngineUnavailable(Unavailable):
     """No container engine answers, or it stopped in the middle of its work."""
 
     code = "engine.unavailable"
