@@ -19,7 +19,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from registry.names import Location, Origin, location
+from registry.names import Origin, location
+from registry.places import Login
 from security.digest import Digest
 from security.errors import InvalidInput
 from security.files import read_file
@@ -40,23 +41,11 @@ class Approve(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryPlace:
-    """How to reach the registry."""
-
-    location: Location
-    ca_file: Path | None
-    username: str | None
-    password_file: Path | None
-    token_hosts: tuple[Origin, ...]
-    blob_hosts: tuple[Origin, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryPlace:
-    """Where the consortium's directory is; `location` is None for the registry itself."""
+    """Where the consortium's directory is, as an address of `registry.places`, and which root is pinned."""
 
     root_file: Path
-    location: str | None
+    location: str
     refresh_seconds: int
 
 
@@ -92,12 +81,14 @@ class StationConfig:
     workrooms: Path
     keys: Path
     passphrase_file: Path | None
-    registry: RegistryPlace
+    registry: str
+    login: Login
     directory: DirectoryPlace
     engine: str
     runtime: str
     data: Mapping[str, DataSet]
     admission: Admission
+    release_by_hand: bool
     poll_seconds: int
 
     @property
@@ -163,10 +154,11 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
         keys=home / keys["folder"],
         passphrase_file=_path(home, keys, "passphrase_file"),
-        registry=_registry(home, value["registry"]),
+        registry=_place(value["registry"]["location"]),
+        login=_login(home, value["registry"]),
         directory=DirectoryPlace(
             root_file=home / value["directory"]["root_file"],
-            location=value["directory"].get("location"),
+            location=_place(value["directory"].get("location", value["registry"]["location"])),
             refresh_seconds=value["directory"].get("refresh_seconds", 300),
         ),
         engine=sandbox.get("engine", "unix:///var/run/docker.sock"),
@@ -180,18 +172,29 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
             for name, one in value["data"].items()
         },
         admission=_admission(admission),
+        release_by_hand=admission.get("release", "automatic") == "by-hand",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 5),
     )
 
 
-def _registry(home: Path, value: Mapping[str, Any]) -> RegistryPlace:
-    return RegistryPlace(
-        location=location(value["location"]),
-        ca_file=_path(home, value, "ca_file"),
+def _place(text: str) -> str:
+    """Return an address if it is one: of a registry, or of a directory in a folder or on a web server."""
+    if not text.startswith("folder:"):
+        location(text.removeprefix("web:"))
+    return text
+
+
+def _login(home: Path, value: Mapping[str, Any]) -> Login:
+    hosts = {name: tuple(value.get(name, ())) for name in ("token_hosts", "blob_hosts")}
+    for text in (*hosts["token_hosts"], *hosts["blob_hosts"]):
+        Origin.from_text(text)
+    return Login(
         username=value.get("username"),
         password_file=_path(home, value, "password_file"),
-        token_hosts=tuple(map(Origin.from_text, value.get("token_hosts", ()))),
-        blob_hosts=tuple(map(Origin.from_text, value.get("blob_hosts", ()))),
+        ca_file=_path(home, value, "ca_file"),
+        token_hosts=hosts["token_hosts"],
+        blob_hosts=hosts["blob_hosts"],
+        insecure=value.get("insecure", False),
     )
 
 
@@ -322,4 +325,5 @@ _TYPES: Final = {
     "array": "a list",
     "string": "text; put it in quotes",
     "integer": "a whole number",
+    "boolean": "true or false",
 }

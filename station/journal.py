@@ -25,7 +25,7 @@ from security.files import PRIVATE_FILE, make_folder, sync_folder, told
 from security.ids import TrainId
 from station.chain import START, Head, Record, check_chain, link, parse_record
 from station.errors import AlreadySigned, JournalBusy, JournalDamaged, JournalRaced, VisitUnknown
-from station.events import Accepted, ArrivalId, Departed, Event, Noticed, Signed, StationEvent, VisitEvent
+from station.events import Accepted, ArrivalId, Departed, Event, HeadSigned, Noticed, Signed, StationEvent, VisitEvent
 from station.visit import Visit, replay, resume
 
 _APPLICATION: Final = 0x70687401
@@ -247,6 +247,15 @@ class Journal:
             rows = self._database.execute("SELECT record FROM journal WHERE visit IS NULL ORDER BY sequence").fetchall()
         news = (parse_record(raw.encode()).event for (raw,) in rows)
         return tuple(event for event in news if isinstance(event, StationEvent))
+
+    def last_signed_head(self) -> HeadSigned | None:
+        """Return the newest signed head, if there is one."""
+        with _told():
+            row = self._database.execute(
+                "SELECT record FROM journal WHERE kind = ? ORDER BY sequence DESC LIMIT 1", (HeadSigned.kind,)
+            ).fetchone()
+        event = parse_record(row[0].encode()).event if row else None
+        return event if isinstance(event, HeadSigned) else None
 
     def check(self) -> Head:
         """Follow the whole chain.

@@ -1,0 +1,194 @@
+"""How does a station live: what is done in a turn, when is the next, and how does it end?
+
+One turn looks into the mailbox and gives every visit under way one step, so one bad train cannot starve the others.
+Asked to stop, the daemon finishes the step it is in; containers go on, and the next daemon adopts them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from security.digest import Digest
+from security.encoding import dump_pretty, print_time
+from security.errors import PhtError, Refused, Unavailable
+from security.files import write_file
+from station.audit import sign_head
+from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned, KeyUsed
+from station.house import House
+from station.lock import holding
+from station.plan import Phase, Wait, next_step, phase_of
+from station.reconcile import reconcile
+from station.steps.notice import notice
+from station.steps.wipe import containers_of
+from station.visit import Visit
+
+log = logging.getLogger(__name__)
+
+HEADS_EVERY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a turn brought: how many events were recorded, and what was in the way of looking at all."""
+
+    recorded: int
+    trouble: PhtError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end."""
+
+    clock: Callable[[], datetime]
+    stop: threading.Event
+    poll_seconds: float
+
+
+def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -> None:
+    """Work until asked to stop.
+
+    Raises:
+        StationBusy: another daemon works on this folder.
+        JournalDamaged: nothing can be recorded.
+    """
+    with holding(folder):
+        _begin(house, pace, version)
+        log.info("started", extra={"party": house.party, "version": version})
+        while not pace.stop.is_set():
+            done = turn(house, pace)
+            _say(health, house, done, pace, version)
+            if not done.recorded:
+                pace.stop.wait(pace.poll_seconds)
+        house.journal.note(DaemonStopped(at=pace.clock()))
+        log.info("stopped", extra={"party": house.party})
+
+
+def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -> Turn:
+    """Do everything that can be done now, wait for runs that are going on, and end. Pauses are not waited for.
+
+    Raises:
+        StationBusy, JournalDamaged: see `run`.
+    """
+    recorded = 0
+    with holding(folder):
+        _begin(house, pace, version)
+        while True:
+            done = turn(house, pace)
+            recorded += done.recorded
+            _say(health, house, done, pace, version)
+            if pace.stop.is_set() or not (done.recorded or _running(house, pace.clock())):
+                house.journal.note(DaemonStopped(at=pace.clock()))
+                return Turn(recorded=recorded, trouble=done.trouble)
+            if not done.recorded:
+                pace.stop.wait(pace.poll_seconds)
+
+
+def turn(house: House, pace: Pace) -> Turn:
+    """Look into the mailbox, then take one step of every visit, oldest first."""
+    recorded, trouble = 0, None
+    try:
+        recorded += len(notice(house, pace.clock()))
+    except PhtError as error:
+        trouble = error
+        log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
+    for arrival in house.journal.unfinished():
+        if pace.stop.is_set():
+            break
+        try:
+            event = reconcile(arrival, house, pace.clock())
+            recorded += event is not None
+            if isinstance(event, Departed):
+                house.spool.sweep(references(house))
+        except (Unavailable, Refused) as error:  # the journal could not take the event; what was done is repeatable
+            trouble = error
+            log.warning("nothing recorded", extra={"visit": arrival.short, "code": error.code, "reason": str(error)})
+    _sign_head(house, pace.clock())
+    return Turn(recorded=recorded, trouble=trouble)
+
+
+def tidy(house: House) -> None:
+    """Remove what crashes and finished visits left: containers and rooms of nobody, blobs that nothing refers to."""
+    unfinished = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+    wanted = {name for visit in unfinished for name in containers_of(visit)}
+    try:
+        for name in house.sandbox.leftovers(house.name):
+            if name not in wanted:
+                house.sandbox.remove(name)
+    except PhtError as error:
+        log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
+    for room in house.workrooms.names():
+        if room not in {visit.arrival for visit in unfinished}:
+            house.workrooms.wipe(room)
+    house.spool.sweep(references(house))
+
+
+def references(house: House) -> frozenset[Digest]:
+    """Return what the spool must keep.
+
+    Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, everything
+    that arrived, as evidence.
+    """
+    kept: set[Digest] = {event.envelope for event in house.journal.station_events() if isinstance(event, HeadSigned)}
+    for arrival in house.journal.arrivals():
+        visit = house.journal.visit(arrival)
+        kept |= visit.blobs - (_sealed_blobs(visit, house) if visit.departed and visit.pushed else frozenset())
+    return frozenset(kept)
+
+
+def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:
+    try:
+        parts = house.depot.load(visit.arrival, house.spool)
+    except PhtError:
+        return frozenset()
+    ours = {visit.sealed.blob} if visit.sealed else set()
+    return frozenset({parts.code.digest, *({parts.state.digest} if parts.state else ()), *ours})
+
+
+def _begin(house: House, pace: Pace, version: str) -> None:
+    house.journal.check()
+    house.journal.note(DaemonStarted(at=pace.clock(), version=version))
+    tidy(house)
+
+
+def _running(house: House, now: datetime) -> bool:
+    """Whether a run goes on that nobody and nothing else is waited for."""
+    visits = (house.journal.visit(arrival) for arrival in house.journal.unfinished())
+    return any(
+        phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
+        for visit in visits
+    )
+
+
+def _sign_head(house: House, now: datetime) -> None:
+    """Sign the journal's end once a day, if anything happened since."""
+    last = house.journal.last_signed_head()
+    if last and (now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
+        return
+    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose="sign the journal's head"))
+    head = house.journal.head()
+    envelope = sign_head(head, station=house.party, signers=house.secrets.signers, now=now)
+    kept = house.spool.keep(envelope.to_bytes())
+    house.journal.note(HeadSigned(at=now, sequence=head.sequence, head=head.hash, envelope=kept))
+
+
+def _say(health: Path, house: House, done: Turn, pace: Pace, version: str) -> None:
+    """Leave word for whoever watches: alive, when, and what is in the way."""
+    visits = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+    told = {
+        "party": house.party,
+        "process": os.getpid(),
+        "version": version,
+        "turn": print_time(pace.clock()),
+        "visits": dict(sorted(Counter(phase_of(visit).value for visit in visits).items())),
+        "waiting_for_a_person": sum(visit.held is not None for visit in visits),
+        "trouble": None if done.trouble is None else done.trouble.code,
+    }
+    write_file(health, dump_pretty(told), mode=0o644)
