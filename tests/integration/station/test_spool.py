@@ -1,0 +1,162 @@
+"""The spool on a real file system."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from security.digest import Digest, digest_of
+from security.errors import BudgetExceeded, DigestMismatch
+from station.errors import SpoolDamaged
+from station.events import Blob
+from station.spool import Spool
+from tests.support.visits import digest
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = b"ciphertext" * 1000
+BLOB = Blob(digest=digest_of(DATA), size=len(DATA))
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+def names(spool: Spool) -> list[str]:
+    return sorted(one.name for one in spool.path.iterdir()) if spool.path.exists() else []
+
+
+def test_what_was_put_is_read_again(spool: Spool) -> None:
+    assert not spool.has(BLOB.digest)
+    spool.put(BLOB.digest, BLOB.size, io.BytesIO(DATA))
+    spool.put(BLOB.digest, BLOB.size, io.BytesIO(DATA))
+    assert spool.has(BLOB.digest)
+    with spool.read(BLOB) as reader:
+        assert reader.read() == DATA
+    assert spool.document(BLOB.digest, limit=len(DATA)) == DATA
+    assert names(spool) == [BLOB.digest.hex]
+    assert stat.S_IMODE(spool.at(BLOB.digest).stat().st_mode) == 0o600
+    assert stat.S_IMODE(spool.path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "error"),
+    [
+        (BLOB.size, DATA[:-1], DigestMismatch),
+        (BLOB.size, DATA[:-1] + b"X", DigestMismatch),
+        (BLOB.size, DATA + b"more", BudgetExceeded),
+        (BLOB.size + 1, DATA, DigestMismatch),
+    ],
+)
+def test_what_was_not_announced_is_not_kept(spool: Spool, size: int, data: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        spool.put(BLOB.digest, size, io.BytesIO(data))
+    assert names(spool) == []
+
+
+def test_a_document_is_named_by_its_digest(spool: Spool) -> None:
+    assert spool.keep(b"signed") == digest_of(b"signed")
+    assert spool.keep(b"signed") == digest_of(b"signed")
+    assert names(spool) == [digest_of(b"signed").hex]
+
+
+@given(pieces=st.lists(st.binary(max_size=50), max_size=8))
+def test_what_is_written_in_pieces_is_one_blob(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
+    spool = Spool(tmp_path_factory.mktemp("spool"))
+    with spool.writing() as writer:
+        for piece in pieces:
+            assert writer.write(memoryview(piece)) == len(piece)
+    whole = b"".join(pieces)
+    assert writer.blob == Blob(digest=digest_of(whole), size=len(whole))
+    with spool.read(writer.blob) as reader:
+        assert reader.read() == whole
+
+
+def test_what_was_not_finished_is_not_there(spool: Spool) -> None:
+    def breaks_off() -> None:
+        with spool.writing() as writer:
+            writer.write(DATA)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        breaks_off()
+    assert names(spool) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from station.spool import Spool
+with Spool(Path(sys.argv[1])).writing() as writer:
+    writer.write(b"half")
+    writer._out.flush()
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_left_is_swept(spool: Spool) -> None:
+    kept, dropped = spool.keep(b"kept"), spool.keep(b"dropped")
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(spool.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert writer.stdout is not None
+    assert writer.stdin is not None
+    assert writer.stdout.readline() == b"written\n"
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.stdin.close()
+    writer.stdout.close()
+    writer.wait()
+    assert len(names(spool)) == 3
+    assert spool.sweep({kept}) == (dropped,)
+    assert names(spool) == [kept.hex]
+
+
+def test_sweeping_takes_what_nobody_refers_to_and_nothing_else(spool: Spool) -> None:
+    assert spool.sweep(()) == ()
+    kept = spool.keep(b"kept")
+    (spool.path / "a note of the operator").write_text("")
+    assert spool.sweep({kept, digest("not there")}) == ()
+    assert spool.sweep(()) == (kept,)
+    assert names(spool) == ["a note of the operator"]
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, 5)
+
+
+def _flipped(path: Path) -> None:
+    path.write_bytes(b"X" + DATA[1:])
+
+
+def _longer(path: Path) -> None:
+    path.write_bytes(DATA + b"X")
+
+
+@pytest.mark.parametrize("spoil", [_gone, _cut, _flipped, _longer])
+def test_damage_on_our_own_disk_is_our_own_trouble(spool: Spool, spoil: object) -> None:
+    assert callable(spoil)
+    spoil(spool.at(spool.keep(DATA)))
+    with pytest.raises(SpoolDamaged), spool.read(BLOB) as reader:
+        reader.read()
+    with pytest.raises(SpoolDamaged):
+        spool.document(Digest(BLOB.digest), limit=len(DATA) + 10)
+
+
+def test_a_document_has_a_limit(spool: Spool) -> None:
+    spool.keep(DATA)
+    with pytest.raises(SpoolDamaged):
+        spool.document(BLOB.digest, limit=10)
