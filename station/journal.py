@@ -257,6 +257,11 @@ class Journal:
         event = parse_record(row[0].encode()).event if row else None
         return event if isinstance(event, HeadSigned) else None
 
+    def references(self) -> frozenset[Digest]:
+        """Return everything the spool must keep: what `Spool.sweep` takes."""
+        found = {event.envelope for event in self.station_events() if isinstance(event, HeadSigned)}
+        return frozenset(found.union(*(self.visit(arrival).blobs for arrival in self.arrivals())))
+
     def check(self) -> Head:
         """Follow the whole chain.
 
