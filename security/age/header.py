@@ -16,8 +16,8 @@ from security.age.stanza import Stanza, derive, from_base64, to_base64
 from security.errors import HeaderInvalid, HeaderTampered
 from security.streams import Source
 
-MAX_HEADER: Final = 1 << 20
-"""Most bytes of a header. A hybrid stanza takes 1.6 KB, so this is room for some 600 recipients."""
+MAX_HEADER: Final = 1 << 19
+"""Most bytes of a header. A hybrid stanza takes 1.6 KB, so this is room for some 300 recipients."""
 
 _VERSION: Final = b"age-encryption.org/v1"
 _COLUMNS: Final = 64
