@@ -75,13 +75,19 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
     Raises:
         KeyUnreadable: group or others have any right to it, it belongs to somebody else, or it is not a plain file.
     """
-    with told(path):
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a fifo must not hold us up
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             msg = "not a plain file"
-            raise KeyUnreadable(msg, path=path)
+            raise KeyUnreadable(msg, path=path, hint="name the file itself, not a link to it") from error
+        raise explain(error, path) from error
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(handle)
+        msg = "not a plain file"
+        raise KeyUnreadable(msg, path=path)
+    with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
         if facts.st_mode & 0o077:
             msg = "private file is open to others"
             raise KeyUnreadable(msg, path=path, mode=f"{facts.st_mode & 0o777:o}", hint=f"chmod 600 {path}")
