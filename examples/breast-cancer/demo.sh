@@ -20,9 +20,15 @@ say() { printf '\n%s\n' "$*"; }
 
 # show COMMAND... : print a command as one would type it.
 show() {
-    local words
-    printf -v words ' %q' "$@"
-    printf '\n$%s\n' "$words"
+    local word
+    printf '\n$'
+    for word in "$@"; do
+        case $word in
+            *[!A-Za-z0-9_./:=@%+-]*) printf " '%s'" "$word" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n'
 }
 
 # run COMMAND... : show a command and run it.
@@ -101,39 +107,39 @@ say "Three hospitals with 310, 171 and 88 patients; a scientist, alice; a consor
 
 # --- the registry ------------------------------------------------------------------------------------------------------
 
-say '== The registry operator starts a registry'
-if [ -n "${EMBEDDED-}" ]; then
-    mkdir registry-folder
-    REGISTRY=layout:$DEMO/registry-folder
-    say "here: no process, but a folder: $REGISTRY"
-else
-    answer url pht registry up registry
-    REGISTRY=$ANSWER
-fi
+say '== The registry operator starts a registry, and publishes a base image for analyses in Python'
+place=registry
+[ -z "${EMBEDDED-}" ] || place=layout:$DEMO/registry
+answer url pht registry up "$place"
+REGISTRY=$ANSWER
 answer digest pht registry base push "$REGISTRY" python "$CHECKOUT/.state/base/python.tar"
 BASE=$ANSWER
 
 # --- the parties -------------------------------------------------------------------------------------------------------
 
-say '== The consortium makes its directory: three root keys, of which two must sign'
-run pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium
-ROOT=$DEMO/consortium/published/1.root.json
-
-say '== The scientist and the stations make their keys at home, and send the consortium a card each'
-run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
-run pht keys card alice/keys -o alice.card --passphrase-file secrets/alice
-for hospital in "${HOSPITALS[@]}"; do
-    run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root "$ROOT" \
-        --passphrase-file "secrets/$hospital" --data "patients=$DEMO/data/$hospital" --admit-owner alice
-    run pht keys card "$hospital/keys" -o "$hospital.card" --passphrase-file "secrets/$hospital"
-done
-
-say '== The consortium adds each card, after its fingerprint was read out over the phone'
-for party in alice "${HOSPITALS[@]}"; do
-    answer fingerprint pht keys show "$party/keys"
-    run pht directory add consortium "$party.card" --fingerprint "$ANSWER" --passphrase-file secrets/consortium
-done
+say '== The consortium makes its directory, with three root keys of which two must sign, and publishes it in the registry'
+answer spelled pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium
+ROOT=$ANSWER
 run pht directory approve-base consortium python "$BASE"
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+
+say '== Everybody pins the directory by the fingerprint they were told, makes keys at home, and sends the consortium a card'
+mkdir alice
+run pht directory pin "$REGISTRY" -o alice/root.json --fingerprint "$ROOT"
+run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
+run pht keys card alice/keys -o alice.card.json --passphrase-file secrets/alice
+for hospital in "${HOSPITALS[@]}"; do
+    run pht directory pin "$REGISTRY" -o "$hospital.root.json" --fingerprint "$ROOT"
+    run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root "$hospital.root.json" \
+        --passphrase-file "secrets/$hospital" --data "patients=$DEMO/data/$hospital" --admit-owner alice
+    run pht keys card "$hospital/keys" -o "$hospital.card.json" --passphrase-file "secrets/$hospital"
+done
+
+say '== The consortium adds each card after its fingerprint was read out over the phone, and publishes the directory again'
+for party in alice "${HOSPITALS[@]}"; do
+    answer spelled pht keys show "$party/keys"
+    run pht directory add consortium "$party.card.json" --fingerprint "$ANSWER"
+done
 run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
 
 # --- the stations ------------------------------------------------------------------------------------------------------
@@ -149,8 +155,7 @@ done
 
 # --- the train ---------------------------------------------------------------------------------------------------------
 
-say '== The scientist pins the directory, checks the train, and submits it'
-run pht directory pin "$ROOT" --home alice --registry "$REGISTRY"
+say '== The scientist checks the train, submits it, and follows it'
 run pht train check "$HERE" --home alice
 answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
 TRAIN=$ANSWER
@@ -182,5 +187,5 @@ $DEMO/
   data/                  what the hospitals hold, and nobody else sees
   results/sums.json      all that left them
   proof/                 the journey, and how to check it without pht: README.txt in it
-  ${REGISTRY#layout:"$DEMO"/}
+  registry/              what its operator sees: sealed, signed, padded
 WHERE
