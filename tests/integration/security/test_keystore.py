@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pyrage
+import pyrage  # type: ignore[import-untyped] # it has no annotations
 import pytest
 
 from security.digest import digest_of
