@@ -50,27 +50,18 @@ def differences(order: RunOrder, inspected: Mapping[str, object]) -> tuple[str, 
 
 
 def _compare(where: str, wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
+    """Compare field by field. Engines write nothing, ``null``, ``false``, ``0`` and ``[]`` for one another.
+
+    Only for a field as a whole: inside it, ``{"/leak": {}}`` is a volume and an empty argument is an argument.
+    """
     wrong = []
     for name in sorted({*wanted, *found}):
-        there = _pruned(found.get(name))
+        there = found.get(name) or None
         if name not in wanted and there in _TOLERATED.get(name, ()):
             continue
-        if _pruned(wanted.get(name)) != there:
+        if (wanted.get(name) or None) != there:
             wrong.append(f"{where}.{name}")
     return wrong
-
-
-def _pruned(value: object) -> object:
-    """Engines write nothing, ``null``, ``false``, ``0`` and ``[]`` for one another; all of them become ``None``.
-
-    The items of a list stay what they are: an empty argument is an argument.
-    """
-    if isinstance(value, dict):
-        kept = {name: there for name, item in value.items() if (there := _pruned(item)) is not None}
-        return kept or None
-    if isinstance(value, list):
-        return [_pruned(item) if isinstance(item, dict) else item for item in value] or None
-    return value or None
 
 
 def _mounts(listed: object) -> set[tuple[object, ...]]:

@@ -31,7 +31,9 @@ from station.sandbox.port import Absent, Ended, Finding, Running, Sight
 
 _PATIENCE: Final = 60  # seconds for one answer of the engine
 _LOAD_PATIENCE: Final = 3600  # the engine is silent while it unpacks an image
-_KILLED: Final = 137  # 128 + SIGKILL; a program that is process 1 cannot do this to itself
+# 128 + SIGKILL. Linux lets no program do this to process 1 of its own container; gVisor does, and the train gains
+# nothing but another attempt, of which a visit has few.
+_KILLED: Final = 137
 _LOST: Final = 255  # what an engine says of a container that went down with the machine
 _NO_PROGRAM: Final = frozenset({126, 127})  # the engine's words for: not to be run, not found
 _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executable")  # runc; runsc; runsc

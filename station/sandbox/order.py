@@ -187,11 +187,11 @@ def _tmpfs(order: RunOrder) -> str:
 
 
 def _mount(source: Path, target: str, writable: bool) -> Payload:
-    return {
+    mount: Payload = {
         "Type": "bind",
         "Source": str(source),
         "Target": target,
-        "ReadOnly": not writable,
         # Engines before 25 leave what is mounted *below* a read-only bind writable; so nothing below comes along.
         "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
     }
+    return mount if writable else {**mount, "ReadOnly": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import platform
 import shutil
 import tarfile
@@ -109,3 +110,18 @@ def base_of(*layers: bytes) -> BaseImage:
 
 def _reader(data: bytes) -> Callable[[], BinaryIO]:
     return partial(io.BytesIO, data)
+
+
+def archive_of(base: BaseImage, config: bytes) -> bytes:
+    """An archive for the engine's ``load``, of the same layers and name as `base`, under a config of the attacker's."""
+    layers = [layer.open().read() for layer in base.layers]
+    manifest = [
+        {"Config": "c.json", "RepoTags": [base.engine_name], "Layers": [f"{n}.tar" for n in range(len(layers))]}
+    ]
+    return layer_of(
+        (
+            file("c.json", config),
+            *(file(f"{n}.tar", layer) for n, layer in enumerate(layers)),
+            file("manifest.json", json.dumps(manifest).encode()),
+        )
+    )
