@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from security.encoding import Json
 from security.errors import BaseNotApproved, PhtError
 from security.trust import Role, TrustStore
 from train_builder.contents import looks_into, state_paths
@@ -69,6 +70,18 @@ def preflight(
 def stops_departure(findings: Sequence[Finding]) -> bool:
     """Whether there is an error that was not allowed."""
     return any(one.level is Level.ERROR and not one.allowed for one in findings)
+
+
+def finding_document(finding: Finding) -> Json:
+    """Return a finding for a program."""
+    return {
+        "level": finding.level.value,
+        "code": finding.code,
+        "path": finding.path,
+        "line": finding.line,
+        "text": finding.text,
+        "allowed": finding.allowed,
+    }
 
 
 def _sizes(tree: SourceTree) -> Iterator[Finding]:

@@ -100,7 +100,7 @@ def state_paths(member: Member) -> tuple[tuple[str, int], ...]:
     with member.open() as source:
         text = source.read(_LOOK).decode("utf-8", errors="replace")
     found: set[tuple[str, int]] = set()
-    if "/pht/state" not in text or "\0" in text:
+    if "/pht" not in text or "\0" in text:
         return ()
     if member.path.endswith(".py"):
         try:
@@ -171,6 +171,8 @@ def _text(node: ast.expr, names: dict[str, str]) -> str | None:
             found = "".join(_text(part, names) or "*" for part in parts)
         case ast.FormattedValue(value=value):
             found = _text(value, names) or "*"
+        case ast.IfExp(body=body, orelse=other):
+            found = _text(body, names) or _text(other, names)
         case ast.BinOp(left=left, op=ast.Div() | ast.Add() as sign, right=right):
             first, middle = _text(left, names), "/" if isinstance(sign, ast.Div) else ""
             found = None if first is None else f"{first}{middle}{_text(right, names) or '*'}"

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from registry.depot import Depot, Receipt, ReceiptKind
-from security.encoding import print_time
+from security.encoding import Json, print_time
 from security.envelope import Envelope, Verified
 from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError, Refused
 from security.ids import PartyId, TrainId
@@ -188,6 +188,29 @@ def describe(progress: Progress, *, now: datetime) -> str:
         lines.append("not sent yet; 'pht train submit' sends it")
     lines += [f"not believed: {doubt}" for doubt in progress.doubts]
     return "\n".join(lines)
+
+
+def progress_document(progress: Progress) -> dict[str, Json]:
+    """Return a progress for a program."""
+    return {
+        "train": str(progress.train),
+        "name": progress.name,
+        "passed": progress.passed,
+        "ended": progress.ended,
+        "waitingFor": None if progress.waiting_for is None else str(progress.waiting_for),
+        "since": None if progress.since is None else print_time(progress.since),
+        "stops": [
+            {
+                "stop": one.stop,
+                "station": str(one.station),
+                "state": one.state.value,
+                "outcome": None if one.outcome is None else one.outcome.value,
+                "at": None if one.at is None else print_time(one.at),
+            }
+            for one in progress.stops
+        ],
+        "doubts": list(progress.doubts),
+    }
 
 
 class _Heard:

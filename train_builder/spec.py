@@ -68,12 +68,17 @@ def load_spec(folder: Path) -> TrainSpec:
     """
     spec, problems = read_spec(folder)
     if spec is None:
-        first = problems[0]
-        msg = "train.yaml is not as it should be"
-        fields = {"line": first.line, "problem": f"{first.place}: {first.text}" if first.place else first.text}
-        others = {"others": len(problems) - 1} if problems[1:] else {}
-        raise SpecInvalid(msg, hint=first.hint, file=folder / SPEC_FILE, **fields, **others)
+        raise spec_error(folder, problems)
     return spec
+
+
+def spec_error(folder: Path, problems: Sequence[Problem]) -> SpecInvalid:
+    """Return the error that tells the first of some problems, and how many others there are."""
+    first = problems[0]
+    msg = "train.yaml is not as it should be"
+    fields = {"line": first.line, "problem": f"{first.place}: {first.text}" if first.place else first.text}
+    others = {"others": len(problems) - 1} if problems[1:] else {}
+    return SpecInvalid(msg, hint=first.hint, file=folder / SPEC_FILE, **fields, **others)
 
 
 def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:

@@ -25,6 +25,8 @@ from train_builder.errors import WheelsUnresolved
 REQUIREMENTS: Final = "requirements.txt"
 VENDOR: Final = "vendor"
 NOTE: Final = "WHEELS.txt"
+PYTHON: Final = "3.11"
+MACHINE: Final = "x86_64"
 MAX_BYTES: Final = 1 << 30
 MAX_FILES: Final = 10_000
 
@@ -33,8 +35,8 @@ MAX_FILES: Final = 10_000
 class Target:
     """The Python a train will run on. The defaults are those of the base images made here: Debian 12."""
 
-    python: str = "3.11"
-    machine: str = "x86_64"
+    python: str = PYTHON
+    machine: str = MACHINE
     glibc: tuple[int, ...] = (36, 35, 34, 31, 28, 27, 24, 17)
 
     def options(self) -> tuple[str, ...]:

@@ -1,0 +1,392 @@
+"""What can a scientist do from the command line?
+
+Each command parses, calls one function and returns an `Answer`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import click
+
+from registry.depot import Depot
+from registry.places import Login, registry_at, source_at
+from registry.port import Progress as Carried
+from security.answer import Answer
+from security.cli import clock, confirmed, passphrase_for, passphrase_option
+from security.digest import digest_of
+from security.directory import check_root, first_root, load_trust, pin_root
+from security.encoding import Json, print_time
+from security.envelope import MAX_ENVELOPE, parse_envelope
+from security.errors import Unavailable
+from security.files import read_file
+from security.ids import PartyId, TrainId
+from security.keys import Secrets, spell
+from security.keystore import open_folder, read_folder
+from security.trust import TrustStore
+from train_builder.check import finding_document, preflight, stops_departure
+from train_builder.collect import HomeTrain, bring_home, open_home_train
+from train_builder.errors import HomeInvalid, PreflightFailed
+from train_builder.export import export_journey
+from train_builder.follow import Progress, describe, follow, progress_document
+from train_builder.home import Home, Settings, make_home, open_home
+from train_builder.inspect import describe_inspection, inspect_envelope, inspection_document
+from train_builder.proof import describe_proof, proof_document, prove
+from train_builder.sources import collect
+from train_builder.spec import read_spec, spec_error
+from train_builder.submit import submit
+from train_builder.templates import TEMPLATES, start_train
+from train_builder.units import show_size
+from train_builder.wheels import MACHINE, PYTHON, Target
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_PATH: Final = click.Path(path_type=Path)
+_ID_CHARACTERS: Final = 64
+
+
+class Doors(Protocol):
+    """What the root of the command line offers: the registry account its options tell."""
+
+    def login(self) -> Login:
+        """Return the account and the trust that the options of ``pht`` tell."""
+
+
+@click.group()
+def train() -> None:
+    r"""Build a train, send it, follow it, and open what it brings home.
+
+    \b
+    pht train init my-train                         a train that runs as it is
+    pht train check my-train
+    pht train setup ~/.pht --party alice --registry https://registry.example.org --root root.json
+    pht train submit my-train
+    pht train follow --watch
+    pht train open latest results
+    pht train verify latest --export journey        files and commands for a check without this software
+    """
+
+
+def _home_option(function: F) -> F:
+    return click.option(
+        "--home",
+        "home_path",
+        type=_PATH,
+        envvar="PHT_HOME",
+        default=lambda: Path.home() / ".pht",
+        show_default="~/.pht",
+        help="Your home folder: settings, keys, trains. Or set PHT_HOME.",
+    )(function)
+
+
+def _allow_option(function: F) -> F:
+    return click.option(
+        "--allow",
+        multiple=True,
+        metavar="PATH",
+        help="Accept findings about this file of the code folder (a name or a pattern); may be repeated.",
+    )(function)
+
+
+@train.command("setup")
+@click.argument("home_path", metavar="HOME", type=_PATH)
+@click.option("--party", required=True, metavar="NAME", help="Your short name in the directory.")
+@click.option("--registry", "address", required=True, metavar="ADDRESS", help="https://host/prefix or layout:/folder.")
+@click.option("--directory", "place", metavar="PLACE", help="Where the directory is published, if not there.")
+@click.option("--root", "root_file", type=_PATH, help="The root.json the consortium handed you.")
+@click.option("--root-fingerprint", help="Or its fingerprint, as the consortium reads it out; the file is fetched.")
+@click.pass_obj
+def train_setup(
+    doors: Doors,
+    *,
+    home_path: Path,
+    party: str,
+    address: str,
+    place: str | None,
+    root_file: Path | None,
+    root_fingerprint: str | None,
+) -> Answer:
+    r"""Set up HOME: who you are, where registry and directory are, and which root you trust.
+
+    Options of 'pht' itself (--registry-user and so on) are remembered. Your keys belong into HOME/keys:
+
+    \b
+    pht keys new ~/.pht/keys --party alice --role owner
+    """
+    login = doors.login()
+    settings = Settings(party=PartyId(party), registry=address, login=login, directory=place or address)
+    if (home_path / "keys").is_dir() and read_folder(home_path / "keys").party != settings.party:
+        msg = "the keys in the home folder belong to another party"
+        raise HomeInvalid(msg, path=home_path / "keys", hint="choose another folder")
+    root = _root(settings, root_file, root_fingerprint)
+    home = make_home(home_path, settings, root)
+    lines = [f"{home.party} at {home.settings.registry}", f"  root  {spell(digest_of(root))}"]
+    if not home.keys.is_dir():
+        lines.append(f"next: pht keys new {home.keys} --party {home.party} --role owner")
+    data: dict[str, Json] = {"home": str(home.path), "party": str(home.party), "root": str(digest_of(root))}
+    return Answer(text="\n".join(lines), data=data)
+
+
+@train.command("init")
+@click.argument("folder", type=_PATH)
+@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True)
+@click.option("--name", help="What the train is called. Default: like the folder.")
+@click.option("--route", metavar="A,B,C", help="The stations, in order.")
+def train_init(*, folder: Path, template: str, name: str | None, route: str | None) -> Answer:
+    """Begin a new train in FOLDER: a small analysis that runs as it is, to be made your own."""
+    stations = tuple(map(PartyId, route.split(","))) if route else ()
+    made = start_train(template, folder, name=name, route=stations)
+    lines = [f"made {folder}", *(f"  {path}" for path in made), f"next: pht train check {folder}"]
+    return Answer(text="\n".join(lines), data={"folder": str(folder), "files": list(made)})
+
+
+@train.command("check")
+@click.argument("folder", type=_PATH)
+@_home_option
+@_allow_option
+@click.option("--offline", is_flag=True, help="Do not ask the directory whether it knows the stations and the base.")
+def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offline: bool) -> Answer:
+    """Look at the train in FOLDER before departure: its train.yaml, data and secrets in its code, its outputs."""
+    spec, problems = read_spec(folder)
+    if spec is None:
+        for problem in problems:
+            click.echo(f"error: {folder / 'train.yaml'}: {problem}", err=True)
+        raise spec_error(folder, problems)
+    tree = collect(folder / spec.code)
+    known: TrustStore | None = None
+    if not offline and (home_path / "pht.json").exists():
+        known = _trust(open_home(home_path))
+    findings = preflight(spec, tree, known, now=clock(), allow=allow)
+    if stops_departure(findings):
+        for finding in findings:
+            click.echo(str(finding), err=True)
+        msg = "this train should not depart like this"
+        raise PreflightFailed(msg, findings=len(findings))
+    told = [
+        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
+        "stations and base image: " + ("in the directory" if known else "not looked up; set up a home folder for that"),
+        *map(str, findings),
+        "good to go" if not findings else "good to go, if the above is meant to be so",
+    ]
+    data: dict[str, Json] = {
+        "train": spec.name,
+        "files": [member.path for member in tree.members],
+        "directory": known is not None,
+        "findings": [finding_document(finding) for finding in findings],
+    }
+    return Answer(text="\n".join(told), data=data)
+
+
+@train.command("submit")
+@click.argument("folder", type=_PATH)
+@_home_option
+@_allow_option
+@click.option("--python", "python_version", default=PYTHON, show_default=True, help="Python of the base image.")
+@click.option("--machine", default=MACHINE, show_default=True, help="Processor of the stations.")
+@passphrase_option
+def train_submit(
+    *,
+    folder: Path,
+    home_path: Path,
+    allow: tuple[str, ...],
+    python_version: str,
+    machine: str,
+    passphrase_file: Path | None,
+) -> Answer:
+    """Check, sign and seal the train in FOLDER and send it to its first station.
+
+    Run again after a failure, it sends the train it had made, not a second one. A requirements.txt in the code folder is
+    resolved to wheels, which travel in vendor/ of the code.
+    """
+    home = open_home(home_path)
+
+    def unlock() -> Secrets:
+        return open_folder(home.keys, passphrase_for(str(home.keys), passphrase_file))
+
+    with _carrying("sending") as carried:
+        sent = submit(
+            folder,
+            home,
+            depot=_depot(home),
+            trust=_trust(home),
+            unlock=unlock,
+            now=clock(),
+            allow=allow,
+            target=Target(python=python_version, machine=machine),
+            progress=carried,
+        )
+    manifest = sent.record.manifest
+    lines = [
+        f"{manifest.name} is on its way to {sent.first}" + (" (as made by an earlier attempt)" if sent.resumed else ""),
+        f"  train  {sent.record.train}",
+        f"  route  {' -> '.join(stop.party for stop in manifest.route.stops)} -> {home.party}",
+        f"  until  {print_time(manifest.valid_until)}",
+        *(f"  {wheel.file}" for wheel in sent.wheels),
+        *map(str, sent.findings),
+        f"next: pht train follow {sent.record.train.short}",
+    ]
+    data: dict[str, Json] = {
+        "train": str(sent.record.train),
+        "name": manifest.name,
+        "to": str(sent.first),
+        "resumed": sent.resumed,
+        "code": str(manifest.code.digest),
+        "base": str(manifest.base),
+        "wheels": [{"file": wheel.file, "digest": str(wheel.digest)} for wheel in sent.wheels],
+        "findings": [finding_document(finding) for finding in sent.findings],
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+@train.command("follow")
+@click.argument("name", metavar="[TRAIN]", default="latest")
+@_home_option
+@click.option("--watch", is_flag=True, help="Wait until the train has ended its journey.")
+@click.option(
+    "--every", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds between looks."
+)
+def train_follow(*, name: str, home_path: Path, watch: bool, every: float) -> Answer:
+    """Tell where TRAIN is (the beginning of its id, or 'latest'), from the receipts stations have signed."""
+    home = open_home(home_path)
+    record, depot = home.find(name), _depot(home)
+    seen: Progress | None = None
+    while True:
+        try:
+            found = follow(record, depot, _trust(home), now=clock())
+        except Unavailable as error:
+            if not watch:
+                raise
+            click.echo(f"waiting: {error}", err=True)
+        else:
+            if not watch or found.ended:
+                return Answer(text=describe(found, now=clock()), data=progress_document(found))
+            if found != seen:
+                click.echo(describe(found, now=clock()), err=True)
+                seen = found
+        time.sleep(every)
+
+
+@train.command("open")
+@click.argument("name", metavar="TRAIN")
+@click.argument("out", type=_PATH)
+@_home_option
+@passphrase_option
+def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path | None) -> Answer:
+    """Verify the whole journey of TRAIN and open its results into the new folder OUT.
+
+    The proof of the journey goes beside it, into OUT.journey.json.
+    """
+    home = open_home(home_path)
+    found, trust = _bring(home, name)
+    secrets = open_folder(home.keys, passphrase_for(str(home.keys), passphrase_file))
+    opened = open_home_train(found, home, secrets=secrets, trust=trust, into=out)
+    lines = [
+        f"{found.accepted.manifest.value.name} ({opened.train.short}): {len(opened.files)} files, {show_size(opened.size)}",
+        *(f"  {opened.folder / path}" for path in opened.files),
+        f"  {opened.journey}  proves where they come from",
+    ]
+    data: dict[str, Json] = {
+        "train": str(opened.train),
+        "folder": str(opened.folder),
+        "files": list(opened.files),
+        "journey": str(opened.journey),
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+@train.command("verify")
+@click.argument("name", metavar="TRAIN")
+@_home_option
+@click.option("--export", "into", type=_PATH, help="Write files and commands for a check without this software.")
+def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
+    """Verify the whole journey of TRAIN and tell it step by step. Needs no passphrase."""
+    home = open_home(home_path)
+    found, trust = _bring(home, name)
+    proof = prove(found.accepted, trust)
+    text, data = describe_proof(proof), proof_document(proof)
+    if into is not None:
+        files = export_journey(proof, found.parts, home.blobs, into)
+        text += f"\nwrote {into}: {len(files)} files; run {into / 'verify.sh'}, or read {into / 'README.txt'}"
+        data["export"] = str(into)
+    return Answer(text=text, data=data)
+
+
+@train.command("inspect")
+@click.argument("name", metavar="TRAIN|FILE")
+@_home_option
+def train_inspect(*, name: str, home_path: Path) -> Answer:
+    """Tell what a train is: one of yours, or the manifest.json of any train. Says whether it is to be believed."""
+    home, path = open_home(home_path), Path(name)
+    given = path.is_file()
+    envelope = parse_envelope(read_file(path, limit=MAX_ENVELOPE)) if given else home.find(name).envelope
+    inspection = inspect_envelope(envelope, _trust(home))
+    return Answer(text=describe_inspection(inspection), data=inspection_document(inspection))
+
+
+@train.command("ls")
+@_home_option
+def train_ls(*, home_path: Path) -> Answer:
+    """List the trains made here, the oldest first. Asks nobody."""
+    home = open_home(home_path)
+    lines: list[str] = []
+    found: list[Json] = []
+    for record in home.records():
+        home_again = home.arrival(record.train) is not None
+        state = "home" if home_again else "not sent" if record.sent is None else "sent"
+        lines.append(f"{record.train.short}  {print_time(record.recorded)}  {state:<8}  {record.manifest.name}")
+        found.append({"train": str(record.train), "name": record.manifest.name, "state": state})
+    return Answer(
+        text="\n".join(lines) if lines else "no trains yet; 'pht train submit' sends one", data={"trains": found}
+    )
+
+
+def _root(settings: Settings, root_file: Path | None, fingerprint: str | None) -> bytes:
+    """Take the root the consortium handed over, or fetch it and have its fingerprint confirmed."""
+    if root_file is not None:
+        root = check_root(read_file(root_file, limit=512_000))
+        if fingerprint is not None:
+            confirmed(digest_of(root), fingerprint, who="the consortium")
+        return root
+    source = source_at(settings.directory, settings.login)
+    if fingerprint is not None:
+        return pin_root(source, fingerprint)
+    root = first_root(source)
+    confirmed(digest_of(root), None, who="the consortium")
+    return root
+
+
+def _depot(home: Home) -> Depot:
+    return Depot(registry_at(home.settings.registry, home.settings.login))
+
+
+def _trust(home: Home) -> TrustStore:
+    source = source_at(home.settings.directory, home.settings.login)
+    return load_trust(source, home.cache, home.root(), clock())
+
+
+def _bring(home: Home, name: str) -> tuple[HomeTrain, TrustStore]:
+    whole = TrainId(name) if len(name) == _ID_CHARACTERS else home.find(name).train
+    trust = _trust(home)
+    with _carrying("fetching") as carried:
+        found = bring_home(whole, home, depot=_depot(home), trust=trust, now=clock(), progress=carried)
+    return found, trust
+
+
+@contextlib.contextmanager
+def _carrying(what: str) -> Iterator[Carried | None]:
+    """Show how many bytes have gone by, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only on a terminal
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=None, visible=False)
+        yield lambda count: shown.update(task, advance=count, visible=True)

@@ -1,0 +1,71 @@
+"""How does a new train begin?
+
+Each folder beside this file is a whole train that runs as it is.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+from security.errors import InvalidInput
+from security.files import make_folder, making_folder, write_file
+from security.ids import PartyId
+from train_builder.errors import FolderNotEmpty
+
+TEMPLATES: Final = ("python", "shell")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
+_EXECUTABLE: Final = ".sh"
+
+
+def start_train(
+    template: str, folder: Path, *, name: str | None = None, route: Sequence[PartyId] = ()
+) -> tuple[str, ...]:
+    """Copy a template into a folder that does not exist yet or is empty; return the files made.
+
+    The train is called `name`, or else like the folder if that is a name for a train.
+
+    Raises:
+        FolderNotEmpty: there is something in the folder already.
+        InvalidInput: no such template, or `name` is no name for a train.
+    """
+    if template not in TEMPLATES:
+        msg = "there is no such template"
+        raise InvalidInput(msg, template=template[:40], known=", ".join(TEMPLATES))
+    if name is not None and _NAME.fullmatch(name) is None:
+        msg = "not a name for a train (1 to 60 of a-z, 0-9 and '-', not at either end)"
+        raise InvalidInput(msg, name=name[:80])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = "the folder for the new train is not empty"
+        raise FolderNotEmpty(msg, path=folder)
+    called = name or (folder.name if _NAME.fullmatch(folder.name) else "my-train")
+    made = []
+    with making_folder(folder) as new:
+        new.chmod(0o755)
+        for path, data in _files(importlib.resources.files(__name__) / template, ""):
+            make_folder((new / path).parent, mode=0o755)
+            content = _personal(data, called, route) if path == "train.yaml" else data
+            write_file(new / path, content, mode=0o755 if path.endswith(_EXECUTABLE) else 0o644)
+            made.append(path)
+    return tuple(sorted(made))
+
+
+def _personal(data: bytes, name: str, route: Sequence[PartyId]) -> bytes:
+    text = data.decode()
+    text = re.sub(r"(?m)^train: .*$", f"train: {name}", text)
+    if route:
+        text = re.sub(r"(?m)^route: .*$", f"route: [{', '.join(route)}]", text)
+    return text.encode()
+
+
+def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _files(entry, f"{prefix}{entry.name}/")
+        else:
+            yield f"{prefix}{entry.name}", entry.read_bytes()
