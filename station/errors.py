@@ -188,3 +188,9 @@ class WorkroomNotWiped(Misconfigured):
     """Something in a workroom cannot be removed. Plaintext may be left."""
 
     code = "workroom.not-wiped"
+
+
+class RehearsalStuck(Misconfigured):
+    """A rehearsal cannot go on on this machine; this says nothing about the train."""
+
+    code = "rehearsal.stuck"
