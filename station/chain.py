@@ -16,7 +16,8 @@ from security.digest import Digest
 from security.encoding import Fields, Json, dump_json, parse_json
 from security.errors import Malformed
 from station.errors import JournalDamaged
-from station.events import ArrivalId, Event, StationEvent, parse_event, print_event
+from station.event_json import parse_event, print_event
+from station.events import ArrivalId, Event, StationEvent
 
 DOMAIN: Final = b"pht-journal-v1\n"
 
@@ -79,7 +80,8 @@ def parse_record(raw: bytes) -> Record:
     except Malformed as error:
         msg = "not a journal record"
         raise JournalDamaged(msg) from error
-    if (record.visit is None, record.position is None) != (isinstance(record.event, StationEvent),) * 2:
+    outside = isinstance(record.event, StationEvent)
+    if (record.visit is None) is not outside or (record.position is None) is not outside:
         msg = "a journal record is at the wrong place"
         raise JournalDamaged(msg, sequence=record.sequence)
     if record.to_bytes() != raw:

@@ -1,23 +1,18 @@
-"""What can happen to a visit or at a station, and how is it written down?
+"""What can happen to a visit or at a station?
 
 An event is a fact, recorded after it became true. The union is closed: `visit.replay` and the table in `plan` know every
-member. On disk an event is one JSON object with its ``kind``; the reader refuses unknown kinds and
-fields. No event carries plaintext, a hash of plaintext, or anything a run printed.
+member. No event carries plaintext, a hash of plaintext, or anything a run printed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import typing
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias
 
 from security.digest import Digest
-from security.encoding import Fields, Json, print_time
-from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
 
 ArrivalId: TypeAlias = Digest
@@ -28,7 +23,6 @@ of the real train. That one (train, stop) is accepted once is the journal's busi
 """
 
 LONGEST_TEXT: Final = 2000
-MOST_ITEMS: Final = 20_000
 
 
 class HoldFor(StrEnum):
@@ -352,34 +346,6 @@ StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed 
 Event: TypeAlias = VisitEvent | StationEvent
 
 
-# --- To and from JSON ------------------------------------------------------------------------------------------------
-
-
-def print_event(event: Event) -> dict[str, Json]:
-    """Return the event as a JSON object."""
-    shape = _SHAPES[type(event)]
-    written = {name: _FORMS[shape[name]].write(value) for name, value in _values(event)}
-    return {"kind": event.kind, **written}
-
-
-def parse_event(value: Json) -> Event:
-    """Parse what `print_event` wrote.
-
-    Raises:
-        MalformedStatement: unknown kind, or a field missing, unknown or of the wrong form.
-    """
-    fields = Fields(value, "event")
-    kind = fields.text("kind", most=40)
-    if kind not in _KINDS:
-        msg = "unknown kind of event"
-        raise MalformedStatement(msg, kind=plain(kind))
-    made = _KINDS[kind]
-    found: dict[str, Any] = {name: _FORMS[form].parse(fields, name) for name, form in _SHAPES[made].items()}
-    fields.end()
-    event: Event = made(**found)
-    return event
-
-
 def plain(text: str) -> str:
     """Return text that can be stored anywhere and shown on any terminal: printable, at most 2000 characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
@@ -394,77 +360,3 @@ def _whole_seconds(moment: datetime) -> datetime:
         msg = "a time without a time zone"
         raise ValueError(msg)
     return moment.astimezone(UTC).replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Form:
-    parse: Callable[[Fields, str], object]
-    write: Callable[[Any], Json]
-
-
-def _optional(form: _Form) -> _Form:
-    def parse(fields: Fields, name: str) -> object:
-        if fields.has(name):
-            value = fields.take(name)
-            return None if value is None else form.parse(Fields({name: value}, fields.where), name)
-        return fields.take(name)
-
-    return _Form(parse=parse, write=lambda value: None if value is None else form.write(value))
-
-
-def _blob(fields: Fields) -> Blob:
-    found = Blob(digest=Digest(fields.text("digest", most=71)), size=fields.number("size", least=0))
-    fields.end()
-    return found
-
-
-def _cleared(fields: Fields) -> ClearedFile:
-    found = ClearedFile(path=fields.text("path"), size=fields.number("size", least=0))
-    fields.end()
-    return found
-
-
-def _many(parse: Callable[[Fields], object], write: Callable[[Any], Json]) -> _Form:
-    return _Form(
-        parse=lambda fields, name: tuple(parse(item) for item in fields.objects(name, most=MOST_ITEMS)),
-        write=lambda items: [write(item) for item in items],
-    )
-
-
-def _word(made: Callable[[str], object]) -> _Form:
-    def parse(fields: Fields, name: str) -> object:
-        text = fields.text(name, most=LONGEST_TEXT, least=0)
-        try:
-            return made(text)
-        except (ValueError, InvalidInput) as error:
-            msg = "field is not what it should be"
-            raise MalformedStatement(msg, field=f"{fields.where}.{name}") from error
-
-    return _Form(parse=parse, write=str)
-
-
-_DIGEST: Final = _word(Digest)
-_NUMBER: Final = _Form(parse=lambda fields, name: fields.number(name, least=0), write=int)
-_FORMS: Final[Mapping[object, _Form]] = {
-    datetime: _Form(parse=lambda fields, name: fields.time(name), write=print_time),
-    str: _word(str),
-    int: _NUMBER,
-    int | None: _optional(_NUMBER),
-    Digest: _DIGEST,
-    Digest | None: _optional(_DIGEST),
-    TrainId: _word(TrainId),
-    PartyId: _word(PartyId),
-    HoldFor: _word(HoldFor),
-    SignedKind: _word(SignedKind),
-    tuple[Blob, ...]: _many(_blob, lambda blob: {"digest": str(blob.digest), "size": blob.size}),
-    tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
-}
-
-
-def _shape(made: type[_Event]) -> Mapping[str, object]:
-    hints = typing.get_type_hints(made)
-    return {field.name: hints[field.name] for field in dataclasses.fields(made)}
-
-
-_SHAPES: Final[Mapping[type[_Event], Mapping[str, object]]] = {made: _shape(made) for made in typing.get_args(Event)}
-_KINDS: Final[Mapping[str, type[Any]]] = {made.kind: made for made in _SHAPES}

@@ -194,6 +194,15 @@ def test_a_chain_that_fits_may_still_tell_what_cannot_be(
         audit(told(events))
 
 
+def test_a_record_has_one_spelling() -> None:
+    raw = Record(sequence=1, visit=None, position=None, event=STATION_EVENTS[0]).to_bytes()
+    for spelt in (raw.replace(b":", b": ", 1), b" " + raw, raw.replace(b"1.0", b"\\u0031.0")):
+        assert json.loads(spelt) == json.loads(raw)
+        with pytest.raises(JournalDamaged):
+            audit([(spelt, link(START, spelt).hash)])
+    assert audit([(raw, link(START, raw).hash)]).head.sequence == 1
+
+
 def test_a_head_is_believed_if_every_key_signed_it(keys: Secrets) -> None:
     envelope = sign_head(head_of(quiet()), station=HERE, signers=keys.signers, now=NOW)
     stripped = Envelope(

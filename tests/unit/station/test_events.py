@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from security.encoding import Json, dump_json, parse_json
 from security.errors import MalformedStatement
-from station.events import Event, Refused, Wiped, parse_event, plain, print_event
+from station.event_json import parse_event, print_event
+from station.events import Event, Refused, Wiped, plain
 from tests.support.visits import (
     ACCEPTED,
     ENDED,

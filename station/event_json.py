@@ -1,0 +1,121 @@
+"""How is an event written down, and read again?
+
+As one JSON object with its ``kind`` and its fields, whose forms follow from their types. The reader refuses unknown kinds,
+and fields that are missing, unknown or of another form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from security.digest import Digest
+from security.encoding import Fields, Json, print_time
+from security.errors import InvalidInput, MalformedStatement
+from security.ids import PartyId, TrainId
+from station.events import LONGEST_TEXT, Blob, ClearedFile, Event, HoldFor, SignedKind, plain
+
+MOST_ITEMS: Final = 20_000
+
+
+def print_event(event: Event) -> dict[str, Json]:
+    """Return the event as a JSON object."""
+    shape = _SHAPES[type(event)]
+    written = {name: _FORMS[shape[name]].write(getattr(event, name)) for name in shape}
+    return {"kind": event.kind, **written}
+
+
+def parse_event(value: Json) -> Event:
+    """Parse what `print_event` wrote.
+
+    Raises:
+        MalformedStatement: unknown kind, or a field missing, unknown or of the wrong form.
+    """
+    fields = Fields(value, "event")
+    kind = fields.text("kind", most=40)
+    if kind not in _KINDS:
+        msg = "unknown kind of event"
+        raise MalformedStatement(msg, kind=plain(kind))
+    made = _KINDS[kind]
+    found: dict[str, Any] = {name: _FORMS[form].parse(fields, name) for name, form in _SHAPES[made].items()}
+    fields.end()
+    event: Event = made(**found)
+    return event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    parse: Callable[[Fields, str], object]
+    write: Callable[[Any], Json]
+
+
+def _optional(form: _Form) -> _Form:
+    def parse(fields: Fields, name: str) -> object:
+        if fields.has(name):
+            value = fields.take(name)
+            return None if value is None else form.parse(Fields({name: value}, fields.where), name)
+        return fields.take(name)
+
+    return _Form(parse=parse, write=lambda value: None if value is None else form.write(value))
+
+
+def _blob(fields: Fields) -> Blob:
+    found = Blob(digest=Digest(fields.text("digest", most=71)), size=fields.number("size", least=0))
+    fields.end()
+    return found
+
+
+def _cleared(fields: Fields) -> ClearedFile:
+    found = ClearedFile(path=fields.text("path"), size=fields.number("size", least=0))
+    fields.end()
+    return found
+
+
+def _many(parse: Callable[[Fields], object], write: Callable[[Any], Json]) -> _Form:
+    return _Form(
+        parse=lambda fields, name: tuple(parse(item) for item in fields.objects(name, most=MOST_ITEMS)),
+        write=lambda items: [write(item) for item in items],
+    )
+
+
+def _word(made: Callable[[str], object]) -> _Form:
+    def parse(fields: Fields, name: str) -> object:
+        text = fields.text(name, most=LONGEST_TEXT, least=0)
+        try:
+            return made(text)
+        except (ValueError, InvalidInput) as error:
+            msg = "field is not what it should be"
+            raise MalformedStatement(msg, field=f"{fields.where}.{name}") from error
+
+    return _Form(parse=parse, write=str)
+
+
+_DIGEST: Final = _word(Digest)
+_NUMBER: Final = _Form(parse=lambda fields, name: fields.number(name, least=0), write=int)
+_FORMS: Final[Mapping[object, _Form]] = {
+    datetime: _Form(parse=lambda fields, name: fields.time(name), write=print_time),
+    str: _word(str),
+    int: _NUMBER,
+    int | None: _optional(_NUMBER),
+    Digest: _DIGEST,
+    Digest | None: _optional(_DIGEST),
+    TrainId: _word(TrainId),
+    PartyId: _word(PartyId),
+    HoldFor: _word(HoldFor),
+    SignedKind: _word(SignedKind),
+    tuple[Blob, ...]: _many(_blob, lambda blob: {"digest": str(blob.digest), "size": blob.size}),
+    tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
+}
+
+
+def _shape(made: type[Event]) -> Mapping[str, object]:
+    hints = typing.get_type_hints(made)
+    return {field.name: hints[field.name] for field in dataclasses.fields(made)}
+
+
+_SHAPES: Final[Mapping[type[Event], Mapping[str, object]]] = {made: _shape(made) for made in typing.get_args(Event)}
+_KINDS: Final[Mapping[str, type[Any]]] = {made.kind: made for made in _SHAPES}
