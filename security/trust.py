@@ -118,7 +118,7 @@ class TrustStore:
                         raise DirectoryRejected(msg, key=key[:20], first=holders[key], second=party.party)
 
     def current(self, party: PartyId, role: Role, now: datetime) -> KeySet:
-        """Return the key set to use for `party` now: the newest in force.
+        """Return the key set to use for `party` now: the newest in force; of two as new, the one listed later.
 
         Raises:
             PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: there is none, and why.
@@ -132,7 +132,7 @@ class TrustStore:
         if not valid:
             msg = "no key set of the party is in force now"
             raise KeyOutsideValidity(msg, party=party, at=print_time(now))
-        return self._strong(party, max(valid, key=lambda record: record.since).key_set)
+        return self._strong(party, max(reversed(valid), key=lambda record: record.since).key_set)
 
     def pinned(self, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> KeySet:
         """Return the key set a signed document named, if it was in force `at` that time and is not revoked today.

@@ -13,7 +13,7 @@ import pytest
 
 from security.digest import digest_of
 from security.directory import DirectorySink, FolderDirectory, load_trust
-from security.documents import MAX_KEY_SETS, parse_party
+from security.documents import MAX_KEY_SETS, parse_party, print_party
 from security.errors import (
     BudgetExceeded,
     DirectoryRejected,
@@ -29,7 +29,7 @@ from security.errors import (
 )
 from security.files import read_file
 from security.ids import PartyId
-from security.keys import Scheme, generate
+from security.keys import KeySet, Scheme, SoftwareSigner, generate
 from security.publish import (
     Lifetimes,
     RootChange,
@@ -321,11 +321,16 @@ def test_a_later_rotation_does_not_lengthen_an_ending(home: House) -> None:
 
 
 def test_the_number_of_key_sets_is_bounded(home: House) -> None:
-    for _ in range(MAX_KEY_SETS - 1):
-        rotate_party(home.workspace, card_of(generate([Scheme.ED25519]), A), overlap=timedelta(0), now=clock())
+    party = home.workspace.staged().parties[A]
+    (record,) = party.key_sets
+    sealing = record.key_set.sealing
+    signing = (SoftwareSigner.generate(Scheme.ED25519).public for _ in range(MAX_KEY_SETS))
+    many = replace(party, key_sets=tuple(replace(record, key_set=KeySet.of([key], sealing)) for key in signing))
+    path = home.workspace.work / "party.hospital-a.json"
+    path.write_bytes(print_party(many))
     with pytest.raises(InvalidInput):
         rotate_party(home.workspace, card_of(generate([Scheme.ED25519]), A), overlap=timedelta(0), now=clock())
-    assert len(parse_party(read_file(home.workspace.work / "party.hospital-a.json")).key_sets) == MAX_KEY_SETS
+    assert parse_party(read_file(path)) == many
 
 
 def test_a_party_with_anothers_key_is_not_staged(home: House) -> None:

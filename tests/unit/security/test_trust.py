@@ -78,6 +78,10 @@ def test_a_known_party_has_its_newest_key_set_in_force() -> None:
     assert trust.pinned(A, Role.STATION, OLD.fingerprint, NOW) == OLD
 
 
+def test_of_two_key_sets_as_new_the_later_one_counts() -> None:
+    assert store(party(record(), record(NEW))).current(A, Role.STATION, NOW) == NEW
+
+
 def test_an_unknown_party_has_no_keys() -> None:
     trust = store(party(record()))
     for name, role in ((B, Role.STATION), (A, Role.OWNER)):
