@@ -24,7 +24,7 @@ from security.age import (
 )
 from security.age.header import MAX_HEADER, write_header
 from security.age.stream import AgeReader, AgeWriter
-from security.errors import HeaderInvalid, HeaderTampered, InvalidInput, NotARecipient, PayloadBroken
+from security.errors import ArmorInvalid, HeaderInvalid, HeaderTampered, InvalidInput, NotARecipient, PayloadBroken
 from tests.support.sealing import judge, open_seal, seal
 
 if TYPE_CHECKING:
@@ -135,11 +135,15 @@ def test_an_endless_header_is_refused(line: bytes) -> None:
 
 def test_a_given_up_file_is_never_whole() -> None:
     sink = io.BytesIO()
-    with pytest.raises(RuntimeError, match="disk"), encrypt(sink, [ME.recipient]) as writer:
-        writer.write(bytes(200_000))
-        writer.write(bytes(2_000_000))
-        msg = "disk on fire"
-        raise RuntimeError(msg)
+
+    def give_up() -> None:
+        with encrypt(sink, [ME.recipient]) as writer:
+            writer.write(bytes(2_200_000))
+            msg = "disk on fire"
+            raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="disk"):
+        give_up()
     verdict = judge(sink.getvalue(), ME)
     assert isinstance(verdict.error, PayloadBroken)
 
@@ -241,3 +245,42 @@ def test_armor_goes_round(size: int) -> None:
     text = sink.getvalue()
     assert max(map(len, text.splitlines())) <= 64
     assert dearmor(io.BytesIO(b"\n \n" + text + b"\n\n")).read() == data
+
+
+GOOD_ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" " * 2000 + b"\n" + GOOD_ARMOR,
+        b"\n" * 2000 + GOOD_ARMOR,
+        GOOD_ARMOR + b"\n" * 2000,
+        GOOD_ARMOR + GOOD_ARMOR,
+        GOOD_ARMOR + b"x",
+        GOOD_ARMOR.replace(b"YWdl", b"YWdl\nYWdl"),
+        GOOD_ARMOR.replace(b"YWdl", b"YWf="),
+        GOOD_ARMOR.replace(b"YWdl", b"YWdl" * 17),
+        GOOD_ARMOR.replace(b"YWdl", b"A" * 5000),
+        GOOD_ARMOR[:35] + b"A" * 40_000,
+        GOOD_ARMOR[:-2],
+        GOOD_ARMOR[:40],
+    ],
+)
+def test_other_armor_is_refused_for_good(text: bytes) -> None:
+    inside = dearmor(io.BytesIO(text))
+    assert inside.readable()
+    for _ in range(2):
+        with pytest.raises(ArmorInvalid) as refusal:
+            inside.readall()
+        assert refusal.value.code == "seal.armor"
+
+
+def test_readers_close_once_and_leave_their_source_open() -> None:
+    source = io.BytesIO(seal(b"abc", ME.recipient))
+    reader = decrypt(source, [ME])
+    assert reader.readable()
+    reader.close()
+    reader.close()
+    assert not source.closed
