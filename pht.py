@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import sys
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
@@ -20,11 +23,15 @@ from security.answer import Answer
 from security.errors import PhtError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from registry.places import Login
+    from registry.port import Registry
     from security.directory import DirectorySink, DirectorySource
+    from security.ids import PartyId, TrainId
+    from security.trust import Base
+    from station.rehearsal import Rehearsal, Stage
 
 _PATH: Final = click.Path(path_type=Path)
 VERSION: Final = "0.1.0"
@@ -58,8 +65,6 @@ class LazyGroup(click.Group):
         module, _, name = _GROUPS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Group)  # noqa: S101 - a mistake in the table above
-        if cmd_name == "train" and "rehearse" not in command.commands:
-            command.add_command(_rehearse())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -93,6 +98,28 @@ class Context:
 
         return saved_image(name, engine)
 
+    def rehearse(
+        self,
+        submit: Callable[[Stage], TrainId],
+        *,
+        owner: PartyId,
+        stations: Mapping[PartyId, Mapping[str, Path]],
+        base: Base,
+        bases: Registry | None,
+        engine: str,
+        room: Path,
+        results: Path,
+        tell: Callable[[PartyId, str], None] | None,
+    ) -> Rehearsal:
+        """Let stations of this process run a train; see `station.rehearsal`. Implements `train_builder`'s `Rehearse`."""
+        from station.rehearsal import Venue, rehearse  # noqa: PLC0415 - only for the command that needs it
+
+        venue = Venue(
+            room=room, engine=engine, bases=bases, path=os.defpath, clock=lambda: datetime.now(UTC), sleep=time.sleep
+        )
+        told = None if tell is None else lambda party, event: tell(party, event.kind)
+        return rehearse(submit, owner=owner, stations=stations, base=base, venue=venue, results=results, tell=told)
+
     def login(self) -> Login:
         """Return the account and the trust that the options of ``pht`` tell."""
         from registry.places import Login  # noqa: PLC0415 - only for the commands that need it
@@ -110,7 +137,7 @@ class Context:
 @click.option("--registry-insecure", "insecure", is_flag=True, help="Allow plain http to another machine.")
 @click.version_option(VERSION, prog_name="pht")
 @click.pass_context
-def root(ctx: click.Context, as_json: bool, verbose: int, **login_options: Any) -> None:  # noqa: ANN401 - a Login's
+def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: Any) -> None:  # noqa: ANN401 - a Login's
     r"""Personal Health Train: the analysis travels, the data stay.
 
     A scientist packs an analysis into a train; it visits hospital stations one after the other; each verifies it, runs
@@ -143,17 +170,6 @@ def _render(answer: Answer | None, **_options: object) -> Answer | None:
     elif answer.text:
         click.echo(answer.text)
     return answer
-
-
-def _rehearse() -> click.Command:
-    from train_builder.cli import rehearse_command  # noqa: PLC0415 - only when `train` is called
-
-    def run(**options: Any) -> Answer:  # noqa: ANN401 - click passes what the options parse to
-        from station.rehearsal import rehearse  # noqa: PLC0415 - imports the sandbox: only when it is really run
-
-        return rehearse_command(rehearse, **options)
-
-    return run  # type: ignore[return-value]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -37,6 +37,7 @@ from train_builder.follow import Progress, describe, follow, progress_document
 from train_builder.home import Home, Settings, make_home, open_home
 from train_builder.inspect import describe_inspection, inspect_envelope, inspection_document
 from train_builder.proof import describe_proof, proof_document, prove
+from train_builder.rehearsal_cli import rehearse
 from train_builder.sources import collect
 from train_builder.spec import read_spec, spec_error
 from train_builder.submit import submit
@@ -343,6 +344,9 @@ def train_ls(*, home_path: Path) -> Answer:
     return Answer(
         text="\n".join(lines) if lines else "no trains yet; 'pht train submit' sends one", data={"trains": found}
     )
+
+
+train.add_command(rehearse)
 
 
 def _root(settings: Settings, root_file: Path | None, fingerprint: str | None) -> bytes:

@@ -1,0 +1,103 @@
+"""How is a rehearsal asked for on the command line?"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+
+from registry.places import registry_at, source_at
+from security.answer import Answer
+from security.cli import clock
+from security.directory import load_trust
+from security.errors import FileExists
+from security.ids import PartyId
+from train_builder.errors import TrainFailed
+from train_builder.home import open_home
+from train_builder.rehearsal import Bases, Rehearse, rehearsal_document, rehearse_folder, tell_rehearsal
+
+_PATH: Final = click.Path(path_type=Path)
+
+
+class Doors(Protocol):
+    """What the root of the command line offers: stations, which this package does not know."""
+
+    @property
+    def rehearse(self) -> Rehearse:
+        """The stations' side of a rehearsal."""
+
+
+@click.command("rehearse")
+@click.argument("folder", type=_PATH)
+@click.option("--data", "places", multiple=True, metavar="STATION/NAME=FOLDER", help="Sample data; may be repeated.")
+@click.option("--into", "results", type=_PATH, help="Open the results into this new folder. Default: forget them.")
+@click.option(
+    "--home", "home_path", type=_PATH, envvar="PHT_HOME", help="Your home folder; with it, a sandbox is used."
+)
+@click.option(
+    "--engine",
+    envvar="DOCKER_HOST",
+    default="unix:///var/run/docker.sock",
+    show_default=True,
+    help="Address of a container engine.",
+)
+@click.pass_obj
+def rehearse(
+    doors: Doors, *, folder: Path, places: tuple[str, ...], results: Path | None, home_path: Path | None, engine: str
+) -> Answer:
+    r"""Let the train in FOLDER go its whole route on this machine, on sample data, before anybody else sees it.
+
+    The same protocol code and the same gate as at the stations, with keys made for the rehearsal and forgotten. The
+    analysis runs in the stations' sandbox if a container engine answers and --home tells the registry with the base
+    image; else as a plain local process, and the answer says so.
+
+    Sample data are looked for in FOLDER/samples/STATION/NAME:
+
+    \b
+    pht train rehearse my-train
+    pht train rehearse my-train --data hospital-a/patients=/tmp/a --home ~/.pht --into /tmp/results
+    """
+    if results is not None and results.exists():
+        msg = "the folder for the results is already there"
+        raise FileExists(msg, path=results, hint="name a new one")
+    bases = None
+    if home_path is not None:
+        home = open_home(home_path)
+        source = source_at(home.settings.directory, home.settings.login)
+        trust = load_trust(source, home.cache, home.root(), clock())
+        bases = Bases(trust=trust, registry=registry_at(home.settings.registry, home.settings.login))
+    with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as room:
+        inner = Path(room)
+        done = rehearse_folder(
+            folder,
+            doors.rehearse,
+            places=places,
+            bases=bases,
+            engine=engine,
+            room=inner,
+            results=results or inner / "results",
+            tell=_teller(),
+        )
+        text, data = tell_rehearsal(done, results), rehearsal_document(done, results)
+    if done.results is None:
+        click.echo(text, err=True)
+        failed = next((one for one in done.stops if not one.passed), None)
+        msg = "the train would not come home"
+        raise TrainFailed(
+            msg,
+            hint="what the analysis printed stands above",
+            stop=failed.stop if failed else None,
+            station=failed.station if failed else None,
+            reason=failed.code if failed else None,
+        )
+    return Answer(text=text, data=data)
+
+
+def _teller() -> Callable[[PartyId, str], None] | None:
+    if not sys.stderr.isatty():
+        return None
+    return lambda party, kind: click.echo(f"  {party}: {kind}", err=True)
