@@ -52,7 +52,14 @@ class Room:
         shutil.rmtree(self.path / "data", ignore_errors=True)
         shutil.copytree(data, self.path / "data" / "patients")
         (self.path / "context.json").write_text(json.dumps({"stop": stop}))
-        return script(EXAMPLE / "code" / "main.py", self.path)
+        places = {
+            "PHT_DATA": self.path / "data",
+            "PHT_STATE": self.path / "state",
+            "PHT_CONTEXT": self.path / "context.json",
+        }
+        command = [sys.executable, str(EXAMPLE / "code" / "main.py")]
+        environment = {name: str(place) for name, place in places.items()}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     def travel(self, hospitals: Path, route: Sequence[str]) -> bytes:
         for stop, hospital in enumerate(route):

@@ -9,11 +9,14 @@ the result. Standard library only; runs in the base image `python`.
 import csv
 import decimal
 import json
+import os
 import pathlib
 import re
 import sys
 
-PHT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "/pht")
+DATA = pathlib.Path(os.environ["PHT_DATA"])
+STATE = pathlib.Path(os.environ["PHT_STATE"])
+CONTEXT = pathlib.Path(os.environ["PHT_CONTEXT"])
 
 OF = [
     *("radius", "texture", "perimeter", "area", "smoothness"),
@@ -91,12 +94,12 @@ def spelled(value: decimal.Decimal) -> str:
 
 def main() -> None:
     """Take what came, add this hospital, leave the sums."""
-    context = json.loads((PHT / "context.json").read_text(encoding="utf-8"))
-    state = PHT / "state" / "sums.json"
+    context = json.loads(CONTEXT.read_text(encoding="utf-8"))
+    state = STATE / "sums.json"
     if state.exists() != (context["stop"] > 0):
         sys.exit("sums must come with the train at every stop but the first")
     totals = received(state) if context["stop"] > 0 else nothing()
-    for diagnosis, values in patients(PHT / "data" / "patients"):
+    for diagnosis, values in patients(DATA / "patients"):
         add(totals[diagnosis], values)
     diagnoses = {
         one: {

@@ -1,21 +1,22 @@
 """How many patients are there, and how old are they on average? One hospital adds its sums to those that travel.
 
-/pht/data/<name> holds the hospital's files, /pht/state what the hospital before left there, and what is in it at the end
-goes on. Nothing of a single patient may be in it: sums over many only.
+PHT_DATA/<name> (/pht/data/<name> at a station) holds the hospital's files, PHT_STATE (/pht/state) what the hospital
+before left there, and what is in it at the end goes on. Nothing of a single patient may be in it: sums over many only.
 """
 
 import csv
 import json
+import os
 import pathlib
 import sys
 
-PHT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "/pht")
-SUMMARY = PHT / "state" / "summary.json"
+DATA = pathlib.Path(os.environ["PHT_DATA"])
+SUMMARY = pathlib.Path(os.environ["PHT_STATE"]) / "summary.json"
 LEAST_PATIENTS = 5
 
 summary = json.loads(SUMMARY.read_text()) if SUMMARY.exists() else {"patients": 0, "years": 0}
 ages = []
-for path in sorted((PHT / "data" / "patients").glob("*.csv")):
+for path in sorted((DATA / "patients").glob("*.csv")):
     with path.open(newline="") as source:
         ages += [int(row["age"]) for row in csv.DictReader(source)]
 if len(ages) < LEAST_PATIENTS:
