@@ -1,0 +1,165 @@
+"""An owner's side of the world: a home folder, folders with trains in them, and stations that do honestly what they must.
+
+The stations here run nothing: they take, verify, open, change the state as they are told, seal, sign and send on.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from registry.blobs import BlobFolder
+from registry.depot import Depot, ReceiptKind
+from registry.memory import MemoryRegistry
+from registry.places import Login
+from security.archive import Budget
+from security.envelope import sign
+from security.files import make_folder
+from security.ids import PartyId, TrainId
+from security.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.keys import Secrets
+from security.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
+from security.trust import DirectoryVersion
+from security.verify import verify_train
+from tests.support.trains import NOW, Consortium, consortium, members
+from train_builder.home import Home, Record, Settings
+from train_builder.submit import Submitted, submit
+
+SPEC = """\
+train: sums
+purpose: add numbers
+approval: {reference: ethics 1/2026}
+base: python
+command: [python3, main.py]
+route: [hospital-a, hospital-b, hospital-c]
+outputs:
+  - {path: sums.json, media_type: application/json, max_bytes: 10KB}
+limits: {memory: 64MiB, cpu: 0.5, wall_time: 5min, processes: 8, output: 1MiB}
+valid: 14d
+"""
+BUDGET = Budget(total_bytes=1 << 20, member_bytes=1 << 20, members=100)
+
+
+def write_train(folder: Path, spec: str = SPEC, files: Mapping[str, str] | None = None) -> Path:
+    """Write a train's folder."""
+    (folder / "code").mkdir(parents=True)
+    (folder / "train.yaml").write_text(spec)
+    for name, text in ({"main.py": "print('hello')\n"} if files is None else files).items():
+        path = folder / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@dataclass
+class OwnerWorld:
+    """A consortium, its registry, and a folder for everybody's files."""
+
+    path: Path
+    world: Consortium = field(default_factory=consortium)
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    now: datetime = NOW
+
+    @property
+    def depot(self) -> Depot:
+        return Depot(self.registry)
+
+    def home(self, party: str = "alice") -> Home:
+        settings = Settings(party=PartyId(party), registry="memory:", login=Login(), directory="memory:")
+        path = make_folder(self.path / f"home-{party}")
+        return Home(path=path, settings=settings)
+
+    def secrets(self, party: str) -> Secrets:
+        return self.world.secrets[PartyId(party)]
+
+    def submit(self, folder: Path, *, owner: str = "alice", depot: Depot | None = None) -> Submitted:
+        return submit(
+            folder,
+            self.home(owner),
+            depot=depot or self.depot,
+            trust=self.world.trust,
+            unlock=lambda: self.secrets(owner),
+            now=self.now,
+        )
+
+    def pass_stop(self, station: str, *, files: Mapping[str, bytes] | None = None, receipt: bool = True) -> TrainParts:
+        """Let a station do its part with the train that waits for it."""
+        me, keys = PartyId(station), self.secrets(station)
+        (arrival,) = self.depot.arrivals(me)
+        blobs = BlobFolder(self.path / f"spool-{station}")
+        parts = self.depot.take(arrival, blobs)
+        accepted = verify_train(parts, self.world.trust, here=me, now=self.now)
+        manifest, stop = accepted.manifest.value, accepted.stop
+        room = make_folder(self.path / "rooms" / f"{accepted.train.short}-{stop}")
+        with blobs.open(parts.code.digest) as source:
+            open_code(
+                source, manifest=manifest, identities=[keys.identity], into=make_folder(room / "code"), budget=CODE_BUDGET
+            )
+        if parts.state is not None:
+            with blobs.open(parts.state.digest) as source:
+                open_state(
+                    source,
+                    parts.state,
+                    binding=accepted.received(),
+                    identities=[keys.identity],
+                    into=make_folder(room / "state"),
+                    budget=BUDGET,
+                )
+        left = {"sums.json": b'{"n":%d}' % (stop + 1)} if files is None else files
+        state = self.seal(left, blobs, accepted.to_send())
+        entry = JourneyEntry(
+            train=accepted.train,
+            stop=stop,
+            attempt=1,
+            station=me,
+            previous=accepted.journey.head,
+            state_in=None if parts.state is None else parts.state.digest,
+            state_out=state.digest,
+            base=manifest.base,
+            directory=DirectoryVersion(root=1, targets=3),
+            sandbox="docker-runc-v1",
+            time=self.now,
+        )
+        envelope = sign(print_entry(entry), keys.signers)
+        sent = TrainParts(manifest=parts.manifest, entries=(*parts.entries, envelope), code=parts.code, state=state)
+        self.depot.send(sent, blobs, to=manifest.stop_or_home(stop + 1).party, train=accepted.train, mount_from=me)
+        if receipt:
+            self.depot.send_receipt(
+                envelope, owner=manifest.owner.party, train=accepted.train, stop=stop, kind=ReceiptKind.ENTRY
+            )
+        self.depot.remove(arrival)
+        return sent
+
+    def refuse(self, station: str, record: Record, stop: int, outcome: Outcome) -> None:
+        """Let a station sign that the train did not pass."""
+        refusal = Refusal(
+            train=record.train,
+            stop=stop,
+            station=PartyId(station),
+            outcome=outcome,
+            directory=DirectoryVersion(root=1, targets=3),
+            time=self.now,
+        )
+        envelope = sign(print_refusal(refusal), self.secrets(station).signers)
+        self.depot.send_receipt(
+            envelope, owner=record.manifest.owner.party, train=record.train, stop=stop, kind=ReceiptKind.REFUSAL
+        )
+
+    def journey(self, folder: Path | None = None) -> TrainId:
+        """Submit a train and let every station pass it."""
+        submitted = self.submit(write_train(self.path / "train") if folder is None else folder)
+        for stop in submitted.record.manifest.route.stops:
+            self.pass_stop(stop.party)
+        return submitted.record.train
+
+    def seal(self, files: Mapping[str, bytes], blobs: BlobFolder, binding: StateBinding) -> StateRef:
+        """Seal a state for the party its binding names."""
+        sink = io.BytesIO()
+        recipient = self.secrets(binding.recipient).key_set.sealing
+        ref = seal_state(sink, members(files), binding=binding, recipient=recipient)
+        sink.seek(0)
+        blobs.put(ref.digest, ref.size, sink)
+        return ref
