@@ -194,3 +194,9 @@ class RehearsalStuck(Misconfigured):
     """A rehearsal cannot go on on this machine; this says nothing about the train."""
 
     code = "rehearsal.stuck"
+
+
+class CheckFailed(Misconfigured):
+    """Something a station needs is not in place."""
+
+    code = "station.not-ready"

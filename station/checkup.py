@@ -1,0 +1,174 @@
+"""Is everything in place for this station to work? Each line is ok, or says what to do. Changes nothing outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from registry.depot import Depot, mailbox
+from registry.places import registry_at
+from security.directory import check_root
+from security.encoding import print_time
+from security.errors import PhtError
+from security.files import read_file
+from security.keys import Secrets, spell
+from security.keystore import prove, read_folder
+from security.trust import Role, TrustStore
+from station.assembly import base_loader, trust_loader
+from station.config import StationConfig
+from station.journal import Journal
+from station.sandbox.docker import DockerSandbox
+from station.sandbox.image import BaseImage
+from station.sandbox.order import run_user
+from station.sandbox.port import Finding
+
+LEAST_DISK: Final = 2 << 30
+_MOST_FILES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """All findings, in the order a person would put them right."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(one.ok for one in self.findings)
+
+
+def check(config: StationConfig, unlock: Callable[[], Secrets], now: datetime) -> Checkup:
+    """Look at everything; what fails does not keep the rest from being looked at. `unlock` opens the keys."""
+    findings = [_tried("keys", lambda: _keys(config, unlock))]
+    trust: list[TrustStore] = []
+    findings.append(_tried("directory root", lambda: _root(config)))
+    findings.append(_tried("directory", lambda: _directory(config, now, trust)))
+    findings.append(_tried("party", lambda: _party(config, trust, now)))
+    findings.append(_tried("registry", lambda: _registry(config)))
+    base = _base(config, trust)
+    findings += DockerSandbox(url=config.engine, runtime=config.runtime).doctor(base)
+    findings += _data(config)
+    findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
+    findings.append(_tried("journal", lambda: _journal(config)))
+    findings.append(_admission(config))
+    return Checkup(findings=tuple(findings))
+
+
+def _tried(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name=name, ok=True, detail=look())
+    except PhtError as error:
+        return Finding(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
+
+
+def _keys(config: StationConfig, unlock: Callable[[], Secrets]) -> str:
+    folder = read_folder(config.keys)
+    prove(unlock())
+    return f"of {folder.party}, {spell(folder.key_set.fingerprint)}"
+
+
+def _root(config: StationConfig) -> str:
+    check_root(read_file(config.directory.root_file, limit=512_000))
+    return f"pinned in {config.directory.root_file.name}"
+
+
+def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) -> str:
+    """Also a check of the clock: metadata from the future or long past does not verify."""
+    store = trust_loader(config)(now)
+    found.append(store)
+    return f"version {store.version.targets}, fresh until {print_time(store.expires)}; our clock says {print_time(now)}"
+
+
+def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
+    ours = read_folder(config.keys).key_set.fingerprint
+    if not trust:
+        return "not looked up: there is no directory"
+    trust[0].pinned(config.party, Role.STATION, ours, now)
+    return f"{config.party} is in the directory with these keys"
+
+
+def _registry(config: StationConfig) -> str:
+    registry = registry_at(config.registry, config.login)
+    waiting = Depot(registry).arrivals(config.party)
+    return f"{config.registry}: {mailbox(config.party)} can be read, {len(waiting)} waiting"
+
+
+def _base(config: StationConfig, trust: list[TrustStore]) -> BaseImage | None:
+    """Return a base image to try the sandbox with: the first approved one that can be had."""
+    for base in trust[0].bases.values() if trust else ():
+        if not base.withdrawn:
+            try:
+                return base_loader(registry_at(config.registry, config.login))(base)
+            except PhtError:
+                continue
+    return None
+
+
+def _data(config: StationConfig) -> Iterator[Finding]:
+    if not config.data:
+        yield Finding(name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}")
+    uid, gid = run_user(os.geteuid(), os.getegid())
+    for name, one in config.data.items():
+        closed = _closed_to(one.folder, uid, gid)
+        hint = f"user {uid} must be able to read it: chmod -R a+rX {one.folder}"
+        detail = (
+            f"{one.folder}, readable by the sandbox's user {uid}" if closed is None else f"cannot be read: {closed}"
+        )
+        yield Finding(name=f"data {name}", ok=closed is None, detail=detail, hint=hint if closed else None)
+
+
+def _closed_to(folder: Path, uid: int, gid: int) -> Path | None:
+    """Return the first thing in a folder that a user has no right to read, if there is one."""
+    if not folder.is_dir():
+        return folder
+    waiting, seen = [folder], 0
+    while waiting and seen < _MOST_FILES:
+        path = waiting.pop()
+        seen += 1
+        try:
+            facts = path.stat()
+            need = 0o5 if stat.S_ISDIR(facts.st_mode) else 0o4
+            if not _may(facts, need, uid, gid):
+                return path
+            if stat.S_ISDIR(facts.st_mode):
+                waiting += sorted(path.iterdir())
+        except OSError:
+            return path
+    return None
+
+
+def _may(facts: os.stat_result, need: int, uid: int, gid: int) -> bool:
+    shift = 6 if facts.st_uid == uid else 3 if facts.st_gid == gid else 0
+    return (facts.st_mode >> shift) & need == need
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    writable = os.access(place, os.W_OK)
+    ok = free >= LEAST_DISK and writable
+    hint = None if ok else "make room, or another folder" if writable else f"this user must own {place}"
+    return Finding(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
+
+
+def _journal(config: StationConfig) -> str:
+    if not config.journal.exists():
+        return "none yet; the daemon begins it"
+    with Journal.open(config.journal) as journal:
+        head = journal.check()
+        waiting = sum(journal.visit(one).held is not None for one in journal.unfinished())
+    return f"{head.sequence} records, chain unbroken, {waiting} waiting for a person"
+
+
+def _admission(config: StationConfig) -> Finding:
+    owners = ", ".join(sorted(config.admission.owners))
+    hint = f"name owners under 'admission' in {config.file.name}"
+    detail = f"{config.admission.approve.value}, owners {owners}" if owners else "no owner is admitted"
+    return Finding(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)

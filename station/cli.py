@@ -1,0 +1,372 @@
+"""What can a station's operator do from the command line?"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import click
+
+from registry.depot import Depot
+from registry.memory import MemoryRegistry
+from registry.places import Login, source_at
+from security.answer import Answer
+from security.cli import clock, new_passphrase_for, passphrase_for, passphrase_option
+from security.directory import check_root, pin_root
+from security.encoding import Json
+from security.errors import InvalidInput
+from security.files import read_file
+from security.ids import PartyId
+from security.keys import Scheme, Secrets, spell
+from security.keystore import open_folder, read_folder
+from security.train import read_manifest
+from station.assembly import open_house
+from station.audit_cli import CONFIG_KEY, audit, current_config, existing_journal
+from station.checkup import check as check_up
+from station.config import FILE, StationConfig
+from station.daemon import Pace, once, run
+from station.errors import CheckFailed, VisitUnknown
+from station.house import House
+from station.inside import look_inside
+from station.journal import Journal
+from station.log import log_json_lines
+from station.plan import Phase, approve, phase_of, refuse
+from station.setup import NewStation, found
+from station.show import printable, told_checkup, told_train, told_visits
+from station.spool import Spool
+from station.visit import Visit
+
+F = TypeVar("F", bound=Callable[..., object])
+
+VERSION: Final = "0.1.0"
+_PATH: Final = click.Path(path_type=Path)
+_ROOT_LIMIT: Final = 512_000
+_OUTPUT_BYTES: Final = 1 << 20
+
+
+class Root(Protocol):
+    """What the root of the command line offers."""
+
+    def login(self) -> Login:
+        """Return the account and the trust that its options tell."""
+
+
+@click.group()
+@click.option(
+    "--config",
+    type=_PATH,
+    default=Path(FILE),
+    show_default=True,
+    envvar="PHT_STATION_CONFIG",
+    help="The station's configuration.",
+)
+@click.pass_context
+def station(ctx: click.Context, config: Path) -> None:
+    """Run a hospital's station.
+
+    \b
+    pht station init /srv/pht --party hospital-a --registry https://registry.example
+        --root-fingerprint "…" --data patients=/srv/data/patients --admit-owner alice
+    cd /srv/pht
+    pht station check                    says what is missing
+    pht station run                      the daemon
+    pht station ls                       trains that are and were here
+    pht station show TRAIN --code        what a train is, wants, and will leave behind
+    pht station approve TRAIN            or: refuse TRAIN --reason "…"
+    """
+    ctx.meta[CONFIG_KEY] = config
+
+
+def _passphrase(config: StationConfig, given: Path | None) -> bytes:
+    return passphrase_for(f"{config.party}'s keys", given or config.passphrase_file)
+
+
+def _secrets(config: StationConfig, given: Path | None) -> Secrets:
+    public = read_folder(config.keys)
+    if public.party != config.party:
+        msg = "the keys are another party's"
+        raise InvalidInput(msg, keys=public.party, station=config.party)
+    return open_folder(config.keys, _passphrase(config, given))
+
+
+# --- Setting up ------------------------------------------------------------------------------------------------------
+
+
+def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not folder or name in found:
+            msg = "give each data set once, as NAME=FOLDER"
+            raise click.BadParameter(msg)
+        found[name] = Path(folder)
+    return found
+
+
+@station.command("init")
+@click.argument("folder", type=_PATH)
+@click.option("--party", required=True, metavar="NAME", help="The station's short name: a-z, 0-9 and '-'.")
+@click.option("--title", help="Its full name, for people. Default: the short name.")
+@click.option("--registry", required=True, metavar="ADDRESS", help="https://host/prefix, or layout:/folder.")
+@click.option("--directory", metavar="ADDRESS", help="folder:/path or web:https://…; default: the registry.")
+@click.option("--root", type=_PATH, help="The directory's root.json, if you have it.")
+@click.option("--root-fingerprint", metavar="HEX", help="Its fingerprint, as the consortium read it out to you.")
+@click.option("--data", multiple=True, callback=_data, metavar="NAME=FOLDER", help="A data set; may be repeated.")
+@click.option("--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run; may be repeated.")
+@click.option("--automatic", is_flag=True, help="Admit without a person what the rules let through.")
+@click.option("--engine", metavar="URL", help="The container engine's socket, unix:///…")
+@click.option(
+    "--scheme",
+    "schemes",
+    type=click.Choice([scheme.value for scheme in Scheme]),
+    multiple=True,
+    default=[Scheme.ED25519.value],
+    show_default=True,
+    help="Signing key to make; may be repeated.",
+)
+@passphrase_option
+@click.pass_obj
+def station_init(
+    root_context: Root | None,
+    *,
+    folder: Path,
+    party: str,
+    title: str | None,
+    registry: str,
+    directory: str | None,
+    root: Path | None,
+    root_fingerprint: str | None,
+    data: dict[str, Path],
+    admit: tuple[str, ...],
+    automatic: bool,
+    engine: str | None,
+    schemes: tuple[str, ...],
+    passphrase_file: Path | None,
+) -> Answer:
+    """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
+    login = Login() if root_context is None else root_context.login()
+    pinned = _pinned(root, root_fingerprint, directory or registry, login)
+    new = NewStation(
+        folder=folder,
+        party=PartyId(party),
+        title=title or party,
+        registry=registry,
+        login=login,
+        directory=directory,
+        data=data,
+        admit=tuple(map(PartyId, admit)),
+        engine=engine,
+        passphrase_file=passphrase_file,
+        automatic=automatic,
+    )
+    passphrase = new_passphrase_for("the station's keys", passphrase_file)
+    made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
+    spelled = spell(made.fingerprint)
+    steps = [
+        f"send {made.card} to the consortium, and read out its fingerprint over the phone:",
+        f"  {spelled}",
+        *([] if pinned else [f"put the consortium's root.json at {made.config.directory.root_file}"]),
+        f"read and change {made.config.file}",
+        f"pht station --config {made.config.file} check",
+    ]
+    return Answer(
+        text="\n".join([f"made {folder}", *steps]),
+        data={
+            "folder": str(folder),
+            "config": str(made.config.file),
+            "card": str(made.card),
+            "fingerprint": made.fingerprint,
+            "spelled": spelled,
+            "pinned": pinned is not None,
+        },
+    )
+
+
+def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login) -> bytes | None:
+    if root is not None and fingerprint is not None:
+        msg = "give the root as a file or by its fingerprint, not both"
+        raise InvalidInput(msg)
+    if root is not None:
+        return check_root(read_file(root, limit=_ROOT_LIMIT))
+    return pin_root(source_at(place, login), fingerprint) if fingerprint is not None else None
+
+
+@station.command("check")
+@passphrase_option
+def station_check(passphrase_file: Path | None) -> Answer:
+    """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
+    config = current_config()
+    found = check_up(config, lambda: _secrets(config, passphrase_file), clock())
+    answer = told_checkup(found)
+    if found.ok:
+        return answer
+    if not _as_json():
+        click.echo(answer.text)
+    msg = "the station is not ready"
+    failed = ", ".join(one.name for one in found.findings if not one.ok)
+    raise CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
+
+
+def _as_json() -> bool:
+    return bool(getattr(click.get_current_context().obj, "as_json", False))
+
+
+# --- Working ---------------------------------------------------------------------------------------------------------
+
+
+@station.command("run")
+@passphrase_option
+def station_run(passphrase_file: Path | None) -> Answer:
+    """Run the daemon until it is asked to stop (SIGTERM, Ctrl-C). Logs JSON lines on standard error.
+
+    It finishes the step it is in. Containers go on; the next daemon adopts them.
+    """
+    config = current_config()
+    secrets = _secrets(config, passphrase_file)
+    log_json_lines()
+    with _house(config, secrets) as house, _stoppable(config) as pace:
+        run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+    return Answer(text="", data={"stopped": True})
+
+
+@station.command("once")
+@passphrase_option
+def station_once(passphrase_file: Path | None) -> Answer:
+    """Do everything that can be done now, wait for runs that are going on, and end."""
+    config = current_config()
+    with _house(config, _secrets(config, passphrase_file)) as house, _stoppable(config) as pace:
+        done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+        if done.trouble is not None and not done.recorded:
+            raise done.trouble
+        waiting = [house.journal.visit(one) for one in house.journal.unfinished()]
+        answer = told_visits(waiting, clock())
+    text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
+    return Answer(text=text, data={"recorded": done.recorded, **answer.data})
+
+
+@contextlib.contextmanager
+def _house(config: StationConfig, secrets: Secrets) -> Iterator[House]:
+    house = open_house(config, secrets)
+    with house.journal:
+        yield house
+
+
+@contextlib.contextmanager
+def _stoppable(config: StationConfig) -> Iterator[Pace]:
+    """Let the signals that ask a process to end do so after the step it is in."""
+    stop = threading.Event()
+    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield Pace(clock=clock, stop=stop, poll_seconds=config.poll_seconds)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+# --- Looking ---------------------------------------------------------------------------------------------------------
+
+
+@station.command("ls")
+@click.option("--waiting", is_flag=True, help="Only those that wait for a person.")
+def station_ls(waiting: bool) -> Answer:
+    """List the trains that are and were here."""
+    with existing_journal(current_config()) as journal:
+        visits = [journal.visit(arrival) for arrival in journal.arrivals()]
+    return told_visits([one for one in visits if one.held or not waiting], clock())
+
+
+@station.command("show")
+@click.argument("train")
+@click.option(
+    "--code", is_flag=False, flag_value="", default=None, metavar="[FILE]", help="List the code, or print FILE."
+)
+@click.option(
+    "--output", is_flag=True, help="Print what the run printed, while its container is there. It may hold data."
+)
+@passphrase_option
+def station_show(train: str, code: str | None, output: bool, passphrase_file: Path | None) -> Answer:
+    """Show what TRAIN (the first digits of its id, or of its visit's) is, wants and will leave behind."""
+    config = current_config()
+    with existing_journal(config) as journal:
+        visit = _visit(journal, train)
+    parts = Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
+    manifest = read_manifest(parts.manifest.payload)
+    if output:
+        with _house(config, _secrets(config, passphrase_file)) as house:
+            raw = house.sandbox.output(visit.started.name, _OUTPUT_BYTES) if visit.started else b""
+        return Answer(text=printable(raw), data={"output": printable(raw)})
+    inside = None
+    if code is not None:
+        inside = look_inside(manifest, Spool(config.spool), _secrets(config, passphrase_file), wanted=code or None)
+        if inside.text is not None:
+            text = printable(inside.text)
+            return Answer(text=text.removesuffix("\n"), data={"path": code, "text": text})
+    listing: dict[str, Json] | None = None
+    if inside is not None:
+        files: list[Json] = [{"path": path, "size": size} for path, size in inside.files]
+        listing = {"content": inside.content, "files": files}
+    return told_train(visit, manifest, parts.entries, listing, clock())
+
+
+def _visit(journal: Journal, name: str) -> Visit:
+    """Return the visit somebody means; of several of one train, the one that is not over."""
+    known = [journal.visit(arrival) for arrival in journal.arrivals()]
+    meant = [
+        one
+        for one in known
+        if one.arrival.hex.startswith(name) or (one.accepted and one.accepted.train.startswith(name))
+    ]
+    going = [one for one in meant if phase_of(one) is not Phase.GONE]
+    found = going if len(meant) > 1 and going else meant
+    if len(found) != 1:
+        msg = "no such train here" if not found else "more than one visit is meant; use the visit's own digits"
+        raise VisitUnknown(msg, train=name[:20], hint="'pht station ls' lists them")
+    return found[0]
+
+
+# --- Deciding --------------------------------------------------------------------------------------------------------
+
+
+def _by_option(function: F) -> F:
+    return click.option("--by", default=None, help="Who decides. Default: the user running this command.")(function)
+
+
+def _person(given: str | None) -> str:
+    """Return who decides, for the journal; an account's name is a claim, and the best there is."""
+    return given or getpass.getuser()
+
+
+@station.command("approve")
+@click.argument("train")
+@click.option("--note", default="", help="Why, for the journal.")
+@_by_option
+def station_approve(train: str, note: str, by: str | None) -> Answer:
+    """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
+    with existing_journal(current_config()) as journal:
+        visit = _visit(journal, train)
+        event = approve(visit, by=_person(by), note=note, now=clock())
+        journal.append(visit.arrival, event, expect=visit.length)
+    text = f"approved for {event.hold.value}; the daemon goes on with it"
+    return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
+
+
+@station.command("refuse")
+@click.argument("train")
+@click.option("--reason", required=True, help="Why, for this house's journal. The owner is not told.")
+@_by_option
+def station_refuse(train: str, reason: str, by: str | None) -> Answer:
+    """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
+    with existing_journal(current_config()) as journal:
+        visit = _visit(journal, train)
+        event = refuse(visit, code="policy.refused", reason=reason, by=_person(by), now=clock())
+        journal.append(visit.arrival, event, expect=visit.length)
+    text = "refused; the daemon wipes what is here and tells the owner that it was refused"
+    return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})
+
+
+station.add_command(audit)

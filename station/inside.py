@@ -1,0 +1,53 @@
+"""What is in a train's sealed code? For the operator, who decides whether it runs."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from security.archive import members_of
+from security.digest import Digest
+from security.errors import FileMissing
+from security.keys import Secrets
+from security.seal import CODE_BUDGET, open_code
+from security.train import TrainManifest
+from station.events import Blob
+from station.spool import Spool
+
+MOST_SHOWN: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """The code: the digest of its content (what ``known_code`` lists), its files, and the text of one, if wanted."""
+
+    content: Digest
+    files: tuple[tuple[str, int], ...]
+    text: bytes | None = field(repr=False)
+
+
+def look_inside(manifest: TrainManifest, spool: Spool, secrets: Secrets, *, wanted: str | None) -> Inside:
+    """Unseal the code into a private folder that is gone again when this returns.
+
+    Raises:
+        FileMissing: there is no file called `wanted` in it.
+        SpoolDamaged: the code was not fetched, or is no longer as it was.
+        Refused: it is not the code its owner sealed, or not for us.
+    """
+    with tempfile.TemporaryDirectory(prefix="pht-code-") as folder:
+        into = Path(folder)
+        with spool.read(Blob(digest=manifest.code.digest, size=manifest.code.size)) as source:
+            identities = [secrets.identity]
+            content = open_code(source, manifest=manifest, identities=identities, into=into, budget=CODE_BUDGET)
+        members = members_of(into)
+        text = None
+        if wanted is not None:
+            member = next((one for one in members if one.path == wanted), None)
+            if member is None:
+                msg = "no such file in the code"
+                raise FileMissing(msg, file=wanted[:200], hint="--code alone lists them")
+            with member.open() as opened:
+                text = opened.read(MOST_SHOWN)
+    return Inside(content=content, files=tuple((one.path, one.size) for one in members), text=text)
