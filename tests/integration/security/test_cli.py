@@ -1,0 +1,300 @@
+"""`pht keys` and `pht directory` as people use them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from security.answer import Answer
+from security.cli import keys
+from security.digest import digest_of
+from security.directory import DirectorySink, DirectorySource, FolderDirectory, load_trust
+from security.directory_cli import directory
+from security.errors import (
+    FileExists,
+    FileMissing,
+    InvalidInput,
+    KeyNotTrusted,
+    KeyUnreadable,
+    NotPinned,
+    SignatureInvalid,
+    WrongPassphrase,
+)
+from security.files import read_file, write_file
+from security.ids import PartyId
+from security.keys import Scheme, generate
+from security.keystore import create_folder
+from security.trust import Role
+from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house
+
+ROOT = Path(__file__).parents[3]
+DIGEST = digest_of(b"a base image")
+
+
+class Folders:
+    """Reaches directories in folders, as the root of the command line does."""
+
+    def source(self, text: str) -> DirectorySource:
+        return FolderDirectory(Path(text.removeprefix("folder:")))
+
+    def sink(self, text: str) -> DirectorySink:
+        return FolderDirectory(Path(text.removeprefix("folder:")))
+
+
+def run(group: click.Group, *words: object) -> Answer:
+    answer = group.main(args=[str(word) for word in words], standalone_mode=False, obj=Folders())
+    assert isinstance(answer, Answer)
+    assert answer.text
+    assert json.loads(json.dumps(answer.data)) == answer.data
+    return answer
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "passphrase"
+    write_file(path, PASSPHRASE + b"\n")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = create_folder(
+        tmp_path / "keys",
+        generate([Scheme.ED25519, Scheme.ML_DSA_65]),
+        party=PartyId("hospital-a"),
+        title="Hospital A",
+        roles=frozenset({Role.STATION}),
+        passphrase=PASSPHRASE,
+        now=clock(),
+        log_n=QUICK,
+    )
+    return made.folder
+
+
+@pytest.fixture
+def card(tmp_path: Path, folder: Path, secret: Path) -> Path:
+    run(keys, "card", folder, "-o", tmp_path / "card.json", "--passphrase-file", secret)
+    return tmp_path / "card.json"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return house(tmp_path / "consortium").workspace.path
+
+
+def fingerprint(path: Path) -> str:
+    return str(run(keys, "show", path).data["spelled"])
+
+
+def test_a_partys_keys_from_first_to_last(tmp_path: Path, secret: Path) -> None:
+    words = ["new", tmp_path / "keys", "--party", "alice", "--role", "owner", "--passphrase-file", secret]
+    made = run(keys, *words, "--scheme", "ed25519", "--scheme", "ecdsa-sha2-nistp256")
+    assert made.data["roles"] == ["owner"]
+    assert made.data["title"] == "alice"
+    assert run(keys, "show", tmp_path / "keys").data == made.data
+    assert run(keys, "check", tmp_path / "keys", "--passphrase-file", secret).data == made.data
+    with pytest.raises(FileExists):
+        run(keys, *words)
+    run(keys, "card", tmp_path / "keys", "-o", tmp_path / "card", "--passphrase-file", secret)
+    assert run(keys, "show", tmp_path / "card").data == made.data
+
+
+def test_keys_move_out_and_in(tmp_path: Path, folder: Path, secret: Path) -> None:
+    with pytest.raises(InvalidInput):
+        run(keys, "export", folder, tmp_path / "plain", "--passphrase-file", secret)
+    assert not (tmp_path / "plain").exists(), "nothing is written in the clear unasked"
+    files = run(keys, "export", folder, tmp_path / "plain", "--yes", "--passphrase-file", secret).data["files"]
+    assert isinstance(files, list)
+    *signing, sealing = files
+    words = [word for path in signing for word in ("--signing", path)]
+    words += ["--sealing", sealing, "--party", "hospital-a", "--title", "Hospital A", "--role", "station"]
+    run(keys, "import", tmp_path / "again", *words, "--passphrase-file", secret)
+    assert fingerprint(tmp_path / "again") == fingerprint(folder)
+
+
+def test_passphrases_are_asked_of_people_only(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        run(keys, "check", folder)
+    assert caught.value.hint is not None
+    assert "--passphrase-file" in caught.value.hint
+    wrong = tmp_path / "wrong"
+    write_file(wrong, b"another passphrase")
+    with pytest.raises(WrongPassphrase):
+        run(keys, "check", folder, "--passphrase-file", wrong)
+    wrong.chmod(0o644)
+    with pytest.raises(KeyUnreadable):
+        run(keys, "check", folder, "--passphrase-file", wrong)
+    short = tmp_path / "short"
+    write_file(short, b"short")
+    with pytest.raises(InvalidInput):
+        run(keys, "new", tmp_path / "new", "--party", "x", "--role", "owner", "--passphrase-file", short)
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_command_takes_a_passphrase_as_an_argument() -> None:
+    for group in (keys, directory):
+        for command in group.commands.values():
+            names = {name for option in command.params for name in option.opts if "passphrase" in name}
+            assert names <= {"--passphrase-file", "--root-passphrase-file", "--online-passphrase-file"}
+            assert command.help
+
+
+def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Path) -> None:
+    phrase, ours, place = ["--passphrase-file", secret], tmp_path / "ours", f"folder:{tmp_path}/www"
+    made = run(directory, "init", ours, "--root-keys", 2, "--threshold", 1, *phrase)
+    assert made.data["threshold"] == 1
+    run(directory, "add", ours, card, "--fingerprint", fingerprint(card))
+    run(directory, "approve-base", ours, "python", DIGEST, "--note", "built in CI")
+    shown = run(directory, "show", ours).data
+    assert shown["staged"] == {"policy.json": "added", "party.hospital-a.json": "added", "base.python.json": "added"}
+    run(directory, "publish", ours, "--to", place, *phrase)
+
+    pinned = run(directory, "pin", place, "--fingerprint", made.data["spelled"], "-o", tmp_path / "root.json")
+    assert pinned.data["fingerprint"] == made.data["fingerprint"]
+    seen = run(directory, "verify", place, "--root", tmp_path / "root.json").data
+    assert (seen["parties"], seen["bases"]) == (shown["parties"], shown["bases"])
+
+    root_key = min((ours / "root-keys").iterdir())
+    state = run(directory, "rotate-keys", ours, "--root-key", root_key, "--replace", "online", *phrase)
+    assert state.data["version"] == 2
+    renewed = run(directory, "publish", ours, "--to", place, "--refresh", "--timestamp-days", 3, *phrase).data
+    assert renewed["versions"] == {"root": 2, "targets": 1, "snapshot": 2, "timestamp": 2}
+
+    run(directory, "withdraw-base", ours, "python")
+    run(directory, "revoke", ours, "hospital-a", "--yes")
+    run(directory, "publish", ours, "--to", place, *phrase)
+    trust = load_trust(Folders().source(place), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
+    assert trust.parties[PartyId("hospital-a")].revoked
+    assert trust.bases[DIGEST].withdrawn
+    assert run(directory, "show", ours).data["staged"] == {}
+
+
+def test_a_party_is_added_only_under_the_fingerprint_it_read_out(workspace: Path, card: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput):
+        run(directory, "add", workspace, card)
+    with pytest.raises(KeyNotTrusted):
+        run(directory, "add", workspace, card, "--fingerprint", "0000 1111 2222 3333 4444 5555 6666 7777")
+    spoiled = tmp_path / "spoiled.json"
+    document = json.loads(card.read_bytes())
+    document["signatures"][0]["sig"] = "AAAA" + document["signatures"][0]["sig"][4:]
+    spoiled.write_text(json.dumps(document))
+    with pytest.raises(SignatureInvalid):
+        run(directory, "add", workspace, spoiled, "--fingerprint", fingerprint(card))
+    assert [path.name for path in (workspace / "work").iterdir()] == ["policy.json"]
+
+
+def test_new_keys_replace_old_ones_after_the_same_question(
+    workspace: Path, card: Path, tmp_path: Path, secret: Path
+) -> None:
+    run(directory, "add", workspace, card, "--fingerprint", fingerprint(card))
+    before = fingerprint(card)
+    made = generate([Scheme.P256])
+    newer = create_folder(
+        tmp_path / "newer",
+        made,
+        party=PartyId("hospital-a"),
+        title="Hospital A",
+        roles=frozenset({Role.STATION}),
+        passphrase=PASSPHRASE,
+        now=clock(),
+        log_n=QUICK,
+    )
+    run(keys, "card", newer.folder, "-o", tmp_path / "newer.json", "--passphrase-file", secret)
+    with pytest.raises(KeyNotTrusted):
+        run(directory, "rotate", workspace, tmp_path / "newer.json", "--fingerprint", before)
+    run(directory, "rotate", workspace, tmp_path / "newer.json", "--fingerprint", fingerprint(newer.folder))
+    revoked = run(directory, "revoke", workspace, "hospital-a", "--key-set", before, "--yes")
+    assert isinstance(revoked.data["keySets"], list)
+    assert [one["revoked"] for one in revoked.data["keySets"] if isinstance(one, dict)] == [True, False]
+    assert revoked.data["revoked"] is False
+    assert card_of(made, "hospital-a").key_set == newer.key_set
+
+
+def test_what_cannot_be_undone_needs_a_yes(workspace: Path, card: Path) -> None:
+    run(directory, "add", workspace, card, "--fingerprint", fingerprint(card))
+    with pytest.raises(InvalidInput):
+        run(directory, "revoke", workspace, "hospital-a")
+    assert run(directory, "show", workspace).data["parties"][0]["revoked"] is False  # type: ignore[index, call-overload]
+
+
+def test_a_root_in_hand_is_its_own_pin(workspace: Path, tmp_path: Path) -> None:
+    given = workspace / "published" / "1.root.json"
+    run(directory, "pin", given, "-o", tmp_path / "root.json")
+    assert (tmp_path / "root.json").read_bytes() == given.read_bytes()
+    with pytest.raises(FileExists):
+        run(directory, "pin", given, "-o", tmp_path / "root.json")
+    shutil.copy(workspace / "work" / "policy.json", tmp_path / "other.json")
+    with pytest.raises(NotPinned):
+        run(directory, "pin", tmp_path / "other.json", "-o", tmp_path / "another.json")
+    with pytest.raises(InvalidInput):  # a root from afar needs somebody to compare it
+        run(directory, "pin", f"folder:{workspace}/published", "-o", tmp_path / "another.json")
+    assert not (tmp_path / "another.json").exists()
+
+
+def test_bad_words_are_explained(workspace: Path, tmp_path: Path, secret: Path) -> None:
+    with pytest.raises(InvalidInput):
+        run(directory, "approve-base", workspace, "python", "latest")
+    with pytest.raises(InvalidInput):
+        run(directory, "revoke", workspace, "Hospital A", "--yes")
+    with pytest.raises(FileMissing):
+        run(directory, "show", tmp_path / "nowhere")
+    with pytest.raises(FileMissing):
+        run(keys, "show", tmp_path / "nowhere")
+    words = ["--root-keys", 3, "--root-passphrase-file", secret, "--root-passphrase-file", secret]
+    with pytest.raises(InvalidInput):
+        run(directory, "init", tmp_path / "new", *words, "--passphrase-file", secret)
+    with pytest.raises(click.UsageError):
+        run(keys, "new", tmp_path / "new", "--role", "owner")
+    assert not (tmp_path / "new").exists()
+
+
+def at_a_terminal(typed: str, *words: object) -> tuple[int, str]:
+    """Run `pht` with somebody at its terminal, who waits to be asked and types one line; return status and screen."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "pht.py"), *map(str, words)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        while not screen.rstrip().endswith((b":", b"]")):
+            screen += os.read(ours, 4096)
+        os.write(ours, typed.encode() + b"\n")
+        with contextlib.suppress(OSError):  # Linux says EIO when the last writer has gone
+            while more := os.read(ours, 4096):
+                screen += more
+        status = process.wait(timeout=60)
+    os.close(ours)
+    return status, screen.decode()
+
+
+def test_a_person_compares_the_fingerprint(workspace: Path, card: Path) -> None:
+    document = workspace / "work" / "party.hospital-a.json"
+    status, screen = at_a_terminal("n", "directory", "add", workspace, card)
+    assert status != 0
+    assert fingerprint(card) in screen
+    assert not document.exists()
+    status, _ = at_a_terminal("y", "directory", "add", workspace, card)
+    assert status == 0
+    assert document.exists()
+
+
+def test_a_person_is_asked_for_the_passphrase_and_it_is_not_shown(folder: Path, tmp_path: Path) -> None:
+    status, screen = at_a_terminal(PASSPHRASE.decode(), "keys", "card", folder, "-o", tmp_path / "card")
+    assert status == 0
+    assert PASSPHRASE.decode() not in screen
+    assert fingerprint(tmp_path / "card") in screen
+    status, screen = at_a_terminal("another passphrase", "keys", "check", folder)
+    assert status == WrongPassphrase.exit
+    assert "key.wrong-passphrase" in screen
+    assert "another passphrase" not in screen
