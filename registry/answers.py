@@ -21,6 +21,7 @@ _DENIED: Final = frozenset({401, 403, 405, 407, 413})
 _MISSING: Final = 404
 _CODE = re.compile(r"[A-Z][A-Z_]{2,40}")
 _NEXT = re.compile(r'<([\x21-\x3b\x3d\x3f-\x7e]{1,2000})> *; *rel="?next"?')
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 _LONGEST_WAIT: Final = 3600  # seconds
 
 
@@ -36,8 +37,20 @@ class Answer:
 
 def redacted(url: str) -> str:
     """Return a URL fit for messages: without account, query (upload states, tokens) and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no web address)"
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return _UNPRINTABLE.sub("?", shown)[:200]
+
+
+def resolved(answer_url: str, target: str | None) -> str:
+    """Return an address that a server gave, relative to the one that was asked; it is not yet to be trusted."""
+    try:
+        return str(urljoin(answer_url, target or ""))
+    except ValueError:
+        return ""
 
 
 def failure(method: str, answer: Answer) -> PhtError:
@@ -87,7 +100,7 @@ def next_page(answer: Answer) -> str | None:
     if found is None:
         msg = "reference to the next page cannot be read"
         raise RegistryMisbehaved(msg, url=redacted(answer.url))
-    return urljoin(answer.url, str(found[1]))
+    return resolved(answer.url, found[1])
 
 
 def _error_code(body: bytes) -> str | None:

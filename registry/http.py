@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
-from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
-from registry.answers import REDIRECTS, Answer, content_length, failure, redacted, refuse_encoded
+from registry.answers import REDIRECTS, Answer, content_length, failure, redacted, refuse_encoded, resolved
 from registry.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
 from registry.names import Origin
@@ -138,15 +137,10 @@ class Http:
         return cast("BinaryIO", io.BufferedReader(_Body(response, self._timeouts), BUFFER)), announced
 
     def _redirected(self, response: requests.Response) -> str:
-        target = urljoin(response.url, response.headers.get("location", ""))
-        try:
-            origin = Origin.of_url(target)
-        except InvalidInput as error:
-            msg = "redirected to something that is no web address"
-            raise ForeignRedirect(msg, registry=self._origin) from error
-        if origin != self._origin and origin not in self._trust.blob_origins:
+        target = resolved(response.url, response.headers.get("location"))
+        if not any(origin.holds(target) for origin in (self._origin, *self._trust.blob_origins)):
             msg = "redirected to a place that the configuration does not name"
-            raise ForeignRedirect(msg, registry=self._origin, target=origin)
+            raise ForeignRedirect(msg, registry=self._origin, target=redacted(target))
         return target
 
     def _authenticated(
@@ -157,7 +151,7 @@ class Http:
         headers: Mapping[str, str],
         payload: Callable[[], Payload] | None,
     ) -> requests.Response:
-        if Origin.of_url(url) != self._origin:
+        if not self._origin.holds(url):
             msg = "credentials would leave the registry's origin"
             raise RegistryMisbehaved(msg, registry=self._origin)
         used = self._authority.header(scopes)

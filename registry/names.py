@@ -100,6 +100,13 @@ class Origin:
         _, origin = _split(url, query=True)
         return cls(scheme=origin.scheme, host=origin.host, port=origin.port)
 
+    def holds(self, url: str) -> bool:
+        """Whether a URL, of which nothing is known yet, lies at this origin."""
+        try:
+            return Origin.of_url(url) == self
+        except InvalidInput:
+            return False
+
     @property
     def loopback(self) -> bool:
         """Whether the host is this machine by its very name."""

@@ -31,6 +31,8 @@ from security.encoding import Fields, dump_pretty, parse_json
 from security.errors import MalformedJson, MalformedStatement
 from security.files import locked, make_folder, read_file, told, write_file
 
+__all__ = ["RunningServer", "ServerSettings", "down", "status", "up"]
+
 PROGRAMS: Final = ("docker-registry", "registry")
 IMAGE: Final = "registry:2"
 _POLL_SECONDS: Final = 0.1

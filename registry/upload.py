@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 from typing import BinaryIO, Final
-from urllib.parse import urljoin
 
-from registry.answers import Answer, redacted
+from registry.answers import Answer, redacted, resolved
 from registry.auth import Scopes
 from registry.errors import ForeignUpload, NotInRegistry, RegistryDenied, RegistryMisbehaved
 from registry.http import Http
-from registry.names import Origin
 from registry.oci import Descriptor
 from registry.port import OpenAt, Progress
-from security.errors import DigestMismatch, FileMissing, InvalidInput
+from security.errors import DigestMismatch, FileMissing
 
 CHUNK: Final = 16 << 20
 _OCTETS: Final = "application/octet-stream"
@@ -58,6 +56,9 @@ class Upload:
             if not self._resume():
                 self._begin()
                 self._whole() if self._blob.size <= CHUNK else self._chunks(0)
+        except BaseException:
+            self._source.take_back()
+            raise
         finally:
             self._source.close()
 
@@ -138,15 +139,10 @@ class Upload:
 
     def _next(self, answer: Answer) -> str:
         """Return where the upload goes on: on the registry's own origin, or not at all (attack T15)."""
-        target = urljoin(answer.url, answer.headers.get("location", ""))
-        try:
-            origin = Origin.of_url(target)
-        except InvalidInput as error:
-            msg = "upload was sent to something that is no web address"
-            raise ForeignUpload(msg, registry=self._http.origin) from error
-        if origin != self._http.origin:
+        target = resolved(answer.url, answer.headers.get("location"))
+        if not self._http.origin.holds(target):
             msg = "upload was sent to another origin"
-            raise ForeignUpload(msg, registry=self._http.origin, target=origin)
+            raise ForeignUpload(msg, registry=self._http.origin, target=redacted(target))
         return target
 
 
@@ -188,6 +184,12 @@ class _Source:
             self._progress(self._at - self._told)
         self._told = self._at
         return data
+
+    def take_back(self) -> None:
+        """Take back the progress that was told, since the attempt came to nothing."""
+        if self._progress is not None and self._told:
+            self._progress(-self._told)
+        self._told = 0
 
     def close(self) -> None:
         """Close the stream; `piece` opens another."""
