@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -16,19 +16,34 @@ from security.files import make_folder, read_file, write_file
 from security.keystore import read_folder
 from station.audit import audit as audit_records
 from station.audit import export, read_export, read_head
-from station.config import StationConfig, load_config
+from station.config import FILE, StationConfig, load_config
 from station.errors import VisitUnknown
 from station.events import HeadSigned
 from station.journal import Journal
 from station.spool import Spool
 
-CONFIG_KEY: Final = "pht.station.config"
+F = TypeVar("F", bound=Callable[..., object])
+
 _PATH: Final = click.Path(path_type=Path)
 
 
-def current_config() -> StationConfig:
-    """Read the configuration that the group's ``--config`` names."""
-    return load_config(click.get_current_context().meta[CONFIG_KEY])
+def station_option(function: F) -> F:
+    """Add ``--station`` to a command whose argument is something else; handed on as `folder`."""
+    return click.option(
+        "-s",
+        "--station",
+        "folder",
+        type=_PATH,
+        default=Path(),
+        envvar="PHT_STATION",
+        show_default="this folder",
+        help="The station's folder.",
+    )(function)
+
+
+def config_at(folder: Path) -> StationConfig:
+    """Read the configuration of the station in a folder."""
+    return load_config(folder / FILE)
 
 
 @contextlib.contextmanager
@@ -47,46 +62,46 @@ def audit() -> None:
 
 
 @audit.command("export")
-@click.argument("folder", type=_PATH)
-def audit_export(folder: Path) -> Answer:
-    """Write the journal as JSON lines, and the heads signed so far, into the new FOLDER."""
-    config = current_config()
+@click.argument("into", type=_PATH)
+@station_option
+def audit_export(into: Path, folder: Path) -> Answer:
+    """Write the journal as JSON lines, and the heads signed so far, into the new folder INTO."""
+    config = config_at(folder)
     with existing_journal(config) as journal:
         journal.check()
-        make_folder(folder)
+        make_folder(into)
         heads = [event for event in journal.station_events() if isinstance(event, HeadSigned)]
         for event in heads:
             raw = Spool(config.spool).document(event.envelope, limit=MAX_ENVELOPE)
-            write_file(folder / f"head-{event.sequence}.json", raw, replace=False)
-        target = folder / "journal.jsonl"
+            write_file(into / f"head-{event.sequence}.json", raw, replace=False)
+        target = into / "journal.jsonl"
         with target.open("xb") as out:
             export(journal.records(), out)
             out.flush()
             os.fsync(out.fileno())
         records = journal.head().sequence
-    text = (
-        f"{records} records and {len(heads)} signed heads in {folder}; 'pht station audit verify {folder}' checks them"
-    )
-    return Answer(text=text, data={"folder": str(folder), "records": records, "heads": len(heads)})
+    text = f"{records} records and {len(heads)} signed heads in {into}; 'pht station audit verify {into}' checks them"
+    return Answer(text=text, data={"folder": str(into), "records": records, "heads": len(heads)})
 
 
 @audit.command("verify")
-@click.argument("folder", type=_PATH, required=False)
-def audit_verify(folder: Path | None) -> Answer:
-    """Verify this station's journal, or an exported one in FOLDER, against itself and the heads that were signed."""
-    config = current_config()
+@click.argument("exported", type=_PATH, required=False)
+@station_option
+def audit_verify(exported: Path | None, folder: Path) -> Answer:
+    """Verify this station's journal, or the copy in EXPORTED, against itself and the heads that were signed."""
+    config = config_at(folder)
     key_set = read_folder(config.keys).key_set
     with contextlib.ExitStack() as stack:
-        if folder is None:
+        if exported is None:
             journal = stack.enter_context(existing_journal(config))
             records = journal.records()
             spool = Spool(config.spool)
             signed = [event for event in journal.station_events() if isinstance(event, HeadSigned)]
             raws = [spool.document(event.envelope, limit=MAX_ENVELOPE) for event in signed]
         else:
-            raws = [read_file(path, limit=MAX_ENVELOPE) for path in sorted(folder.glob("head-*.json"))]
-            read_file(folder / "journal.jsonl", limit=1 << 40)
-            records = read_export(stack.enter_context((folder / "journal.jsonl").open("rb")))
+            raws = [read_file(path, limit=MAX_ENVELOPE) for path in sorted(exported.glob("head-*.json"))]
+            read_file(exported / "journal.jsonl", limit=1 << 40)
+            records = read_export(stack.enter_context((exported / "journal.jsonl").open("rb")))
         heads = [read_head(parse_envelope(raw), key_set, station=config.party) for raw in raws]
         checked = audit_records(records, heads)
     text = (

@@ -26,9 +26,9 @@ from security.keys import Scheme, Secrets, spell
 from security.keystore import open_folder, read_folder
 from security.train import read_manifest
 from station.assembly import open_house
-from station.audit_cli import CONFIG_KEY, audit, current_config, existing_journal
+from station.audit_cli import audit, config_at, existing_journal, station_option
 from station.checkup import check as check_up
-from station.config import FILE, StationConfig
+from station.config import StationConfig
 from station.daemon import Pace, once, run
 from station.errors import CheckFailed, VisitUnknown
 from station.house import House
@@ -57,29 +57,26 @@ class Root(Protocol):
 
 
 @click.group()
-@click.option(
-    "--config",
-    type=_PATH,
-    default=Path(FILE),
-    show_default=True,
-    envvar="PHT_STATION_CONFIG",
-    help="The station's configuration.",
-)
-@click.pass_context
-def station(ctx: click.Context, config: Path) -> None:
+def station() -> None:
     """Run a hospital's station.
 
     \b
     pht station init /srv/pht --party hospital-a --registry https://registry.example
         --root-fingerprint "…" --data patients=/srv/data/patients --admit-owner alice
-    cd /srv/pht
-    pht station check                    says what is missing
-    pht station run                      the daemon
+    pht station check /srv/pht           every line ok, or what to do
+    pht station run /srv/pht             the daemon
+
+    The others, and these too, work on the station of this folder, or of PHT_STATION.
+
+    \b
     pht station ls                       trains that are and were here
     pht station show TRAIN --code        what a train is, wants, and will leave behind
     pht station approve TRAIN            or: refuse TRAIN --reason "…"
     """
-    ctx.meta[CONFIG_KEY] = config
+
+
+def _folder_argument(function: F) -> F:
+    return click.argument("folder", type=_PATH, default=Path(), envvar="PHT_STATION")(function)
 
 
 def _passphrase(config: StationConfig, given: Path | None) -> bytes:
@@ -117,9 +114,11 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 @click.option("--root", type=_PATH, help="The directory's root.json, if you have it.")
 @click.option("--root-fingerprint", metavar="HEX", help="Its fingerprint, as the consortium read it out to you.")
 @click.option("--data", multiple=True, callback=_data, metavar="NAME=FOLDER", help="A data set; may be repeated.")
-@click.option("--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run; may be repeated.")
-@click.option("--automatic", is_flag=True, help="Admit without a person what the rules let through.")
-@click.option("--engine", metavar="URL", help="The container engine's socket, unix:///…")
+@click.option(
+    "--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run here; may be repeated."
+)
+@click.option("--by-hand", is_flag=True, help="Let a person approve each of them.")
+@click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
 @click.option(
     "--scheme",
     "schemes",
@@ -143,7 +142,7 @@ def station_init(
     root_fingerprint: str | None,
     data: dict[str, Path],
     admit: tuple[str, ...],
-    automatic: bool,
+    by_hand: bool,
     engine: str | None,
     schemes: tuple[str, ...],
     passphrase_file: Path | None,
@@ -162,7 +161,7 @@ def station_init(
         admit=tuple(map(PartyId, admit)),
         engine=engine,
         passphrase_file=passphrase_file,
-        automatic=automatic,
+        by_hand=by_hand,
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
@@ -172,7 +171,7 @@ def station_init(
         f"  {spelled}",
         *([] if pinned else [f"put the consortium's root.json at {made.config.directory.root_file}"]),
         f"read and change {made.config.file}",
-        f"pht station --config {made.config.file} check",
+        f"pht station check {folder}",
     ]
     return Answer(
         text="\n".join([f"made {folder}", *steps]),
@@ -197,10 +196,11 @@ def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login
 
 
 @station.command("check")
+@_folder_argument
 @passphrase_option
-def station_check(passphrase_file: Path | None) -> Answer:
+def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
-    config = current_config()
+    config = config_at(folder)
     found = check_up(config, lambda: _secrets(config, passphrase_file), clock())
     answer = told_checkup(found)
     if found.ok:
@@ -220,13 +220,14 @@ def _as_json() -> bool:
 
 
 @station.command("run")
+@_folder_argument
 @passphrase_option
-def station_run(passphrase_file: Path | None) -> Answer:
+def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     """Run the daemon until it is asked to stop (SIGTERM, Ctrl-C). Logs JSON lines on standard error.
 
     It finishes the step it is in. Containers go on; the next daemon adopts them.
     """
-    config = current_config()
+    config = config_at(folder)
     secrets = _secrets(config, passphrase_file)
     log_json_lines()
     with _house(config, secrets) as house, _stoppable(config) as pace:
@@ -235,10 +236,11 @@ def station_run(passphrase_file: Path | None) -> Answer:
 
 
 @station.command("once")
+@_folder_argument
 @passphrase_option
-def station_once(passphrase_file: Path | None) -> Answer:
+def station_once(folder: Path, passphrase_file: Path | None) -> Answer:
     """Do everything that can be done now, wait for runs that are going on, and end."""
-    config = current_config()
+    config = config_at(folder)
     with _house(config, _secrets(config, passphrase_file)) as house, _stoppable(config) as pace:
         done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
         if done.trouble is not None and not done.recorded:
@@ -272,16 +274,18 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 
 
 @station.command("ls")
+@_folder_argument
 @click.option("--waiting", is_flag=True, help="Only those that wait for a person.")
-def station_ls(waiting: bool) -> Answer:
+def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
-    with existing_journal(current_config()) as journal:
+    with existing_journal(config_at(folder)) as journal:
         visits = [journal.visit(arrival) for arrival in journal.arrivals()]
     return told_visits([one for one in visits if one.held or not waiting], clock())
 
 
 @station.command("show")
 @click.argument("train")
+@station_option
 @click.option(
     "--code", is_flag=False, flag_value="", default=None, metavar="[FILE]", help="List the code, or print FILE."
 )
@@ -289,9 +293,9 @@ def station_ls(waiting: bool) -> Answer:
     "--output", is_flag=True, help="Print what the run printed, while its container is there. It may hold data."
 )
 @passphrase_option
-def station_show(train: str, code: str | None, output: bool, passphrase_file: Path | None) -> Answer:
+def station_show(*, train: str, folder: Path, code: str | None, output: bool, passphrase_file: Path | None) -> Answer:
     """Show what TRAIN (the first digits of its id, or of its visit's) is, wants and will leave behind."""
-    config = current_config()
+    config = config_at(folder)
     with existing_journal(config) as journal:
         visit = _visit(journal, train)
     parts = Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
@@ -343,11 +347,12 @@ def _person(given: str | None) -> str:
 
 @station.command("approve")
 @click.argument("train")
+@station_option
 @click.option("--note", default="", help="Why, for the journal.")
 @_by_option
-def station_approve(train: str, note: str, by: str | None) -> Answer:
+def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
-    with existing_journal(current_config()) as journal:
+    with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
         event = approve(visit, by=_person(by), note=note, now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
@@ -357,11 +362,12 @@ def station_approve(train: str, note: str, by: str | None) -> Answer:
 
 @station.command("refuse")
 @click.argument("train")
+@station_option
 @click.option("--reason", required=True, help="Why, for this house's journal. The owner is not told.")
 @_by_option
-def station_refuse(train: str, reason: str, by: str | None) -> Answer:
+def station_refuse(*, train: str, folder: Path, reason: str, by: str | None) -> Answer:
     """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
-    with existing_journal(current_config()) as journal:
+    with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
         event = refuse(visit, code="policy.refused", reason=reason, by=_person(by), now=clock())
         journal.append(visit.arrival, event, expect=visit.length)

@@ -40,7 +40,7 @@ class NewStation:
     admit: Sequence[PartyId]
     engine: str | None
     passphrase_file: Path | None
-    automatic: bool
+    by_hand: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ admission:
   # by-hand      a person looks at every train: pht station show, approve, refuse
   # known-code   a person approves a code once, by its digest; the rest is automatic
   # automatic    whatever the rules below let through
-  approve: {"automatic" if new.automatic else "by-hand"}
+  approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
   # release: automatic                 # by-hand: a person releases what the gate lets pass
   # Only trains of these owners. An empty list admits nobody.
   owners:{owners}
