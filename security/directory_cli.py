@@ -99,7 +99,9 @@ def directory_init(
     root_days: int,
     passphrase_file: Path | None,
 ) -> Answer:
-    """Make the consortium's workspace: keys, the first root, and an empty directory.
+    """Make the consortium's workspace.
+
+    It holds the keys, the first root, and an empty directory.
 
     Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
     """
@@ -123,7 +125,10 @@ def directory_init(
 @click.argument("card", type=_PATH)
 @_fingerprint_option
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
-    """Stage the new party of CARD, after its fingerprint was compared with what the party reads out."""
+    """Stage a new party.
+
+    It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
+    """
     ours, shown = Workspace(workspace), card_at(card)
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = add_party(ours, shown, now=clock())
@@ -138,7 +143,11 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 )
 @_fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
-    """Stage the new keys of a party that is in the directory. If the old ones were stolen, revoke them as well."""
+    """Stage new keys of a party.
+
+    CARD is its new card. The old keys count for the overlap, so that trains under way may finish; if they were stolen,
+    revoke them as well.
+    """
     ours, shown = Workspace(workspace), card_at(card)
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
@@ -151,7 +160,10 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 @click.option("--key-set", help="Fingerprint of the key set to revoke. Without it: the whole party.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
 def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
-    """Stage the revocation of PARTY, or of one of its key sets. What it signed in the past no longer counts either."""
+    """Stage the revocation of a party, or of a key set.
+
+    What PARTY signed in the past, with the revoked keys, no longer counts either.
+    """
     ours, name = Workspace(workspace), PartyId(party)
     sure(f"Revoke {name}?", yes=yes)
     changed = revoke(ours, name, key_set)
@@ -164,7 +176,10 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
 def directory_approve_base(name: str, digest: str, note: str, workspace: Path) -> Answer:
-    """Stage the approval of the base image with DIGEST (sha256:…, printed by 'pht registry base push') as NAME."""
+    """Stage the approval of a base image.
+
+    NAME is what trains call it, DIGEST (sha256:…) what 'pht registry base push' printed.
+    """
     base = approve_base(Workspace(workspace), name, _digest(digest), note=note)
     return told_base(base, done=f"{base.name}: approved")
 
@@ -173,7 +188,10 @@ def directory_approve_base(name: str, digest: str, note: str, workspace: Path) -
 @_workspace
 @click.argument("name")
 def directory_withdraw_base(name: str, workspace: Path) -> Answer:
-    """Stage the withdrawal of the base image NAME: no station runs a train on it any more."""
+    """Stage the withdrawal of a base image.
+
+    No station will run a train on the image called NAME any more.
+    """
     base = withdraw_base(Workspace(workspace), name)
     return told_base(base, done=f"{base.name}: withdrawn")
 
@@ -202,7 +220,9 @@ def directory_rotate_keys(
     root_days: int,
     passphrase_file: Path | None,
 ) -> Answer:
-    """Make the next root: other keys, another threshold, or the same for another year.
+    """Make the next root.
+
+    With other keys, another threshold, or the same for another year.
 
     As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
 
@@ -251,7 +271,9 @@ def directory_publish(
     online_passphrase_file: Path | None,
     passphrase_file: Path | None,
 ) -> Answer:
-    """Sign what is staged and publish it at PLACE. An interrupted publication is simply repeated.
+    """Sign what is staged, and publish it.
+
+    An interrupted publication is simply repeated.
 
     \b
     pht directory publish consortium --to http://registry.example:5000
@@ -282,7 +304,7 @@ def directory_publish(
 @directory.command("show")
 @_workspace
 def directory_show(workspace: Path) -> Answer:
-    """Show the consortium's workspace: root, parties, base images, and what is not yet published."""
+    """Show root, parties, base images, and what is staged."""
     ours = Workspace(workspace)
     return told_workspace(root_state(ours), ours.staged(), unpublished(ours))
 
@@ -292,7 +314,10 @@ def directory_show(workspace: Path) -> Answer:
 @click.option("--root", type=_PATH, required=True, help="The pinned root.json.")
 @click.pass_obj
 def directory_verify(places: Places, place: str, root: Path) -> Answer:
-    """Fetch and verify the directory at PLACE as a new participant would, and show what it says."""
+    """Verify a directory as a new participant would.
+
+    Fetches what is published at PLACE, and shows what it says.
+    """
     with tempfile.TemporaryDirectory(prefix="pht-") as cache:
         return told_trust(load_trust(places.source(place), Path(cache), read_file(root), clock()), place)
 
@@ -305,7 +330,9 @@ def directory_verify(places: Places, place: str, root: Path) -> Answer:
 @_fingerprint_option
 @click.pass_obj
 def directory_pin(places: Places, place: str, output: Path, fingerprint: str | None) -> Answer:
-    """Keep the consortium's first root: everything the directory says is checked against it from then on.
+    """Keep the consortium's first root.
+
+    Everything the directory says is checked against it from then on.
 
     PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
     what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.

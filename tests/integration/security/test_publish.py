@@ -23,6 +23,7 @@ from security.errors import (
     InvalidInput,
     KeyUnreadable,
     MalformedJson,
+    MalformedStatement,
     NotPublished,
     PartyUnknown,
     WrongPassphrase,
@@ -369,7 +370,7 @@ def test_base_images_are_approved_and_withdrawn(home: House) -> None:
     [
         ("party.x.json", b"{", MalformedJson),
         ("notes.json", b"{}", DirectoryRejected),
-        ("policy.json", b'{"type": "pht-policy-v1"}', Exception),
+        ("policy.json", b'{"type": "pht-policy-v1"}', MalformedStatement),
     ],
 )
 def test_a_document_spoiled_by_hand_is_not_signed(
