@@ -15,6 +15,7 @@ from typing import Final
 
 from security.encoding import Json
 from security.errors import BaseNotApproved, PhtError
+from security.ids import PartyId
 from security.trust import Role, TrustStore
 from train_builder.contents import looks_into, state_paths
 from train_builder.problems import did_you_mean, line_of
@@ -162,13 +163,17 @@ def _in_code(word: str) -> str | None:
 
 def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Finding]:
     stations = [party.party for party in trust.parties.values() if Role.STATION in party.roles]
+    kinds: dict[bool, PartyId] = {}
     for index, party in enumerate(spec.route):
         try:
-            trust.current(party, Role.STATION, now)
+            kinds.setdefault(trust.current(party, Role.STATION, now).sealing.startswith("age1pq1"), party)
         except PhtError as error:
             near = None if party in stations else did_you_mean(party, stations)
             line = line_of(spec.lines, ("route", index))
             yield _error(error.code, f"station '{party}': {error.message}", line, near or error.hint)
+    if len(kinds) > 1:
+        text = f"the code cannot be sealed for both '{kinds[True]}', whose key is hybrid, and '{kinds[False]}', whose is not"
+        yield _error("seal.mixed", text, line_of(spec.lines, ("route",)), f"'{kinds[False]}' needs a new sealing key")
     try:
         trust.base_named(spec.base)
     except BaseNotApproved as error:

@@ -16,7 +16,9 @@ from security.archive import Member
 
 _LOOK: Final = 4 << 20
 _STATE: Final = "/pht/state/"
-_STATE_WORD = re.compile(r"/pht/state/([A-Za-z0-9_.*/-]*[A-Za-z0-9_*])")
+_STATE_WORD = re.compile(r"(?:/pht/state|\$PHT_STATE|\$\{PHT_STATE\})[\"']?/([A-Za-z0-9_.*/-]*[A-Za-z0-9_*])")
+_VARIABLES: Final = {"PHT_STATE": "/pht/state", "PHT_DATA": "/pht/data"}
+_MENTION = re.compile(r"/pht|PHT_STATE")
 _UNKNOWN = re.compile(r"\*+")
 
 _MAGIC: Final = (
@@ -95,12 +97,13 @@ def looks_into(member: Member) -> tuple[Trace, ...]:
 def state_paths(member: Member) -> tuple[tuple[str, int], ...]:
     """Return the paths below /pht/state a text file speaks of, with their lines; ``*`` stands for what is not known.
 
-    Python is read as Python: constants, f-strings, ``+``, ``/`` and ``os.path.join``, through names assigned once.
+    Python is read as Python: constants, ``PHT_STATE`` of the environment, f-strings, ``+``, ``/`` and ``os.path.join``,
+    through names assigned once.
     """
     with member.open() as source:
         text = source.read(_LOOK).decode("utf-8", errors="replace")
     found: set[tuple[str, int]] = set()
-    if "/pht" not in text or "\0" in text:
+    if _MENTION.search(text) is None or "\0" in text:
         return ()
     if member.path.endswith(".py"):
         try:
@@ -181,5 +184,16 @@ def _text(node: ast.expr, names: dict[str, str]) -> str | None:
         case ast.Call(func=ast.Name(id="Path") | ast.Attribute(attr="Path"), args=[only]):
             found = _text(only, names)
         case _:
-            found = None
+            found = _variable(node)
     return found
+
+
+def _variable(node: ast.expr) -> str | None:
+    """Return the folder a look into the environment gives: ``os.environ["PHT_STATE"]``, ``os.getenv("PHT_STATE")``."""
+    match node:
+        case ast.Subscript(slice=ast.Constant(value=str() as name)):
+            return _VARIABLES.get(name)
+        case ast.Call(args=[ast.Constant(value=str() as name), *_]):
+            return _VARIABLES.get(name)
+        case _:
+            return None

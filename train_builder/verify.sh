@@ -76,8 +76,8 @@ good "the journey is the whole route: $stop stops"
 [ ! -f blobs/state.age ] || [ "$state" = "\"sha256:$(digest blobs/state.age)\"" ] || fail 'blobs/state.age is not what the last stop sent'
 good 'the sealed files are the ones the statements name'
 
-# The same once more with in-toto's own reader of DSSE envelopes (pip install in-toto).
-if python3 -c 'import in_toto' 2>/dev/null; then
+# The same once more with in-toto's own reader of DSSE envelopes (pip install in-toto; 2.0 or later knows them).
+if python3 -c 'from in_toto.models.metadata import Metadata; from securesystemslib.signer import SSlibKey' 2>/dev/null; then
     python3 - <<'END' || fail 'in-toto does not agree'
 import pathlib
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -97,7 +97,7 @@ for line in pathlib.Path("witnesses.txt").read_text().splitlines():
         print(f"ok      {folder}: in-toto finds {len(keys)} good signature(s) of {party}")
 END
 else
-    printf 'SKIPPED in-toto is not installed (pip install in-toto)\n'
+    printf 'SKIPPED in-toto 2.0 or later is not installed (pip install in-toto)\n'
 fi
 
 printf 'key sets, to be compared with those the consortium reads out:\n'

@@ -96,7 +96,11 @@ class OwnerWorld:
         room = make_folder(self.path / "rooms" / f"{accepted.train.short}-{stop}")
         with blobs.open(parts.code.digest) as source:
             open_code(
-                source, manifest=manifest, identities=[keys.identity], into=make_folder(room / "code"), budget=CODE_BUDGET
+                source,
+                manifest=manifest,
+                identities=[keys.identity],
+                into=make_folder(room / "code"),
+                budget=CODE_BUDGET,
             )
         if parts.state is not None:
             with blobs.open(parts.state.digest) as source:

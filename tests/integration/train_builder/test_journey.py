@@ -55,7 +55,13 @@ def test_a_train_goes_round_and_its_results_open(here: OwnerWorld, tmp_path: Pat
 
 
 def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: OwnerWorld, tmp_path: Path) -> None:
-    files = {"main.py": "pass\n", "lib/a.py": "A = 1\n", "__pycache__/main.pyc": "x", ".phtignore": "notes/\n", "notes/n": "n"}
+    files = {
+        "main.py": "pass\n",
+        "lib/a.py": "A = 1\n",
+        "__pycache__/main.pyc": "x",
+        ".phtignore": "notes/\n",
+        "notes/n": "n",
+    }
     sent = here.submit(write_train(tmp_path / "t", files=files))
     manifest = sent.record.manifest
     for reader in ("hospital-a", "hospital-c", "alice"):
@@ -65,7 +71,10 @@ def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: Owner
             content = open_code(
                 source, manifest=manifest, identities=[here.secrets(reader).identity], into=into, budget=CODE_BUDGET
             )
-        assert sorted(str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()) == ["lib/a.py", "main.py"]
+        assert sorted(str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()) == [
+            "lib/a.py",
+            "main.py",
+        ]
         assert content == sent.record.content
 
 
@@ -208,7 +217,9 @@ def test_a_full_folder_is_not_opened_into(here: OwnerWorld, tmp_path: Path) -> N
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(FolderNotEmpty):
-        open_home_train(found, here.home(), secrets=here.secrets("alice"), trust=here.world.trust, into=tmp_path / "out")
+        open_home_train(
+            found, here.home(), secrets=here.secrets("alice"), trust=here.world.trust, into=tmp_path / "out"
+        )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
@@ -279,5 +290,3 @@ def test_a_station_may_be_visited_twice(here: OwnerWorld, tmp_path: Path) -> Non
     train = here.journey(write_train(tmp_path / "t", spec))
     found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
     assert found.accepted.stop == 3
-
-

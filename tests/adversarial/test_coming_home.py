@@ -1,0 +1,443 @@
+"""T24, T10, T11 and T1 to T9 at the owner's door: what came home is opened by its owner, after its whole journey, or not at all.
+
+Each test mounts the attack on the artifact that waits in the owner's mailbox, as whoever can write there could, and
+then looks: the right refusal, and no results on disk.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from registry.artifact import pack
+from registry.blobs import BlobFolder
+from registry.depot import ReceiptKind, mailbox, train_tag
+from registry.names import Tag
+from registry.oci import OCI_MANIFEST
+from security import seal
+from security.archive import Member
+from security.digest import Digest, digest_of
+from security.envelope import Envelope, Signature, sign
+from security.errors import (
+    CodeAltered,
+    DigestMismatch,
+    JourneyForeignEntry,
+    JourneyIncomplete,
+    JourneyUnlinked,
+    KeyNotTrusted,
+    KeyRevoked,
+    Malformed,
+    NotARecipient,
+    PhtError,
+    RouteViolated,
+    SealForeign,
+    SealRecipients,
+    SignatureInvalid,
+    SignatureMissing,
+)
+from security.ids import PartyId, TrainId
+from security.journey import Outcome, StateRef, TrainParts, print_entry, read_entry
+from security.keys import Scheme, generate
+from security.seal import CODE_BUDGET, CodeBinding, StateBinding, open_code, seal_code
+from security.train import print_manifest, read_manifest
+from tests.support.owners import OwnerWorld, write_train
+from tests.support.trains import members
+from train_builder.collect import bring_home, open_home_train
+from train_builder.follow import StopState, follow
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> OwnerWorld:
+    return OwnerWorld(tmp_path)
+
+
+def waiting(here: OwnerWorld, party: str = "alice") -> tuple[TrainParts, BlobFolder]:
+    """Return what waits in a mailbox, with its blobs, as whoever may read it can."""
+    (arrival,) = here.depot.arrivals(PartyId(party))
+    blobs = BlobFolder(here.path / "attacker")
+    return here.depot.take(arrival, blobs), blobs
+
+
+def plant(here: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFolder, *, to: str = "alice") -> None:
+    """Put an artifact under the tag the owner looks for, whatever it holds."""
+    artifact, repo = pack(parts), mailbox(PartyId(to))
+    here.depot.send(parts, blobs, to=PartyId(to), train=train)  # brings every blob; its own tag tells its true length
+    here.registry.put_manifest(repo, train_tag(train, 3), artifact.manifest.raw, OCI_MANIFEST)
+
+
+def opening(here: OwnerWorld, train: TrainId, *, owner: str = "alice", keys: str | None = None) -> Path:
+    into = here.path / "results"
+    found = bring_home(train, here.home(owner), depot=here.depot, trust=here.world.trust, now=here.now)
+    open_home_train(found, here.home(owner), secrets=here.secrets(keys or owner), trust=here.world.trust, into=into)
+    return into
+
+
+def refused(
+    here: OwnerWorld, train: TrainId, error: type[PhtError], *, owner: str = "alice", keys: str | None = None
+) -> None:
+    with pytest.raises(error) as caught:
+        opening(here, train, owner=owner, keys=keys)
+    assert caught.value.code == error.code
+    left = [path for path in here.path.iterdir() if "results" in path.name]
+    assert [path for path in left if path.is_dir()] == []
+
+
+def rewritten(envelope: Envelope, old: bytes, new: bytes) -> Envelope:
+    assert old in envelope.payload
+    return replace(envelope, payload=envelope.payload.replace(old, new))
+
+
+def put(blobs: BlobFolder, data: bytes) -> Digest:
+    digest = digest_of(data)
+    blobs.put(digest, len(data), io.BytesIO(data))
+    return digest
+
+
+def test_the_honest_journey_opens(here: OwnerWorld) -> None:
+    assert (opening(here, here.journey()) / "sums.json").exists()
+
+
+def test_t24_another_owner_cannot_open_what_it_copied_into_its_mailbox(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, parts, blobs, to="mallory")
+    refused(here, train, RouteViolated, owner="mallory")
+
+
+def test_t24_the_owners_home_with_another_persons_keys(here: OwnerWorld) -> None:
+    refused(here, here.journey(), NotARecipient, keys="mallory")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_t24_an_incomplete_journey(here: OwnerWorld, kept: int) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=parts.entries[:kept]), blobs)
+    refused(here, train, JourneyIncomplete)
+
+
+def test_t24_a_journey_that_misses_its_middle(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=(parts.entries[0], parts.entries[2])), blobs)
+    refused(here, train, SignatureMissing)
+
+
+def test_t4_a_journey_in_another_order(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=(parts.entries[1], parts.entries[0], parts.entries[2])), blobs)
+    refused(here, train, SignatureMissing)
+
+
+def test_t24_without_its_state(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, state=None), blobs)
+    refused(here, train, JourneyIncomplete)
+
+
+def test_t24_the_state_of_an_earlier_stop(here: OwnerWorld) -> None:
+    submitted = here.submit(write_train(here.path / "train"))
+    here.pass_stop("hospital-a")
+    early = here.pass_stop("hospital-b")
+    here.pass_stop("hospital-c")
+    parts, blobs = waiting(here)
+    with BlobFolder(here.path / "spool-hospital-b").open(early.state.digest) as source:  # type: ignore[union-attr]
+        put(blobs, source.read())
+    plant(here, submitted.record.train, replace(parts, state=early.state), blobs)
+    refused(here, submitted.record.train, DigestMismatch)
+
+
+@pytest.mark.parametrize("where", [0, 40, 400, -1])
+def test_t24_a_flipped_bit_in_the_state(here: OwnerWorld, where: int) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    assert parts.state is not None
+    with blobs.open(parts.state.digest) as source:
+        data = bytearray(source.read())
+    data[where] ^= 1
+    digest = put(blobs, bytes(data))
+    plant(here, train, replace(parts, state=StateRef(digest=digest, size=len(data))), blobs)
+    refused(here, train, DigestMismatch)
+
+
+def test_t24_a_registry_that_gives_other_bytes_under_the_right_digest(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, _ = waiting(here)
+    assert parts.state is not None
+    repo = mailbox(PartyId("alice"))
+    here.registry._blobs[repo][parts.state.digest] = b"\0" * parts.state.size
+    refused(here, train, DigestMismatch)
+
+
+def test_t24_tampering_with_what_was_kept_at_home(here: OwnerWorld) -> None:
+    train = here.journey()
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    assert found.accepted.state is not None
+    path = here.home().blobs.at(found.accepted.state.digest)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    refused(here, train, DigestMismatch)
+
+
+def test_t24_a_replaced_arrival_is_told_even_after_a_good_one_was_seen(here: OwnerWorld) -> None:
+    train = here.journey()
+    bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=parts.entries[:2]), blobs)
+    refused(here, train, JourneyIncomplete)
+
+
+def test_t3_the_entry_of_another_train(here: OwnerWorld) -> None:
+    other = here.journey(write_train(here.path / "other"))
+    others, _ = waiting(here)
+    (arrival,) = here.depot.arrivals(PartyId("alice"))
+    here.depot.remove(arrival)
+    train = here.journey()
+    assert train != other
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=(parts.entries[0], others.entries[1], parts.entries[2])), blobs)
+    refused(here, train, JourneyForeignEntry)
+
+
+def test_t7_another_train_under_this_trains_name(here: OwnerWorld) -> None:
+    here.journey(write_train(here.path / "other"))
+    others, blobs = waiting(here)
+    (arrival,) = here.depot.arrivals(PartyId("alice"))
+    here.depot.remove(arrival)
+    train = here.journey()
+    plant(here, train, others, blobs)
+    refused(here, train, JourneyForeignEntry)
+
+
+def test_t1_an_entry_signed_by_a_stranger(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    forged = sign(parts.entries[2].payload, generate([Scheme.P256]).signers)
+    plant(here, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
+    refused(here, train, SignatureMissing)
+
+
+def test_t21_one_of_two_required_signatures_stripped(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    entry = parts.entries[1]
+    assert len(entry.signatures) == 2
+    plant(
+        here,
+        train,
+        replace(parts, entries=(parts.entries[0], replace(entry, signatures=entry.signatures[:1]), parts.entries[2])),
+        blobs,
+    )
+    refused(here, train, SignatureMissing)
+
+
+def test_t24_a_changed_entry(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    changed = rewritten(parts.entries[2], b'"attempt":1', b'"attempt":2')
+    plant(here, train, replace(parts, entries=(*parts.entries[:2], changed)), blobs)
+    refused(here, train, SignatureInvalid)
+
+
+def test_t24_an_entry_that_hangs_on_another(here: OwnerWorld) -> None:
+    """The last station is bought: it signs properly that it came after something else."""
+    train = here.journey()
+    parts, blobs = waiting(here)
+    claim = replace(read_entry(parts.entries[2].payload), previous=digest_of(b"another entry"))
+    forged = sign(print_entry(claim), here.secrets("hospital-c").signers)
+    plant(here, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
+    refused(here, train, JourneyUnlinked)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"python3","main.py"', b'"python3","evil.py"'),
+        (b'"memoryBytes":67108864', b'"memoryBytes":67108865'),
+        (b'"maxBytes":10000', b'"maxBytes":99999'),
+        (b'"party":"hospital-b"', b'"party":"hospital-a"'),
+    ],
+)
+def test_t11_a_changed_manifest(here: OwnerWorld, old: bytes, new: bytes) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, manifest=rewritten(parts.manifest, old, new)), blobs)
+    refused(here, train, SignatureInvalid)
+
+
+def test_t1_the_results_redirected_to_another_key(here: OwnerWorld) -> None:
+    """Even the owner's own signature does not send results to a key that is not in the directory as its own."""
+    train = here.journey()
+    parts, blobs = waiting(here)
+    manifest = replace(read_manifest(parts.manifest.payload), recipient=here.secrets("mallory").key_set.sealing)
+    forged = sign(print_manifest(manifest), here.secrets("alice").signers)
+    plant(here, train, replace(parts, manifest=forged), blobs)
+    refused(here, train, KeyNotTrusted)
+
+
+def test_t21_a_station_revoked_since(here: OwnerWorld) -> None:
+    train = here.journey()
+    here.world.revoked.add(here.secrets("hospital-b").key_set.fingerprint)
+    refused(here, train, KeyRevoked)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda bound: replace(bound, stop=1), SealForeign),
+        (lambda bound: replace(bound, train=TrainId("0" * 64)), SealForeign),
+        (lambda bound: replace(bound, sender=PartyId("hospital-b")), SealForeign),
+        (lambda bound: replace(bound, previous=digest_of(b"x")), SealForeign),
+    ],
+)
+def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
+    here: OwnerWorld, spoil: Callable[[StateBinding], StateBinding], error: type[PhtError]
+) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    forged = here.seal({"sums.json": b"{}"}, blobs, spoil(found.accepted.received()))
+    plant(here, train, _resigned(here, parts, forged), blobs)
+    refused(here, train, error)
+
+
+def test_t9_a_second_reader_added_by_the_last_station(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    sink = io.BytesIO()
+    recipients = [here.secrets(name).key_set.sealing for name in ("alice", "mallory")]
+    ref = _sealed_for_two(sink, found.accepted.received(), recipients)
+    put(blobs, sink.getvalue())
+    plant(here, train, _resigned(here, parts, ref), blobs)
+    refused(here, train, SealRecipients)
+
+
+def test_t16_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    forged = here.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, found.accepted.received())
+    plant(here, train, _resigned(here, parts, forged), blobs)
+    with pytest.raises(Malformed) as caught:
+        opening(here, train)
+    assert caught.value.code == "malformed.too-large"
+    assert not (here.path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda files: {**files, "extra.py": b"import os\n"},
+        lambda files: {name: data for name, data in files.items() if name != "lib/sums.py"},
+        lambda files: {"renamed.py": files["main.py"], "lib/sums.py": files["lib/sums.py"]},
+        lambda files: {"main.py": files["lib/sums.py"], "lib/sums.py": files["main.py"]},
+        lambda files: {"main.py": files["main.py"] + files["lib/sums.py"][:1], "lib/sums.py": files["lib/sums.py"][1:]},
+    ],
+)
+def test_t10_other_code_in_the_same_train(
+    here: OwnerWorld, spoil: Callable[[dict[str, bytes]], dict[str, bytes]]
+) -> None:
+    """A station on the route knows every recipient and can seal other code for them; the manifest names the blob."""
+    files = {"main.py": b"import lib.sums\n", "lib/sums.py": b"N = 1\n"}
+    folder = write_train(here.path / "train", files={name: data.decode() for name, data in files.items()})
+    train = here.journey(folder)
+    parts, blobs = waiting(here)
+    manifest = read_manifest(parts.manifest.payload)
+    sink = io.BytesIO()
+    readers = [here.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
+    binding = CodeBinding(owner=manifest.owner.party, nonce=manifest.nonce)
+    forged = seal_code(sink, members(spoil(files)), binding=binding, recipients=readers)
+    put(blobs, sink.getvalue())
+    plant(here, train, replace(parts, code=forged.ref), blobs)
+    refused(here, train, DigestMismatch)
+
+
+def test_t10_a_changed_mode_is_other_content(here: OwnerWorld) -> None:
+    plain = Member(path="main.sh", size=1, executable=False, open=lambda: io.BytesIO(b"x"))
+    binding = CodeBinding(owner=PartyId("alice"), nonce="0" * 32)
+    recipients = [here.secrets("alice").key_set.sealing]
+    first = seal_code(io.BytesIO(), [plain], binding=binding, recipients=recipients)
+    second = seal_code(io.BytesIO(), [replace(plain, executable=True)], binding=binding, recipients=recipients)
+    assert first.content != second.content
+
+
+def test_t10_code_whose_seal_states_another_content(here: OwnerWorld) -> None:
+    """The owner's own tool is spoiled: the manifest names a blob whose inside is not what it says it is."""
+    first: list[bool] = []
+
+    def turning() -> io.BytesIO:
+        first.append(True)
+        return io.BytesIO(b"a" if len(first) == 1 else b"b")  # what is hashed is not what is sealed
+
+    member = Member(path="main.py", size=1, executable=False, open=turning)
+    record = here.submit(write_train(here.path / "train")).record
+    sink = io.BytesIO()
+    readers = [here.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
+    binding = CodeBinding(owner=PartyId("alice"), nonce=record.manifest.nonce)
+    forged = seal_code(sink, [member], binding=binding, recipients=readers)
+    manifest = replace(record.manifest, code=forged.ref)
+    sink.seek(0)
+    into = here.path / "code"
+    into.mkdir()
+    with pytest.raises(CodeAltered):
+        open_code(sink, manifest=manifest, identities=[here.secrets("alice").identity], into=into, budget=CODE_BUDGET)
+
+
+def test_forged_receipts_do_not_move_a_train(here: OwnerWorld) -> None:
+    record = here.submit(write_train(here.path / "train")).record
+    here.pass_stop("hospital-a")
+    trust = here.world.trust
+    (receipt,) = here.depot.receipts(PartyId("alice"))
+    genuine = here.depot.read_receipt(PartyId("alice"), receipt)
+    later = sign(genuine.payload.replace(b'"stop":0', b'"stop":1'), generate([Scheme.ED25519]).signers)
+    doubled = replace(genuine, signatures=(Signature(key_id=genuine.signatures[0].key_id, sig=b"\0" * 64),))
+    for stop, envelope in ((1, later), (2, genuine), (0, doubled)):
+        here.depot.send_receipt(envelope, owner=PartyId("alice"), train=record.train, stop=stop, kind=ReceiptKind.ENTRY)
+        progress = follow(record, here.depot, trust, now=here.now)
+        assert progress.doubts
+        assert StopState.PASSED not in {one.state for one in progress.stops[1:]}
+    assert {one.stop for one in here.depot.receipts(PartyId("alice"))} == {0, 1, 2}
+
+
+def test_a_refusal_signed_by_another_station_stops_nothing(here: OwnerWorld) -> None:
+    record = here.submit(write_train(here.path / "train")).record
+    here.refuse("hospital-c", record, 0, Outcome.REFUSED)
+    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    assert progress.stopped is None
+    assert "[journey.foreign-entry]" in progress.doubts[0]
+
+
+def test_a_receipt_that_is_none_does_not_hide_the_others(here: OwnerWorld) -> None:
+    record = here.submit(write_train(here.path / "train")).record
+    here.pass_stop("hospital-a")
+    parts, blobs = waiting(here, "hospital-b")
+    plant(here, record.train, parts, blobs)  # a train, where only receipts are expected ...
+    tag = Tag(f"refusal-{record.train}-1")  # ... and under the name of one
+    here.registry.put_manifest(mailbox(PartyId("alice")), tag, pack(parts).manifest.raw, OCI_MANIFEST)
+    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    assert progress.stops[0].state is StopState.PASSED
+    assert progress.stopped is None
+    assert "[malformed.artifact]" in progress.doubts[0]
+
+
+def _resigned(here: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainParts:
+    """Let the last station sign that it sent this state."""
+    claim = replace(read_entry(parts.entries[-1].payload), state_out=state.digest)
+    entry = sign(print_entry(claim), here.secrets("hospital-c").signers)
+    return replace(parts, entries=(*parts.entries[:-1], entry), state=state)
+
+
+def _sealed_for_two(sink: io.BytesIO, binding: StateBinding, recipients: list[str]) -> StateRef:
+    """Seal a state as `seal_state` does, but for two."""
+    digest, size = seal._seal(
+        sink, members({"sums.json": b"{}"}), meta=seal._state_meta(binding), recipients=recipients
+    )
+    return StateRef(digest=digest, size=size)
