@@ -202,19 +202,15 @@ class _Fetcher(FetcherInterface):
 
 
 def _updater(source: DirectorySource, cache: Path, root: bytes) -> Updater:
-    try:
-        return Updater(
-            metadata_dir=str(cache),
-            metadata_base_url=_BASE_URL,
-            target_dir=str(cache / "targets"),
-            target_base_url=_BASE_URL,
-            fetcher=_Fetcher(source),
-            config=_CONFIG,
-            bootstrap=check_root(root),
-        )
-    except tuf_errors.RepositoryError as error:
-        msg = "not a root.json to start from"
-        raise NotPinned(msg) from error
+    return Updater(
+        metadata_dir=str(cache),
+        metadata_base_url=_BASE_URL,
+        target_dir=str(cache / "targets"),
+        target_base_url=_BASE_URL,
+        fetcher=_Fetcher(source),
+        config=_CONFIG,
+        bootstrap=check_root(root),
+    )
 
 
 def _read(updater: Updater, cache: Path) -> TrustStore:

@@ -28,14 +28,16 @@ from security.errors import (
     PartyUnknown,
     WrongPassphrase,
 )
-from security.files import read_file
+from security.files import read_file, write_file
 from security.ids import PartyId
 from security.keys import KeySet, Scheme, SoftwareSigner, generate
+from security.keystore import lock
 from security.publish import (
     Lifetimes,
     RootChange,
     RootState,
     init_workspace,
+    open_root_key,
     open_targets_key,
     root_state,
     rotate_keys,
@@ -281,6 +283,41 @@ def test_a_workspace_is_made_once_and_its_keys_are_private(home: House) -> None:
             log_n=QUICK,
         )
     assert [path.name for path in home.workspace.path.parent.iterdir()] == ["workspace"]
+
+
+def test_new_keys_are_not_made_without_a_passphrase(home: House) -> None:
+    with pytest.raises(InvalidInput):
+        rotate_keys(
+            home.workspace,
+            home.root_signers(),
+            RootChange(replace_online=True),
+            passphrase=None,
+            lifetimes=Lifetimes(),
+            now=clock(),
+            log_n=QUICK,
+        )
+    assert root_state(home.workspace).version == 1
+
+
+def test_a_root_key_file_holds_one_key(home: House, tmp_path: Path) -> None:
+    two = b"".join(signer.to_pkcs8() for signer in home.root_signers()[:2])
+    write_file(tmp_path / "two.age", lock(two, PASSPHRASE, log_n=QUICK))
+    with pytest.raises(KeyUnreadable):
+        open_root_key(tmp_path / "two.age", PASSPHRASE)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not json"])
+def test_a_damaged_workspace_signs_nothing(home: House, content: bytes) -> None:
+    place = Place()
+    home.publish(place)
+    before = dict(place.served)
+    (home.workspace.published / "timestamp.json").write_bytes(content)
+    with pytest.raises(DirectoryRejected):
+        home.publish(place)
+    (home.workspace.published / "timestamp.json").write_bytes(before["1.snapshot.json"])
+    with pytest.raises(DirectoryRejected):
+        home.publish(place)
+    assert place.served == before
 
 
 def test_what_is_no_workspace_is_told_so(tmp_path: Path) -> None:

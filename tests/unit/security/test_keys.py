@@ -112,6 +112,15 @@ def test_private_keys_survive_pkcs8(scheme: Scheme) -> None:
     assert again.public == signer.public
 
 
+def test_an_encrypted_or_broken_private_key_is_told_so() -> None:
+    locked = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+    for content in (locked, b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"):
+        with pytest.raises(KeyUnreadable):
+            SoftwareSigner.of_pkcs8(content)
+
+
 def test_private_keys_have_no_text() -> None:
     secrets = generate(SCHEMES)
     (first, *_) = secrets.signers
