@@ -79,7 +79,7 @@ class Http:
         self._trust = trust or Trust()
         self._timeouts = timeouts or Timeouts()
         self._verify = _authorities(self._trust.ca_file)
-        self._session = requests.Session()  # takes proxies from the environment
+        self._session = _Session()  # takes proxies from the environment
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.mount("https://", _Adapter())
         self._session.mount("http://", _Adapter())
@@ -256,6 +256,16 @@ class _Header(AuthBase):
         if self._value is not None:
             request.headers["Authorization"] = self._value
         return request
+
+
+class _Session(requests.Session):
+    """Keeps requests from looking after redirects.
+
+    Even when told not to follow one it reads the whole body, unbounded and unpacked, and parses the address (T15, T17).
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """There is none."""
 
 
 class _Adapter(HTTPAdapter):

@@ -123,6 +123,16 @@ def test_named_store_that_asks_for_credentials_gets_none(liar: Liar, thief: Liar
     assert [asked.authorization for asked in store.asked] == [None]
 
 
+def test_redirect_with_a_body_without_end(liar: Liar, thief: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(status=307, headers={"Location": thief.url}, body=endless()))
+    liar.says("GET", TAG_PATH, Reply(status=307, headers={"Location": thief.url}, body=endless()))
+    with pytest.raises(ForeignRedirect):
+        fetch(liar.client())
+    with pytest.raises(ForeignRedirect):
+        liar.client().get_manifest(REPO, Tag("t"))
+    assert thief.asked == []
+
+
 def test_redirects_without_end(liar: Liar) -> None:
     liar.says("GET", BLOB_PATH, Reply(status=302, headers={"Location": BLOB_PATH}))
     with pytest.raises(ForeignRedirect):

@@ -1,0 +1,96 @@
+"""Does a manifest say the same after any journey, and nothing after any damage?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.auth import parse_challenges
+from registry.errors import RegistryMisbehaved
+from registry.names import location
+from registry.oci import OCI_MANIFEST, Descriptor, OciManifest, make_manifest, parse_index, parse_manifest, print_index
+from security.digest import digest_of
+from security.errors import InvalidInput, Malformed, MalformedArtifact
+
+words = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
+notes_on = st.dictionaries(words, st.text(st.characters(codec="utf-8"), max_size=30), max_size=3)
+descriptors = st.builds(
+    lambda kind, data, size, notes: Descriptor(
+        media_type=f"application/vnd.{kind}", digest=digest_of(data), size=size, annotations=notes
+    ),
+    words,
+    st.binary(max_size=8),
+    st.integers(0, 1 << 45),
+    notes_on,
+)
+manifests = st.builds(
+    lambda config, layers, kind, notes: make_manifest(
+        config=config, layers=layers, artifact_type=kind, annotations=notes
+    ),
+    descriptors,
+    st.lists(descriptors, max_size=4),
+    st.none() | words.map(lambda word: f"application/vnd.{word}"),
+    notes_on,
+)
+
+
+@given(manifests)
+def test_round_trip(manifest: OciManifest) -> None:
+    again = parse_manifest(manifest.raw, OCI_MANIFEST)
+    assert again == manifest
+    assert make_manifest(
+        config=again.config, layers=again.layers, artifact_type=again.artifact_type, annotations=again.annotations
+    ).digest == digest_of(again.raw)
+
+
+@given(manifests, words, st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
+def test_field_nobody_asked_for(manifest: OciManifest, name: str, value: object) -> None:
+    document = json.loads(manifest.raw)
+    for place in (document, document["config"], *document["layers"]):
+        place["x-" + name] = value
+        with pytest.raises(MalformedArtifact):
+            parse_manifest(json.dumps(document).encode(), OCI_MANIFEST)
+        del place["x-" + name]
+
+
+@given(manifests, st.data())
+def test_any_changed_byte_changes_the_digest_or_is_refused(manifest: OciManifest, data: st.DataObject) -> None:
+    raw = bytearray(manifest.raw)
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        found = parse_manifest(bytes(raw), OCI_MANIFEST)
+    except Malformed:
+        return
+    assert found.digest != manifest.digest
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse_manifest(raw, OCI_MANIFEST)
+
+
+@given(st.lists(descriptors, max_size=5))
+def test_index_round_trip(entries: list[Descriptor]) -> None:
+    assert parse_index(print_index(entries)) == tuple(entries)
+
+
+@given(st.text(max_size=60) | st.from_regex(r'[A-Za-z]{1,8} [a-z]{1,5}="?[a-z,= "]{0,10}"?', fullmatch=True))
+def test_challenges_are_read_or_refused(header: str) -> None:
+    try:
+        found = parse_challenges(header)
+    except RegistryMisbehaved:
+        return
+    assert all(challenge.scheme for challenge in found)
+
+
+@given(st.text(max_size=40).map(lambda text: "https://" + text) | st.text(max_size=40))
+def test_addresses_are_read_or_refused(text: str) -> None:
+    try:
+        place = location(text)
+    except InvalidInput:
+        return
+    assert location(str(place)) == place
