@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +11,7 @@ import click
 
 from security.answer import Answer
 from security.envelope import MAX_ENVELOPE, parse_envelope
-from security.files import make_folder, read_file, write_file
+from security.files import make_folder, read_file, told, write_file, writing
 from security.keystore import read_folder
 from station.audit import audit as audit_records
 from station.audit import export, read_export, read_head
@@ -74,11 +73,8 @@ def audit_export(into: Path, folder: Path) -> Answer:
         for event in heads:
             raw = Spool(config.spool).document(event.envelope, limit=MAX_ENVELOPE)
             write_file(into / f"head-{event.sequence}.json", raw, replace=False)
-        target = into / "journal.jsonl"
-        with target.open("xb") as out:
+        with writing(into / "journal.jsonl", replace=False) as out:
             export(journal.records(), out)
-            out.flush()
-            os.fsync(out.fileno())
         records = journal.head().sequence
     text = f"{records} records and {len(heads)} signed heads in {into}; 'pht station audit verify {into}' checks them"
     return Answer(text=text, data={"folder": str(into), "records": records, "heads": len(heads)})
@@ -100,8 +96,9 @@ def audit_verify(exported: Path | None, folder: Path) -> Answer:
             raws = [spool.document(event.envelope, limit=MAX_ENVELOPE) for event in signed]
         else:
             raws = [read_file(path, limit=MAX_ENVELOPE) for path in sorted(exported.glob("head-*.json"))]
-            read_file(exported / "journal.jsonl", limit=1 << 40)
-            records = read_export(stack.enter_context((exported / "journal.jsonl").open("rb")))
+            path = exported / "journal.jsonl"
+            with told(path):
+                records = read_export(stack.enter_context(path.open("rb")))
         heads = [read_head(parse_envelope(raw), key_set, station=config.party) for raw in raws]
         checked = audit_records(records, heads)
     text = (

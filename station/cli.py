@@ -19,7 +19,7 @@ from security.answer import Answer
 from security.cli import clock, new_passphrase_for, passphrase_for, passphrase_option
 from security.directory import check_root, pin_root
 from security.encoding import Json
-from security.errors import InvalidInput
+from security.errors import FileMissing, InvalidInput
 from security.files import read_file
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, spell
@@ -306,6 +306,9 @@ def station_show(*, train: str, folder: Path, code: str | None, output: bool, pa
         return Answer(text=printable(raw), data={"output": printable(raw)})
     inside = None
     if code is not None:
+        if visit.departed and visit.pushed:
+            msg = "the code of a train that was sent on is not kept"
+            raise FileMissing(msg, train=train[:20])
         inside = look_inside(manifest, Spool(config.spool), _secrets(config, passphrase_file), wanted=code or None)
         if inside.text is not None:
             text = printable(inside.text)

@@ -173,7 +173,7 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         },
         admission=_admission(admission),
         release_by_hand=admission.get("release", "automatic") == "by-hand",
-        poll_seconds=value.get("daemon", {}).get("poll_seconds", 5),
+        poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
     )
 
 

@@ -33,6 +33,7 @@ from station.visit import Visit
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
+RUNNING_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -
             done = turn(house, pace)
             _say(health, house, done, pace, version)
             if not done.recorded:
-                pace.stop.wait(pace.poll_seconds)
+                _pause(house, pace)
         house.journal.note(DaemonStopped(at=pace.clock()))
         log.info("stopped", extra={"party": house.party})
 
@@ -88,7 +89,7 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
                 house.journal.note(DaemonStopped(at=pace.clock()))
                 return Turn(recorded=recorded, trouble=done.trouble)
             if not done.recorded:
-                pace.stop.wait(pace.poll_seconds)
+                _pause(house, pace)
 
 
 def turn(house: House, pace: Pace) -> Turn:
@@ -156,6 +157,11 @@ def _begin(house: House, pace: Pace, version: str) -> None:
     house.journal.check()
     house.journal.note(DaemonStarted(at=pace.clock(), version=version))
     tidy(house)
+
+
+def _pause(house: House, pace: Pace) -> None:
+    """Wait for something to happen: runs are looked at more often than mailboxes."""
+    pace.stop.wait(min(RUNNING_SECONDS, pace.poll_seconds) if _running(house, pace.clock()) else pace.poll_seconds)
 
 
 def _running(house: House, now: datetime) -> bool:

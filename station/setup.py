@@ -169,7 +169,7 @@ admission:
     output_bytes: {CEILING.output_bytes}
 
 daemon:
-  poll_seconds: 5
+  poll_seconds: 2                      # how often the mailbox is looked into
 """
 
 
