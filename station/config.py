@@ -29,6 +29,7 @@ from security.train import Limits
 from station.errors import ConfigInvalid
 
 FILE: Final = "station.yaml"
+ENGINE: Final = "unix:///var/run/docker.sock"
 _LIMIT: Final = 256 << 10
 
 
@@ -161,7 +162,7 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
             location=_place(value["directory"].get("location", value["registry"]["location"])),
             refresh_seconds=value["directory"].get("refresh_seconds", 300),
         ),
-        engine=sandbox.get("engine", "unix:///var/run/docker.sock"),
+        engine=sandbox.get("engine", ENGINE),
         runtime=sandbox.get("runtime", "runc"),
         data={
             name: DataSet(

@@ -90,7 +90,7 @@ def safe_pattern(text: str) -> bool:
     at, variable = 1, 0
     while at < len(text):
         if text[at:] == "$":
-            return True
+            break
         atom = _ATOM.match(text, at)
         if atom is None:
             return False

@@ -20,7 +20,7 @@ from security.ids import PartyId
 from security.keys import Scheme, generate
 from security.keystore import create_folder, open_folder
 from security.trust import Role
-from station.config import CEILING, FILE, StationConfig, load_config, parse_config
+from station.config import CEILING, ENGINE, FILE, StationConfig, load_config, parse_config
 
 ROOT_FILE = "root.json"
 KEYS = "keys"
@@ -106,7 +106,7 @@ def print_config(new: NewStation) -> str:
         else "# passphrase_file: passphrase       # a private file (mode 600); without it, --passphrase-file or a prompt"
     )
     directory = f"location: {_quoted(new.directory)}" if new.directory else "# location: the registry itself"
-    engine = f"engine: {_quoted(new.engine)}" if new.engine else "# engine: unix:///var/run/docker.sock"
+    engine = f"engine: {_quoted(new.engine or ENGINE)}"
     return f"""\
 # A station of the Personal Health Train. 'pht station check' reads this file and says what is missing.
 # Relative paths are relative to this file. Secrets are never in here, only the paths of private files.

@@ -1,0 +1,101 @@
+"""Admission: rules one by one, and together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from security.digest import digest_of
+from security.ids import PartyId
+from security.train import Approval, Output, TrainManifest
+from station.config import CEILING
+from station.errors import PolicyRefused
+from station.policy import (
+    Admit,
+    AllOf,
+    Approvals,
+    Bases,
+    ByHand,
+    Ceiling,
+    CheckableOutputs,
+    DataSets,
+    Hold,
+    KnownCode,
+    LegalBases,
+    Owners,
+    Request,
+    Rule,
+)
+from tests.support.trains import consortium, train
+
+MANIFEST = train(consortium()).manifest
+CODE = digest_of(b"code")
+
+
+def ask(rule: Rule, manifest: TrainManifest = MANIFEST, missing: Mapping[str, tuple[str, ...]] | None = None) -> str:
+    """Return ``admit``, the reason of a hold, or the code of a refusal."""
+    try:
+        verdict = rule.consider(Request(manifest=manifest, base="python", code=CODE, missing=missing or {}))
+    except PolicyRefused as error:
+        return error.code
+    return verdict.reason if isinstance(verdict, Hold) else "admit"
+
+
+ALICE, BOB = PartyId("alice"), PartyId("bob")
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        (Owners(allowed=frozenset({ALICE})), "admit"),
+        (Owners(allowed=frozenset({BOB})), "policy.refused"),
+        (Owners(allowed=frozenset()), "policy.refused"),
+        (Bases(allowed=frozenset({"python"})), "admit"),
+        (Bases(allowed=frozenset({"r"})), "policy.refused"),
+        (Approvals(allowed=("ethics *",)), "admit"),
+        (Approvals(allowed=("ethics",)), "policy.refused"),
+        (LegalBases(allowed=frozenset({"GDPR Art. 9(2)(j)"})), "admit"),
+        (LegalBases(allowed=frozenset({"consent"})), "policy.refused"),
+        (DataSets(offered={"patients": None}), "admit"),
+        (DataSets(offered={"patients": frozenset({ALICE})}), "admit"),
+        (DataSets(offered={"patients": frozenset({BOB})}), "policy.refused"),
+        (DataSets(offered={}), "policy.refused"),
+        (Ceiling(most=CEILING), "admit"),
+        (Ceiling(most=replace(CEILING, memory_bytes=1)), "policy.refused"),
+        (Ceiling(most=replace(CEILING, wall_seconds=59)), "policy.refused"),
+        (Ceiling(most=replace(CEILING, output_bytes=1)), "policy.refused"),
+        (Ceiling(most=replace(CEILING, processes=1)), "policy.refused"),
+        (Ceiling(most=replace(CEILING, cpu_millis=1)), "policy.refused"),
+        (CheckableOutputs(), "admit"),
+        (ByHand(), "every train is approved by a person here"),
+        (KnownCode(approved=frozenset({CODE})), "admit"),
+        (KnownCode(approved=frozenset()), "this code has not been approved here"),
+        (AllOf(rules=()), "admit"),
+    ],
+)
+def test_a_rule_says(rule: Rule, verdict: str) -> None:
+    assert ask(rule) == verdict
+
+
+def test_a_legal_basis_that_is_not_named_is_not_accepted() -> None:
+    unnamed = replace(MANIFEST, approval=Approval(reference="x", legal_basis=None))
+    assert ask(LegalBases(allowed=frozenset({"consent"})), unnamed) == "policy.refused"
+
+
+def test_expected_files_that_are_not_there_are_a_question_for_a_person() -> None:
+    reason = ask(DataSets(offered={"patients": None}), missing={"patients": ("*.csv",)})
+    assert reason == "files the train expects are not there: patients/*.csv"
+
+
+def test_outputs_that_could_not_be_checked_are_refused_before_the_run() -> None:
+    declared = Output(path="a.json", media_type="application/json", max_bytes=1, schema={"$ref": "http://x/"})
+    assert ask(CheckableOutputs(), replace(MANIFEST, outputs=(declared,))) == "policy.refused"
+
+
+def test_a_refusal_outweighs_a_hold_and_holds_are_told_together() -> None:
+    held = AllOf(rules=(ByHand(), KnownCode(approved=frozenset())))
+    assert ask(held) == "every train is approved by a person here; this code has not been approved here"
+    assert ask(AllOf(rules=(held, Owners(allowed=frozenset())))) == "policy.refused"
+    assert isinstance(Admit(), Admit)
