@@ -281,13 +281,10 @@ def _output(fields: Fields) -> Output:
         path=fields.text("path", most=200),
         media_type=fields.text("mediaType", most=160),
         max_bytes=fields.number("maxBytes", least=0),
-        schema=fields.take("schema") if fields.has("schema") else None,
+        schema=dict(fields.mapping("schema")) if fields.has("schema") else None,
     )
     _match(_PATTERN, output.path, f"{fields.where}.path")
     _match(_MEDIA, output.media_type, f"{fields.where}.mediaType")
-    if output.schema is not None and not isinstance(output.schema, dict):
-        msg = "schema is not an object"
-        raise MalformedStatement(msg, field=f"{fields.where}.schema")
     fields.end()
     return output
 

@@ -1,0 +1,204 @@
+"""The published schemas and the parsers give the same verdicts, apart from the rules each schema says it cannot express.
+
+Valid documents are spoiled at one or two places. What a parser accepts, its schema accepts; what a schema accepts, its
+parser accepts, or refuses for a rule that stands in the schema's comment.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.resources
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from security.card import _read, make_card
+from security.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.encoding import dump_json
+from security.envelope import parse_envelope
+from security.errors import Malformed, PhtError
+from security.ids import PartyId
+from security.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.seal import _state_meta
+from security.train import read_manifest
+from security.trust import DirectoryVersion, KeySetRecord, Party, Policy, Role
+from tests.support.trains import BASE, NOW, consortium, train
+
+BEYOND = {  # (message, what was wanted) of the rules that the schemas' comments name
+    "manifest's subjects are not its code and its base",
+    "data set is named twice",
+    "validity is empty or longer than a year",
+    "refusal's subject is not its train",
+    "envelope is signed twice under one key id",
+    "not base64",
+    "integer beyond 2^53",
+    "nested too deeply",
+    "roles are not a sorted list of known roles",
+    "field holds characters that cannot be printed",
+    "fingerprint is not that of the keys",
+    "party has a key set twice",
+    "key set ends before it begins",
+    "not a public signing key in PEM",
+    "public key is not in canonical form",
+    "the sealing key is not an age recipient",
+    "the sealing key is not in canonical form",
+    "a key set has one to four distinct signing keys, sorted by key id",
+    "public key is a point of low order",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published format: a valid document, its parser."""
+
+    schema: str
+    valid: dict[str, Any]
+    parse: Callable[[bytes], object]
+
+
+@cache
+def formats() -> dict[str, Format]:
+    world = consortium()
+    here = train(world).travel(2)
+    alice = PartyId("alice")
+    keys = world.secrets[alice]
+    version = DirectoryVersion(root=1, targets=3)
+    refusal = Refusal(
+        train=here.id, stop=1, station=PartyId("hospital-b"), outcome=Outcome.FAILED, directory=version, time=NOW
+    )
+    record = KeySetRecord(key_set=keys.key_set, since=NOW, until=NOW + timedelta(days=1), revoked=False)
+    party = Party(party=alice, title="Alice", roles=frozenset({Role.OWNER, Role.STATION}), key_sets=(record,))
+    card = make_card(keys, party=alice, title="Alice", roles=[Role.OWNER], now=NOW)
+    found = (
+        Format("train-manifest", json.loads(here.envelope.payload), read_manifest),
+        Format("journey-entry", json.loads(here.entries[1].payload), read_entry),
+        Format("refusal", json.loads(print_refusal(refusal)), read_refusal),
+        Format("envelope", json.loads(here.entries[1].to_bytes()), parse_envelope),
+        Format("party-card", json.loads(card.payload), _read),
+        Format("directory-party", json.loads(print_party(party)), parse_party),
+        Format("directory-base", json.loads(print_base(world.bases[BASE])), parse_base),
+        Format("directory-policy", json.loads(print_policy(Policy())), parse_policy),
+    )
+    return {one.schema: one for one in found}
+
+
+NAMES = (
+    "train-manifest",
+    "journey-entry",
+    "refusal",
+    "envelope",
+    "party-card",
+    "directory-party",
+    "directory-base",
+    "directory-policy",
+)
+
+
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    raw = importlib.resources.files("security.schemas").joinpath(f"{name}.json").read_bytes()
+    return jsonschema.Draft202012Validator(json.loads(raw))
+
+
+def places(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield at
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from places(inner, (*at, name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from places(inner, (*at, index))
+
+
+POOL: tuple[object, ...] = (
+    *(None, True, False, 0, 1, -1, 1.5, 199, 200, 2**53, 2**53 + 1, [], {}, [1], [""], [["a"]], {"a": 1}),
+    *("", " ", "x", "a\n", "\x00", "é", "..", "a/../b", "/a", "a//b", "a/", "*", "A", "-", "a-", "a" * 41, "a" * 61),
+    *("a" * 2001, "a" * 4097, "sha256:" + "0" * 64, "sha256:" + "A" * 64, "0" * 64, "0" * 32, "passed", "refused"),
+    *("2026-02-28T12:00:00Z", "2026-02-30T12:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+00:00", "LANG"),
+    *("0000-01-01T00:00:00Z", "application/json", "text", "sequence", "code", "base", "owner", "hospital-a", "A=="),
+)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, name: str) -> Any:
+    document = copy.deepcopy(formats()[name].valid)
+    for _ in range(draw(st.integers(1, 2))):
+        *way, last = draw(st.sampled_from([place for place in places(document) if place]))
+        around: Any = document
+        for step in way:
+            around = around[step]
+        match draw(st.sampled_from(["replace", "drop", "add", "double", "edit"])):
+            case "replace":
+                around[last] = copy.deepcopy(draw(st.sampled_from(POOL)))
+            case "drop":
+                del around[last]
+            case "add" if isinstance(around, dict):
+                around[
+                    draw(st.sampled_from(["extra", "LANG", "schema", "legalBasis", "LD_PRELOAD", "TRAIN_X", "A\n"]))
+                ] = "x"
+            case "double" if isinstance(around, list):
+                around.append(copy.deepcopy(around[int(last)]))
+            case _ if isinstance(around[last], str):
+                text = around[last]
+                at = draw(st.integers(0, len(text)))
+                around[last] = (
+                    text[:at] + draw(st.sampled_from(["", "x", "\n", "\x00", "/", ".", " ", "é", "0"])) + text[at + 1 :]
+                )
+            case _:
+                around[last] = None
+        if not list(places(document))[1:]:
+            break
+    return document
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_valid_document_passes_both(name: str) -> None:
+    form = formats()[name]
+    validator(name).validate(form.valid)
+    form.parse(dump_json(form.valid))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_parser_and_schema_agree(name: str, data: st.DataObject) -> None:
+    document = data.draw(spoiled(name))
+    schema_says = validator(name).is_valid(document)
+    refusal: PhtError | None = None
+    try:
+        formats()[name].parse(dump_json(document))
+    except Malformed as error:
+        refusal = error
+    if refusal is None:
+        assert schema_says, "the parser accepts what its schema refuses"
+    elif schema_says:
+        beyond = refusal.message in BEYOND or refusal.fields.get("wanted") == "a time that exists"
+        assert beyond, f"the schema accepts what its parser refuses: {refusal}"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "meta-code", "meta-state"])
+def test_the_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(validator(name).schema)
+    assert str(validator(name).schema["$id"]) == f"urn:pht:schema:{name}:v1"  # type: ignore[index]
+
+
+def test_meta_of_a_state() -> None:
+    meta = _state_meta(train(consortium()).binding())
+    validator("meta-state").validate(meta)
+    for name in meta:
+        assert not validator("meta-state").is_valid({key: value for key, value in meta.items() if key != name})
+    assert not validator("meta-state").is_valid({**meta, "extra": 1})
+    assert not validator("meta-code").is_valid(meta)
+
+
+def test_every_schema_is_tested() -> None:
+    published = {path.name.removesuffix(".json") for path in importlib.resources.files("security.schemas").iterdir()}
+    assert published - {"__init__.py", "__pycache__"} == {*NAMES, "meta-code", "meta-state"}
