@@ -198,6 +198,9 @@ class LayoutRegistry:
 
     def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
         path = self._folder(repo) / "index.json"
+        if path.is_symlink():
+            msg = "a link, where an index should be"
+            raise RegistryMisbehaved(msg, path=path)
         return parse_index(read_file(path)) if path.is_file() else ()
 
     def _write_entries(self, repo: Repository, entries: list[Descriptor] | tuple[Descriptor, ...]) -> None:

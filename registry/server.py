@@ -315,21 +315,21 @@ class _Container:
         """Whether there is an engine with the image; nothing is pulled unasked."""
         return self._docker("image", "inspect", IMAGE).returncode == 0
 
-    def places(self, settings: ServerSettings, port: int) -> Places:  # noqa: ARG002 - both are for the engine
+    def places(self, settings: ServerSettings, port: int) -> Places:
         """See `_Runner.places`."""
         return Places(
-            address="0.0.0.0:5000",
+            address=f"{settings.host}:{port}",
             storage="/pht/storage",
             htpasswd="/pht/htpasswd",
             certificate="/tls/certificate",
             key="/tls/key",
         )
 
-    def start(self, settings: ServerSettings, port: int) -> None:
+    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - it stands in the configuration
         """See `_Runner.start`."""
         options = ["--name", self._container, "--user", f"{os.getuid()}:{os.getgid()}", "--read-only", "--cap-drop=ALL"]
-        options += ["--security-opt=no-new-privileges", f"--publish={settings.host}:{port}:5000"]
-        options += [f"--volume={self._state}:/pht"]
+        # the host's network: published ports would be open to other machines on some engines, whatever the address
+        options += ["--security-opt=no-new-privileges", "--network=host", f"--volume={self._state}:/pht"]
         if settings.certificate is not None and settings.key is not None:
             options += [f"--volume={settings.certificate.resolve()}:/tls/certificate:ro"]
             options += [f"--volume={settings.key.resolve()}:/tls/key:ro"]
@@ -350,4 +350,9 @@ class _Container:
         self._docker("rm", "--force", self._container)
 
     def _docker(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([*self._command, *arguments], capture_output=True, timeout=60, check=False)  # noqa: S603 - the operator's own engine
+        command = [*self._command, *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603 - the operator's own engine
+        except (OSError, subprocess.TimeoutExpired) as error:
+            msg = "the container engine does not answer"
+            raise RegistryNotStarted(msg, container=self._container) from error

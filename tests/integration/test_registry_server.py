@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +27,8 @@ from registry.server import RunningServer, down, status, up
 from registry.server_config import ServerSettings
 from security.errors import InvalidInput
 from tests.support.certificates import Authority
+from tests.support.engine import Engine
+from tests.support.registries import program
 
 REPO = Repository("mailbox/hospital-a")
 ACCOUNT = Credentials(username="hospital-a", password="secret of a")  # noqa: S106 - for a registry that lives for one test
@@ -148,3 +154,44 @@ def test_program_that_ends_at_once_is_told_with_its_log(state: Path, tmp_path: P
         up(ServerSettings(state=state, certificate=files[0], key=files[1]), sleep=time.sleep)
     assert "registry.log" in str(caught.value.hint)
     assert status(state) is None
+
+
+@pytest.fixture
+def engine_with_a_registry(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
+    """An engine that has the image ``registry:2``: here the program of this machine and its libraries."""
+    libraries = subprocess.run(["ldd", program()], check=True, capture_output=True, text=True).stdout
+    files = [word for word in libraries.split() if word.startswith("/")]
+    archive = tmp_path / "image.tar"
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        for name in (program(), *files):
+            tar.add(name)
+    with contextlib.closing(engine.client()) as client:
+        there = bool(client.images("registry:2", quiet=True))
+        if not there:
+            changes = [f'ENTRYPOINT ["{program()}"]']
+            client.import_image_from_file(str(archive), repository="registry", tag="2", changes=changes)
+        yield engine
+        if not there:
+            client.remove_image("registry:2", force=True)
+
+
+@pytest.mark.engine
+def test_container_where_there_is_no_program(state: Path, tmp_path: Path, engine_with_a_registry: Engine) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    docker = shutil.which("docker")
+    assert docker is not None
+    (programs / "docker").symlink_to(docker)
+    settings = ServerSettings(
+        state=state, accounts=(ACCOUNT,), search_path=str(programs), engine=engine_with_a_registry.url
+    )
+    server = up(settings, sleep=time.sleep)
+    assert server.runs == "container registry:2"
+    store(client(server, Access(credentials=ACCOUNT)))
+    assert not up(settings, sleep=time.sleep).started
+    assert down(state, sleep=time.sleep)
+    assert status(state) is None
+    again = up(settings, sleep=time.sleep)
+    assert again.address == server.address
+    assert client(again, Access(credentials=ACCOUNT)).list_tags(REPO) == (Tag("t"),)
+    assert down(state, sleep=time.sleep)
