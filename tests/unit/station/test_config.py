@@ -187,7 +187,8 @@ def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
 
 
 def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
-    for changes in ({"admit": []}, {"by_hand": True}):
+    wishes: tuple[dict[str, object], ...] = ({"admit": []}, {"by_hand": True})
+    for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
         rule = policy_of(config.admission, config.data)

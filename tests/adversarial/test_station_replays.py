@@ -1,0 +1,281 @@
+"""Senders and registries that deliver again, twice, differently, or under another's name (T5, T6, T13, T17)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from registry.depot import ReceiptKind, mailbox, train_tag
+from registry.names import Repository, Tag
+from registry.oci import OCI_MANIFEST
+from security.digest import Digest
+from security.envelope import Envelope
+from security.errors import Forked, Replayed
+from security.ids import PartyId
+from security.trust import Base
+from station.events import Redelivered
+from station.house import House
+from station.journal import Journal
+from station.plan import Phase, phase_of
+from station.sandbox.image import BaseImage
+from tests.support.trains import NOW, Train
+from tests.support.world import World, world
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path / "world")
+    yield made
+    made.close()
+
+
+def rewrapped(made: Train) -> Train:
+    """The same statements with one more signature on the manifest's envelope: other bytes, the same signed content."""
+    (first, *rest) = made.envelope.signatures
+    stranger = replace(first, key_id=type(first.key_id)("0" * 64))
+    again = copy.copy(made)
+    again.envelope = Envelope(
+        payload=made.envelope.payload, payload_type=made.envelope.payload_type, signatures=(first, *rest, stranger)
+    )
+    assert again.id == made.id
+    return again
+
+
+def refusals(here: World, station: str) -> list[str]:
+    return [visit.refused.code for visit in here.visits(station) if visit.refused]
+
+
+def test_t5_the_same_train_in_another_wrapping_is_not_run_again(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    here.submit(rewrapped(made))
+    here.settle()
+    assert refusals(here, "hospital-a") == [Replayed.code]
+    assert len(here.sandboxes["hospital-a"].started) == 1
+    assert len(here.receipts(made, ReceiptKind.ENTRY)) == 1
+    assert here.receipts(made, ReceiptKind.REFUSAL) == ()
+    assert here.waits_for("hospital-a") == ()
+
+
+def test_t5_a_second_delivery_while_the_first_is_at_work_is_refused(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").started is None:
+        here.step("hospital-a")
+    here.submit(rewrapped(made))
+    here.settle()
+    assert refusals(here, "hospital-a") == [Replayed.code]
+    assert here.at_home(made.id)
+
+
+def test_t5_two_states_for_one_stop_are_a_fork_and_the_second_is_kept_as_evidence(here: World) -> None:
+    """hospital-a signs twice: the first delivery counts, the second proves the fraud."""
+    made = here.train(route=("hospital-a", "hospital-b"))
+    honest, other = (replace(made, entries=[], blobs=dict(made.blobs)) for _ in range(2))
+    honest.pass_stop({"sums.json": b'{"sum":1,"n":1}'})
+    other.pass_stop({"sums.json": b'{"sum":2,"n":1}'})
+    here.submit(honest)
+    here.settle("hospital-b")
+    second = here.submit(other)
+    here.settle("hospital-b")
+    assert refusals(here, "hospital-b") == [Forked.code]
+    assert len(here.sandboxes["hospital-b"].started) == 1
+    house = here.houses["hospital-b"]
+    evidence = house.depot.load(second, house.spool)
+    assert evidence.entries[0].digest == other.entries[0].digest
+    assert evidence.state is not None
+    assert house.spool.has(evidence.state.digest)
+
+
+def test_t5_a_journal_restored_from_a_backup_does_not_sign_a_second_entry(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    here.settle("hospital-a")
+    (before,) = here.receipts(made, ReceiptKind.ENTRY)
+    here.houses["hospital-a"].journal.close()
+    here.change("hospital-a", journal=Journal.open(tmp_path / "older" / "journal.sqlite"))
+    here.submit(made)
+    here.settle("hospital-a")
+    assert refusals(here, "hospital-a") == [Replayed.code]
+    assert here.receipts(made, ReceiptKind.ENTRY) == (before,)
+    assert len(here.sandboxes["hospital-a"].started) == 1
+
+
+def test_t6_a_finished_train_delivered_again_is_taken_out_and_noted(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    digest = here.submit(made)
+    here.settle()
+    assert here.submit(made) == digest
+    here.settle()
+    assert here.waits_for("hospital-a") == ()
+    assert len(here.visits("hospital-a")) == 1
+    assert len(here.sandboxes["hospital-a"].started) == 1
+    noted = [one for one in here.houses["hospital-a"].journal.station_events() if isinstance(one, Redelivered)]
+    assert [one.arrival for one in noted] == [digest]
+
+
+def test_t6_an_expired_train_is_refused_without_being_fetched(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.now = made.manifest.valid_until
+    here.consortium.expires = here.now + timedelta(days=1)
+    here.submit(made)
+    here.settle()
+    assert refusals(here, "hospital-a") == ["train.outside-validity"]
+    assert not here.houses["hospital-a"].spool.has(made.manifest.code.digest)
+
+
+def test_t6_a_train_not_yet_valid_is_refused(here: World) -> None:
+    made = here.train(route=("hospital-a",), valid_from=NOW + timedelta(hours=1))
+    here.submit(made)
+    here.settle()
+    assert refusals(here, "hospital-a") == ["train.outside-validity"]
+
+
+def test_a_forged_arrival_under_the_real_trains_name_does_not_use_up_its_visit(here: World) -> None:
+    made, forged = here.train(route=("hospital-a",)), here.train(route=("hospital-a",), owner="mallory")
+    digest = here.submit(forged)
+    here.tag(made, to="hospital-a", stop=0, digest=digest)
+    here.settle()
+    assert refusals(here, "hospital-a") == ["policy.refused"]
+    here.submit(made)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_t13_a_tag_moved_after_the_look_changes_nothing(here: World) -> None:
+    """What was noticed is fetched by digest; what the tag names now is another arrival."""
+    made, other = here.train(route=("hospital-a",)), here.train(route=("hospital-a",), owner="mallory")
+    first = here.submit(made)
+    here.notice("hospital-a")
+    second = here.submit(other)
+    here.tag(made, to="hospital-a", stop=0, digest=second)
+    here.settle()
+    arrivals = {visit.arrival: visit for visit in here.visits("hospital-a")}
+    assert set(arrivals) == {first, second}
+    accepted = arrivals[first].accepted
+    assert accepted is not None
+    assert accepted.train == made.id
+    assert here.at_home(made.id)
+    assert not here.at_home(other.id, owner="mallory")
+
+
+def test_t17_a_strangers_blobs_are_not_fetched(here: World) -> None:
+    """Whoever can write to a mailbox cannot fill the disk: documents are verified before sealed blobs are taken."""
+    made = here.train(route=("hospital-b",))
+    here.submit(made, to="hospital-a")
+    here.settle("hospital-a")
+    assert refusals(here, "hospital-a") == ["route.not-on-route"]
+    assert not here.houses["hospital-a"].spool.has(made.manifest.code.digest)
+    assert here.waits_for("hospital-a") == ()
+
+
+def test_what_is_no_train_at_all_is_refused_and_taken_out(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    repo, tag = mailbox(PartyId("hospital-a")), train_tag(made.id, 0)
+    stored = here.registry.get_manifest(repo, tag)
+    raw = stored.raw.replace(b"application/vnd.pht.train.v1", b"application/vnd.pht.train.v9")
+    here.registry.delete_manifest(repo, stored.digest)
+    here.registry.put_manifest(repo, Tag(tag), raw, OCI_MANIFEST)
+    here.settle("hospital-a")
+    assert refusals(here, "hospital-a") == ["malformed.artifact"]
+    assert here.waits_for("hospital-a") == ()
+
+
+class Garbling:
+    """A registry whose blobs of one digest come out changed."""
+
+    def __init__(self, inner: object, digest: Digest) -> None:
+        self._inner, self.digest = inner, digest
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def open_blob(self, repo: Repository, descriptor: object) -> object:
+        import io
+
+        from registry.check import open_checked
+
+        if getattr(descriptor, "digest", None) == self.digest:
+            return open_checked(io.BytesIO(b"x" * getattr(descriptor, "size", 0)), descriptor)  # type: ignore[arg-type]
+        return self._inner.open_blob(repo, descriptor)  # type: ignore[attr-defined]
+
+
+def test_t15_a_registry_that_garbles_blobs_is_not_the_trains_fault(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    honest = here.houses["hospital-a"].depot
+    here.change("hospital-a", depot=type(honest)(Garbling(here.registry, made.manifest.code.digest)))  # type: ignore[arg-type]
+    for _ in range(4):
+        here.step("hospital-a")
+        here.now += timedelta(seconds=30)
+    visit = here.visit("hospital-a")
+    assert visit.refused is None
+    assert visit.stumbled is not None
+    assert visit.stumbled.code == "registry.misbehaved"
+    here.change("hospital-a", depot=honest)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_what_was_damaged_on_our_own_disk_is_found_before_it_is_opened(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:
+        here.step("hospital-a")
+    path = here.houses["hospital-a"].spool.at(made.manifest.code.digest)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    here.step("hospital-a")
+    visit = here.visit("hospital-a")
+    assert visit.refused is None
+    assert visit.stumbled is not None
+    assert visit.stumbled.code == "spool.damaged"
+
+
+def test_a_key_set_revoked_while_the_train_waits_stops_it(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:
+        here.step("hospital-a")
+    here.consortium.revoked.add(made.manifest.owner.key_set)
+    here.settle()
+    assert refusals(here, "hospital-a") == ["key.revoked"]
+    assert here.sandboxes["hospital-a"].started == []
+
+
+def test_t9_the_next_reader_is_the_one_the_directory_names(here: World) -> None:
+    """A next station revoked during the run gets nothing: nobody may read on."""
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").cleared is None:
+        here.step("hospital-a")
+    here.consortium.revoked.add(here.consortium.stop("hospital-b").key_set)
+    here.settle("hospital-a")
+    assert refusals(here, "hospital-a") == ["key.revoked"]
+    assert here.waits_for("hospital-b") == ()
+    assert here.plaintext("hospital-a") == []
+
+
+def test_a_bug_in_a_step_asks_a_person_and_stops_nobody_else(here: World) -> None:
+    def broken(base: Base) -> BaseImage:
+        raise KeyError(base.name)
+
+    made, house = here.train(route=("hospital-a",)), here.houses["hospital-a"]
+    assert isinstance(house, House)
+    here.change("hospital-a", base_image=broken)
+    here.submit(made)
+    for _ in range(12):
+        here.step("hospital-a")
+        here.now += timedelta(minutes=1)
+    visit = here.visit("hospital-a")
+    assert phase_of(visit) is Phase.OPENED
+    assert visit.held is not None
+    assert visit.held.reason.startswith("internal error")
