@@ -208,4 +208,5 @@ def _write(workspace: Workspace, name: str, data: bytes) -> None:
 
 
 def _whole(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+    """Round down to the minute, as stations do in what they sign: a new key set's first entry is not before it."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)

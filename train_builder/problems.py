@@ -13,6 +13,7 @@ from jsonschema.exceptions import ValidationError
 
 from security.encoding import Json
 
+_MISSING: Final = "is missing"
 _MANY: Final = 16  # known words that are still listed in a hint
 _LONG: Final = 40  # characters of a value that are still shown
 
@@ -34,7 +35,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}: "
-        return f"{where}{self.place}: {self.text}" if self.place else f"{where}{self.text}"
+        hint = "" if self.hint is None else f" ({self.hint})"
+        return f"{where}{self.place}: {self.text}{hint}" if self.place else f"{where}{self.text}{hint}"
 
 
 def show_place(place: Place) -> str:
@@ -67,7 +69,8 @@ def schema_problems(value: Json, lines: Lines, schema: Mapping[str, Json]) -> tu
     found: list[Problem] = []
     for error in jsonschema.Draft202012Validator(dict(schema)).iter_errors(value):
         found.extend(_explain(error, lines, schema))
-    return tuple(sorted(set(found), key=lambda one: (one.line or 0, one.place, one.text)))
+    # a misspelt field is also a missing one: the misspelling comes first, for it has the better hint
+    return tuple(sorted(set(found), key=lambda one: (one.line or 0, one.text == _MISSING, one.place, one.text)))
 
 
 def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -> Iterator[Problem]:
@@ -88,7 +91,7 @@ def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
             if name not in given:
                 wanted = rules["properties"][name].get("description")
                 where = show_place((*place, name))
-                yield Problem(line=line_of(lines, place), place=where, text="is missing", hint=f"it is {wanted}")
+                yield Problem(line=line_of(lines, place), place=where, text=_MISSING, hint=f"it is {wanted}")
     else:
         wanted = _wanted(error, schema) or "something else"
         text = f"is {_shown(given)}, but should be {wanted}"
