@@ -100,7 +100,7 @@ def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
     if path.exists():
         msg = "the directory has this party already"
         raise FileExists(msg, party=card.party, hint="new keys for it: pht directory rotate")
-    record = KeySetRecord(key_set=card.key_set, since=_whole(now), until=None, revoked=False)
+    record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
     return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
 
 
@@ -126,7 +126,7 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
         record if record.until is not None and record.until <= end else replace(record, until=max(end, record.since))
         for record in party.key_sets
     )
-    newest = KeySetRecord(key_set=card.key_set, since=_whole(now), until=None, revoked=False)
+    newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
     return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
 
 
@@ -208,5 +208,9 @@ def _write(workspace: Workspace, name: str, data: bytes) -> None:
 
 
 def _whole(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _minute(moment: datetime) -> datetime:
     """Round down to the minute, as stations do in what they sign: a new key set's first entry is not before it."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
