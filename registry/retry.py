@@ -48,7 +48,7 @@ class RetryingRegistry:
         return self._again(lambda: self._inner.has_blob(repo, digest))
 
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
-        """See `Registry.open_blob`. What breaks while the reader is read is the reader's to mend."""
+        """See `Registry.open_blob`. What breaks while it is read, its reader hears of, and opens it again."""
         return self._again(lambda: self._inner.open_blob(repo, descriptor))
 
     def put_blob(
