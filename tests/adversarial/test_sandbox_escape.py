@@ -57,8 +57,10 @@ class Cell:
 
 
 @pytest.fixture(scope="module")
-def base() -> BaseImage:
-    return base_of(busybox_layer(file("bin/busybox-suid", busybox(), 0o6755)))
+def base(engine: Engine) -> Iterator[BaseImage]:
+    base = base_of(busybox_layer(file("bin/busybox-suid", busybox(), 0o6755), file("etc/test", os.urandom(8))))
+    yield base
+    engine.forget(base)
 
 
 @pytest.fixture(params=["runc", "runsc"])
@@ -353,11 +355,13 @@ POISON = {
 
 def test_settings_of_the_base_image_never_reach_a_run(cell: Cell) -> None:
     """The poisoned image waits in the engine, under the very name ours will have."""
-    client = cell.engine.client()
-    with contextlib.closing(client):
-        poisoned = _load_poisoned(client, cell.base)
+    fresh = replace(cell, base=base_of(busybox_layer(file("etc/test", os.urandom(8)))))
+    with contextlib.closing(cell.engine.client()) as client:
+        poisoned = _load_poisoned(client, fresh.base)
         assert client.inspect_image(poisoned)["Config"]["Env"] == POISON["Env"]  # type: ignore[no-untyped-call]
-    found, said = cell.run("echo mine; env; id -u; pwd")
+    found, said = fresh.run("echo mine; env; id -u; pwd")
+    cell.sandbox.remove(cell.room.name)
+    cell.engine.forget(fresh.base)
     assert found.exit_code == 0
     lines = said.splitlines()
     assert lines[0] == "mine"
@@ -377,6 +381,7 @@ def test_a_changed_layer_is_not_loaded(plain_cell: Cell) -> None:
     assert told.value.code == "sandbox.unfit"
     assert "diffID" in str(told.value)
     assert plain_cell.sandbox.prepare(base) == base.image_id
+    plain_cell.engine.forget(base)
 
 
 def test_folders_of_the_base_image_decide_nothing(cell: Cell) -> None:
@@ -386,6 +391,8 @@ def test_folders_of_the_base_image_decide_nothing(cell: Cell) -> None:
     found, said = trapped.run("echo x > /tmp/new && echo x > /pht/state/new && ls /trap && ls -l / && echo done")
     assert (found.exit_code, said.splitlines()[-1]) == (0, "done")
     assert "pht -> " not in said
+    cell.sandbox.remove(cell.room.name)
+    cell.engine.forget(trapped.base)
     assert (cell.room.state / "new").read_text() == "x\n"
 
 

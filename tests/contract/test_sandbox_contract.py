@@ -5,6 +5,7 @@ One suite, run against the scripted sandbox, a plain process, and real container
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from station.sandbox.port import Absent, Ended, Running, Sandbox
 from station.sandbox.process import ProcessSandbox
 from station.sandbox.watch import watch
 from tests.support.engine import Engine
-from tests.support.images import base_of, busybox_layer
+from tests.support.images import base_of, busybox_layer, file
 from tests.support.runs import Room, ended, watched
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
 
@@ -85,8 +86,10 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def base() -> BaseImage:
-    return base_of(busybox_layer())
+def base(engine: Engine) -> Iterator[BaseImage]:
+    base = base_of(busybox_layer(file("etc/test", os.urandom(8))))
+    yield base
+    engine.forget(base)
 
 
 @pytest.fixture(params=BACKINGS)

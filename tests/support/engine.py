@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 from docker import APIClient
-from docker.errors import DockerException
+from docker.errors import DockerException, NotFound
 
 from station.sandbox.docker import DockerSandbox
+from station.sandbox.image import BaseImage
 
 PATIENCE = 60
 
@@ -35,6 +36,11 @@ class Engine:
 
     def client(self) -> APIClient:
         return APIClient(base_url=self.url, version="auto")
+
+    def forget(self, base: BaseImage) -> None:
+        """Remove a base image of a test from an engine that outlives it."""
+        with contextlib.closing(self.client()) as client, contextlib.suppress(NotFound):
+            client.remove_image(base.engine_name, force=True)
 
     def sandbox(self, runtime: str = "runc") -> DockerSandbox:
         return DockerSandbox(url=self.url, runtime=runtime)
