@@ -110,7 +110,15 @@ def private_engine(*options: str) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        _unmount_below(folder)
+        shutil.rmtree(folder)
+
+
+def _unmount_below(folder: Path) -> None:
+    """Unmount what an engine leaves mounted when it ends: its network namespace, at least."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in sorted((place for place in mounts if place.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def _gvisor(folder: Path) -> tuple[str, ...]:
