@@ -70,7 +70,7 @@ def schema_problems(value: Json, lines: Lines, schema: Mapping[str, Json]) -> tu
     for error in jsonschema.Draft202012Validator(dict(schema)).iter_errors(value):
         found.extend(_explain(error, lines, schema))
     # a misspelt field is also a missing one: the misspelling comes first, for it has the better hint
-    return tuple(sorted(set(found), key=lambda one: (one.line or 0, one.text == _MISSING, one.place, one.text)))
+    return tuple(sorted(set(found), key=lambda one: (one.text == _MISSING, one.line or 0, one.place, one.text)))
 
 
 def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -> Iterator[Problem]:

@@ -1,0 +1,124 @@
+"""Requirements are met with wheels, by pip itself, from a folder instead of an index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.owners import OwnerWorld, write_train
+from train_builder.errors import WheelsUnresolved
+from train_builder.wheels import Target, vendor
+
+
+def wheel(folder: Path, name: str, files: Mapping[str, bytes], *, tag: str = "py3-none-any", needs: str = "") -> Path:
+    """Write a wheel (PEP 427)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    requires = f"Requires-Dist: {needs}\n" if needs else ""
+    whole = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+    }
+    record = "".join(
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}\n"
+        for path, data in whole.items()
+    )
+    path = folder / f"{name}-1.0-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as out:
+        for inside, data in whole.items():
+            out.writestr(inside, data)
+        out.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+    return path
+
+
+def requirements(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "requirements.txt"
+    path.write_text("\n".join(["--no-index", f"--find-links {tmp_path / 'index'}", *lines]) + "\n")
+    return path
+
+
+def test_wheels_are_fetched_with_what_they_need_and_unpacked(tmp_path: Path) -> None:
+    first = wheel(tmp_path / "index", "adder", {"adder/__init__.py": b"from helper import ONE\n"}, needs="helper")
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    wheels, members = vendor(requirements(tmp_path, "adder"), Target(), into=tmp_path / "into")
+    assert [one.file for one in wheels] == ["adder-1.0-py3-none-any.whl", "helper-1.0-py3-none-any.whl"]
+    assert wheels[0].digest.hex == hashlib.sha256(first.read_bytes()).hexdigest()
+    inside = {member.path for member in members}
+    assert {"vendor/adder/__init__.py", "vendor/helper.py", "vendor/WHEELS.txt"} <= inside
+    note = next(member for member in members if member.path == "vendor/WHEELS.txt")
+    with note.open() as source:
+        assert source.read().decode().splitlines()[0] == f"{wheels[0].digest.hex}  adder-1.0-py3-none-any.whl"
+    code = "import sys; sys.path.insert(0, 'vendor'); import adder; print(adder.ONE)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path / "into" / "tree", capture_output=True, check=True
+    )
+    assert done.stdout == b"1\n"
+
+
+def test_a_wheel_for_the_stations_machine_not_for_this_one(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "fast", {"fast.py": b""}, tag="cp311-cp311-manylinux_2_17_aarch64")
+    listed = requirements(tmp_path, "fast")
+    wheels, _ = vendor(listed, Target(machine="aarch64"), into=tmp_path / "a")
+    assert wheels[0].file == "fast-1.0-cp311-cp311-manylinux_2_17_aarch64.whl"
+    with pytest.raises(WheelsUnresolved) as caught:
+        vendor(listed, Target(machine="x86_64"), into=tmp_path / "b")
+    assert "fast" in str(caught.value.fields["reason"])
+
+
+def test_a_newer_glibc_or_python_than_the_base_has(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "late", {"late.py": b""}, tag="cp311-cp311-manylinux_2_39_x86_64")
+    wheel(tmp_path / "index", "young", {"young.py": b""}, tag="cp313-cp313-manylinux_2_17_x86_64")
+    for name in ("late", "young"):
+        with pytest.raises(WheelsUnresolved):
+            vendor(requirements(tmp_path, name), Target(), into=tmp_path / name)
+
+
+def test_what_nobody_has(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    with pytest.raises(WheelsUnresolved) as caught:
+        vendor(requirements(tmp_path, "no-such-package"), Target(), into=tmp_path / "into")
+    assert caught.value.code == "wheels.unresolved"
+
+
+def test_source_packages_are_not_built(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "evil-1.0.tar.gz").write_bytes(b"")
+    with pytest.raises(WheelsUnresolved):
+        vendor(requirements(tmp_path, "evil"), Target(), into=tmp_path / "into")
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py"])
+def test_t16_a_wheel_that_writes_elsewhere(tmp_path: Path, name: str) -> None:
+    wheel(tmp_path / "index", "evil", {name: b"x"})
+    with pytest.raises(WheelsUnresolved):
+        vendor(requirements(tmp_path, "evil"), Target(), into=tmp_path / "into")
+    assert [path for path in tmp_path.rglob("evil.py")] == []
+
+
+def test_modules_of_the_data_folder_come_scripts_do_not(tmp_path: Path) -> None:
+    files = {"x-1.0.data/purelib/x.py": b"", "x-1.0.data/scripts/run": b"#!python", "x-1.0.data/data/etc/x": b""}
+    wheel(tmp_path / "index", "x", files)
+    _, members = vendor(requirements(tmp_path, "x"), Target(), into=tmp_path / "into")
+    inside = [member.path for member in members if "dist-info" not in member.path]
+    assert inside == ["vendor/WHEELS.txt", "vendor/x.py"]
+
+
+def test_a_train_takes_its_packages_along_and_leaves_the_folder_alone(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    listed = requirements(tmp_path, "helper").read_text()
+    folder = write_train(tmp_path / "train", files={"main.py": "import helper\n", "requirements.txt": listed})
+    here = OwnerWorld(tmp_path / "world")
+    sent = here.submit(folder)
+    assert [one.file for one in sent.wheels] == ["helper-1.0-py3-none-any.whl"]
+    here.pass_stop("hospital-a")
+    (room,) = (here.path / "rooms").iterdir()
+    assert (room / "code" / "vendor" / "helper.py").read_bytes() == b"ONE = 1\n"
+    assert sorted(path.name for path in (folder / "code").iterdir()) == ["main.py", "requirements.txt"]
