@@ -16,6 +16,7 @@ import pytest
 from registry.artifact import pack
 from registry.blobs import BlobFolder
 from registry.depot import ReceiptKind, mailbox, train_tag
+from registry.memory import MemoryRegistry
 from registry.names import Tag
 from registry.oci import OCI_MANIFEST
 from security import seal
@@ -171,6 +172,7 @@ def test_t24_a_registry_that_gives_other_bytes_under_the_right_digest(here: Owne
     parts, _ = waiting(here)
     assert parts.state is not None
     repo = mailbox(PartyId("alice"))
+    assert isinstance(here.registry, MemoryRegistry)
     here.registry._blobs[repo][parts.state.digest] = b"\0" * parts.state.size
     refused(here, train, DigestMismatch)
 

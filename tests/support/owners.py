@@ -15,6 +15,7 @@ from registry.blobs import BlobFolder
 from registry.depot import Depot, ReceiptKind
 from registry.memory import MemoryRegistry
 from registry.places import Login
+from registry.port import Registry
 from security.archive import Budget
 from security.envelope import sign
 from security.files import make_folder
@@ -60,7 +61,7 @@ class OwnerWorld:
 
     path: Path
     world: Consortium = field(default_factory=consortium)
-    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    registry: Registry = field(default_factory=MemoryRegistry)
     now: datetime = NOW
 
     @property

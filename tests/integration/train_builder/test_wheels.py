@@ -100,7 +100,7 @@ def test_t16_a_wheel_that_writes_elsewhere(tmp_path: Path, name: str) -> None:
     wheel(tmp_path / "index", "evil", {name: b"x"})
     with pytest.raises(WheelsUnresolved):
         vendor(requirements(tmp_path, "evil"), Target(), into=tmp_path / "into")
-    assert [path for path in tmp_path.rglob("evil.py")] == []
+    assert list(tmp_path.rglob("evil.py")) == []
 
 
 def test_modules_of_the_data_folder_come_scripts_do_not(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "1", "KB", "-1KB", "1kb", "1 KB ", "1KB\n", "1e3KB", "1.5B", "0.0001KB", "١KB"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "KB", "-1KB", "1kb", "1 KB ", "1KB\n", "1e3KB", "1.5B", "0.0001KB", "\u0661KB"]
+)
 def test_no_sizes(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_size(text)

@@ -10,6 +10,8 @@ import os
 import pathlib
 import sys
 
+sys.path.insert(0, "vendor")  # name packages in a requirements.txt beside this file, and they travel along in vendor/
+
 DATA = pathlib.Path(os.environ["PHT_DATA"])
 SUMMARY = pathlib.Path(os.environ["PHT_STATE"]) / "summary.json"
 LEAST_PATIENTS = 5

@@ -1,0 +1,283 @@
+"""``pht train``, with a directory and a registry in a folder: what a scientist types and sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from registry.directory import RegistryDirectory
+from registry.layout import LayoutRegistry
+from registry.places import Login
+from security.answer import Answer
+from security.digest import digest_of
+from security.errors import PhtError
+from security.ids import PartyId
+from security.journey import Outcome
+from security.keys import spell
+from security.keystore import create_folder
+from security.trust import Role
+from security.workspace import approve_base
+from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
+from tests.support.owners import OwnerWorld, write_train
+from tests.support.trains import BASE, Consortium, consortium
+from train_builder.cli import train
+from train_builder.home import open_home
+
+
+class Doors:
+    """The part of ``pht`` that the group asks for."""
+
+    def login(self) -> Login:
+        return Login()
+
+
+@dataclass
+class Desk:
+    """A scientist's desk: a passphrase file, and the world around."""
+
+    path: Path
+    house: House
+    world: OwnerWorld
+
+    @property
+    def address(self) -> str:
+        return f"layout:{self.path / 'registry'}"
+
+    @property
+    def home(self) -> Path:
+        return self.path / "home"
+
+    def run(self, *words: str, home: Path | None = None) -> Answer:
+        """Run a command; its error is raised."""
+        environment = {"PHT_PASSPHRASE_FILE": str(self.path / "passphrase"), "PHT_HOME": str(home or self.home)}
+        done = CliRunner().invoke(train, list(words), obj=Doors(), standalone_mode=False, env=environment)
+        if done.exception is not None:
+            raise done.exception
+        answer = done.return_value
+        assert isinstance(answer, Answer)
+        assert json.dumps(answer.data)
+        return answer
+
+    def fails(self, *words: str, home: Path | None = None) -> PhtError:
+        with pytest.raises(PhtError) as caught:
+            self.run(*words, home=home)
+        return caught.value
+
+    def pass_on(self, *stations: str) -> None:
+        self.world.now = clock()
+        for station in stations:
+            self.world.pass_stop(station)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    consort = house(tmp_path / "consortium", keys=1, threshold=1)
+    for name in ("hospital-a", "hospital-b", "hospital-c"):
+        consort.admit(name)
+    consort.admit("alice", Role.OWNER)
+    approve_base(consort.workspace, "python", BASE, note="")
+    (tmp_path / "registry").mkdir()
+    registry = LayoutRegistry(tmp_path / "registry")
+    consort.publish(RegistryDirectory(registry))
+    keys = {PartyId(name): secrets for name, secrets in consort.secrets.items()}
+    roles = {name: Role.OWNER if name == "alice" else Role.STATION for name in keys}
+    members = Consortium(
+        secrets=keys, roles=roles, bases=consortium([], owners=[]).bases, expires=clock() + timedelta(days=1)
+    )
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_bytes(PASSPHRASE + b"\n")
+    passphrase.chmod(0o600)
+    create_folder(
+        tmp_path / "home" / "keys",
+        consort.secrets["alice"],
+        party=PartyId("alice"),
+        title="Alice",
+        roles=frozenset({Role.OWNER}),
+        passphrase=PASSPHRASE,
+        now=clock(),
+        log_n=QUICK,
+    )
+    return Desk(tmp_path, consort, OwnerWorld(tmp_path / "world", world=members, registry=registry, now=clock()))
+
+
+@pytest.fixture
+def ready(desk: Desk) -> Desk:
+    root = desk.path / "root.json"
+    root.write_bytes(desk.house.root)
+    desk.run("setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root", str(root))
+    return desk
+
+
+def test_the_whole_way(ready: Desk) -> None:
+    folder, out, journey = (str(ready.path / name) for name in ("ages", "out", "journey"))
+    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    assert "train.yaml" in str(made.data["files"])
+    assert ready.run("check", folder).data["findings"] == []
+    sent = ready.run("submit", folder)
+    name = str(sent.data["train"])
+    assert sent.data["to"] == "hospital-a"
+    told = ready.run("follow")
+    assert told.data["waitingFor"] == "hospital-a"
+    ready.pass_on("hospital-a", "hospital-b")
+    stops: Any = ready.run("follow", name[:8]).data["stops"]
+    assert [one["state"] for one in stops] == ["passed", "passed", "waiting"]
+    assert ready.fails("open", "latest", out).code == "train.not-home"
+    ready.pass_on("hospital-c")
+    assert ready.run("follow", "--watch", "latest").data["passed"] is True
+    opened = ready.run("open", "latest", out)
+    assert opened.data["files"] == ["sums.json"]
+    assert (ready.path / "out" / "sums.json").read_bytes() == b'{"n":3}'
+    proof = ready.run("verify", "latest", "--export", journey)
+    assert "3. hospital-c signed" in proof.text
+    assert (ready.path / "journey" / "verify.sh").exists()
+    assert ready.run("inspect", "latest").data["proven"] is True
+    assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
+    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "home"}]
+    assert ready.fails("open", "latest", out).code == "folder.not-empty"
+
+
+def test_inspect_says_what_is_not_to_be_believed(ready: Desk) -> None:
+    folder = str(write_train(ready.path / "t"))
+    ready.run("submit", folder)
+    (manifest,) = ready.home.glob("trains/*/manifest.json")
+    copy = ready.path / "copy.json"
+    envelope = json.loads(manifest.read_bytes())
+    envelope["signatures"][0]["sig"] = "AAAA"
+    copy.write_text(json.dumps(envelope))
+    told = ready.run("inspect", str(copy))
+    assert (told.data["proven"], told.data["doubt"]) == (False, "signature.invalid")
+    assert "NOT TO BE BELIEVED" in told.text
+
+
+def test_follow_tells_a_refusal(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    (record,) = open_home(ready.home).records()
+    ready.world.now = clock()
+    ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
+    told = ready.run("follow", "--watch")
+    assert "ended at hospital-a: refused" in told.text
+    assert ready.fails("open", "latest", str(ready.path / "out")).code == "train.refused"
+    assert not (ready.path / "out").exists()
+
+
+def test_setup_by_fingerprint(desk: Desk) -> None:
+    fingerprint = spell(digest_of(desk.house.root))
+    told = desk.run(
+        "setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root-fingerprint", fingerprint
+    )
+    assert fingerprint in told.text
+    assert open_home(desk.home).root() == desk.house.root
+
+
+def test_setup_with_a_wrong_fingerprint_pins_nothing(desk: Desk) -> None:
+    wrong = spell(digest_of(b"another root"))
+    error = desk.fails(
+        "setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root-fingerprint", wrong
+    )
+    assert error.code == "directory.not-pinned"
+    assert not (desk.home / "trust").exists()
+
+
+def test_setup_again_changes_the_registry_but_neither_root_nor_party(ready: Desk) -> None:
+    root = str(ready.path / "root.json")
+    elsewhere = f"layout:{ready.path / 'elsewhere'}"
+    ready.run("setup", str(ready.home), "--party", "alice", "--registry", elsewhere, "--root", root)
+    assert open_home(ready.home).settings.registry == elsewhere
+    assert (
+        ready.fails("setup", str(ready.home), "--party", "bob", "--registry", elsewhere, "--root", root).code
+        == "home.invalid"
+    )
+    other = ready.path / "other.json"
+    other.write_bytes(house(ready.path / "others", keys=1, threshold=1).root)
+    again = ready.fails("setup", str(ready.home), "--party", "alice", "--registry", elsewhere, "--root", str(other))
+    assert again.code == "home.invalid"
+    assert open_home(ready.home).root() == ready.house.root
+
+
+def test_setup_with_what_is_no_root(desk: Desk) -> None:
+    fake = desk.path / "root.json"
+    fake.write_text("{}")
+    error = desk.fails("setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root", str(fake))
+    assert error.code == "directory.not-pinned"
+
+
+def test_a_home_that_is_not_set_up(desk: Desk) -> None:
+    for words in (
+        ("ls",),
+        ("follow",),
+        ("submit", "x"),
+        ("open", "latest", "out"),
+        ("verify", "latest"),
+        ("inspect", "latest"),
+    ):
+        assert desk.fails(*words, home=desk.path / "nowhere").code == "home.invalid"
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"type": "pht-owner-home-v1", "party": "A"}', '{"type": "x"}'])
+def test_settings_that_are_damaged(ready: Desk, text: str) -> None:
+    (ready.home / "pht.json").write_text(text)
+    assert ready.fails("ls").code == "home.invalid"
+
+
+def test_a_record_that_is_damaged(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    (manifest,) = ready.home.glob("trains/*/manifest.json")
+    manifest.write_text(manifest.read_text()[:-40])
+    assert ready.fails("ls").code == "home.invalid"
+
+
+def test_a_wrong_passphrase_leaves_nothing_behind(ready: Desk) -> None:
+    (ready.path / "passphrase").write_bytes(b"not the right one\n")
+    assert ready.fails("submit", str(write_train(ready.path / "t"))).code == "key.wrong-passphrase"
+    assert ready.run("ls").data["trains"] == []
+
+
+def test_a_registry_that_is_away(ready: Desk) -> None:
+    (ready.path / "registry").rename(ready.path / "gone")
+    assert ready.fails("submit", str(write_train(ready.path / "t"))).exit == 20
+    (ready.path / "gone").rename(ready.path / "registry")
+    assert ready.run("submit", str(ready.path / "t")).data["to"] == "hospital-a"
+
+
+def test_check_tells_everything_and_stops(ready: Desk) -> None:
+    folder = write_train(
+        ready.path / "t", files={"main.py": "pass\n", "patients.csv": "a\n", "key.pem": "-----BEGIN PRIVATE KEY-----"}
+    )
+    runner = CliRunner()
+    done = runner.invoke(
+        train, ["check", str(folder)], obj=Doors(), standalone_mode=False, env={"PHT_HOME": str(ready.home)}
+    )
+    assert isinstance(done.exception, PhtError)
+    assert done.exception.code == "train.preflight"
+    assert "patients.csv: has the name of a table" in done.stderr
+    assert "key.pem:1: holds a private key" in done.stderr
+    allowed = ready.run("check", str(folder), "--allow", "patients.csv", "--allow", "key.pem")
+    assert len(allowed.data["findings"]) == 2  # type: ignore[arg-type]
+
+
+def test_check_without_a_home_says_that_nobody_was_asked(desk: Desk) -> None:
+    told = desk.run("check", str(write_train(desk.path / "t")), home=desk.path / "nowhere")
+    assert told.data["directory"] is False
+    assert "not looked up" in told.text
+
+
+def test_check_tells_every_line_that_is_wrong(desk: Desk) -> None:
+    folder = write_train(desk.path / "t", "train: X\npurpose:\n")
+    done = CliRunner().invoke(train, ["check", str(folder)], obj=Doors(), standalone_mode=False)
+    assert isinstance(done.exception, PhtError)
+    assert done.exception.code == "spec.invalid"
+    assert "train.yaml: line 1: train: is 'X'" in done.stderr
+    assert "line 2: purpose: is empty" in done.stderr
+
+
+def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Desk) -> None:
+    folder = str(write_train(ready.path / "t"))
+    first, second = ready.run("submit", folder), ready.run("submit", folder)
+    assert first.data["train"] != second.data["train"]
+    assert ready.fails("follow", "zz").code == "input.invalid"
