@@ -46,12 +46,6 @@ class GateSchema(GateRefused):
     code = "gate.schema"
 
 
-class GateMissing(GateRefused):
-    """A declared output was not written."""
-
-    code = "gate.missing"
-
-
 # --- Unavailable -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,409 @@
+"""`pht station` as an operator types it: real processes, a registry in a folder, keys and directory on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from registry.depot import Depot, ReceiptKind
+from registry.directory import RegistryDirectory
+from registry.layout import LayoutRegistry
+from security.card import parse_card
+from security.digest import Digest, digest_of
+from security.directory import load_trust
+from security.ids import PartyId
+from security.journey import Outcome, read_refusal
+from security.keys import Secrets
+from security.keystore import open_folder
+from security.publish import Lifetimes, init_workspace, open_online_key, open_targets_key, publish
+from security.trust import Policy
+from security.workspace import add_party, approve_base
+from station.events import Noticed
+from station.journal import Journal
+from tests.support.trains import NOW, Consortium, Train, train
+from tests.support.world import MemoryBlobs
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 60
+BASE = digest_of(b"an approved base")
+
+
+@dataclass
+class Place:
+    """One station, one owner, their consortium and its registry."""
+
+    root: Path
+
+    @property
+    def station(self) -> Path:
+        return self.root / "hospital-a"
+
+    @property
+    def registry(self) -> str:
+        return f"layout:{self.root / 'registry'}"
+
+    @property
+    def depot(self) -> Depot:
+        return Depot(LayoutRegistry(self.root / "registry"))
+
+    def pht(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "pht.py"), "--json", *words]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.root,
+            env=self.environment,
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def answer(self, *words: str) -> dict[str, object]:
+        done = self.pht(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    def refused(self, *words: str) -> str:
+        """Return the code of the error; nothing may be on standard error but logs."""
+        done = self.pht(*words)
+        assert done.returncode in {10, 20, 30, 40}, done.stdout + done.stderr
+        return str(json.loads(done.stdout)["error"]["code"])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.root), "PHT_STATION": str(self.station)}
+
+    def secret(self, name: str) -> Path:
+        path = self.root / f"{name}.passphrase"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(12) + "\n")
+        return path
+
+
+def make(root: Path) -> Place:
+    place = Place(root)
+    (root / "registry").mkdir()
+    data = root / "data"
+    data.mkdir()
+    (data / "patients.csv").write_text("value\n1\n")
+    passphrase = secrets.token_bytes(12).hex().encode()
+    workspace = init_workspace(
+        root / "consortium",
+        root_passphrases=[passphrase],
+        threshold=1,
+        targets_passphrase=passphrase,
+        online_passphrase=passphrase,
+        policy=Policy(),
+        lifetimes=Lifetimes(),
+        now=datetime.now(UTC),
+    )
+    place.answer(*init_words(place))
+    place.answer("keys", "new", "alice", "--party", "alice", "--role", "owner", *_with(place, "alice"))
+    place.answer("keys", "card", "alice", "-o", "alice.card.json", *_with(place, "alice"))
+    for card in (root / "alice.card.json", place.station / "hospital-a.card.json"):
+        add_party(workspace, parse_card(card.read_bytes()), now=datetime.now(UTC) - timedelta(hours=1))
+    approve_base(workspace, "python", BASE, note="")
+    publish(
+        workspace,
+        RegistryDirectory(LayoutRegistry(root / "registry")),
+        targets_key=open_targets_key(workspace, passphrase),
+        online_key=open_online_key(workspace, passphrase),
+        lifetimes=Lifetimes(),
+        now=datetime.now(UTC),
+    )
+    pinned = workspace.published / "1.root.json"
+    (place.station / "root.json").write_bytes(pinned.read_bytes())
+    return place
+
+
+def init_words(place: Place, *more: str) -> list[str]:
+    return [
+        *("station", "init", str(place.station), "--party", "hospital-a", "--registry", place.registry),
+        *("--data", f"patients={place.root / 'data'}", "--admit-owner", "alice", "--engine", "unix:///nowhere"),
+        *("--by-hand", *more, *_with(place, "hospital-a")),
+    ]
+
+
+def _with(place: Place, party: str) -> tuple[str, str]:
+    return ("--passphrase-file", str(place.secret(party)))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return make(tmp_path_factory.mktemp("station-cli"))
+
+
+@pytest.fixture
+def place(made: Place, tmp_path: Path) -> Place:
+    """A copy of the station as it was founded."""
+    subprocess.run(["cp", "-a", f"{made.root}/.", str(tmp_path)], check=True)
+    for path in (tmp_path / "hospital-a" / "station.yaml",):
+        path.write_text(path.read_text().replace(str(made.root), str(tmp_path)))
+    return Place(tmp_path)
+
+
+def open_keys(place: Place, party: str) -> Secrets:
+    folder = place.station / "keys" if party == "hospital-a" else place.root / party
+    return open_folder(folder, place.secret(party).read_bytes().strip())
+
+
+def submit(place: Place) -> Train:
+    keys = {PartyId(name): open_keys(place, name) for name in ("alice", "hospital-a")}
+    now = datetime.now(UTC).replace(microsecond=0)
+    world = Consortium(secrets=keys, roles={}, bases={})
+    made = train(
+        world,
+        route=("hospital-a",),
+        base=BASE,
+        valid_from=now - timedelta(minutes=5),
+        valid_until=now + timedelta(days=7),
+    )
+    place.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id)
+    return made
+
+
+@pytest.fixture
+def daemon(place: Place) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "pht.py"), "station", "run"]
+        running.append(
+            subprocess.Popen(
+                command,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=place.root,
+                env=place.environment,
+            )
+        )
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.1)
+
+
+# --- init ------------------------------------------------------------------------------------------------------------
+
+
+def test_init_makes_private_folders_and_a_card_and_nothing_is_overwritten(place: Place) -> None:
+    assert place.station.stat().st_mode & 0o777 == 0o700
+    assert (place.station / "keys" / "signing.age").stat().st_mode & 0o777 == 0o600
+    card = parse_card((place.station / "hospital-a.card.json").read_bytes())
+    assert card.party == "hospital-a"
+    before = {path: path.read_bytes() for path in place.station.rglob("*") if path.is_file()}
+    assert place.refused(*init_words(place)) == "file.exists"
+    assert {path: path.read_bytes() for path in place.station.rglob("*") if path.is_file()} == before
+
+
+def test_init_goes_on_where_it_was_stopped(place: Place) -> None:
+    keys = (place.station / "keys" / "public.json").read_bytes()
+    (place.station / "station.yaml").unlink()
+    place.answer(*init_words(place))
+    assert (place.station / "keys" / "public.json").read_bytes() == keys
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--party", "Hospital A"), "input.invalid"),
+        (("--registry", "ftp://example"), "config.invalid"),
+        (("--data", "patients=/nowhere/at/all"), "input.invalid"),
+        (("--root", "/nowhere"), "file.missing"),
+        (("--passphrase-file", "/nowhere"), "file.missing"),
+    ],
+)
+def test_init_with_nonsense_leaves_nothing(made: Place, tmp_path: Path, words: tuple[str, str], code: str) -> None:
+    folder = tmp_path / "new"
+    given = {
+        "--party": "hospital-b",
+        "--registry": made.registry,
+        "--passphrase-file": str(made.secret("b")),
+        **dict([words]),
+    }
+    assert made.refused("station", "init", str(folder), *[word for pair in given.items() for word in pair]) == code
+    assert not folder.exists()
+
+
+def test_init_pins_a_root_by_its_fingerprint(made: Place, tmp_path: Path) -> None:
+    fingerprint = digest_of((made.root / "consortium" / "published" / "1.root.json").read_bytes())
+    words = [
+        *("station", "init", str(tmp_path / "new"), "--party", "hospital-b", "--registry", made.registry),
+        *("--root-fingerprint", fingerprint.hex, *_with(made, "b")),
+    ]
+    assert made.answer(*words)["pinned"] is True
+    wrong = [word if word != fingerprint.hex else "0" * 64 for word in words]
+    wrong[2] = str(tmp_path / "other")
+    assert made.refused(*wrong) == "directory.not-pinned"
+    assert not (tmp_path / "other").exists()
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def findings(place: Place, *words: str) -> dict[str, bool]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pht.py"), "station", "check", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=place.environment,
+    )
+    assert done.returncode == 40, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))]
+    return {line[6:21].strip(): line.startswith("ok") for line in lines}
+
+
+def test_check_looks_at_everything_even_if_much_is_wrong(place: Place) -> None:
+    found = findings(place, "--passphrase-file", str(place.secret("hospital-a")))
+    assert [name for name, ok in found.items() if not ok] == ["engine"]
+    assert {"keys", "directory", "party", "registry", "data patients", "journal", "admission"} <= set(found)
+
+
+def test_check_says_what_is_missing(place: Place) -> None:
+    (place.station / "root.json").unlink()
+    (place.root / "data" / "patients.csv").chmod(0o600)
+    found = findings(place, "--passphrase-file", str(place.secret("alice")))
+    wrong = {name for name, ok in found.items() if not ok}
+    expected = {"keys", "directory root", "directory", "engine"}
+    assert wrong >= expected
+    assert ("data patients" in wrong) == (os.geteuid() == 0)
+
+
+# --- the daemon, and deciding while it works ---------------------------------------------------------------------------
+
+
+def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
+    place: Place, daemon: Callable[[], subprocess.Popen[str]]
+) -> None:
+    made = submit(place)
+    process = daemon()
+    journal = place.station / "state" / "journal.sqlite"
+
+    def held() -> bool:
+        if not journal.exists():
+            return False
+        with Journal.open(journal) as opened:
+            return any(opened.visit(one).held for one in opened.arrivals())
+
+    wait_for(held)
+    assert place.refused("station", "run") == "station.busy"
+    listed = place.answer("station", "ls", "--waiting")["visits"]
+    assert isinstance(listed, list)
+    assert [one["train"] for one in listed] == [made.id]
+    shown = place.answer("station", "show", made.id[:8], "--code")
+    assert shown["verified"] is True
+    code = shown["code"]
+    assert isinstance(code, dict)
+    assert [one["path"] for one in code["files"]] == ["lib/sums.py", "main.py"]
+    assert place.answer("station", "show", made.id[:8], "--code", "main.py")["text"] == "print('hello')\n"
+    assert place.refused("station", "show", made.id[:8], "--code", "../etc/passwd") == "file.missing"
+    assert place.refused("station", "approve", "ffff") == "visit.unknown"
+    place.answer("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
+    wait_for(lambda: bool(place.depot.receipts(PartyId("alice"))))
+    (receipt,) = place.depot.receipts(PartyId("alice"))
+    assert receipt.kind is ReceiptKind.REFUSAL
+    envelope = place.depot.read_receipt(PartyId("alice"), receipt)
+    assert read_refusal(envelope.payload).outcome is Outcome.REFUSED
+    assert b"not this one" not in envelope.payload
+    wait_for(lambda: place.depot.arrivals(PartyId("hospital-a")) == ())
+    assert place.refused("station", "approve", made.id[:8]) == "visit.nothing-to-decide"
+    health = json.loads((place.station / "state" / "health.json").read_text())
+    assert health["process"] == process.pid
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert {json.loads(line)["message"] for line in logged.splitlines()} >= {"started", "recorded", "stopped"}
+    assert list((place.station / "state" / "workrooms").iterdir()) == []
+    verified = place.answer("station", "audit", "verify")
+    place.answer("station", "audit", "export", "exported")
+    assert place.answer("station", "audit", "verify", "exported")["head"] == verified["head"]
+    text = (place.root / "exported" / "journal.jsonl").read_text()
+    (place.root / "exported" / "journal.jsonl").write_text(text.replace("grace", "alice"))
+    assert place.refused("station", "audit", "verify", "exported") == "journal.damaged"
+
+
+def test_once_does_what_can_be_done_and_ends(place: Place) -> None:
+    submit(place)
+    done = place.answer("station", "once", "--passphrase-file", str(place.secret("hospital-a")))
+    visits = done["visits"]
+    assert isinstance(visits, list)
+    assert visits[0]["phase"] == "accepted"
+    assert str(visits[0]["next"]).startswith("a person, for admission")
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_what_goes_wrong_is_told_in_one_line_with_its_code(place: Place, tmp_path: Path) -> None:
+    passphrase = ("--passphrase-file", str(place.secret("hospital-a")))
+    assert place.refused("station", "ls") == "visit.unknown"
+    assert place.refused("station", "ls", str(tmp_path / "nowhere")) == "file.missing"
+    assert place.refused("station", "run", "--passphrase-file", str(place.secret("alice"))) == "key.wrong-passphrase"
+    config = place.station / "station.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  passphrase_file:", "  # passphrase_file:"))
+    assert place.refused("station", "run") == "input.invalid"
+    config.write_text(text + "\nnonsense: 1\n")
+    assert place.refused("station", "run", *passphrase) == "config.invalid"
+    config.write_text(text.replace("'hospital-a'", "'hospital-b'", 1))
+    assert place.refused("station", "run", *passphrase) == "input.invalid"
+    config.write_text(text)
+    place.secret("hospital-a").chmod(0o644)
+    assert place.refused("station", "run", *passphrase) == "key.unreadable"
+
+
+def test_a_journal_that_is_none_is_refused_and_left_alone(place: Place) -> None:
+    journal = place.station / "state" / "journal.sqlite"
+    journal.write_bytes(b"not a database" * 100)
+    journal.chmod(0o600)
+    before = journal.read_bytes()
+    passphrase = ("--passphrase-file", str(place.secret("hospital-a")))
+    assert place.refused("station", "run", *passphrase) == "journal.damaged"
+    assert journal.read_bytes() == before
+
+
+def test_a_journal_with_a_changed_record_stops_the_daemon(place: Place) -> None:
+    import sqlite3
+
+    path = place.station / "state" / "journal.sqlite"
+    with Journal.open(path) as journal:
+        event = Noticed(at=NOW, arrival=Digest("sha256:" + "1" * 64), tag="train-x", size=1)
+        journal.append(event.arrival, event, expect=0)
+    database = sqlite3.connect(path)
+    database.execute("DROP TRIGGER never_updated")
+    database.execute("UPDATE journal SET record = replace(record, 'train-x', 'train-y')")
+    database.commit()
+    database.close()
+    assert place.refused("station", "run", "--passphrase-file", str(place.secret("hospital-a"))) == "journal.damaged"
+
+
+def test_the_directory_the_station_pins_is_the_consortiums(place: Place, tmp_path: Path) -> None:
+    source = RegistryDirectory(LayoutRegistry(place.root / "registry"))
+    root = (place.station / "root.json").read_bytes()
+    trust = load_trust(source, tmp_path / "cache", root, datetime.now(UTC))
+    assert set(trust.parties) == {PartyId("alice"), PartyId("hospital-a")}
