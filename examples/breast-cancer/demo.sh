@@ -42,7 +42,7 @@ answer() {
     local name=$1 said
     shift
     show "$@"
-    said=$(pht --json "${@:2}" 9>&-)
+    said=$("$1" --json "${@:2}" 9>&-)
     ANSWER=$(python -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]])' "$said" "$name")
     printf '%s: %s\n' "$name" "$ANSWER"
 }
@@ -123,22 +123,21 @@ ROOT=$ANSWER
 run pht directory approve-base consortium python "$BASE"
 run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
 
-say '== Everybody pins the directory by the fingerprint they were told, makes keys at home, and sends the consortium a card'
-mkdir alice
-run pht directory pin "$REGISTRY" -o alice/root.json --fingerprint "$ROOT"
+say '== Everybody pins the directory by the fingerprint they were told, and makes keys at home'
+run pht train setup alice --party alice --registry "$REGISTRY" --root-fingerprint "$ROOT"
 run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
-run pht keys card alice/keys -o alice.card.json --passphrase-file secrets/alice
+run pht keys card alice/keys -o alice/alice.card.json --passphrase-file secrets/alice
 for hospital in "${HOSPITALS[@]}"; do
-    run pht directory pin "$REGISTRY" -o "$hospital.root.json" --fingerprint "$ROOT"
-    run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root "$hospital.root.json" \
-        --passphrase-file "secrets/$hospital" --data "patients=$DEMO/data/$hospital" --admit-owner alice
-    run pht keys card "$hospital/keys" -o "$hospital.card.json" --passphrase-file "secrets/$hospital"
+    run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root-fingerprint "$ROOT" \
+        --data "patients=data/$hospital" --admit-owner alice \
+        --passphrase-file "secrets/$hospital"
+    run sed -i 's/poll_seconds: 5/poll_seconds: 1/' "$hospital/station.yaml"
 done
 
 say '== The consortium adds each card after its fingerprint was read out over the phone, and publishes the directory again'
 for party in alice "${HOSPITALS[@]}"; do
     answer spelled pht keys show "$party/keys"
-    run pht directory add consortium "$party.card.json" --fingerprint "$ANSWER"
+    run pht directory add consortium "$party/$party.card.json" --fingerprint "$ANSWER"
 done
 run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
 
@@ -148,7 +147,7 @@ say '== Three stations start: separate processes with separate keys, state and d
 run pht station check hospital-a
 for hospital in "${HOSPITALS[@]}"; do
     show pht station run "$hospital"
-    env -i PATH="$PATH" HOME="$DEMO/$hospital" DOCKER_HOST="${DOCKER_HOST-}" \
+    env -i PATH="$PATH" HOME="$DEMO/$hospital" \
         pht station run "$DEMO/$hospital" >"$hospital/daemon.log" 2>&1 </dev/null 9>&- &
     echo $! >"$hospital/daemon.pid"
 done
@@ -158,9 +157,14 @@ done
 say '== The scientist checks the train, submits it, and follows it'
 run pht train check "$HERE" --home alice
 answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
-TRAIN=$ANSWER
-run pht train follow "$TRAIN" --home alice --watch
-run pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results
+TRAIN=${ANSWER:0:12}
+show pht train follow "$TRAIN" --home alice --watch --every 1
+timeout 180 pht train follow "$TRAIN" --home alice --watch --every 1 9>&- || {
+    say 'the train did not come home; what the stations say:'
+    tail -n 3 hospital-?/daemon.log
+    exit 1
+}
+run pht train open "$TRAIN" results --home alice --passphrase-file secrets/alice
 
 say '== What came home, beside what pooling all patients would have given'
 run python "$HERE/evaluate.py" results
@@ -172,11 +176,11 @@ run pht train verify "$TRAIN" --home alice --export proof
 
 say "== An attacker who owns the registry takes hospital-b's entry out of the journey"
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
-refused pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results-dropped
+refused pht train open "$TRAIN" results-dropped --home alice --passphrase-file secrets/alice
 
 say "== Then the attacker puts it back, with one letter of what hospital-b signed changed"
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
-refused pht train open "$TRAIN" --home alice --passphrase-file secrets/alice --into results-altered
+refused pht train open "$TRAIN" results-altered --home alice --passphrase-file secrets/alice
 
 say '== Where everything lies'
 cat <<WHERE

@@ -1,6 +1,6 @@
 """What could somebody do who owns the registry?
 
-`tamper.py REGISTRY TRAIN drop|alter` replaces a train that waits for its owner `alice` by a copy in which the second hospital's
+`tamper.py REGISTRY TRAIN drop|alter` replaces a train (the beginning of its id) that waits for its owner `alice` by a copy in which the second hospital's
 journey entry is missing (`drop`), or says something else under the same signature (`alter`). It speaks plain OCI: over HTTP, or in a folder
 of image layouts (`layout:FOLDER`). The original is kept beside, so it may be run again. Standard library only.
 """
@@ -116,7 +116,7 @@ def main() -> None:
     """Replace the train by the copy."""
     root, train, how = sys.argv[1:]
     mailbox: Mailbox = Folder(root.removeprefix("layout:")) if root.startswith("layout:") else Http(root)
-    tag = next(tag for tag in mailbox.tags() if tag.startswith(f"train-{train}-"))
+    tag = next(tag for tag in mailbox.tags() if tag.startswith(f"train-{train}"))
     kept = f"original-{tag.removeprefix('train-')}"
     if kept not in mailbox.tags():
         mailbox.put_manifest(kept, mailbox.manifest(tag))
