@@ -264,7 +264,7 @@ def train_follow(*, name: str, home_path: Path, watch: bool, every: float) -> An
                 raise
             click.echo(f"waiting: {error}", err=True)
         else:
-            if not watch or found.ended:
+            if not watch or found.ended or found.stranded(clock()):
                 return Answer(text=describe(found, now=clock()), data=progress_document(found))
             if found != seen:
                 click.echo(describe(found, now=clock()), err=True)

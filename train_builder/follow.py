@@ -64,6 +64,7 @@ class Progress:
     stops: tuple[StopProgress, ...]
     waiting_for: PartyId | None
     since: datetime | None
+    valid_until: datetime
     doubts: tuple[str, ...]
 
     @property
@@ -85,6 +86,10 @@ class Progress:
     def ended(self) -> bool:
         """Whether nothing more will happen on the way."""
         return self.passed or self.stopped is not None
+
+    def stranded(self, now: datetime) -> bool:
+        """Whether it is under way, and no station may run it any more."""
+        return not self.ended and now >= self.valid_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,7 @@ def progress_of(
         stops=stops,
         waiting_for=waiting,
         since=since,
+        valid_until=manifest.value.valid_until,
         doubts=tuple(doubts),
     )
 
@@ -186,6 +192,8 @@ def describe(progress: Progress, *, now: datetime) -> str:
         lines.append(f"waiting for {progress.waiting_for} since {show_duration(now - progress.since)}")
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
+    if progress.stranded(now):
+        lines.append(f"its validity ended {print_time(progress.valid_until)}: no station will run it; send a new one")
     lines += [f"not believed: {doubt}" for doubt in progress.doubts]
     return "\n".join(lines)
 
@@ -199,6 +207,7 @@ def progress_document(progress: Progress) -> dict[str, Json]:
         "ended": progress.ended,
         "waitingFor": None if progress.waiting_for is None else str(progress.waiting_for),
         "since": None if progress.since is None else print_time(progress.since),
+        "validUntil": print_time(progress.valid_until),
         "stops": [
             {
                 "stop": one.stop,

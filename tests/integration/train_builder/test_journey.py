@@ -28,7 +28,7 @@ from train_builder.errors import (
     TrainNotHere,
     TrainRefused,
 )
-from train_builder.follow import StopState, follow
+from train_builder.follow import StopState, describe, follow
 from train_builder.proof import describe_proof, prove
 
 
@@ -209,6 +209,31 @@ def test_a_train_under_way_is_not_home(here: OwnerWorld, tmp_path: Path) -> None
     with pytest.raises(NotHomeYet) as caught:
         bring_home(record.train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
     assert caught.value.fields["waiting_for"] == "hospital-b"
+
+
+def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(here: OwnerWorld, tmp_path: Path) -> None:
+    record = here.submit(write_train(tmp_path / "t")).record
+    here.pass_stop("hospital-a")
+    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    assert not progress.stranded(here.now)
+    assert "validity ended" not in describe(progress, now=here.now)
+    late = record.manifest.valid_until
+    assert progress.stranded(late)
+    assert "validity ended 2026-03-15T" in describe(progress, now=late)
+
+
+def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(here: OwnerWorld, tmp_path: Path) -> None:
+    here.registry = registry = Dropping(after=False)
+    folder = write_train(tmp_path / "t")
+    with pytest.raises(RegistryUnavailable):
+        here.submit(folder)
+    registry.away = False
+    here.now += timedelta(days=15)
+    here.world.expires = here.now + timedelta(days=1)
+    again = here.submit(folder)
+    assert not again.resumed
+    (arrival,) = here.depot.arrivals(PartyId("hospital-a"))
+    assert arrival.train == again.record.train
 
 
 def test_a_full_folder_is_not_opened_into(here: OwnerWorld, tmp_path: Path) -> None:
