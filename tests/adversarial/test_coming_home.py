@@ -417,6 +417,28 @@ def test_a_refusal_signed_by_another_station_stops_nothing(here: OwnerWorld) -> 
     assert "[journey.foreign-entry]" in progress.doubts[0]
 
 
+def test_receipts_under_another_name_or_out_of_line_are_doubted(here: OwnerWorld) -> None:
+    record = here.submit(write_train(here.path / "train")).record
+    here.pass_stop("hospital-a")
+    alice = PartyId("alice")
+    first = here.depot.read_receipt(alice, here.depot.receipts(alice)[0])
+    here.refuse("hospital-b", record, 1, Outcome.FAILED)
+    refusal = here.depot.read_receipt(alice, here.depot.receipts(alice)[1])
+    (arrival,) = here.depot.receipts(alice)[1:]
+    here.registry.delete_manifest(mailbox(alice), arrival.digest)
+    loose = replace(read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=digest_of(b"elsewhere"))
+    bought = sign(print_entry(loose), here.secrets("hospital-b").signers)
+    for envelope, stop, kind, code in (
+        (first, 7, ReceiptKind.ENTRY, "journey.foreign-entry"),
+        (refusal, 0, ReceiptKind.REFUSAL, "journey.foreign-entry"),
+        (bought, 1, ReceiptKind.ENTRY, "journey.unlinked"),
+    ):
+        here.depot.send_receipt(envelope, owner=alice, train=record.train, stop=stop, kind=kind)
+        progress = follow(record, here.depot, here.world.trust, now=here.now)
+        assert [one.state for one in progress.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
+        assert any(f"[{code}]" in doubt for doubt in progress.doubts)
+
+
 def test_a_receipt_that_is_none_does_not_hide_the_others(here: OwnerWorld) -> None:
     record = here.submit(write_train(here.path / "train")).record
     here.pass_stop("hospital-a")
