@@ -1,8 +1,9 @@
 """What could somebody do who owns the registry?
 
-`tamper.py REGISTRY TRAIN drop|alter` replaces a train (the beginning of its id) that waits for its owner `alice` by a copy in which the second hospital's
-journey entry is missing (`drop`), or says something else under the same signature (`alter`). It speaks plain OCI: over HTTP, or in a folder
-of image layouts (`layout:FOLDER`). The original is kept beside, so it may be run again. Standard library only.
+`tamper.py REGISTRY TRAIN drop|alter` replaces a train (the beginning of its id) that waits for its owner `alice` by a
+copy in which the second hospital's journey entry is missing (`drop`), or says something else under the same signature
+(`alter`). It speaks plain OCI: over HTTP, or in a folder of image layouts (`layout:FOLDER`). The original is kept beside,
+so it may be run again. Standard library only.
 """
 
 import base64
