@@ -8,6 +8,7 @@ data, sockets, process id and log lie in `.state/engine` (the sockets in `/run`,
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import http.client
@@ -158,6 +159,19 @@ def up() -> None:
     (HOME / "address").write_text(address + "\n")
 
 
+def sweep() -> None:
+    """End and unmount what an engine leaves behind when it was killed: the shims of its runs, and its mounts."""
+    mark = os.fsencode(room() / "exec" / "containerd" / "containerd.sock")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in sorted(places, reverse=True):
+        if place.startswith((f"{HOME}/", f"{room()}/")):
+            subprocess.run(["umount", "--lazy", place], check=False)
+
+
 def down() -> None:
     """Stop the engine that was started here, if it runs."""
     pid = running()
@@ -168,6 +182,7 @@ def down() -> None:
             time.sleep(0.05)
         if running() == pid:
             os.kill(pid, signal.SIGKILL)
+    sweep()
     (HOME / "address").unlink(missing_ok=True)
     if room() != HOME:
         shutil.rmtree(room(), ignore_errors=True)
