@@ -36,11 +36,14 @@ class PhtError(Exception):
         self.fields: dict[str, object] = fields
 
     def __str__(self) -> str:
-        """Return the message with its fields, for one line of output."""
+        """Return the message with its fields, as one line that any terminal may show.
+
+        A field may quote what a stranger sent: control characters in it must not move anybody's cursor.
+        """
         if not self.fields:
             return self.message
         told = ", ".join(f"{name}={value}" for name, value in self.fields.items())
-        return f"{self.message} ({told})"
+        return "".join(letter if letter.isprintable() else " " for letter in f"{self.message} ({told})")
 
 
 # --- Refused ---------------------------------------------------------------------------------------------------------
