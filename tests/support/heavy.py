@@ -1,4 +1,4 @@
-"""Seals a folder and opens it again, and tells how much memory that took. Run as a process of its own.
+"""Seals a state and opens it again as stations do, and tells how much memory that took. Run as a process of its own.
 
 The peak is that of this program's memory alone (``VmHWM``): ``ru_maxrss`` would remember the test runner it was forked
 from. ``RLIMIT_AS`` makes holding the state in memory impossible rather than merely visible.
@@ -11,8 +11,11 @@ import resource
 import sys
 from pathlib import Path
 
-from security.age import HybridIdentity, decrypt, encrypt
-from security.archive import Budget, members_of, pack, unpack
+from security.age import HybridIdentity
+from security.archive import Budget, members_of
+from security.digest import digest_of
+from security.ids import PartyId, TrainId
+from security.seal import StateBinding, open_state, seal_state
 
 ADDRESS_SPACE = 450 << 20
 
@@ -27,14 +30,20 @@ def main(folder: Path, size: int) -> None:
         for _ in range(size // len(block)):
             out.write(block)
     identity = HybridIdentity.generate()
-    with (folder / "sealed").open("wb") as sink, encrypt(sink, [identity.recipient]) as writer:
-        packed = pack(writer, b"{}", members_of(folder / "in"))
+    binding = StateBinding(
+        train=TrainId("0" * 64),
+        stop=0,
+        sender=PartyId("hospital-a"),
+        recipient=PartyId("hospital-b"),
+        previous=digest_of(b"manifest"),
+    )
+    with (folder / "sealed").open("wb") as sink:
+        ref = seal_state(sink, members_of(folder / "in"), binding=binding, recipient=str(identity.recipient))
     (folder / "in" / "state").unlink()
     budget = Budget(total_bytes=size, member_bytes=size, members=1)
-    with (folder / "sealed").open("rb") as source, decrypt(source, [identity]) as reader:
-        found = unpack(reader, into=folder / "out", budget=budget, check_meta=lambda _: None)
+    with (folder / "sealed").open("rb") as source:
+        found = open_state(source, ref, binding=binding, identities=[identity], into=folder / "out", budget=budget)
     assert found.bytes == size
-    assert found.content == packed.content
     peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
     sys.stdout.write(str(int(peak[1]) << 10))
