@@ -37,8 +37,9 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 
 WRAPPER = """#!/bin/sh
-# gVisor as the engine is to call it: by system calls alone (no KVM), without a network stack, within runc's control groups or none.
-exec {runsc} --platform=ptrace --network=none --ignore-cgroups "$@"
+# gVisor by system calls alone (no KVM) and without a network stack: it needs nothing of the machine. The limits of control
+# groups stay, or memory would have none.
+exec {runsc} --platform=ptrace --network=none "$@"
 """
 
 
