@@ -117,7 +117,7 @@ def _decoded(lines: Iterator[bytes]) -> Iterator[bytes]:
 def _after_blanks(lines: Iterator[bytes]) -> bytes | None:
     seen = 0
     for line in lines:
-        if line.strip(b" \t"):
+        if line.strip(b" \t\r"):
             return line
         seen += len(line) + 1
         if seen > _BLANK:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hpke import (
 from security.age import bech32
 from security.age.stanza import Stanza, to_base64
 from security.age.x25519 import refuse_low_order
-from security.errors import InvalidInput
+from security.errors import HeaderInvalid, InvalidInput
 
 KIND: Final = "mlkem768x25519"
 RECIPIENT: Final = "age1pq"
@@ -121,6 +121,11 @@ class HybridIdentity:
             return None
         stanza.need(arguments=1)
         encapsulated = stanza.bytes_at(1, _ENCAPSULATED)
+        try:
+            refuse_low_order(encapsulated[-_CURVE:])
+        except InvalidInput as error:
+            msg = "share is a point of low order"
+            raise HeaderInvalid(msg, kind=KIND) from error
         try:
             return _suite().decrypt(encapsulated + stanza.body, self._key, _INFO)
         except InvalidTag:

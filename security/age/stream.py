@@ -183,7 +183,8 @@ class AgeReader(io.RawIOBase):
         elif self._opened(chunk, _LAST):
             self._ended = True
         else:
-            msg = "sealed file was changed, or its end is missing"
+            cut = len(chunk) == SEALED and self._opened(chunk, _MORE)
+            msg = "sealed file's end is missing" if cut else "sealed file was changed, or its end is missing"
             self._failure = PayloadBroken(msg, chunk=self._counter)
 
     def _fail(self, chunk: memoryview) -> None:

@@ -1,6 +1,7 @@
 """What does an independent implementation of age, with hybrid recipients, make of our files?
 
-The npm package `age-encryption`, by the author of the format, run with Node.js. Installed once, under ``.state/node``.
+The npm packages `age-encryption`, and `cctv-age` with the format's whole test kit, both by the author of the format, run
+with Node.js. Installed once, under ``.state/node``.
 """
 
 from __future__ import annotations
@@ -15,19 +16,23 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-PACKAGE: Final = "age-encryption"
-VERSION: Final = "0.3.1"
+PACKAGES: Final = {"age-encryption": "0.3.1", "cctv-age": "0.2.0"}
 
 _STATE: Final = Path(__file__).resolve().parents[2] / ".state"
 _HOME: Final = _STATE / "node"
 _SCRIPT: Final = """
 import * as age from "age-encryption"
+import * as kit from "cctv-age"
 import { readFileSync } from "node:fs"
 
 const order = JSON.parse(readFileSync(0, "utf8"))
 const data = order.data === undefined ? undefined : new Uint8Array(Buffer.from(order.data, "base64"))
 
 async function answer() {
+    if (order.act === "kit") {
+        const files = Object.entries(kit).map(([name, file]) => [name, Buffer.from(file).toString("base64")])
+        return Buffer.from(JSON.stringify(Object.fromEntries(files)))
+    }
     if (order.act === "generate") {
         return Buffer.from(await age.generateHybridIdentity())
     }
@@ -68,6 +73,11 @@ def decrypt(identity: str, sealed: bytes) -> bytes:
     return _ask(act="decrypt", key=identity, data=base64.b64encode(sealed).decode())
 
 
+def test_kit() -> dict[str, bytes]:
+    """Return the files of the C2SP age test kit (CCTV), by name."""
+    return {name: base64.b64decode(file) for name, file in json.loads(_ask(act="kit")).items()}
+
+
 def _ask(**order: str) -> bytes:
     """Run the script. The order goes through standard input: arguments are seen by everybody."""
     home = _installed()
@@ -87,7 +97,14 @@ def _installed() -> Path:
         fresh = Path(tempfile.mkdtemp(prefix="node-", dir=_STATE))
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"]
         subprocess.run(
-            [_program("npm"), "install", *options, "--prefix", str(fresh), f"{PACKAGE}@{VERSION}"],
+            [
+                _program("npm"),
+                "install",
+                *options,
+                "--prefix",
+                str(fresh),
+                *(f"{name}@{version}" for name, version in PACKAGES.items()),
+            ],
             check=True,
             capture_output=True,
         )
@@ -102,8 +119,11 @@ def _installed() -> Path:
 
 
 def _is_installed(home: Path) -> bool:
-    about = home / "node_modules" / PACKAGE / "package.json"
-    return about.is_file() and json.loads(about.read_text())["version"] == VERSION
+    for name, version in PACKAGES.items():
+        about = home / "node_modules" / name / "package.json"
+        if not about.is_file() or json.loads(about.read_text())["version"] != version:
+            return False
+    return True
 
 
 def _program(name: str) -> str:
