@@ -254,7 +254,7 @@ def _sight(inspected: Mapping[str, object]) -> Sight:
         return Absent()
     if state.get("Running"):
         return Running(since=started)
-    finished = _time(state.get("FinishedAt")) or started
+    finished = max(started, _time(state.get("FinishedAt")) or started)  # engines note the start of a short run late
     code, out_of_memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
     went_down = code == _LOST and started < _booted() <= finished
     return Ended(
