@@ -8,7 +8,6 @@ everything after goes by digest (attack T13).
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 from collections.abc import Callable
@@ -29,12 +28,13 @@ from registry.artifact import (
 )
 from registry.blobs import BlobSink, BlobSource, read_document
 from registry.check import put_bytes, read_blob
-from registry.errors import NotInRegistry, RegistryMisbehaved
+from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved
 from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.errors import Malformed
 from security.ids import PartyId, TrainId
 from security.journey import TrainParts
 
@@ -90,16 +90,20 @@ class Depot:
         self.registry = registry
 
     def arrivals(self, party: PartyId) -> tuple[Arrival, ...]:
-        """Return the trains that wait for a party."""
+        """Return the trains that wait for a party.
+
+        What is no manifest of ours under one tag does not hide what waits under the others: any stranger who may write
+        to the mailbox could put it there.
+        """
         found = []
         for tag in self.registry.list_tags(mailbox(party)):
             match = _TRAIN_TAG.fullmatch(tag)
             if match is None:
                 continue
-            with contextlib.suppress(NotInRegistry):  # taken away since the list was made
-                stored = self.registry.get_manifest(mailbox(party), tag)
+            digest = self._named(mailbox(party), tag)
+            if digest is not None:
                 found.append(
-                    Arrival(mailbox=party, tag=tag, digest=stored.digest, train=TrainId(match[1]), stop=int(match[2]))
+                    Arrival(mailbox=party, tag=tag, digest=digest, train=TrainId(match[1]), stop=int(match[2]))
                 )
         return tuple(found)
 
@@ -184,18 +188,16 @@ class Depot:
         return self._publish(artifact, mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
 
     def receipts(self, owner: PartyId, train: TrainId | None = None) -> tuple[Receipt, ...]:
-        """Return the receipts that wait for an owner, of one train or of all."""
+        """Return the receipts that wait for an owner, of one train or of all; odd ones hide no other."""
         found = []
         for tag in self.registry.list_tags(mailbox(owner)):
             match = _RECEIPT_TAG.fullmatch(tag)
             if match is None or (train is not None and match[2] != train):
                 continue
-            with contextlib.suppress(NotInRegistry):
-                stored = self.registry.get_manifest(mailbox(owner), tag)
+            digest = self._named(mailbox(owner), tag)
+            if digest is not None:
                 found.append(
-                    Receipt(
-                        train=TrainId(match[2]), stop=int(match[3]), kind=ReceiptKind(match[1]), digest=stored.digest
-                    )
+                    Receipt(train=TrainId(match[2]), stop=int(match[3]), kind=ReceiptKind(match[1]), digest=digest)
                 )
         return tuple(sorted(found, key=lambda one: (one.train, one.stop, one.kind)))
 
@@ -208,6 +210,15 @@ class Depot:
         stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
         layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
         return parse_envelope(read_blob(self.registry, mailbox(owner), layer, limit=MAX_ENVELOPE))
+
+    def _named(self, repo: Repository, tag: Tag) -> Digest | None:
+        """Return what a tag names now, if it is anything a train or a receipt can be."""
+        try:
+            return self.registry.get_manifest(repo, tag).digest
+        except (ForeignRedirect, ForeignRealm):
+            raise  # about the registry as a whole, and for its operator to put right
+        except (NotInRegistry, RegistryMisbehaved, Malformed):
+            return None
 
     def _carry(
         self,

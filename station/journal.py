@@ -25,7 +25,18 @@ from security.files import PRIVATE_FILE, make_folder, sync_folder, told
 from security.ids import TrainId
 from station.chain import START, Head, Record, check_chain, link, parse_record
 from station.errors import AlreadySigned, JournalBusy, JournalDamaged, JournalRaced, VisitUnknown
-from station.events import Accepted, ArrivalId, Departed, Event, HeadSigned, Noticed, Signed, StationEvent, VisitEvent
+from station.events import (
+    Accepted,
+    ArrivalId,
+    Departed,
+    Event,
+    HeadSigned,
+    Noticed,
+    Redelivered,
+    Signed,
+    StationEvent,
+    VisitEvent,
+)
 from station.visit import Visit, replay, resume
 
 _APPLICATION: Final = 0x70687401
@@ -73,6 +84,8 @@ class Journal:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._known: dict[ArrivalId, Visit] = {}
+        self._redelivered: set[ArrivalId] = set()
+        self._seen = 0  # how far the journal was read for them
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -257,6 +270,21 @@ class Journal:
         event = parse_record(row[0].encode()).event if row else None
         return event if isinstance(event, HeadSigned) else None
 
+    def was_redelivered(self, arrival: ArrivalId) -> bool:
+        """Whether there is a record already that this arrival came again after its visit was over."""
+        until = self.head().sequence
+        self._redelivered.update(
+            self._names(
+                "SELECT json_extract(record, '$.event.arrival') FROM journal"
+                " WHERE kind = ? AND sequence > ? AND sequence <= ?",
+                Redelivered.kind,
+                self._seen,
+                until,
+            )
+        )
+        self._seen = until
+        return arrival in self._redelivered
+
     def references(self) -> frozenset[Digest]:
         """Return everything the spool must keep: what `Spool.sweep` takes."""
         found = {event.envelope for event in self.station_events() if isinstance(event, HeadSigned)}
@@ -270,7 +298,7 @@ class Journal:
         """
         return check_chain(self.records())
 
-    def _names(self, query: str, *values: str) -> tuple[ArrivalId, ...]:
+    def _names(self, query: str, *values: str | int) -> tuple[ArrivalId, ...]:
         with _told():
             return tuple(_digest(name) for (name,) in self._database.execute(query, values).fetchall())
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.depot import mailbox
+from registry.depot import Arrival, mailbox
+from registry.errors import NotInRegistry
+from security.errors import DiskFull, PhtError
+from station.errors import JournalDamaged
 from station.events import ArrivalId, Noticed, Redelivered
 from station.house import House
 
@@ -15,21 +18,43 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     What a finished visit was about is taken out of the mailbox when it lies there again (attack T6): a visit happens
     once, and the journal keeps that somebody tried.
 
+    One arrival that cannot be looked at, or not be taken out, keeps nobody else's from being noticed. A registry that
+    brings the same arrival back again and again is told so each time, and makes one record of it.
+
     Raises:
-        RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read.
+        RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
     unfinished = set(house.journal.unfinished())
-    begun = []
+    begun: list[ArrivalId] = []
+    trouble: PhtError | None = None
     for arrival in house.depot.arrivals(house.party):
         if arrival.digest in unfinished:
             continue
-        if house.journal.find(arrival.digest) is None:
-            size = len(house.depot.registry.get_manifest(mailbox(house.party), arrival.digest).raw)
-            noticed = Noticed(at=now, arrival=arrival.digest, tag=arrival.tag, size=size)
-            house.journal.append(arrival.digest, noticed, expect=0)
-            unfinished.add(arrival.digest)
-            begun.append(arrival.digest)
-        else:
-            house.depot.remove(arrival)
-            house.journal.note(Redelivered(at=now, arrival=arrival.digest, tag=arrival.tag))
+        try:
+            if house.journal.find(arrival.digest) is None:
+                _begin(arrival, house, now)
+                begun.append(arrival.digest)
+            else:
+                _take_out(arrival, house, now)
+        except (JournalDamaged, DiskFull):
+            raise
+        except NotInRegistry:
+            continue  # taken away since the list was made
+        except PhtError as error:
+            trouble = trouble or error
+        unfinished.add(arrival.digest)
+    if trouble is not None and not begun:
+        raise trouble
     return tuple(begun)
+
+
+def _begin(arrival: Arrival, house: House, now: datetime) -> None:
+    size = len(house.depot.registry.get_manifest(mailbox(house.party), arrival.digest).raw)
+    noticed = Noticed(at=now, arrival=arrival.digest, tag=arrival.tag, size=size)
+    house.journal.append(arrival.digest, noticed, expect=0)
+
+
+def _take_out(arrival: Arrival, house: House, now: datetime) -> None:
+    if not house.journal.was_redelivered(arrival.digest):
+        house.journal.note(Redelivered(at=now, arrival=arrival.digest, tag=arrival.tag))
+    house.depot.remove(arrival)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime
 
-from registry.depot import ReceiptKind
+from registry.depot import Receipt, ReceiptKind
 from registry.errors import NotInRegistry, RegistryDenied
 from security.errors import Refused, Replayed
 from security.journey import check_entry
@@ -37,15 +37,17 @@ def _refuse_signed_before(accepted: AcceptedTrain, house: House, trust: TrustSto
     (attack T5). Where this station may not read the owner's mailbox, there is nothing to see.
     """
     owner = accepted.manifest.value.owner.party
+    receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
-        for receipt in house.depot.receipts(owner, accepted.train):
-            if (receipt.kind, receipt.stop) != (ReceiptKind.ENTRY, accepted.stop):
-                continue
-            try:
-                envelope = house.depot.read_receipt(owner, receipt)
-                check_entry(accepted.manifest, envelope, accepted.stop, trust, now=now)
-            except Refused:
-                continue  # somebody else's writing under that tag proves nothing
-            msg = "this station has signed for this stop before"
-            hint = "was the journal restored from a backup? the registry remembers more than it"
-            raise Replayed(msg, train=accepted.train.short, stop=accepted.stop, hint=hint)
+        receipts = house.depot.receipts(owner, accepted.train)
+    for receipt in receipts:
+        if (receipt.kind, receipt.stop) != (ReceiptKind.ENTRY, accepted.stop):
+            continue
+        try:
+            envelope = house.depot.read_receipt(owner, receipt)
+            check_entry(accepted.manifest, envelope, accepted.stop, trust, now=now)
+        except (Refused, RegistryDenied, NotInRegistry):
+            continue  # somebody else's writing under that name proves nothing, and hides nothing
+        msg = "this station has signed for this stop before"
+        hint = "was the journal restored from a backup? the registry remembers more than it"
+        raise Replayed(msg, train=accepted.train.short, stop=accepted.stop, hint=hint)
