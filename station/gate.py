@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from security.archive import Member, members_of
 from security.encoding import Json, parse_json
-from security.errors import ArchiveRejected, BudgetExceeded, MalformedJson
+from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedJson
 from security.train import Limits, Output
 from station.errors import GateOversized, GateType, GateUndeclared, NoResults, PolicyRefused
 from station.schema import Checker, compile_schema
@@ -75,7 +75,11 @@ def inspect(state: Path, outputs: Sequence[Output], limits: Limits) -> ClearedOu
         GateUndeclared, GateOversized, GateType, GateSchema: the first rule that is broken.
         NoResults: there is nothing to send on.
     """
-    return judge(list_state(state), outputs, limits)
+    try:
+        return judge(list_state(state), outputs, limits)
+    except FileMissing:
+        msg = "the state holds something that is closed to the station"
+        raise GateType(msg) from None  # the cause names a path, and the run chose that
 
 
 def list_state(state: Path) -> tuple[Member, ...]:

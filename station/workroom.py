@@ -49,6 +49,11 @@ class Workroom:
         return self.path / "context.json"
 
     @property
+    def used(self) -> Path:
+        """A file that is there from before the first run of this room begins: the state is no longer what came in."""
+        return self.path / "used"
+
+    @property
     def printed(self) -> Path:
         """What the run printed, a file: for this station's operator only."""
         return self.path / "printed"
@@ -83,7 +88,7 @@ class Workrooms:
             RoomMissing: it is gone; the visit is opened again.
         """
         path = self._at(visit)
-        if path.is_symlink() or not path.is_dir():
+        if path.is_symlink() or not path.is_dir() or not Workroom(path=path).state.is_dir():
             msg = "the workroom is gone"
             raise RoomMissing(msg, visit=visit.short)
         return Workroom(path=path)

@@ -71,7 +71,10 @@ def hand_over(path: Path, uid: int, gid: int) -> None:
 
 
 def _entries(folder: Path) -> Iterator[os.stat_result]:
-    handle = os.open(folder, _FOLDER)
+    try:
+        handle = os.open(folder, _FOLDER)
+    except PermissionError as error:
+        raise _closed() from error
     with _closing(handle):
         yield from _below(handle, 1)
 
@@ -80,7 +83,10 @@ def _below(handle: int, depth: int) -> Iterator[os.stat_result]:
     with os.scandir(handle) as found:
         for entry in found:
             with contextlib.suppress(FileNotFoundError):  # gone since it was listed
-                facts = os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
+                try:
+                    facts = os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
+                except PermissionError as error:  # a folder that may be listed, but not searched
+                    raise _closed() from error
                 yield facts
                 if stat.S_ISDIR(facts.st_mode):
                     yield from _inside(handle, entry.name, depth)
@@ -93,14 +99,18 @@ def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
     try:
         below = os.open(name, _FOLDER, dir_fd=handle)
     except PermissionError as error:
-        msg = "a folder of the state is closed to the station"
-        raise LimitExceeded(msg) from error
+        raise _closed() from error
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:  # swapped since it was listed
             return
         raise
     with _closing(below):
         yield from _below(below, depth + 1)
+
+
+def _closed() -> LimitExceeded:
+    msg = "a folder of the state is closed to the station"
+    return LimitExceeded(msg)
 
 
 @contextlib.contextmanager

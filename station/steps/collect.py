@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
+from security.errors import DirectoryRejected, Unavailable
 from station.errors import RoomMissing
 from station.events import Ended, Held, RoomLost
 from station.house import House
 from station.plan import lose_room
 from station.sandbox.port import Absent, Running
 from station.sandbox.watch import watch
-from station.steps.evidence import verified
+from station.steps.evidence import accepted_manifest, verified
 from station.steps.start import order_of
 from station.visit import Visit
 
@@ -26,9 +27,14 @@ def perform(visit: Visit, house: House, now: datetime) -> Ended | RoomLost | Hel
     if visit.started is None:
         msg = "nothing was started"
         raise RoomMissing(msg, visit=visit.arrival.short)
-    accepted = verified(visit, house, house.trust(now), now)
-    order = order_of(visit, accepted, house, Digest(visit.started.image))
+    # Whoever can keep the directory away must not keep the station from watching: limits first, then trust (T19).
+    order = order_of(visit, accepted_manifest(visit, house), house, Digest(visit.started.image))
     sight = watch(house.sandbox, order, now=now)
+    try:
+        verified(visit, house, house.trust(now), now)
+    except (Unavailable, DirectoryRejected):
+        if not isinstance(sight, Running):
+            raise
     if isinstance(sight, Running):
         return None
     if isinstance(sight, Absent):

@@ -13,6 +13,7 @@ from registry.names import Tag
 from security.errors import KeyNotTrusted, PhtError
 from security.ids import TrainId
 from security.journey import TrainParts
+from security.train import TrainManifest, read_manifest
 from security.trust import TrustStore
 from security.verify import AcceptedTrain, verify_train
 from station.errors import SpoolDamaged
@@ -69,6 +70,19 @@ def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> Ac
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     return accepted
+
+
+def accepted_manifest(visit: Visit, house: House) -> TrainManifest:
+    """Return the manifest that was accepted, by its digest: what a run was started with, whoever is trusted now.
+
+    Raises:
+        SpoolDamaged: the spool holds another one.
+    """
+    envelope = parts_of(visit, house).manifest
+    if visit.accepted is None or envelope.digest != visit.accepted.manifest:
+        msg = "what is in the spool is not what was accepted"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    return read_manifest(envelope.payload)
 
 
 def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> Accepted:

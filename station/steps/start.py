@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import datetime
 
 from security.digest import Digest
-from security.verify import AcceptedTrain
-from station.errors import DataSourceUnavailable, PolicyRefused
+from security.errors import PhtError
+from security.files import write_file
+from security.train import TrainManifest
+from station.errors import DataSourceUnavailable, PolicyRefused, RoomMissing
 from station.events import Started
 from station.house import House
 from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
+from station.sandbox.port import Absent, Ended, Running, Sight
 from station.steps.evidence import verified
 from station.steps.opening import STATE_FILES
 from station.visit import Visit
@@ -28,23 +32,63 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     accepted = verified(visit, house, trust, now)
     base = trust.approved_base(accepted.manifest.value.base)
     image = house.sandbox.prepare(house.base_image(base))
-    order = order_of(visit, accepted, house, image)
+    order = order_of(visit, accepted.manifest.value, house, image)
     for name, folder in order.data.items():
         if not folder.is_dir():
             msg = "the folder of a data set is not there"
             raise DataSourceUnavailable(msg, data=name, folder=folder, hint="is it mounted?")
-    house.sandbox.start(order)
+    _start(order, house, visit)
     return Started(at=now, attempt=visit.attempt, name=order.name, image=image)
 
 
-def order_of(visit: Visit, accepted: AcceptedTrain, house: House, image: Digest) -> RunOrder:
+def _start(order: RunOrder, house: House, visit: Visit) -> None:
+    """Start the run in a room that no run has been in, or adopt the run that is in it.
+
+    State out is computed from the state that came in: where an earlier run of this attempt has been and is not to be
+    found as ordered (removed by hand, or the configuration was changed), the room is not what was opened any more.
+    """
+    used, before = house.workrooms.find(visit.arrival).used, house.sandbox.look(order.name)
+    if used.exists() and isinstance(before, Absent):
+        raise _used(visit)
+    write_file(used, b"")
+    try:
+        house.sandbox.start(order)
+    except PhtError:
+        with contextlib.suppress(PhtError):  # the first error is the one to tell
+            if isinstance(before, Absent) and isinstance(house.sandbox.look(order.name), Absent):
+                used.unlink()
+        raise
+    if not isinstance(before, Absent) and _since(house.sandbox.look(order.name)) != _since(before):
+        house.sandbox.remove(order.name)  # the run that was there was not as ordered, and this one is in its room
+        raise _used(visit)
+
+
+def _since(sight: Sight) -> datetime | None:
+    match sight:
+        case Running():
+            return sight.since
+        case Ended():
+            return sight.started
+        case Absent():
+            return None
+
+
+def _used(visit: Visit) -> RoomMissing:
+    msg = "an earlier run has been in the workroom"
+    return RoomMissing(msg, visit=visit.arrival.short)
+
+
+def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest) -> RunOrder:
     """Return the order of a visit's run: the same each time for the same attempt.
 
     Raises:
         RoomMissing: the workroom is gone.
         PolicyRefused: a data set is no longer offered here.
     """
-    manifest, room = accepted.manifest.value, house.workrooms.find(visit.arrival)
+    room, accepted = house.workrooms.find(visit.arrival), visit.accepted
+    if accepted is None:
+        msg = "nothing was accepted"
+        raise RoomMissing(msg, visit=visit.arrival.short)
     for need in manifest.data:
         if need.name not in house.data:
             msg = "this station has no such data set"
