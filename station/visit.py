@@ -37,6 +37,7 @@ from station.events import (
     Stumbled,
     VisitEvent,
     Wiped,
+    plain,
 )
 
 INTERNAL: Final = "internal"
@@ -67,6 +68,8 @@ class Visit:
     held: Held | None = None
     approval: Approved | None = None
     """A person's yes that the next step may use, once."""
+    asked: Held | None = None
+    """What that person was asked."""
     stumbled: Stumbled | None = None
     """The newest stumble since the last progress."""
     stumbles: int = 0
@@ -103,9 +106,10 @@ class Visit:
             found.add(self.signed.envelope)
         return frozenset(found)
 
-    def approved_for(self, hold: HoldFor) -> Approved | None:
-        """A person's approval for exactly this question, not yet used up."""
-        return self.approval if self.approval and self.approval.hold is hold else None
+    def approved_for(self, hold: HoldFor, reason: str) -> Approved | None:
+        """A person's approval for exactly this question, with the reason that person was told, not yet used up."""
+        same = self.asked is not None and (self.asked.hold, self.asked.reason) == (hold, plain(reason))
+        return self.approval if self.approval and self.approval.hold is hold and same else None
 
 
 def replay(events: Iterable[VisitEvent]) -> Visit:
@@ -145,7 +149,7 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
         case Held():
             return replace(_onward(visit), held=event)
         case Approved():
-            return replace(_onward(visit), approval=event, rooms_lost=0)
+            return replace(_onward(visit), approval=event, asked=visit.held, rooms_lost=0)
         case RoomLost():
             # State out is always computed from the state that came in, and a release is for the results it was about.
             return replace(

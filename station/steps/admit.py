@@ -39,7 +39,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
         return Admitted(at=now, by="policy")
-    approval = visit.approved_for(HoldFor.ADMISSION)
+    approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason)
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
     return Admitted(at=now, by=approval.by)

@@ -25,8 +25,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
     files = tuple(ClearedFile(path=one.declared, size=one.member.size) for one in cleared.files)
     if not house.release_by_hand:
         return Cleared(at=now, by="gate", files=files)
-    approval = visit.approved_for(HoldFor.RELEASE)
+    reason = f"{len(files)} files with {sum(one.size for one in files)} bytes wait to be released"
+    approval = visit.approved_for(HoldFor.RELEASE, reason)
     if approval is None:
-        total = sum(one.size for one in files)
-        return Held(at=now, hold=HoldFor.RELEASE, reason=f"{len(files)} files with {total} bytes wait to be released")
+        return Held(at=now, hold=HoldFor.RELEASE, reason=reason)
     return Cleared(at=now, by=approval.by, files=files)

@@ -183,7 +183,7 @@ class House:
     def _admit(self, visit: Visit) -> VisitEvent:
         if self.story is Story.UNWANTED:
             return Refused(at=self.now, code="policy.refused", reason="", by="policy")
-        approved = visit.approved_for(HoldFor.ADMISSION)
+        approved = visit.approved_for(HoldFor.ADMISSION, "")
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.ADMISSION, reason="")
         return Admitted(at=self.now, by=approved.by if approved else "policy")
@@ -224,7 +224,7 @@ class House:
     def _gate(self, visit: Visit) -> VisitEvent:
         if self.room is None:
             return plan.lose_room(visit, now=self.now)
-        approved = visit.approved_for(HoldFor.RELEASE)
+        approved = visit.approved_for(HoldFor.RELEASE, "")
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.RELEASE, reason="")
         files = (ClearedFile(path="result", size=len(self.room[-1])),)

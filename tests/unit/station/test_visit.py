@@ -96,19 +96,23 @@ def test_attempts_are_never_counted_back() -> None:
 def test_an_approval_is_for_one_question() -> None:
     visit = replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED))
     assert visit.held is None
-    assert visit.approved_for(HoldFor.ADMISSION) == APPROVED
-    assert visit.approved_for(HoldFor.RELEASE) is None
+    assert visit.approved_for(HoldFor.ADMISSION, HELD.reason) == APPROVED
+    assert visit.approved_for(HoldFor.RELEASE, HELD.reason) is None
+    assert visit.approved_for(HoldFor.ADMISSION, "something nobody was told") is None
 
 
 def test_an_approval_is_used_up_by_the_step_it_allowed() -> None:
     visit = replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED, ADMITTED, OPENED, STARTED, ENDED))
-    assert visit.approved_for(HoldFor.ADMISSION) is None
+    assert visit.approved_for(HoldFor.ADMISSION, HELD.reason) is None
     visit = replay((*visit.events, RELEASE, RELEASED, CLEARED))
-    assert visit.approved_for(HoldFor.RELEASE) is None
+    assert visit.approved_for(HoldFor.RELEASE, HELD.reason) is None
 
 
 def test_an_approval_outlives_a_stumble() -> None:
-    assert replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED, BUG)).approved_for(HoldFor.ADMISSION) == APPROVED
+    assert (
+        replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED, BUG)).approved_for(HoldFor.ADMISSION, HELD.reason)
+        == APPROVED
+    )
 
 
 def test_stumbles_are_counted_until_the_next_progress() -> None:
