@@ -25,7 +25,7 @@ from station.visit import Visit
 log = logging.getLogger(__name__)
 
 _AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
-"""Steps whose errors may name files inside a seal: of those, the journal keeps the constant message only."""
+"""Steps whose errors may name files inside a seal: of those, journal and log keep the constant message only (T20)."""
 
 
 def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
@@ -47,7 +47,10 @@ def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | N
         return None
     except Replayed as error:
         event = _explained(error, todo.step, visit, now)
-        house.journal.append(arrival, event, expect=visit.length)
+        try:
+            house.journal.append(arrival, event, expect=visit.length)
+        except JournalRaced:
+            return None
     log.log(
         logging.WARNING if isinstance(event, RefusedEvent | RunFault | Stumbled | Held) else logging.INFO,
         "recorded",
@@ -72,7 +75,12 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
         if isinstance(event, Stumbled):
             log.warning(
                 "stumbled",
-                extra={"visit": visit.arrival.short, "step": step.value, "code": error.code, "reason": str(error)},
+                extra={
+                    "visit": visit.arrival.short,
+                    "step": step.value,
+                    "code": error.code,
+                    "reason": _reason(error, step),
+                },
             )
         return event
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
@@ -85,7 +93,7 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
     if isinstance(error, RoomMissing | RunInterrupted):
         wanted: VisitEvent = lose_room(visit, now=now)
         return wanted if permits(visit, wanted) else stumble(visit, code=error.code, now=now)
-    reason = plain(error.message if step in _AMONG_PLAINTEXT else str(error))
+    reason = _reason(error, step)
     # A directory that cannot be believed, or a registry that cannot, says nothing about the train.
     if isinstance(error, Refused) and not isinstance(error, DirectoryRejected | RegistryMisbehaved):
         wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value)
@@ -96,6 +104,10 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
         if permits(visit, wanted):
             return wanted
     return stumble(visit, code=error.code, now=now)
+
+
+def _reason(error: PhtError, step: Step) -> str:
+    return plain(error.message if step in _AMONG_PLAINTEXT else str(error))
 
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:
