@@ -1,0 +1,338 @@
+"""Strangers, registries and runs that want one train to stop another, or the station to forget what it watches."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from registry.depot import Depot, ReceiptKind, mailbox
+from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
+from registry.names import Repository, Tag
+from registry.port import Registry, StoredManifest
+from registry.remote import HttpRegistry, _Bytes
+from security.digest import Digest
+from security.errors import DirectoryUnavailable, DiskFull, Replayed
+from security.ids import PartyId
+from station.events import Held, HoldFor, Redelivered
+from station.journal import Journal
+from station.plan import Phase, approve, phase_of
+from station.policy import Admit, Hold, Request
+from station.sandbox.order import RunOrder
+from tests.support.registries import RealRegistries
+from tests.support.trains import Train
+from tests.support.world import World, world
+
+FORGED_TAG = Tag("train-" + "0" * 64 + "-0")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path / "world")
+    yield made
+    made.close()
+
+
+def until(here: World, station: str, phase: Phase) -> None:
+    while not here.visits(station) or phase_of(here.visit(station)) is not phase:
+        here.step(station)
+
+
+def until_held(here: World, station: str) -> None:
+    while not here.visits(station) or here.visit(station).held is None:
+        here.step(station)
+
+
+class Wrapped:
+    """A registry with other manners; everything else is the one within."""
+
+    def __init__(self, inner: Registry) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def behind(here: World, station: str, registry: Wrapped) -> None:
+    here.change(station, depot=Depot(registry))  # type: ignore[arg-type] # the rest is passed on
+
+
+# --- The mailbox -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.registry
+def test_t15_an_odd_manifest_under_one_tag_hides_no_train(real_registries: RealRegistries, tmp_path: Path) -> None:
+    """Anybody who may write to a mailbox may put an image index there; only that one tag is passed over."""
+    registry = real_registries.client("http")
+    here = world(tmp_path / "world", stations=("besieged",), registry=registry)
+    try:
+        made = here.train(route=("besieged",))
+        here.submit(made)
+        plant_index(registry, mailbox(PartyId("besieged")), FORGED_TAG)
+        here.settle()
+        assert here.at_home(made.id)
+    finally:
+        here.close()
+
+
+def plant_index(registry: HttpRegistry, repo: Repository, tag: Tag) -> None:
+    kind = "application/vnd.oci.image.index.v1+json"
+    raw = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": []}).encode()
+    registry._http.send(
+        "PUT",
+        registry._url(repo, f"manifests/{tag}"),
+        scopes=registry._scopes(repo, "pull,push"),
+        expect={201},
+        headers={"Content-Type": kind},
+        payload=lambda: _Bytes(raw),
+    )
+
+
+class Undeletable(Wrapped):
+    """A registry that keeps everything for good."""
+
+    def delete_manifest(self, repo: Repository, digest: Digest) -> None:
+        msg = "this registry does not delete"
+        raise RegistryDenied(msg, repository=repo, digest=digest.short)
+
+
+def test_t6_what_cannot_be_taken_out_of_the_mailbox_does_not_block_the_next_train(here: World) -> None:
+    finished = here.train(route=("hospital-a",))
+    here.submit(finished)
+    here.settle()
+    here.submit(finished)
+    behind(here, "hospital-a", Undeletable(here.registry))
+    with pytest.raises(RegistryDenied):
+        here.notice("hospital-a")
+    others = [here.train(route=("hospital-a",)) for _ in range(3)]
+    for one in others:
+        here.submit(one)
+    here.notice("hospital-a")
+    assert len(here.visits("hospital-a")) == 4
+
+
+def test_t15_a_registry_that_brings_an_arrival_back_for_ever_makes_one_record(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    digest = here.submit(made)
+    here.settle()
+    for _ in range(5):
+        here.submit(made)
+        here.notice("hospital-a")
+    noted = [one for one in here.houses["hospital-a"].journal.station_events() if isinstance(one, Redelivered)]
+    assert [one.arrival for one in noted] == [digest]
+    assert here.waits_for("hospital-a") == ()
+
+
+class Losing(Wrapped):
+    """A registry whose list and tags promise one arrival that it does not have."""
+
+    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
+        stored = self._inner.get_manifest(repo, reference)
+        if isinstance(reference, Digest) and reference == self.lost:
+            msg = "registry gave something else"
+            raise RegistryMisbehaved(msg)
+        return stored
+
+    lost: Digest | None = None
+
+
+def test_t15_an_arrival_that_cannot_be_read_does_not_hide_another(here: World) -> None:
+    bad, good = (here.train(route=("hospital-a",)) for _ in range(2))
+    registry = Losing(here.registry)
+    registry.lost = here.submit(bad)
+    here.submit(good)
+    behind(here, "hospital-a", registry)
+    here.notice("hospital-a")
+    (visit,) = here.visits("hospital-a")
+    assert visit.arrival != registry.lost
+    with pytest.raises(RegistryMisbehaved):  # told, when there is nothing else to tell
+        here.notice("hospital-a")
+    registry.lost = None
+    here.settle()
+    assert here.at_home(bad.id)
+    assert here.at_home(good.id)
+
+
+class Hollow(Wrapped):
+    """A registry in which one receipt's blob is missing: its manifest names what was never brought."""
+
+    hollow: Digest | None = None
+
+    def open_blob(self, repo: Repository, descriptor: object) -> object:
+        if getattr(descriptor, "digest", None) == self.hollow:
+            msg = "no such blob"
+            raise NotInRegistry(msg)
+        return self._inner.open_blob(repo, descriptor)  # type: ignore[arg-type] # handed on as it came
+
+
+def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here: World, tmp_path: Path) -> None:
+    """The journal is older than the registry; beside our own entry lies another under a tag that sorts before it."""
+    made = here.train(route=("hospital-b", "hospital-a", "hospital-c"))
+    made.pass_stop({"sums.json": b'{"sum":1,"n":1}'})
+    here.submit(made)
+    here.settle("hospital-a")
+    (ours,) = here.receipts(made, ReceiptKind.ENTRY)
+    stranger = here.train(route=("hospital-a",))
+    here.submit(stranger)
+    here.settle("hospital-a")
+    (theirs,) = here.receipts(stranger, ReceiptKind.ENTRY)
+    repo = mailbox(PartyId("alice"))
+    stored = here.registry.get_manifest(repo, theirs.digest)
+    here.registry.put_manifest(repo, Tag(f"entry-{made.id}-01"), stored.raw, stored.media_type)
+    assert [one.digest for one in here.receipts(made, ReceiptKind.ENTRY)] == [theirs.digest, ours.digest]
+    registry = Hollow(here.registry)
+    registry.hollow = Digest(json.loads(stored.raw)["layers"][0]["digest"])
+    here.houses["hospital-a"].journal.close()
+    here.change("hospital-a", journal=Journal.open(tmp_path / "older" / "journal.sqlite"))
+    behind(here, "hospital-a", registry)
+    here.submit(made)
+    here.settle("hospital-a")
+    assert [visit.refused.code for visit in here.visits("hospital-a") if visit.refused] == [Replayed.code]
+
+
+# --- The run ---------------------------------------------------------------------------------------------------------
+
+
+def endless(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    del order, say
+    return -1
+
+
+def test_t19_a_run_is_watched_while_the_directory_is_kept_away(tmp_path: Path) -> None:
+    here = world(tmp_path / "world", stations=("hospital-a",), program=endless)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    until(here, "hospital-a", Phase.RUNNING)
+    here.refuse_directory = DirectoryUnavailable("withheld")
+    here.step("hospital-a")
+    assert here.visit("hospital-a").stumbled is None
+    here.now += timedelta(seconds=made.manifest.limits.wall_seconds)
+    here.step("hospital-a")
+    fault = here.visit("hospital-a").fault
+    assert fault is not None
+    assert fault.code == "run.timed-out"
+    here.close()
+
+
+def counting(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    """An analysis that shows whether it found what an earlier run of it had left."""
+    del say
+    state = order.state / "sums.json"
+    before = json.loads(state.read_bytes())["n"] if state.exists() else 0
+    state.write_text(json.dumps({"sum": 1, "n": before + 1}))
+    return 0
+
+
+@pytest.mark.parametrize("meanwhile", ["removed", "reordered"])
+def test_t25_a_run_nobody_recorded_leaves_no_state_to_the_next(tmp_path: Path, meanwhile: str) -> None:
+    """Killed between starting and recording it; then the container is removed, or the configuration changes."""
+    here = world(tmp_path / "world", stations=("hospital-a",), program=counting)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    until(here, "hospital-a", Phase.OPENED)
+    sandbox, house = here.sandboxes["hospital-a"], here.houses["hospital-a"]
+    forgotten = replace(house, journal=Journal.in_memory())
+    for arrival in house.journal.arrivals():
+        for position, event in enumerate(house.journal.visit(arrival).events):
+            forgotten.journal.append(arrival, event, expect=position)
+    here.houses["hospital-a"] = forgotten
+    here.step("hospital-a")
+    (name,) = sandbox.started
+    while sandbox.look(name).__class__.__name__ != "Ended":
+        pass
+    here.houses["hospital-a"] = house  # the journal as it was before the start
+    here.now += timedelta(seconds=2)
+    if meanwhile == "removed":
+        sandbox.remove(name)
+    else:
+        elsewhere = tmp_path / "moved"
+        house.data["patients"].folder.rename(elsewhere)
+        here.change("hospital-a", data={"patients": replace(house.data["patients"], folder=elsewhere)})
+    here.settle("hospital-a")
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 1, "n": 1}
+    here.close()
+
+
+# --- The person ------------------------------------------------------------------------------------------------------
+
+
+class Doubtful:
+    """A policy whose reason to ask changes."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = "every train is approved by a person here"
+
+    def consider(self, request: Request) -> Admit | Hold:
+        del request
+        return Admit() if self.reason is None else Hold(reason=self.reason)
+
+
+def say_yes(here: World, station: str) -> None:
+    visit = here.visit(station)
+    event = approve(visit, by="grace", note="", now=here.now)
+    here.houses[station].journal.append(visit.arrival, event, expect=visit.length)
+
+
+def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path) -> None:
+    policy = Doubtful()
+    here = world(tmp_path / "world", stations=("hospital-a",), policy=policy)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    say_yes(here, "hospital-a")
+    policy.reason = "files the train expects are not there: patients/*.csv"
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert visit.admitted is None
+    assert visit.held == Held(at=here.now, hold=HoldFor.ADMISSION, reason=policy.reason)
+    say_yes(here, "hospital-a")
+    here.settle()
+    assert here.at_home(made.id)
+    here.close()
+
+
+def test_results_that_grew_after_the_release_are_asked_about_again(here: World) -> None:
+    here.change("hospital-a", release_by_hand=True)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    until_held(here, "hospital-a")
+    say_yes(here, "hospital-a")
+    (room,) = here.plaintext("hospital-a")
+    (room / "state" / "sums.json").write_text('{"sum": 15, "n":  3}  ')
+    until_held(here, "hospital-a")
+    assert here.visit("hospital-a").cleared is None
+    assert not here.at_home(made.id)
+
+
+# --- What is written down --------------------------------------------------------------------------------------------
+
+
+def test_t20_a_name_inside_a_seal_is_not_logged_when_the_disk_is_full(
+    here: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = "CANARY-8c7dd922.json"
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(rooms, name)
+
+        def make(self, visit: Digest) -> object:
+            msg = "no room on the file system"
+            raise DiskFull(msg, path=f"{visit.hex}/state/{canary}")
+
+    rooms = here.houses["hospital-a"].workrooms
+    here.change("hospital-a", workrooms=Full())
+    made: Train = here.train(route=("hospital-a",))
+    here.submit(made)
+    with caplog.at_level(logging.INFO):
+        for _ in range(6):
+            here.step("hospital-a")
+    assert here.visit("hospital-a").stumbled is not None
+    written = json.dumps([vars(record) for record in caplog.records], default=str)
+    assert canary not in written
+    assert "no room on the file system" in written
