@@ -8,7 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
-TOOLS := runsc mmdebstrap age skopeo openssl busybox-static docker-registry
+MACHINE := python3-venv docker.io mmdebstrap
+TOOLS := docker-registry runsc age skopeo openssl busybox-static
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -25,17 +26,19 @@ engine:  ## a Docker engine: the one that answers here, or a private one
 	@images/engine.py up
 
 registry:  ## the program of an OCI registry, which `pht registry up` starts
-	@command -v registry >/dev/null || images/setup.sh packages docker-registry
+	@images/setup.sh packages docker-registry
 
 base:  ## the base image `python`, as .state/base/python.tar
 	@images/python/build.sh
 
-demo: dev engine base $(if $(EMBEDDED),,registry)  ## one train through three hospitals (EMBEDDED=1: without a registry process)
+demo:  ## one train through three hospitals (EMBEDDED=1: without a registry process)
+	@images/setup.sh packages $(MACHINE) $(if $(EMBEDDED),,docker-registry)
+	@$(MAKE) engine base dev
 	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
 
-test: dev  ## every test (ARGS='-k age' for some)
-	@images/setup.sh packages $(TOOLS)
-	@$(MAKE) engine base
+test:  ## every test (ARGS='-k age' for some)
+	@images/setup.sh packages $(MACHINE) $(TOOLS)
+	@$(MAKE) engine base dev
 	@$(ENGINE) $(BIN)/pytest $(ARGS)
 
 check: lint  ## what can be said without running: style, types, arrows

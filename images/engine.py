@@ -2,8 +2,10 @@
 """Which Docker engine do the demo and the tests use, and how is a private one started and stopped?
 
 `engine.py up` uses the engine that answers at `DOCKER_HOST` or at Docker's usual socket; if there is none, it starts one whose
-data, sockets, process id and log lie in `.state/engine` (the sockets in `/run`, if the checkout lies too deep for their names). Either way the address is in `.state/engine/address` afterwards.
-`engine.py down` stops the one it started, and touches no other. Standard library only: it runs before anything is installed.
+data, sockets, process id and log lie in `.state/engine` (the sockets in `/run`, if the checkout lies too deep for their names).
+Either way the address is in `.state/engine/address` afterwards.
+`engine.py find` only tells, by its exit status, whether an engine answers. `engine.py down` stops the one that `up` started, and
+touches no other. Standard library only: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -81,6 +83,17 @@ def room() -> Path:
     return Path("/run") / f"pht-{hashlib.sha256(os.fsencode(HOME)).hexdigest()[:12]}"
 
 
+def mine() -> str:
+    """Return the address of the engine that is started here."""
+    return f"unix://{room() / 'docker.sock'}"
+
+
+def found() -> str:
+    """Return the address of an engine that answers, the one that `DOCKER_HOST` names first; empty if there is none."""
+    places = (os.environ.get("DOCKER_HOST", ""), mine(), USUAL)
+    return next((place for place in places if place and answers(place)), "")
+
+
 def running() -> int | None:
     """Return the process id of the engine started here, if that process lives and is still that engine."""
     try:
@@ -110,13 +123,15 @@ def write_settings() -> bool:
 def start() -> str:
     """Start the private engine and return its address once it answers."""
     if shutil.which("dockerd", path=SEARCH) is None:
-        subprocess.run([CHECKOUT / "images" / "setup.sh", "packages", "docker.io"], check=True)
+        made = subprocess.run([CHECKOUT / "images" / "setup.sh", "packages", "docker.io"], check=False)
+        if made.returncode:
+            sys.exit(made.returncode)
     if os.geteuid() != 0:
         sys.exit(
             "no Docker engine answers, and only root can start one\nstart yours, or name it: DOCKER_HOST=unix:///... make ..."
         )
     sockets = room()
-    address = f"unix://{sockets / 'docker.sock'}"
+    address = mine()
     (sockets / "exec").mkdir(parents=True, exist_ok=True, mode=0o700)
     write_settings()
     (HOME / "pid").unlink(missing_ok=True)
@@ -148,16 +163,19 @@ def start() -> str:
 
 def up() -> None:
     """Make sure that an engine answers, and record its address."""
-    mine = f"unix://{room() / 'docker.sock'}"
     wanted = os.environ.get("DOCKER_HOST", "")
-    if wanted and not answers(wanted):
-        print(f"no Docker engine answers at DOCKER_HOST, {wanted}; looking elsewhere", file=sys.stderr)
-        wanted = ""
-    address = wanted or next((one for one in (mine, USUAL) if answers(one)), "") or start()
+    address = found() or start()
+    if wanted not in {"", address}:
+        print(f"no Docker engine answers at DOCKER_HOST, {wanted}; using {address}", file=sys.stderr)
     pid = running()
-    if address == mine and pid is not None and write_settings():
+    if address == mine() and pid is not None and write_settings():
         os.kill(pid, signal.SIGHUP)
     (HOME / "address").write_text(address + "\n")
+
+
+def find() -> None:
+    """End with status 0 if an engine answers, with 1 if not."""
+    sys.exit(0 if found() else 1)
 
 
 def sweep() -> None:
@@ -191,10 +209,12 @@ def down() -> None:
 
 def main() -> None:
     """Do what the first argument says, alone in this checkout."""
-    acts = {"up": up, "down": down}
+    acts = {"up": up, "find": find, "down": down}
     act = acts.get(sys.argv[1]) if len(sys.argv) == 2 else None  # noqa: PLR2004 - the program and its one argument
     if act is None:
-        sys.exit("usage: engine.py up|down")
+        sys.exit("usage: engine.py up|find|down")
+    if act is find:  # asked by the very script that `up` calls, so it must not wait for `up`
+        find()
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -8,13 +8,18 @@ cd "$(dirname "$0")/.."
 # shellcheck source=images/steps.sh
 . images/steps.sh
 export PATH=$PATH:/usr/sbin:/sbin
+PYTHON=${PYTHON:-python3}
 
-# The program by which each package is recognised, so that one installed in another way counts too.
-program_of() {
+# present PACKAGE : is what the package is for here already, however it came?
+present() {
     case $1 in
-        docker.io) echo dockerd ;;
-        busybox-static) echo busybox ;;
-        *) echo "$1" ;;
+        python3-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
+        docker.io) command -v dockerd >/dev/null || images/engine.py find ;;
+        docker-registry) command -v docker-registry >/dev/null || command -v registry >/dev/null ;;
+        mmdebstrap) base_is_fresh || command -v mmdebstrap >/dev/null ;;
+        # Debian has a second package, with a busybox that does not run where there are no libraries.
+        busybox-static) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
+        *) command -v "$1" >/dev/null ;;
     esac
 }
 
@@ -40,7 +45,7 @@ install_packages() {
 packages() {
     local missing=() package
     for package in "$@"; do
-        command -v "$(program_of "$package")" >/dev/null || missing+=("$package")
+        present "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -56,20 +61,17 @@ packages() {
 }
 
 venv() {
-    local python=${PYTHON:-python3} stamp=.venv/.installed state
+    local stamp=.venv/.installed state
     state=$(cat requirements-dev.lock pyproject.toml <(echo "$PWD") | sha256sum)
     if [ "$(cat $stamp 2>/dev/null)" = "$state" ] && [ -x .venv/bin/pht ]; then return 0; fi
-    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        printf 'Python 3.11 or newer is needed; %s is older or missing\n' "$python" >&2
+    if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        printf 'Python 3.11 or newer is needed; %s is older or missing\n' "$PYTHON" >&2
         printf 'install it, and name it: make PYTHON=python3.11 ...\n' >&2
         return 1
     fi
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        # Debian keeps these two modules in a package of their own, and there is no program to look for.
-        packages python3-venv
-    fi
+    packages python3-venv
     if ! .venv/bin/python -c '' 2>/dev/null; then
-        step 'making the virtual environment' "$python" -m venv --clear .venv
+        step 'making the virtual environment' "$PYTHON" -m venv --clear .venv
     fi
     step 'installing the locked dependencies' \
         .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock

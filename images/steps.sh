@@ -2,7 +2,16 @@
 # Sourced by the scripts that prepare a machine: one line for each step, its noise in a log, the log's tail if it fails.
 
 STATE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.state
+BASE_IMAGE=$STATE/base/python.tar
 mkdir -p "$STATE/log"
+
+# base_is_fresh : was the base image made after its recipe was last changed?
+base_is_fresh() {
+    local recipe=${BASH_SOURCE[0]%/*}/python part
+    for part in "$recipe"/*.{sh,py}; do
+        [ "$BASE_IMAGE" -nt "$part" ] || return 1
+    done
+}
 
 # step TEXT COMMAND... : say what is being done, do it quietly, say how long it took.
 step() {

@@ -5,10 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=images/steps.sh
 . images/steps.sh
-alone base
 
-out=$STATE/base/python.tar
-if [ "$out" -nt images/python/build.sh ] && [ "$out" -nt images/python/pack.py ]; then exit 0; fi
+if base_is_fresh; then exit 0; fi
+if [ "$(id -u)" != 0 ]; then
+    printf 'only root can make the base image, %s, and it is not there or older than its recipe\n' "$BASE_IMAGE" >&2
+    printf 'make it once as root: sudo make base\n' >&2
+    exit 1
+fi
+alone base
+if base_is_fresh; then exit 0; fi # whoever held the lock made it
 images/setup.sh packages mmdebstrap
 
 # Every time stamp in the image is at most this one: the day Debian 12 was released.
@@ -23,7 +28,7 @@ sources() {
 }
 if ! lines=$(for part in $suite $suite-updates $suite-security; do sources "$part"; done) || [ -z "$lines" ]; then
     printf 'this machine has no package source for Debian %s in its apt settings\n' "$suite" >&2
-    printf 'build %s on one that has, with this script, and copy it here\n' "$out" >&2
+    printf 'build %s on one that has, with this script, and copy it here\n' "$BASE_IMAGE" >&2
     exit 1
 fi
 
@@ -44,4 +49,4 @@ step 'building the base image from Debian packages' mmdebstrap \
     --customize-hook='find "$1" -xdev -type f -perm /6000 -exec chmod a-s {} +' \
     --skip=output/dev --format=tar "$suite" "$work/root.tar" "$work/sources.list"
 step 'packing the base image' python3 images/python/pack.py python "$work/root.tar" "$work/image.tar"
-mv "$work/image.tar" "$out"
+mv "$work/image.tar" "$BASE_IMAGE"
