@@ -1,3 +1,11 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Fixtures that more than one folder of tests uses, and how hypothesis searches."""
+
+import os
+
+from hypothesis import settings
 
 pytest_plugins = ("tests.support.engine", "tests.support.registries")
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")  # what lands does not hang on luck; the search goes on at home
