@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Final
 
 from security.digest import Digest
 from security.encoding import dump_pretty, print_time
-from security.errors import PhtError, Refused, Unavailable
+from security.errors import FileMissing, Forked, PhtError, Refused, Replayed, Unavailable
 from security.files import write_file
 from station.audit import sign_head
+from station.errors import JournalDamaged
 from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned, KeyUsed
 from station.house import House
 from station.lock import holding
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
 RUNNING_SECONDS: Final = 0.25
+MOST_EVIDENCE: Final = 64
+"""Of how many forks, of how many replays and of how many other refused trains is more kept than the journal's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +100,13 @@ def turn(house: House, pace: Pace) -> Turn:
     recorded, trouble = 0, None
     try:
         recorded += len(notice(house, pace.clock()))
+    except JournalDamaged:
+        raise
     except PhtError as error:
         trouble = error
         log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
+    except Exception as error:  # noqa: BLE001 - the boundary: what a stranger's tag sets off must not stop the visits
+        log.error("internal error", extra={"step": "notice", "type": type(error).__name__})  # noqa: TRY400 - no quoting
     for arrival in house.journal.unfinished():
         if pace.stop.is_set():
             break
@@ -108,10 +115,18 @@ def turn(house: House, pace: Pace) -> Turn:
             recorded += event is not None
             if isinstance(event, Departed):
                 house.spool.sweep(references(house))
-        except (Unavailable, Refused) as error:  # the journal could not take the event; what was done is repeatable
+        except (
+            Unavailable,
+            Refused,
+            FileMissing,
+        ) as error:  # the journal could not take the event; what was done is repeatable
             trouble = error
             log.warning("nothing recorded", extra={"visit": arrival.short, "code": error.code, "reason": str(error)})
-    _sign_head(house, pace.clock())
+    try:
+        _sign_head(house, pace.clock())
+    except (Unavailable, FileMissing) as error:
+        trouble = trouble or error
+        log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
     return Turn(recorded=recorded, trouble=trouble)
 
 
@@ -134,14 +149,39 @@ def tidy(house: House) -> None:
 def references(house: House) -> frozenset[Digest]:
     """Return what the spool must keep.
 
-    Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, everything
-    that arrived, as evidence.
+    Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, what
+    `_evidence` says. Of what nobody verified, nothing: strangers must not fill the disk (attack T17).
     """
     kept: set[Digest] = {event.envelope for event in house.journal.station_events() if isinstance(event, HeadSigned)}
+    refused: list[Visit] = []
     for arrival in house.journal.arrivals():
         visit = house.journal.visit(arrival)
-        kept |= visit.blobs - (_sealed_blobs(visit, house) if visit.departed and visit.pushed else frozenset())
-    return frozenset(kept)
+        if not visit.departed:
+            kept |= visit.blobs
+        elif visit.pushed:
+            kept |= visit.blobs - _sealed_blobs(visit, house)
+        elif visit.fetched:
+            refused.append(visit)
+    return frozenset(kept | _evidence(refused, house))
+
+
+def _evidence(refused: Sequence[Visit], house: House) -> set[Digest]:
+    """Return what is kept of verified trains that were refused.
+
+    A fork proves a fraud: the first ones are kept whole, and no later flood displaces them. A replay proves nothing that
+    the first delivery does not, and anybody can make one: the documents of the newest. The others are kept whole while
+    they are new, and their documents for good.
+    """
+    code = {visit.arrival: visit.refused.code if visit.refused else None for visit in refused}
+    forks = [visit for visit in refused if code[visit.arrival] == Forked.code]
+    replays = [visit for visit in refused if code[visit.arrival] == Replayed.code]
+    others = [visit for visit in refused if code[visit.arrival] not in {Forked.code, Replayed.code}]
+    kept: set[Digest] = set()
+    for visit in (*forks[:MOST_EVIDENCE], *others[-MOST_EVIDENCE:]):
+        kept |= visit.blobs
+    for visit in (*replays[-MOST_EVIDENCE:], *others[:-MOST_EVIDENCE]):
+        kept |= visit.blobs - _sealed_blobs(visit, house)
+    return kept
 
 
 def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:
@@ -176,7 +216,7 @@ def _running(house: House, now: datetime) -> bool:
 def _sign_head(house: House, now: datetime) -> None:
     """Sign the journal's end once a day, if anything happened since."""
     last = house.journal.last_signed_head()
-    if last and (now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
+    if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
         return
     house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose="sign the journal's head"))
     head = house.journal.head()
@@ -197,4 +237,7 @@ def _say(health: Path, house: House, done: Turn, pace: Pace, version: str) -> No
         "waiting_for_a_person": sum(visit.held is not None for visit in visits),
         "trouble": None if done.trouble is None else done.trouble.code,
     }
-    write_file(health, dump_pretty(told), mode=0o644)
+    try:
+        write_file(health, dump_pretty(told), mode=0o644)
+    except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
+        log.warning("cannot tell how we are", extra={"code": error.code, "reason": str(error)})

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from registry.errors import NotInRegistry
 from station.errors import JournalDamaged, NothingToDecide
 from station.events import (
     Accepted,
@@ -46,6 +47,9 @@ from station.visit import INTERNAL, Visit
 MOST_INTERNAL_STUMBLES: Final = 5
 MOST_ROOMS_LOST: Final = 3
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
+LONGEST_ABSENCE: Final = timedelta(hours=6)
+"""Between two looks for an arrival the registry says it does not have: whoever can write to a mailbox can also put
+thousands there and take them out again, and every look is a record."""
 
 
 class Phase(StrEnum):
@@ -192,7 +196,8 @@ def next_step(visit: Visit, now: datetime) -> Next:
         return Over()
     if visit.held:
         return Ask(hold=visit.held.hold, reason=visit.held.reason)
-    if visit.not_before and now < visit.not_before:
+    # A pause longer than any we make: the clock was ahead when it was noted, and has been put right.
+    if visit.not_before and now < visit.not_before <= now + LONGEST_ABSENCE:
         return Wait(until=visit.not_before)
     return Do(step=TABLE[phase].step)
 
@@ -220,16 +225,18 @@ def _allows(phase: Phase, held: Held | None, event: VisitEvent) -> bool:
 # --- Events that follow from the table -------------------------------------------------------------------------------
 
 
-def backoff(attempt: int) -> timedelta:
-    """Return the pause after the `attempt`-th stumble in a row: 1, 2, 4, ... seconds, at most five minutes."""
-    return min(timedelta(seconds=2 ** min(attempt - 1, 16)), LONGEST_BACKOFF)
+def backoff(attempt: int, longest: timedelta = LONGEST_BACKOFF) -> timedelta:
+    """Return the pause after the `attempt`-th stumble in a row: 1, 2, 4, ... seconds, at most `longest`."""
+    return min(timedelta(seconds=2 ** min(attempt - 1, 16)), longest)
 
 
 def stumble(visit: Visit, *, code: str, now: datetime) -> Stumbled:
     """No progress now; try again later, and again, for as long as it takes."""
     attempt = visit.stumbles + 1
     step = _row(visit).step
-    return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + backoff(attempt))
+    absent = step is Step.FETCH and code == NotInRegistry.code
+    pause = backoff(attempt, LONGEST_ABSENCE if absent else LONGEST_BACKOFF)
+    return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause)
 
 
 def stumble_internally(visit: Visit, *, now: datetime) -> Stumbled | Held:

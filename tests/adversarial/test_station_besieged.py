@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +21,8 @@ from registry.remote import HttpRegistry, _Bytes
 from security.digest import Digest
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
-from station.events import Held, HoldFor, Redelivered
+from station.daemon import Pace, once, turn
+from station.events import HeadSigned, Held, HoldFor, Redelivered
 from station.journal import Journal
 from station.plan import Phase, approve, phase_of
 from station.policy import Admit, Hold, Request
@@ -193,6 +196,111 @@ def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here:
     here.submit(made)
     here.settle("hospital-a")
     assert [visit.refused.code for visit in here.visits("hospital-a") if visit.refused] == [Replayed.code]
+
+
+def pace(here: World) -> Pace:
+    return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=1)
+
+
+def turns(here: World, station: str, count: int = 12) -> None:
+    for _ in range(count):
+        turn(here.houses[station], pace(here))
+        here.now += timedelta(seconds=1)
+
+
+def spooled(here: World, station: str) -> set[str]:
+    folder = here.folder(station) / "spool"
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def test_t17_junk_in_the_mailbox_leaves_nothing_in_the_spool(here: World) -> None:
+    heads = spooled(here, "hospital-a")
+    for _ in range(5):
+        here.submit(here.train(route=("hospital-b",)), to="hospital-a")
+    turns(here, "hospital-a")
+    assert len(here.visits("hospital-a")) == 5
+    assert all(visit.departed for visit in here.visits("hospital-a"))
+    left = spooled(here, "hospital-a") - heads
+    assert left == {event.envelope.hex for event in heads_of(here)}
+
+
+def heads_of(here: World) -> list[HeadSigned]:
+    events = here.houses["hospital-a"].journal.station_events()
+    return [event for event in events if isinstance(event, HeadSigned)]
+
+
+def test_t17_replays_of_an_old_train_bring_back_no_sealed_blobs(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    turns(here, "hospital-a", 30)
+    code = made.manifest.code.digest.hex
+    assert code not in spooled(here, "hospital-a")
+    (first,) = made.envelope.signatures
+    for digit in "123":
+        again = copy.copy(made)
+        stranger = replace(first, key_id=type(first.key_id)(digit * 64))
+        again.envelope = replace(made.envelope, signatures=(first, stranger))
+        here.submit(again)
+        turns(here, "hospital-a", 10)
+    assert [visit.refused.code for visit in here.visits("hospital-a") if visit.refused] == [Replayed.code] * 3
+    assert code not in spooled(here, "hospital-a")
+
+
+def test_t25_what_vanished_from_the_mailbox_is_looked_for_less_and_less(here: World) -> None:
+    """A stranger puts arrivals there and takes them out again: the journal must not grow by each of them for ever."""
+    digest = here.submit(here.train(route=("hospital-a",)))
+    here.notice("hospital-a")
+    here.registry.delete_manifest(mailbox(PartyId("hospital-a")), digest)
+    until = here.now + timedelta(days=10)
+    here.consortium.expires = until + timedelta(days=1)
+    while here.now < until:
+        here.step("hospital-a")
+        here.now += timedelta(minutes=10)
+    assert here.visit("hospital-a").refused is None
+    assert here.visit("hospital-a").length < 70
+
+
+# --- The machine -----------------------------------------------------------------------------------------------------
+
+
+def test_t25_a_station_that_cannot_say_how_it_is_goes_on(here: World) -> None:
+    made, folder = here.train(route=("hospital-a",)), here.folder("hospital-a")
+    here.submit(made)
+    until(here, "hospital-a", Phase.CLEARED)
+    nowhere = folder / "no such folder" / "health.json"
+    once(here.houses["hospital-a"], folder=folder, health=nowhere, version="1", pace=pace(here))
+    assert here.at_home(made.id)
+    assert not nowhere.exists()
+
+
+def test_t25_a_clock_that_was_ahead_does_not_stop_a_visit(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.notice("hospital-a")
+    honest = here.now
+    here.now += timedelta(days=400)
+    here.refuse_directory = DirectoryUnavailable("away")
+    here.step("hospital-a")
+    here.refuse_directory = None
+    here.now = honest + timedelta(seconds=1)
+    turns(here, "hospital-a", 30)
+    assert here.at_home(made.id)
+
+
+class Broken(Wrapped):
+    """A registry that sets off a bug of ours."""
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        raise KeyError(repo)
+
+
+def test_a_bug_in_looking_into_the_mailbox_does_not_stop_the_visits(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    until(here, "hospital-a", Phase.ACCEPTED)
+    behind(here, "hospital-a", Broken(here.registry))
+    turns(here, "hospital-a", 30)
+    assert here.at_home(made.id)
 
 
 # --- The run ---------------------------------------------------------------------------------------------------------
