@@ -31,6 +31,7 @@ from security.trust import Policy
 from security.workspace import add_party, approve_base
 from station.events import Noticed
 from station.journal import Journal
+from tests.support.directories import QUICK
 from tests.support.trains import NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
 
@@ -110,8 +111,11 @@ def make(root: Path) -> Place:
         policy=Policy(),
         lifetimes=Lifetimes(),
         now=datetime.now(UTC),
+        log_n=QUICK,
     )
     place.answer(*init_words(place))
+    settings = place.station / "station.yaml"
+    settings.write_text(settings.read_text().replace("poll_seconds: 5", "poll_seconds: 1"))
     place.answer("keys", "new", "alice", "--party", "alice", "--role", "owner", *_with(place, "alice"))
     place.answer("keys", "card", "alice", "-o", "alice.card.json", *_with(place, "alice"))
     for card in (root / "alice.card.json", place.station / "hospital-a.card.json"):
