@@ -6,16 +6,26 @@ are opened into a folder without a name, which gets its name at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from registry.depot import Arrival, Depot
+from registry.depot import Depot
+from registry.errors import NotInRegistry
 from registry.port import Progress
 from security.archive import MAX_MEMBERS, Budget
 from security.digest import Digest
 from security.encoding import dump_pretty
-from security.errors import JourneyForeignEntry, JourneyIncomplete, Unavailable
+from security.errors import (
+    DigestMismatch,
+    FileMissing,
+    JourneyForeignEntry,
+    JourneyIncomplete,
+    Malformed,
+    PhtError,
+    Refused,
+)
 from security.files import making_folder, write_file
 from security.ids import TrainId
 from security.journey import TrainParts
@@ -58,10 +68,11 @@ def bring_home(
     now: datetime,
     progress: Progress | None = None,
 ) -> HomeTrain:
-    """Take a train that came home out of the mailbox, or from where it was kept, and verify its whole journey.
+    """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
 
-    It is verified before its blobs are fetched. What waits in the mailbox comes first: if somebody has replaced it
-    since, that is told rather than passed over. While the registry is away, what was kept serves.
+    It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
+    mailbox cannot take away what is here already. Of several arrivals under the train's name, the first that verifies
+    is the train; if none does, the first refusal is told.
 
     Raises:
         NotHomeYet, TrainRefused, TrainFailed: it is not home, and why.
@@ -75,20 +86,13 @@ def bring_home(
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
         return accepted
 
-    def demand(parts: TrainParts) -> None:
-        verified(parts)
-
-    kept = home.arrival(train)
-    arrival = _arrival(train, home, depot, kept)
-    if arrival is not None:
-        parts, digest = depot.take(arrival, home.blobs, accept=demand, progress=progress), arrival.digest
-    elif kept is not None:
-        parts, digest = depot.load(kept, home.blobs), kept
-    else:
+    found = _kept(train, home, depot, verified)
+    if found is None:
+        found = _waiting(train, home, depot, verified, progress)
+    if found is None:
         raise not_home(follow(home.find(train), depot, trust, now=now))
-    accepted = verified(parts)
-    home.note_home(train, digest)
-    return HomeTrain(accepted=accepted, parts=parts, digest=digest)
+    home.note_home(train, found.digest)
+    return found
 
 
 def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> Opened:
@@ -110,22 +114,58 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
     journey = into.with_name(f"{into.name}.journey.json")
     with making_folder(into) as new:
-        with home.blobs.open(state.digest) as source:
-            found = open_state(
-                source, state, binding=accepted.received(), identities=[secrets.identity], into=new, budget=budget
-            )
+        try:
+            with home.blobs.open(state.digest) as source:
+                found = open_state(
+                    source, state, binding=accepted.received(), identities=[secrets.identity], into=new, budget=budget
+                )
+        except Refused:  # the next try looks into the mailbox again
+            home.unnote_home(accepted.train, state.digest)
+            raise
         write_file(journey, dump_pretty(proof_document(prove(accepted, trust))))
     return Opened(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 
-def _arrival(train: TrainId, home: Home, depot: Depot, kept: Digest | None) -> Arrival | None:
-    try:
-        waiting = [one for one in depot.arrivals(home.party) if one.train == train]
-    except Unavailable:
-        if kept is None:
-            raise
+def _kept(
+    train: TrainId, home: Home, depot: Depot, verified: Callable[[TrainParts], AcceptedTrain]
+) -> HomeTrain | None:
+    """Return what came home before, verified again; None if it is not here, or no longer whole."""
+    digest = home.arrival(train)
+    if digest is None:
         return None
-    return waiting[0] if waiting else None
+    try:
+        parts = depot.load(digest, home.blobs)
+    except (FileMissing, DigestMismatch, Malformed):
+        return None
+    sealed = [parts.code.digest, *([] if parts.state is None else [parts.state.digest])]
+    if not all(map(home.blobs.has, sealed)):
+        return None
+    return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
+
+
+def _waiting(
+    train: TrainId,
+    home: Home,
+    depot: Depot,
+    verified: Callable[[TrainParts], AcceptedTrain],
+    progress: Progress | None,
+) -> HomeTrain | None:
+    """Fetch the train from the mailbox; None if nothing waits under its name."""
+
+    def demand(parts: TrainParts) -> None:
+        verified(parts)
+
+    refusals: list[PhtError] = []
+    named = {one.digest: one for one in depot.arrivals(home.party) if one.train == train}
+    for arrival in sorted(named.values(), key=lambda one: one.stop, reverse=True):
+        try:
+            parts = depot.take(arrival, home.blobs, accept=demand, progress=progress)
+            return HomeTrain(accepted=verified(parts), parts=parts, digest=arrival.digest)
+        except (Refused, NotInRegistry) as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+    return None
 
 
 def _need_empty(folder: Path) -> None:

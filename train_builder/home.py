@@ -28,7 +28,7 @@ from security.directory import check_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import FileMissing, InvalidInput, Malformed, NotPinned
-from security.files import make_folder, making_folder, read_file, write_file
+from security.files import make_folder, making_folder, read_file, told, write_file
 from security.ids import PartyId, TrainId
 from security.journey import TrainParts
 from security.train import TrainManifest, read_manifest
@@ -152,6 +152,13 @@ class Home:
         """Record which verified artifact came home; its blobs are in `blobs`."""
         folder = make_folder(self._folder(train))
         write_file(folder / "home.json", dump_pretty({"arrival": str(arrival)}))
+
+    def unnote_home(self, train: TrainId, *drop: Digest) -> None:
+        """Forget which artifact came home, and these blobs of it: what is kept cannot be opened."""
+        with told(self._folder(train)):
+            (self._folder(train) / "home.json").unlink(missing_ok=True)
+        for digest in drop:
+            self.blobs.drop(digest)
 
     def arrival(self, train: TrainId) -> Digest | None:
         """Return which verified artifact came home, if one has."""

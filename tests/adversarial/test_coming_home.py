@@ -47,7 +47,7 @@ from security.seal import CODE_BUDGET, CodeBinding, StateBinding, open_code, sea
 from security.train import print_manifest, read_manifest
 from tests.support.owners import OwnerWorld, write_train
 from tests.support.trains import members
-from train_builder.collect import bring_home, open_home_train
+from train_builder.collect import HomeTrain, bring_home, open_home_train
 from train_builder.follow import StopState, follow
 
 
@@ -96,6 +96,13 @@ def put(blobs: BlobFolder, data: bytes) -> Digest:
     digest = digest_of(data)
     blobs.put(digest, len(data), io.BytesIO(data))
     return digest
+
+
+def looked_at(here: OwnerWorld, train: TrainId) -> HomeTrain:
+    """Return the honest train, as if the owner had not asked for it yet."""
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    here.home().unnote_home(train)
+    return found
 
 
 def test_the_honest_journey_opens(here: OwnerWorld) -> None:
@@ -186,13 +193,45 @@ def test_t24_tampering_with_what_was_kept_at_home(here: OwnerWorld) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     refused(here, train, DigestMismatch)
+    assert (opening(here, train) / "sums.json").exists()  # by then it was fetched again
 
 
-def test_t24_a_replaced_arrival_is_told_even_after_a_good_one_was_seen(here: OwnerWorld) -> None:
+def test_t24_a_replaced_arrival_takes_nothing_away_that_came_home_before(here: OwnerWorld) -> None:
     train = here.journey()
     bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
     parts, blobs = waiting(here)
     plant(here, train, replace(parts, entries=parts.entries[:2]), blobs)
+    assert (opening(here, train) / "sums.json").exists()
+
+
+def test_t24_what_is_no_longer_whole_at_home_is_fetched_again(here: OwnerWorld) -> None:
+    train = here.journey()
+    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    home = here.home()
+    home.blobs.at(found.digest).write_bytes(b"{}")
+    assert found.accepted.state is not None
+    home.blobs.drop(found.accepted.state.digest)
+    home.blobs.drop(found.digest)
+    assert (opening(here, train) / "sums.json").exists()
+
+
+@pytest.mark.parametrize("stop", [0, 999])
+def test_t24_junk_beside_the_train_under_its_name_does_not_deny_it(here: OwnerWorld, stop: int) -> None:
+    train = here.journey()
+    parts, _ = waiting(here)
+    repo, junk = mailbox(PartyId("alice")), replace(parts, entries=parts.entries[:1])
+    raw = pack(junk).manifest.raw
+    here.registry.put_manifest(repo, train_tag(train, stop), raw, OCI_MANIFEST)
+    assert (opening(here, train) / "sums.json").exists()
+
+
+def test_t24_when_nothing_under_its_name_is_the_train_that_is_told(here: OwnerWorld) -> None:
+    train = here.journey()
+    parts, blobs = waiting(here)
+    plant(here, train, replace(parts, entries=parts.entries[:2]), blobs)
+    here.registry.put_manifest(
+        mailbox(PartyId("alice")), train_tag(train, 1), pack(replace(parts, entries=())).manifest.raw, OCI_MANIFEST
+    )
     refused(here, train, JourneyIncomplete)
 
 
@@ -304,7 +343,7 @@ def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
 ) -> None:
     train = here.journey()
     parts, blobs = waiting(here)
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = looked_at(here, train)
     forged = here.seal({"sums.json": b"{}"}, blobs, spoil(found.accepted.received()))
     plant(here, train, _resigned(here, parts, forged), blobs)
     refused(here, train, error)
@@ -313,7 +352,7 @@ def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
 def test_t9_a_second_reader_added_by_the_last_station(here: OwnerWorld) -> None:
     train = here.journey()
     parts, blobs = waiting(here)
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = looked_at(here, train)
     sink = io.BytesIO()
     recipients = [here.secrets(name).key_set.sealing for name in ("alice", "mallory")]
     ref = _sealed_for_two(sink, found.accepted.received(), recipients)
@@ -325,7 +364,7 @@ def test_t9_a_second_reader_added_by_the_last_station(here: OwnerWorld) -> None:
 def test_t16_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
     train = here.journey()
     parts, blobs = waiting(here)
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = looked_at(here, train)
     forged = here.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, found.accepted.received())
     plant(here, train, _resigned(here, parts, forged), blobs)
     with pytest.raises(Malformed) as caught:
