@@ -9,6 +9,7 @@ is not touched. ``PYTHONPATH`` is not a train's to set, so the program begins wi
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from typing import Final
 
 from security.archive import Member, members_of
 from security.digest import BUFFER, Digest, digest_stream
-from security.files import make_folder, told, write_file
+from security.files import make_folder, read_file, told, write_file
 from train_builder.errors import WheelsUnresolved
 
 REQUIREMENTS: Final = "requirements.txt"
@@ -29,6 +30,14 @@ PYTHON: Final = "3.11"
 MACHINE: Final = "x86_64"
 MAX_BYTES: Final = 1 << 30
 MAX_FILES: Final = 10_000
+
+_MOST_TEXT: Final = 1 << 20
+_OPTIONS: Final = frozenset(
+    {"--no-index", "--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--only-binary", "--require-hashes"}
+    | {"--prefer-binary", "--pre", "--hash"}
+)
+_PLACE = re.compile(r"[/\\@]|^\.|://")
+_WHEEL = re.compile(r"\.whl(#\S*)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +73,7 @@ def vendor(requirements: Path, target: Target, *, into: Path) -> tuple[tuple[Whe
         WheelsUnresolved: pip finds no such wheels or cannot reach its index; a wheel is no plain archive, or too large.
     """
     fetched, tree = make_folder(into / "wheels"), make_folder(into / "tree" / VENDOR)
+    _need_plain(requirements)
     _download(requirements, target, fetched)
     wheels = []
     budget = [MAX_BYTES, MAX_FILES]
@@ -77,9 +87,28 @@ def vendor(requirements: Path, target: Target, *, into: Path) -> tuple[tuple[Whe
     return tuple(wheels), members_of(into / "tree")
 
 
+def _need_plain(requirements: Path) -> None:
+    """Refuse lines that make pip build something, whatever its options say: that would run a stranger's code here.
+
+    The forms are those of pip's "Requirements File Format"; a wheel may be named by its path or address.
+    """
+    text = read_file(requirements, limit=_MOST_TEXT).decode("utf-8", "replace").replace("\\\n", " ")
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = re.sub(r"(^|\s)#.*", "", line).split()
+        told = words[0].partition("=")[0] if words else ""
+        place = " ".join(words).partition(" ;")[0].partition(" --")[0]
+        option = told.startswith("-") and told not in _OPTIONS
+        built = not told.startswith("-") and _PLACE.search(place) and not _WHEEL.search(place)
+        if option or built:
+            msg = "a line of the requirements would have something built, or read from elsewhere"
+            hint = "name packages and versions; stations get ready-made wheels only"
+            raise WheelsUnresolved(msg, requirements=requirements, line=number, hint=hint)
+
+
 def _download(requirements: Path, target: Target, into: Path) -> None:
     command = [
-        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"),
+        # -P: "-m" would look for pip and all it imports in the current folder first, and that is the train's
+        *(sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"),
         *("--dest", str(into), "--requirement", requirements.name, *target.options()),
     ]
     try:
@@ -112,7 +141,7 @@ def _unpack(path: Path, tree: Path, budget: list[int]) -> None:
                     while piece := source.read(min(BUFFER, left + 1)):
                         left -= len(piece)
                         out.write(piece)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError) as error:
         msg = "a wheel is damaged"
         raise WheelsUnresolved(msg, wheel=path.name) from error
 

@@ -122,3 +122,47 @@ def test_a_train_takes_its_packages_along_and_leaves_the_folder_alone(tmp_path: 
     (room,) = (here.path / "rooms").iterdir()
     assert (room / "code" / "vendor" / "helper.py").read_bytes() == b"ONE = 1\n"
     assert sorted(path.name for path in (folder / "code").iterdir()) == ["main.py", "requirements.txt"]
+
+
+@pytest.mark.parametrize("name", ["pip", "logging", "platform"])
+def test_a_module_of_the_code_is_not_run_by_pip(tmp_path: Path, name: str) -> None:
+    """The code folder is a stranger's, perhaps: fetching its packages must not run what lies in it."""
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    listed = requirements(tmp_path, "helper")
+    mark = tmp_path / "it ran"
+    (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\nraise SystemExit(0)\n")
+    wheels, _ = vendor(listed, Target(), into=tmp_path / "into")
+    assert [one.file for one in wheels] == ["helper-1.0-py3-none-any.whl"]
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--no-binary=:all:",
+        "--no-binary :all:",
+        "-e .",
+        "./evil",
+        "evil/",
+        "evil @ file:///somewhere/evil",
+        "git+https://example.org/evil.git",
+        "https://example.org/evil-1.0.tar.gz",
+        "-r other.txt",
+        "-c other.txt",
+        "ev\\\nil @ git+https://example.org/evil.git",
+        "evil @ https://example.org/evil.tar.gz ; python_version > '3' # x.whl",
+    ],
+)
+def test_lines_that_would_have_something_built_are_refused(tmp_path: Path, line: str) -> None:
+    mark = tmp_path / "it ran"
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "setup.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    with pytest.raises(WheelsUnresolved, match="built"):
+        vendor(requirements(tmp_path, line), Target(), into=tmp_path / "into")
+    assert not mark.exists()
+
+
+def test_a_wheel_may_be_named_by_its_path(tmp_path: Path) -> None:
+    path = wheel(tmp_path / "elsewhere", "helper", {"helper.py": b"ONE = 1\n"})
+    wheels, _ = vendor(requirements(tmp_path, f"{path}  # ours", "", "# nothing"), Target(), into=tmp_path / "into")
+    assert [one.file for one in wheels] == [path.name]
