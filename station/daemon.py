@@ -26,8 +26,7 @@ from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned, K
 from station.house import House
 from station.lock import holding
 from station.plan import Phase, Wait, next_step, phase_of
-from station.reconcile import reconcile
-from station.steps.notice import notice
+from station.reconcile import look_out, reconcile
 from station.steps.wipe import containers_of
 from station.visit import Visit
 
@@ -99,14 +98,12 @@ def turn(house: House, pace: Pace) -> Turn:
     """Look into the mailbox, then take one step of every visit, oldest first."""
     recorded, trouble = 0, None
     try:
-        recorded += len(notice(house, pace.clock()))
+        recorded += len(look_out(house, pace.clock()))
     except JournalDamaged:
         raise
     except PhtError as error:
         trouble = error
         log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
-    except Exception as error:  # noqa: BLE001 - the boundary: what a stranger's tag sets off must not stop the visits
-        log.error("internal error", extra={"step": "notice", "type": type(error).__name__})  # noqa: TRY400 - no quoting
     for arrival in house.journal.unfinished():
         if pace.stop.is_set():
             break

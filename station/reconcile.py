@@ -20,6 +20,7 @@ from station.events import Refused as RefusedEvent
 from station.house import House
 from station.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
 from station.steps import perform
+from station.steps.notice import notice
 from station.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,21 @@ def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | N
     return event
 
 
+def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
+    """Begin a visit for every new arrival; a bug that a stranger's tag sets off must not stop the visits under way.
+
+    Raises:
+        PhtError: see `station.steps.notice`.
+    """
+    try:
+        return notice(house, now)
+    except PhtError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary, as below
+        log.error("internal error", extra={"step": "notice", "type": type(error).__name__, "where": _where(error)})  # noqa: TRY400 - the traceback's message may quote
+        return ()
+
+
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
         return perform(step, visit, house, now)
@@ -112,9 +128,12 @@ def _reason(error: PhtError, step: Step) -> str:
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:
     """Log where it happened, but not what the exception says: a message of somebody else's may quote data (T20)."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
     log.error(
         "internal error",
-        extra={"visit": visit.arrival.short, "step": step.value, "type": type(error).__name__, "where": where},
+        extra={"visit": visit.arrival.short, "step": step.value, "type": type(error).__name__, "where": _where(error)},
     )
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
