@@ -8,4 +8,5 @@ pytest_plugins = ("tests.support.engine", "tests.support.registries")
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")  # what lands does not hang on luck; the search goes on at home
+# What lands does not hang on luck; the search goes on at home.
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
