@@ -46,7 +46,11 @@ def test_round_trip(manifest: OciManifest) -> None:
     ).digest == digest_of(again.raw)
 
 
-@given(manifests, words, st.none() | st.integers(-(2**53), 2**53) | st.text(max_size=5) | st.lists(st.integers(0, 9), max_size=2))
+@given(
+    manifests,
+    words,
+    st.none() | st.integers(-(2**53), 2**53) | st.text(max_size=5) | st.lists(st.integers(0, 9), max_size=2),
+)
 def test_field_nobody_asked_for(manifest: OciManifest, name: str, value: object) -> None:
     document = json.loads(manifest.raw)
     for place in (document, document["config"], *document["layers"]):
