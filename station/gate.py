@@ -176,7 +176,7 @@ def _check_json(member: Member, output: Output, checker: Checker | None) -> None
 
 def _check_csv(member: Member, output: Output, checker: Checker | None) -> None:
     """Check RFC 4180 with a header: distinct column names, and as many cells in every row."""
-    rows = csv.reader(_lines(_text(member, output), output), strict=True)
+    rows, spent = csv.reader(_lines(_text(member, output), output), strict=True), 0
     try:
         header = next(rows, None)
         if not header or len(header) > MAX_COLUMNS or len(set(header)) != len(header):
@@ -185,7 +185,8 @@ def _check_csv(member: Member, output: Output, checker: Checker | None) -> None:
             if len(row) != len(header):
                 _not_of_type(output, "a row has more or fewer cells than the header")
             if checker is not None:
-                checker.check(dict(zip(header, map(_cell, row), strict=True)), pattern=output.path)
+                document: Json = dict(zip(header, map(_cell, row), strict=True))
+                spent = checker.check(document, pattern=output.path, spent=spent)
     except csv.Error:
         _not_of_type(output, "not CSV")
 

@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Final
 
 from security.encoding import Json
-from security.errors import BaseNotApproved, PhtError
+from security.errors import BaseNotApproved, InvalidInput, PhtError
 from security.ids import PartyId
+from security.output_schema import cost_of
 from security.trust import Role, TrustStore
 from train_builder.contents import looks_into, state_paths
 from train_builder.problems import did_you_mean, line_of
@@ -25,6 +26,7 @@ from train_builder.units import show_size
 
 _LARGE_FILE: Final = 10 << 20
 _LARGE_TREE: Final = 100 << 20
+_WITH_SCHEMA: Final = frozenset({"application/json", "text/csv"})
 _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "Rscript", "julia", "node", "perl", "ruby")
 
 
@@ -60,7 +62,7 @@ def preflight(
 
     `allow` holds paths, or patterns of paths, whose findings are accepted.
     """
-    found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_command(spec, tree)]
+    found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_schemas(spec), *_command(spec, tree)]
     if trust is not None:
         found += _directory(spec, trust, now)
     return tuple(
@@ -121,6 +123,23 @@ def _outputs(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
                 text=f"uses /pht/state/{path}, which no output in train.yaml covers",
                 hint="the gate of the first station refuses a train that leaves it there: declare it under 'outputs'",
             )
+
+
+def _schemas(spec: TrainSpec) -> Iterator[Finding]:
+    """Tell of schemas that the stations' gates do not evaluate: each would refuse the train."""
+    for index, output in enumerate(spec.outputs):
+        if output.schema is None:
+            continue
+        line = line_of(spec.lines, ("outputs", index))
+        if output.media_type not in _WITH_SCHEMA:
+            text = f"a schema for '{output.path}', which is {output.media_type}: stations hold only JSON and CSV to one"
+            yield _error("output.schema", text, line, "leave the schema out, or declare another type")
+            continue
+        try:
+            cost_of(output.schema)
+        except InvalidInput as error:
+            text = f"the schema of '{output.path}' is none that stations evaluate: {error.fields['reason']}"
+            yield _error("output.schema", text, line, "say it more simply: what is evaluated must be sure to end")
 
 
 def _could_be(declared: str, guessed: str) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from security.archive import Member
 from security.encoding import Json
+from security.output_schema import safe_pattern
 from security.train import Limits, Output
 from station.errors import (
     GateOversized,
@@ -21,7 +24,7 @@ from station.errors import (
     PolicyRefused,
 )
 from station.gate import MAX_JSON_BYTES, inspect, judge, need_usable
-from station.schema import compile_schema, safe_pattern
+from station.schema import MAX_LOOKS, compile_schema
 
 LIMITS = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=8, output_bytes=1 << 20)
 
@@ -225,6 +228,13 @@ def test_errors_name_the_declaration_and_nothing_the_run_wrote(tmp_path: Path) -
         {"pattern": "^(a+)+$"},
         {"properties": {"x": {"pattern": "a*a*a*b"}}},
         {"$schema": "http://json-schema.org/draft-04/schema#"},
+        {"uniqueItems": True},
+        {"items": {"unevaluatedProperties": False}},
+        {"unevaluatedItems": False},
+        {
+            "$defs": {f"d{one}": {"$ref": f"#/$defs/d{one + 1}"} for one in range(900)} | {"d900": {}},
+            "$ref": "#/$defs/d0",
+        },
         {"type": "no such type"},
         {"description": "x" * 70000},
         [],
@@ -273,3 +283,32 @@ def test_a_schema_for_bytes_is_refused_before_anything_runs() -> None:
     with pytest.raises(PolicyRefused):
         need_usable([output("m.bin", "application/octet-stream", schema={"type": "object"})])
     need_usable([output("a.json", schema={"type": "object"})])
+
+
+@pytest.mark.parametrize(
+    ("schema", "document"),
+    [
+        ({"items": {"allOf": [{"type": "integer"}] * 900}}, [1] * 60_000),
+        ({"items": {"items": {"enum": [str(one) for one in range(4000)]}}}, [["3999"] * 1000] * 500),
+        ({"anyOf": [{"items": {"type": "string"}}, True]}, [1] * 320_000),
+    ],
+    ids=["every value is looked at often", "a long list of constants", "every failure is kept"],
+)
+def test_t19_a_document_that_would_keep_the_station_busy_is_not_held_against_its_schema(
+    tmp_path: Path, schema: Json, document: Json
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    output = Output(path="a.json", media_type="application/json", max_bytes=1 << 24, schema=schema)
+    with pytest.raises(GateSchema) as caught:
+        inspect(tmp_path, [output], replace(LIMITS, output_bytes=1 << 24))
+    assert caught.value.fields["rule"] == "too many values for this schema"
+
+
+def test_t19_the_rows_of_a_table_are_one_document() -> None:
+    columns: dict[str, Json] = {f"c{one}": {"allOf": [{"type": "integer"}] * 40} for one in range(20)}
+    checker = compile_schema({"properties": columns}, pattern="a.csv")
+    row: Json = dict.fromkeys(columns, 1)
+    spent = checker.check(row, pattern="a.csv")
+    assert checker.check(row, pattern="a.csv", spent=spent) == 2 * spent
+    with pytest.raises(GateSchema):
+        checker.check(row, pattern="a.csv", spent=MAX_LOOKS)

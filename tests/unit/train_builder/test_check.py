@@ -272,3 +272,29 @@ def test_stations_that_cannot_share_a_seal(tmp_path: Path) -> None:
     (found,) = look(tmp_path, {}, world=world)
     assert (found.code, found.line) == ("seal.mixed", 6)
     assert "hospital-b" in (found.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("application/json, schema: {type: object}", None),
+        ("text/csv, schema: {properties: {n: {type: integer}}}", None),
+        ("application/json, schema: {uniqueItems: true}", "uses uniqueItems"),
+        ("application/json, schema: {$id: 'urn:x'}", "uses $id"),
+        ("application/json, schema: {patternProperties: {a: {}}}", "uses patternProperties"),
+        ("application/json, schema: {pattern: '(a+)+$'}", "pattern is not"),
+        ("application/json, schema: {$ref: 'https://example.org/s.json'}", "refers outside itself"),
+        ("application/json, schema: {items: {$ref: '#/items'}}", "refers to itself"),
+        ("text/plain, schema: {type: string}", "only JSON and CSV"),
+    ],
+)
+def test_schemas_that_every_gate_would_refuse_are_told_before_departure(
+    tmp_path: Path, declared: str, told: str | None
+) -> None:
+    found = look(tmp_path, {}, spec=SPEC.replace("application/json", declared))
+    assert [(one.code, one.level, one.path) for one in found] == (
+        [] if told is None else [("output.schema", Level.ERROR, "train.yaml")]
+    )
+    if told is not None:
+        assert told in found[0].text
+        assert found[0].line is not None

@@ -1,0 +1,184 @@
+"""Which JSON Schemas may an output be declared with, and how much work is it to hold a document against one?
+
+JSON Schema draft 2020-12, cut down to what ends: schema and document come from the same hand, and both are evaluated by
+a station. A pattern that backtracks for years, references that double at every step, keywords whose cost is quadratic or
+worse would stop it (attack T19). No reference leaves the schema. Owners ask before departure, stations before a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from security.encoding import Json, dump_json
+from security.errors import InvalidInput
+
+MAX_SCHEMA_BYTES: Final = 64 << 10
+MAX_EXPANSION: Final = 5_000
+"""Nodes of a schema after every reference is followed."""
+
+_LONGEST_PATTERN: Final = 200
+_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_NAMED: Final = frozenset({"$defs", "definitions", "properties", "dependentSchemas"})
+_UNREACHED: Final = frozenset({"$defs", "definitions"})  # counted where they are referred to
+_UNSUPPORTED: Final = frozenset(
+    {"$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$anchor", "$id", "patternProperties"}
+    # evaluated by comparing every two items, and by evaluating everything below again at every level
+    | {"uniqueItems", "unevaluatedItems", "unevaluatedProperties"}
+)
+_SILENT: Final = frozenset({"default", "examples"})
+_QUOTING: Final = frozenset({"const", "enum", "required", "dependentRequired"})
+_QUOTES_PER_NODE: Final = 32  # comparing with a constant is that much cheaper than following a keyword
+_FOR_EACH: Final = frozenset({"items", "additionalProperties", "additionalItems", "propertyNames", "contains"})
+_CHOICES: Final = frozenset({"anyOf", "oneOf"})
+_ATOM = re.compile(r"\\[dDwWsS.\\/+*?^$|(){}\[\]-]|\[(?:\\.|[^\\\]])+\]|[^\\\[\](){}|*+?^$]")
+_TIMES = re.compile(r"\{\d{1,4}\}")
+_RANGE = re.compile(r"[*+?]|\{\d{1,4},\d{0,4}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How often the nodes of a schema look at a document: ``once``, and once for ``each`` value in it, at most."""
+
+    once: int = 0
+    each: int = 0
+
+    def __add__(self, other: Weight) -> Weight:
+        return Weight(self.once + other.once, self.each + other.each)
+
+    def repeated(self) -> Weight:
+        """Return the weight below a keyword that looks at every child."""
+        return Weight(0, self.once + self.each)
+
+    def times(self, values: int) -> int:
+        """Return the looks at a document of so many values, at most."""
+        return self.once + self.each * values
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What holding a document against a schema takes: ``looks``, and failures ``kept`` until a choice is made."""
+
+    looks: Weight = Weight()
+    kept: Weight = Weight()
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.looks + other.looks, self.kept + other.kept)
+
+
+def cost_of(schema: Json) -> Cost:
+    """Examine a declared schema.
+
+    Raises:
+        InvalidInput: too large, or it uses what no station evaluates; the field ``reason`` tells which.
+    """
+    if not isinstance(schema, dict):
+        _refuse("not an object")
+    if len(dump_json(schema)) > MAX_SCHEMA_BYTES:
+        _refuse("too large")
+    try:
+        cost = _Expansion(schema).measured(dict(schema))
+    except RecursionError:
+        _refuse("too deep")
+    if cost.looks.times(1) > MAX_EXPANSION:
+        _refuse("too large once its references are followed")
+    return cost
+
+
+def values_in(document: Json) -> int:
+    """Count the values in a document, itself included."""
+    found, waiting = 0, [document]
+    while waiting:
+        one = waiting.pop()
+        found += 1
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+    return found
+
+
+def safe_pattern(text: str) -> bool:
+    """Whether a regular expression is matched in linear time by a backtracking engine.
+
+    Anchored at its start, without groups and alternatives, and with at most one repetition of variable length.
+    """
+    if not text.startswith("^") or len(text) > _LONGEST_PATTERN:
+        return False
+    at, variable = 1, 0
+    while at < len(text):
+        if text[at:] == "$":
+            break
+        atom = _ATOM.match(text, at)
+        if atom is None:
+            return False
+        at = atom.end()
+        if times := _TIMES.match(text, at):
+            at = times.end()
+        elif many := _RANGE.match(text, at):
+            at, variable = many.end(), variable + 1
+    return variable <= 1
+
+
+class _Expansion:
+    """Measures a schema as if every reference were written out."""
+
+    def __init__(self, root: Mapping[str, Json]) -> None:
+        self._root = root
+        self._costs: dict[str, Cost] = {}
+        self._open: set[str] = set()
+
+    def measured(self, node: Json) -> Cost:
+        cost = Cost(looks=Weight(once=1))
+        if isinstance(node, list):
+            for inner in node:
+                cost += self.measured(inner)
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                cost += self._keyword(key, value)
+        return cost
+
+    def _keyword(self, key: str, value: Json) -> Cost:
+        if key in _UNSUPPORTED:
+            _refuse(f"uses {key}")
+        if key == "$schema" and value != _DRAFT:
+            _refuse("of another draft than 2020-12")
+        if key == "pattern" and not (isinstance(value, str) and safe_pattern(value)):
+            _refuse("pattern is not '^', then single characters, at most one of them repeated variably")
+        if key == "$ref":
+            return self._target(value)
+        if key in _SILENT:
+            return Cost()
+        if key in _QUOTING:
+            return Cost(looks=Weight(once=1 + values_in(value) // _QUOTES_PER_NODE))
+        if key in _NAMED and isinstance(value, dict):  # the keys are the document's or the author's, no keywords
+            costs = [self.measured(inner) for inner in value.values()]
+            return Cost() if key in _UNREACHED else sum(costs, Cost())
+        cost = self.measured(value)
+        if key in _FOR_EACH:
+            return Cost(cost.looks.repeated(), cost.kept.repeated())
+        return Cost(cost.looks, cost.looks) if key in _CHOICES else cost
+
+    def _target(self, reference: Json) -> Cost:
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            _refuse("refers outside itself")
+        if reference in self._costs:
+            return self._costs[reference]
+        if reference in self._open:
+            _refuse("refers to itself")
+        self._open.add(reference)
+        node: Json = dict(self._root)
+        for step in reference[2:].split("/"):
+            if not isinstance(node, dict) or step not in node:
+                _refuse("refers to what is not there")
+            node = node[step]
+        self._costs[reference] = cost = self.measured(node)
+        self._open.discard(reference)
+        return cost
+
+
+def _refuse(reason: str) -> NoReturn:
+    msg = "declared schema is not one that stations evaluate"
+    raise InvalidInput(msg, reason=reason)
