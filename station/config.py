@@ -139,7 +139,9 @@ def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     source.check()
     value = source.value
     try:
-        return _config(value, file)
+        config = _config(value, file)
+        _need_apart(config)
+        return config
     except InvalidInput as error:
         raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
 
@@ -176,6 +178,18 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         release_by_hand=admission.get("release", "automatic") == "by-hand",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
     )
+
+
+def _need_apart(config: StationConfig) -> None:
+    """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
+    files = (config.passphrase_file, config.login.password_file)
+    private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
+    closed = [path.resolve() for path in (config.keys, config.workrooms, config.spool, config.directory_cache)]
+    for name, one in config.data.items():
+        folder = one.folder.resolve()
+        if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):
+            msg = "a data set's folder holds the station's own files, or lies among them"
+            raise InvalidInput(msg, data=name, folder=folder, hint="runs can read all of it: keep them apart")
 
 
 def _place(text: str) -> str:

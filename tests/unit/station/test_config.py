@@ -205,3 +205,19 @@ def test_an_account_is_kept_as_paths() -> None:
     assert config.login == login
     assert (config.directory.location, config.engine) == ("folder:/d", "unix:///e")
     assert config.passphrase_file == Path("/pass")
+
+
+@pytest.mark.parametrize(
+    "folder", [".", "keys", "state", "/srv", "/", "state/spool/x", "state/workrooms", "keys/../keys/sub", "state/.."]
+)
+def test_t19_a_data_set_that_would_show_runs_the_stations_own_files_is_refused(folder: str) -> None:
+    with pytest.raises(ConfigInvalid, match="the station's own files"):
+        parse(LEAST.replace("data: {}", f"data: {{patients: {{folder: {folder!r}}}}}"))
+
+
+def test_t19_a_data_set_that_holds_the_password_is_refused() -> None:
+    account = "location: https://registry.example/pht\n  username: a\n  password_file: /etc/pht/password"
+    text = LEAST.replace("location: https://registry.example/pht", account)
+    with pytest.raises(ConfigInvalid, match="the station's own files"):
+        parse(text.replace("data: {}", "data: {patients: {folder: /etc/pht}}"))
+    parse(text.replace("data: {}", "data: {patients: {folder: /srv/pht/data}}"))
