@@ -45,6 +45,7 @@ _EXPLAINED: Final = {
     errno.EROFS: (FileMissing, "file system is read-only", None),
     errno.EISDIR: (FileMissing, "a folder, where a file was expected", None),
     errno.ENOTDIR: (FileMissing, "a file, where a folder was expected", None),
+    errno.ELOOP: (FileMissing, "a link, where a file was expected", None),
     errno.ENOENT: (FileMissing, "no such file or folder", None),
 }
 
@@ -102,12 +103,18 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
 
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> Path:
-    """Make a folder and its parents; durable when it returns. An existing one is left as it is."""
+    """Make a folder and its parents; durable when it returns. An existing one is left as it is.
+
+    Raises:
+        FileMissing: there is something else at the path, or above it.
+    """
     with told(path):
         if not path.is_dir():
             make_folder(path.parent, mode=mode)
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=mode)
+            if not path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
             sync_folder(path.parent)
     return path
 
@@ -162,10 +169,17 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bo
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time into the block; others wait. The lock goes with the process that held it."""
-    with told(path), path.open("wb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    """Let one process at a time into the block; others wait. The lock goes with the process that held it.
+
+    The file is made if it is not there; its content is left alone, and a link in its place is not followed.
+    """
+    with told(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -180,14 +194,15 @@ def making_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
     try:
         yield temporary
-        sync_folder(temporary)
-        try:
-            temporary.rename(path)
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}:
-                raise explain(FileExistsError(errno.EEXIST, "exists"), path) from error
-            raise explain(error, path) from error
-        sync_folder(path.parent)
+        with told(path):
+            sync_folder(temporary)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.ENOTDIR}:
+                    raise explain(FileExistsError(errno.EEXIST, "exists"), path) from error
+                raise
+            sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -1,0 +1,255 @@
+"""Files are there whole, private and for good, or not at all; and nothing is taken for what it is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
+from security.files import (
+    explain,
+    locked,
+    make_folder,
+    making_folder,
+    read_file,
+    read_private,
+    told,
+    write_file,
+    writing,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "code"),
+    [
+        (errno.ENOSPC, DiskFull, "disk.full"),
+        (errno.EDQUOT, DiskFull, "disk.full"),
+        (errno.EEXIST, FileExists, "file.exists"),
+        (errno.EACCES, FileMissing, "file.missing"),
+        (errno.EROFS, FileMissing, "file.missing"),
+        (errno.ELOOP, FileMissing, "file.missing"),
+        (errno.EIO, FileMissing, "file.missing"),
+    ],
+)
+def test_the_systems_errors_are_told_as_ours(tmp_path: Path, number: int, expected: type[PhtError], code: str) -> None:
+    found = explain(OSError(number, os.strerror(number)), tmp_path)
+    assert (type(found), found.code) == (expected, code)
+    with pytest.raises(expected), told(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+
+def test_our_own_errors_pass_as_they_are(tmp_path: Path) -> None:
+    msg = "as it was"
+    with pytest.raises(KeyUnreadable, match=msg), told(tmp_path):
+        raise KeyUnreadable(msg)
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_file(path, limit=5) == b"12345"
+    with pytest.raises(FileMissing, match="too large"):
+        read_file(path, limit=4)
+
+
+def _open_to_others(path: Path) -> None:
+    path.write_bytes(b"secret")
+    path.chmod(0o640)
+
+
+def _link(path: Path) -> None:
+    path.with_name("target").write_bytes(b"secret")
+    path.with_name("target").chmod(0o600)
+    path.symlink_to("target")
+
+
+def _too_long(path: Path) -> None:
+    path.touch(0o600)
+    path.write_bytes(b"s" * 11)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (_open_to_others, KeyUnreadable),
+        (_link, KeyUnreadable),
+        (_too_long, KeyUnreadable),
+        (os.mkfifo, KeyUnreadable),
+        (Path.mkdir, KeyUnreadable),
+        (lambda _path: None, FileMissing),
+    ],
+)
+def test_what_is_not_private_is_not_read(
+    tmp_path: Path, make: Callable[[Path], None], expected: type[PhtError]
+) -> None:
+    make(tmp_path / "key")
+    with pytest.raises(expected) as caught:
+        read_private(tmp_path / "key", limit=10)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_private_file_is_read(tmp_path: Path) -> None:
+    write_file(tmp_path / "key", b"secret")
+    assert read_private(tmp_path / "key", limit=6) == b"secret"
+
+
+def test_folders_are_made_private_with_those_above(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
+    (tmp_path / "a").chmod(0o755)
+    make_folder(tmp_path / "a")
+    assert mode(tmp_path / "a") == 0o755
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+@pytest.mark.parametrize("kind", ["file", "fifo", "dangling link", "link to a file"])
+def test_what_is_no_folder_is_not_taken_for_one(tmp_path: Path, kind: str, below: str) -> None:
+    path = tmp_path / "taken"
+    match kind:
+        case "file":
+            path.write_bytes(b"mine")
+        case "fifo":
+            os.mkfifo(path)
+        case "dangling link":
+            path.symlink_to(tmp_path / "nowhere")
+        case _:
+            (tmp_path / "file").write_bytes(b"mine")
+            path.symlink_to(tmp_path / "file")
+    with pytest.raises(FileMissing) as caught:
+        make_folder(path / below)
+    assert caught.value.code == "file.missing"
+    assert not (tmp_path / "nowhere").exists()
+    assert not path.is_dir()
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    make_folder(tmp_path / "link" / "below")
+    assert (tmp_path / "real" / "below").is_dir()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    assert mode(path) == 0o600
+    msg = "given up"
+    with pytest.raises(RuntimeError, match=msg), writing(path) as out:  # noqa: PT012 - the block is what is tested
+        out.write(b"half of the ne")
+        raise RuntimeError(msg)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"theirs")
+    (tmp_path / "file").symlink_to("target")
+    write_file(tmp_path / "file", b"ours")
+    assert (tmp_path / "target").read_bytes() == b"theirs"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_what_is_there_is_not_overwritten_unless_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with writing(path, replace=False) as out:
+        out.write(b"first")
+    with pytest.raises(FileExists):
+        write_file(path, b"second", replace=False)
+    assert path.read_bytes() == b"first"
+    path.unlink()
+    with pytest.raises(FileExists), writing(path, replace=False) as out:  # noqa: PT012 - the block is what is tested
+        out.write(b"ours")
+        path.write_bytes(b"somebody else's, meanwhile")
+    assert path.read_bytes() == b"somebody else's, meanwhile"
+    assert names(tmp_path) == ["file"]
+
+
+def test_there_is_no_writing_where_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileMissing):
+        write_file(tmp_path / "none" / "file", b"")
+
+
+def test_a_lock_leaves_what_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_bytes(b"not ours to empty")
+    with locked(path):
+        assert path.read_bytes() == b"not ours to empty"
+    with locked(tmp_path / "new"):
+        assert mode(tmp_path / "new") == 0o600
+
+
+def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_bytes(b"of somebody else")
+    (tmp_path / "lock").symlink_to(target)
+    (tmp_path / "astray").symlink_to(tmp_path / "nowhere")
+    for name in ("lock", "astray"):
+        with pytest.raises(FileMissing) as caught, locked(tmp_path / name):
+            pytest.fail("the lock was given")
+        assert caught.value.message == "a link, where a file was expected"
+    assert target.read_bytes() == b"of somebody else"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\nfrom security.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"in\n"
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as waiting:
+            assert waiting.poll() is None
+            holder.kill()
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == b"in\n"
+    assert waiting.returncode == 0
+
+
+def test_a_folder_is_made_with_everything_in_it_or_not_at_all(tmp_path: Path) -> None:
+    with making_folder(tmp_path / "new") as folder:
+        (folder / "file").write_bytes(b"whole")
+    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
+    assert mode(tmp_path / "new") == 0o700
+    msg = "given up"
+    with pytest.raises(RuntimeError, match=msg), making_folder(tmp_path / "other") as folder:  # noqa: PT012 - as above
+        (folder / "file").write_bytes(b"half")
+        raise RuntimeError(msg)
+    assert names(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("taken", ["file", "full folder"])
+def test_a_folder_is_not_made_over_something(tmp_path: Path, taken: str) -> None:
+    path = tmp_path / "taken"
+    if taken == "file":
+        path.write_bytes(b"mine")
+    else:
+        path.mkdir()
+        (path / "file").write_bytes(b"mine")
+    with pytest.raises(FileExists), making_folder(path) as folder:
+        (folder / "file").write_bytes(b"new")
+    assert (path if taken == "file" else path / "file").read_bytes() == b"mine"
+    assert names(tmp_path) == ["taken"]
+
+
+def test_a_folder_whose_place_went_away_is_told(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    with pytest.raises(FileMissing), making_folder(above / "new") as folder:
+        folder.rmdir()
