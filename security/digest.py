@@ -73,6 +73,7 @@ class CheckedReader(io.RawIOBase):
         super().__init__()
         self._source, self._expected, self._size = source, expected, size
         self._seen, self._hasher, self._done = 0, hashlib.sha256(), False
+        self._failure: DigestMismatch | BudgetExceeded | None = None
 
     def readable(self) -> bool:
         """Return true."""
@@ -84,20 +85,23 @@ class CheckedReader(io.RawIOBase):
         return self._done
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer`.
+        """Fill `buffer`. What was refused once is refused for good: no end of file follows that looks like a good one.
 
         Raises:
             DigestMismatch: at the end, if the bytes are not the announced ones.
             BudgetExceeded: as soon as there are more of them than announced.
         """
-        if self._done:
-            return 0
+        if self._failure is not None:
+            raise self._failure
         window = memoryview(buffer).cast("B")
+        if self._done or not len(window):
+            return 0
         room = min(len(window), self._size - self._seen)
-        if room == 0 and len(window):
+        if room == 0:
             if self._source.read(1):
                 msg = "more bytes than announced"
-                raise BudgetExceeded(msg, digest=self._expected, size=self._size)
+                self._failure = BudgetExceeded(msg, digest=self._expected, size=self._size)
+                raise self._failure
             self._finish()
             return 0
         count = _readinto(self._source, window[:room])
@@ -112,7 +116,8 @@ class CheckedReader(io.RawIOBase):
         found = Digest.of_hex(self._hasher.hexdigest())
         if self._seen != self._size or found != self._expected:
             msg = "bytes are not the announced ones"
-            raise DigestMismatch(msg, expected=self._expected, found=found, size=self._size, read=self._seen)
+            self._failure = DigestMismatch(msg, expected=self._expected, found=found, size=self._size, read=self._seen)
+            raise self._failure
         self._done = True
 
     def close(self) -> None:
