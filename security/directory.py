@@ -29,9 +29,11 @@ from security.errors import (
     DirectoryRejected,
     DirectoryRolledBack,
     DirectoryUnavailable,
+    Malformed,
     NotPinned,
     NotPublished,
     PhtError,
+    Refused,
 )
 from security.files import locked, make_folder, read_file, sync_folder, told, write_file
 from security.keys import confirms, spell
@@ -127,8 +129,9 @@ def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime)
         DirectoryUnavailable: the place is away, or a file the metadata names is (yet) missing.
         DirectoryRolledBack: an older version than one seen before.
         DirectoryExpired: nothing new for too long.
-        DirectoryRejected: anything else that does not verify or fit together.
-        MalformedJson, MalformedStatement: a verified document that this software does not understand.
+        DirectoryRejected: anything else that does not verify or fit together, or that this software does not
+            understand. No other `Refused` comes out of here: what a place gives instead of a directory says nothing
+            about the train that somebody wanted to judge with it.
     """
     make_folder(cache / "targets")
     with locked(cache / "lock"), told(cache), _tuf_explained():
@@ -231,7 +234,11 @@ def _read(updater: Updater, cache: Path) -> TrustStore:
         if old.name not in documents:
             old.unlink()
     version = DirectoryVersion(root=root.version, targets=targets.version)
-    return parse_trust(documents, version=version, expires=min(one.expires for one in dated))
+    try:
+        return parse_trust(documents, version=version, expires=min(one.expires for one in dated))
+    except Malformed as error:
+        msg = "the directory has a document that this software does not understand"
+        raise DirectoryRejected(msg, reason=str(error)) from error
 
 
 def _kept(cache: Path, kind: type[S]) -> S:
@@ -272,7 +279,11 @@ def _tuf_explained() -> Iterator[None]:
         msg = "a file the directory names is missing"
         raise DirectoryUnavailable(msg, name=name) from error
     except tuf_errors.DownloadError as error:
-        if isinstance(error.__cause__, PhtError):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, Refused):
+            msg = "the place of the directory gives something else than its files"
+            raise DirectoryRejected(msg, hint=cause.hint, reason=str(cause)) from cause
+        if isinstance(cause, PhtError):
+            raise cause from None
         msg = "a file of the directory is longer than it may be"
         raise DirectoryRejected(msg) from error

@@ -8,7 +8,8 @@ The workspace is the consortium's own folder::
     targets-….age   the key that signs the list of documents
     online-….age    the key that signs snapshot and timestamp; the only one an unattended renewal needs
 
-Nothing in this module signs. Changes are staged in ``work/`` and take effect with `security.publish.publish`.
+Nothing in this module signs. Changes are staged in ``work/`` and take effect with `security.publish.publish`. One change
+is made at a time, under the lock that a publication holds too: of two administrators, neither undoes the other's.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from security.documents import (
     print_party,
 )
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
-from security.files import read_file, write_file
+from security.files import locked, read_file, write_file
 from security.ids import PartyId
 from security.keys import confirms
 from security.trust import Base, DirectoryVersion, KeySetRecord, Party, TrustStore
@@ -96,12 +97,13 @@ def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
         FileExists: the directory has a party of that name.
         DirectoryRejected: one of its keys belongs to another party.
     """
-    path = workspace.work / party_file(card.party)
-    if path.exists():
-        msg = "the directory has this party already"
-        raise FileExists(msg, party=card.party, hint="new keys for it: pht directory rotate")
-    record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
-    return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
+    with locked(workspace.lock):
+        path = workspace.work / party_file(card.party)
+        if path.exists():
+            msg = "the directory has this party already"
+            raise FileExists(msg, party=card.party, hint="new keys for it: pht directory rotate")
+        record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
 
 
 def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, now: datetime) -> Party:
@@ -111,23 +113,26 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
         PartyUnknown: the directory has no party of that name.
         InvalidInput: the card has other roles than the party, keys the party has or had, or `overlap` is negative.
     """
-    party = _party(workspace, card.party)
-    if card.roles != party.roles:
-        msg = "the card has other roles than the party has in the directory"
-        raise InvalidInput(msg, card=", ".join(sorted(card.roles)), directory=", ".join(sorted(party.roles)))
-    if any(record.key_set.fingerprint == card.key_set.fingerprint for record in party.key_sets):
-        msg = "the party has or had this key set already"
-        raise InvalidInput(msg, party=party.party)
-    if overlap < timedelta(0) or len(party.key_sets) >= MAX_KEY_SETS:
-        msg = "overlap is negative, or the party has had too many key sets"
-        raise InvalidInput(msg, party=party.party)
-    end = _whole(now) + overlap
-    older = tuple(
-        record if record.until is not None and record.until <= end else replace(record, until=max(end, record.since))
-        for record in party.key_sets
-    )
-    newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
-    return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
+    with locked(workspace.lock):
+        party = _party(workspace, card.party)
+        if card.roles != party.roles:
+            msg = "the card has other roles than the party has in the directory"
+            raise InvalidInput(msg, card=", ".join(sorted(card.roles)), directory=", ".join(sorted(party.roles)))
+        if any(record.key_set.fingerprint == card.key_set.fingerprint for record in party.key_sets):
+            msg = "the party has or had this key set already"
+            raise InvalidInput(msg, party=party.party)
+        if overlap < timedelta(0) or len(party.key_sets) >= MAX_KEY_SETS:
+            msg = "overlap is negative, or the party has had too many key sets"
+            raise InvalidInput(msg, party=party.party)
+        end = _whole(now) + overlap
+        older = tuple(
+            record
+            if record.until is not None and record.until <= end
+            else replace(record, until=max(end, record.since))
+            for record in party.key_sets
+        )
+        newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
 
 
 def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
@@ -137,19 +142,21 @@ def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
         PartyUnknown: the directory has no such party.
         InvalidInput: the party has no such key set.
     """
-    known = _party(workspace, party)
-    chosen = {
-        record.key_set.fingerprint
-        for record in known.key_sets
-        if key_set is None or confirms(key_set, record.key_set.fingerprint)
-    }
-    if not chosen:
-        msg = "the party has no such key set"
-        raise InvalidInput(msg, party=party, key_set=key_set)
-    records = tuple(
-        replace(record, revoked=True) if record.key_set.fingerprint in chosen else record for record in known.key_sets
-    )
-    return _stage(workspace, replace(known, key_sets=records))
+    with locked(workspace.lock):
+        known = _party(workspace, party)
+        chosen = {
+            record.key_set.fingerprint
+            for record in known.key_sets
+            if key_set is None or confirms(key_set, record.key_set.fingerprint)
+        }
+        if not chosen:
+            msg = "the party has no such key set"
+            raise InvalidInput(msg, party=party, key_set=key_set)
+        records = tuple(
+            replace(record, revoked=True) if record.key_set.fingerprint in chosen else record
+            for record in known.key_sets
+        )
+        return _stage(workspace, replace(known, key_sets=records))
 
 
 def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) -> Base:
@@ -160,16 +167,19 @@ def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) 
         InvalidInput: the note or the name is not in form.
         DirectoryRejected: the image is approved under another name.
     """
-    path = workspace.work / base_file(name)
-    if path.exists():
-        older = parse_base(read_file(path))
-        if older.digest != digest and not older.withdrawn:
-            msg = "another base image is approved under this name"
-            raise FileExists(msg, name=name, digest=older.digest.short, hint="withdraw it first, or take a new name")
-    if len(note) > 500 or (note and not note.isprintable()):  # noqa: PLR2004 - as in the parser
-        msg = "the note is not one line of up to 500 characters"
-        raise InvalidInput(msg)
-    return _stage_base(workspace, Base(name=name, digest=digest, note=note, withdrawn=False))
+    with locked(workspace.lock):
+        path = workspace.work / base_file(name)
+        if path.exists():
+            older = parse_base(read_file(path))
+            if older.digest != digest and not older.withdrawn:
+                msg = "another base image is approved under this name"
+                raise FileExists(
+                    msg, name=name, digest=older.digest.short, hint="withdraw it first, or take a new name"
+                )
+        if len(note) > 500 or (note and not note.isprintable()):  # noqa: PLR2004 - as in the parser
+            msg = "the note is not one line of up to 500 characters"
+            raise InvalidInput(msg)
+        return _stage_base(workspace, Base(name=name, digest=digest, note=note, withdrawn=False))
 
 
 def withdraw_base(workspace: Workspace, name: str) -> Base:
@@ -178,8 +188,9 @@ def withdraw_base(workspace: Workspace, name: str) -> Base:
     Raises:
         FileMissing: there is no such base image.
     """
-    path = workspace.work / base_file(name)
-    return _stage_base(workspace, replace(parse_base(read_file(path)), withdrawn=True))
+    with locked(workspace.lock):
+        path = workspace.work / base_file(name)
+        return _stage_base(workspace, replace(parse_base(read_file(path)), withdrawn=True))
 
 
 def _party(workspace: Workspace, party: PartyId) -> Party:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +23,13 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from security.digest import digest_of
+from registry.errors import ForeignRedirect, RegistryMisbehaved
+from security.digest import Digest, digest_of
 from security.directory import check_root, load_trust, pin_root
 from security.envelope import sign, verify
 from security.errors import (
     BudgetExceeded,
+    DigestMismatch,
     DirectoryExpired,
     DirectoryRejected,
     DirectoryRolledBack,
@@ -33,10 +37,12 @@ from security.errors import (
     KeyNotTrusted,
     KeyOutsideValidity,
     KeyRevoked,
-    MalformedStatement,
+    MalformedArtifact,
+    MalformedJson,
     NotPinned,
     NotPublished,
     PartyUnknown,
+    Refused,
     SignatureMissing,
 )
 from security.ids import PartyId
@@ -44,7 +50,7 @@ from security.keys import Scheme, SoftwareSigner, generate, spell
 from security.publish import Lifetimes, RootChange, rotate_keys
 from security.trust import Role, TrustStore
 from security.workspace import approve_base, revoke, rotate_party
-from tests.support.directories import QUICK, House, Place, card_of, clock, house, participant
+from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house, participant
 
 A = PartyId("hospital-a")
 DAY = timedelta(days=1)
@@ -358,8 +364,9 @@ def test_a_document_signed_by_mistake_is_still_refused(
     forge_targets(
         place, home, Targets(version=2, expires=clock() + DAY, targets={"party.x.json": target}), by=home.targets_key()
     )
-    with pytest.raises(MalformedStatement):
+    with pytest.raises(DirectoryRejected) as caught:
         look()
+    assert caught.value.code == "directory.rejected"
 
 
 def test_a_document_in_the_cache_is_not_believed(look: Callable[[], TrustStore], tmp_path: Path) -> None:
@@ -401,8 +408,86 @@ def test_endless_files_are_refused(home: House, tmp_path: Path) -> None:
 
 def test_a_file_beyond_the_limit_is_refused(place: Place, look: Callable[[], TrustStore]) -> None:
     place.served["timestamp.json"] = bytes(6_000_000)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(DirectoryRejected) as caught:
         look()
+    assert caught.value.code == "directory.rejected"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [MalformedArtifact, MalformedJson, DigestMismatch, BudgetExceeded, RegistryMisbehaved, ForeignRedirect],
+)
+def test_t21_what_a_place_gives_instead_refuses_the_directory_and_nothing_else(
+    home: House, place: Place, look: Callable[[], TrustStore], tmp_path: Path, refusal: type[Refused]
+) -> None:
+    """A station that took it for a verdict on the train at hand would refuse an honest one for good."""
+
+    class Damaged:
+        def read(self, name: str, limit: int) -> bytes:
+            if name != self.bad:
+                return place.read(name, limit)
+            msg = "as a registry's reader says it"
+            raise refusal(msg)
+
+        bad = "timestamp.json"
+
+    damaged = Damaged()
+    for bad in [name for name in place.served if name != "1.root.json"]:
+        damaged.bad = bad
+        with pytest.raises(DirectoryRejected) as caught:
+            load_trust(damaged, tmp_path / bad, home.root, clock())
+        assert caught.value.code == "directory.rejected"
+    assert A in look().parties
+
+
+def test_t21_between_new_keys_and_their_first_timestamp_nothing_is_believed_and_nothing_lost(
+    home: House, place: Place, look: Callable[[], TrustStore]
+) -> None:
+    before = look().version
+    change = RootChange(replace_targets=True, replace_online=True)
+    rotate_keys(
+        home.workspace,
+        home.root_signers(),
+        change,
+        passphrase=PASSPHRASE,
+        lifetimes=Lifetimes(),
+        now=clock(),
+        log_n=QUICK,
+    )
+    old = place.served["timestamp.json"]
+    home.publish(place)
+    new, place.served["timestamp.json"] = place.served["timestamp.json"], old
+    for _ in range(2):
+        with pytest.raises(DirectoryRejected):
+            look()
+    place.served["timestamp.json"] = new
+    after = look().version
+    assert (after.root, after.targets) == (before.root + 1, before.targets + 1)
+
+
+def test_t21_changes_made_at_once_do_not_undo_each_other(home: House) -> None:
+    """Of two administrators, one revokes a stolen key set while the other gives the party a new one."""
+    for _ in range(7):
+        rotate_party(home.workspace, card_of(generate([Scheme.ED25519]), A), overlap=DAY, now=clock())
+    stolen = [record.key_set.fingerprint for record in home.workspace.staged().parties[A].key_sets]
+    new = card_of(generate([Scheme.ED25519]), A)
+    together = threading.Barrier(len(stolen) + 1)
+
+    def revoking(fingerprint: Digest) -> None:
+        together.wait()
+        revoke(home.workspace, A, fingerprint)
+
+    def rotating() -> None:
+        together.wait()
+        rotate_party(home.workspace, new, overlap=DAY, now=clock())
+
+    with ThreadPoolExecutor(len(stolen) + 1) as administrators:
+        work = [administrators.submit(revoking, one) for one in stolen] + [administrators.submit(rotating)]
+        for one in work:
+            one.result()
+    records = home.workspace.staged().parties[A].key_sets
+    assert [record.key_set.fingerprint for record in records if record.revoked] == stolen
+    assert [record.key_set for record in records if not record.revoked] == [new.key_set]
 
 
 def test_a_withheld_file_is_not_a_refusal(home: House, place: Place, tmp_path: Path) -> None:
