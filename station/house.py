@@ -63,6 +63,11 @@ class House:
         return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
 
 
+def newest_trust(house: House, now: datetime) -> TrustStore:
+    """Return the directory as it is published now, also where an older one is held that is still fresh."""
+    return house.trust.again(now) if isinstance(house.trust, FreshTrust) else house.trust(now)
+
+
 class FreshTrust:
     """A `TrustLoader` that asks again after some seconds, and in between gives what it has, as long as it is fresh."""
 
@@ -76,3 +81,8 @@ class FreshTrust:
             self._held = (now, self._load(now))
         self._held[1].check_fresh(now)
         return self._held[1]
+
+    def again(self, now: datetime) -> TrustStore:
+        """Ask now, and return that."""
+        self._held = None
+        return self(now)

@@ -6,10 +6,17 @@ from datetime import datetime
 
 from registry.artifact import pack
 from registry.errors import RegistryMisbehaved
-from security.errors import BudgetExceeded, DigestMismatch, PhtError
+from security.errors import (
+    BaseNotApproved,
+    BudgetExceeded,
+    DigestMismatch,
+    KeyNotTrusted,
+    KeyOutsideValidity,
+    PhtError,
+)
 from security.journey import TrainParts
 from station.events import Blob, Fetched
-from station.house import House
+from station.house import House, newest_trust
 from station.steps.evidence import arrival_of, believe
 from station.visit import Visit
 
@@ -26,7 +33,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
 
     def accept(parts: TrainParts) -> None:
         try:
-            believe(parts, house, trust, now)
+            try:
+                believe(parts, house, trust, now)
+            except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
+                # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
+                believe(parts, house, newest_trust(house, now), now)
         except PhtError as error:
             judged.append(error)
             raise

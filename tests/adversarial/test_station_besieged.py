@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,10 @@ from registry.remote import HttpRegistry, _Bytes
 from security.digest import Digest
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
+from security.trust import TrustStore
 from station.daemon import Pace, once, turn
 from station.events import HeadSigned, Held, HoldFor, Redelivered
+from station.house import FreshTrust
 from station.journal import Journal
 from station.plan import Phase, approve, phase_of
 from station.policy import Admit, Hold, Request
@@ -258,6 +260,25 @@ def test_t25_what_vanished_from_the_mailbox_is_looked_for_less_and_less(here: Wo
         here.now += timedelta(minutes=10)
     assert here.visit("hospital-a").refused is None
     assert here.visit("hospital-a").length < 70
+
+
+def test_a_train_is_not_refused_for_what_was_published_since_we_looked(here: World) -> None:
+    published = [replace(here.consortium.trust, bases={})]
+    loaded: list[TrustStore] = []
+
+    def load(now: datetime) -> TrustStore:
+        del now
+        loaded.append(published[0])
+        return published[0]
+
+    here.change("hospital-a", trust=FreshTrust(load, seconds=300))
+    assert here.houses["hospital-a"].trust(here.now).bases == {}
+    published[0] = here.consortium.trust
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    turns(here, "hospital-a", 30)
+    assert here.at_home(made.id)
+    assert len(loaded) == 2
 
 
 # --- The machine -----------------------------------------------------------------------------------------------------
