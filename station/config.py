@@ -141,9 +141,9 @@ def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     try:
         config = _config(value, file)
         _need_apart(config)
-        return config
     except InvalidInput as error:
         raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
+    return config
 
 
 def _config(value: dict[str, Any], file: Path) -> StationConfig:
