@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -178,3 +181,50 @@ def test_t20_an_internal_error_is_logged_without_what_it_says(tmp_path: Path, lo
     assert CANARY not in logged.getvalue()
     assert all(CANARY.encode() not in content for _, content in everything(here, "hospital-a"))
     here.close()
+
+
+CLOSING = """
+import os, sys
+from pathlib import Path
+from security.train import Limits, Output
+from station.errors import GateType, LimitExceeded
+from station.gate import inspect
+from station.sandbox.folder import measure
+from station.sandbox.order import RunLimits
+
+if os.geteuid() == 0:
+    os.setuid(65532)
+state, what = Path(sys.argv[1]) / "state", sys.argv[2]
+state.mkdir()
+(state / "CANARY.json").write_text("{}")
+(state / "CANARY.json" if what == "file" else state).chmod(0o400 if what == "unsearchable" else 0)
+limits = RunLimits(memory_bytes=1, cpu_millis=1, processes=1, wall_seconds=1, state_bytes=9999, state_files=9,
+                   disk_reserve_bytes=0)
+try:
+    measure(state, limits)
+except LimitExceeded as error:
+    print("measure", error)
+output = Output(path="*.json", media_type="application/json", max_bytes=99, schema=None)
+try:
+    inspect(state, [output], Limits(memory_bytes=1, cpu_millis=1, wall_seconds=1, processes=1, output_bytes=99))
+except GateType as error:
+    print("gate", error)
+"""
+
+
+@pytest.mark.parametrize(("what", "told"), [("file", 1), ("folder", 2), ("unsearchable", 2)])
+def test_t18_what_a_run_closes_to_the_station_is_the_runs_fault_and_names_nothing(what: str, told: int) -> None:
+    """A station that is not root shares its user with the run, which can take that user's rights away."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", CLOSING, folder, what],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        (Path(folder) / "state").chmod(0o700)
+    assert len(done.stdout.splitlines()) == told
+    assert "closed to the station" in done.stdout
+    assert "CANARY" not in done.stdout
