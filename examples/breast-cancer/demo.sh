@@ -164,6 +164,9 @@ timeout 180 pht train follow "$TRAIN" --home alice --watch --every 1 9>&- || {
     tail -n 3 hospital-?/daemon.log
     exit 1
 }
+# Alice's other computer has not seen the train come home; below, an attacker comes before it does. (What is at home already,
+# nobody who owns the registry can take away or change.)
+cp -a alice alice-elsewhere
 run pht train open "$TRAIN" results --home alice --passphrase-file secrets/alice
 
 say '== What came home, beside what pooling all patients would have given'
@@ -174,19 +177,19 @@ run pht train verify "$TRAIN" --home alice --export proof
 
 # --- the attack --------------------------------------------------------------------------------------------------------
 
-say "== An attacker who owns the registry takes hospital-b's entry out of the journey"
+say "== An attacker who owns the registry takes hospital-b's entry out of the journey, before Alice's other computer fetches it"
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
-refused pht train open "$TRAIN" results-dropped --home alice --passphrase-file secrets/alice
+refused pht train open "$TRAIN" results-dropped --home alice-elsewhere --passphrase-file secrets/alice
 
 say "== Then the attacker puts it back, with one letter of what hospital-b signed changed"
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
-refused pht train open "$TRAIN" results-altered --home alice --passphrase-file secrets/alice
+refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphrase-file secrets/alice
 
 say '== Where everything lies'
 cat <<WHERE
 $DEMO/
   consortium/            the directory's keys and what it published
-  alice/                 the scientist's keys and trains
+  alice/                 the scientist's keys and trains (alice-elsewhere/: her other computer)
   hospital-a/ (b, c)     a station each: keys, settings, journal, spool, daemon.log
   data/                  what the hospitals hold, and nobody else sees
   results/sums.json      all that left them
