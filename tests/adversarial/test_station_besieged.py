@@ -98,6 +98,27 @@ def plant_index(registry: HttpRegistry, repo: Repository, tag: Tag) -> None:
     )
 
 
+class Careless(Wrapped):
+    """A registry that serves an index to whoever asks for an image manifest, as some do; our client refuses it."""
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        return (FORGED_TAG, *self._inner.list_tags(repo))
+
+    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
+        if reference == FORGED_TAG:
+            msg = "registry gave something else than an image manifest"
+            raise RegistryMisbehaved(msg, repository=repo, reference=reference)
+        return self._inner.get_manifest(repo, reference)
+
+
+def test_t15_an_odd_manifest_that_is_served_hides_no_train_either(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    behind(here, "hospital-a", Careless(here.registry))
+    here.settle()
+    assert here.at_home(made.id)
+
+
 class Undeletable(Wrapped):
     """A registry that keeps everything for good."""
 
