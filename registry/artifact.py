@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from registry.oci import EMPTY, Descriptor, OciManifest, make_manifest
+from registry.oci import EMPTY, OCI_MANIFEST, Descriptor, OciManifest, make_manifest
 from security.digest import Digest, digest_of
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import MalformedArtifact
@@ -27,6 +27,12 @@ ENTRY_LAYER: Final = "application/vnd.pht.journey.entry.v1.dsse+json"
 REFUSAL_LAYER: Final = "application/vnd.pht.journey.refusal.v1.dsse+json"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
+
+MAX_ENTRIES: Final = 200
+"""As many as a route may have stops."""
+
+MAX_ENTRY: Final = 64 << 10
+"""Bytes of an envelope around a journey entry or a refusal, of which each is short; signatures take up to 20 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +82,10 @@ def pack(parts: TrainParts) -> Artifact:
 def train_layers(manifest: OciManifest) -> TrainLayers:
     """Say which layer of a train's artifact is what.
 
+    The documents are fetched before anything is verified, so there may be only so much of them (attack T17).
+
     Raises:
-        MalformedArtifact: not a train, or its layers are not exactly those of one, in order.
+        MalformedArtifact: not a train, or its layers are not exactly those of one, in order, or a document is too large.
     """
     _need_type(manifest, TRAIN)
     left = list(manifest.layers)
@@ -90,10 +98,13 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     if left:
         msg = "artifact has layers a train does not have"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
-    layers = TrainLayers(manifest=first, entries=tuple(entries), code=code, state=state)
-    for document in layers.documents:
-        _need_small(document)
-    return layers
+    if len(entries) > MAX_ENTRIES:
+        msg = "artifact has more journey entries than a route has stops"
+        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_ENTRIES)
+    _need_small(first, MAX_ENVELOPE)
+    for entry in entries:
+        _need_small(entry, MAX_ENTRY)
+    return TrainLayers(manifest=first, entries=tuple(entries), code=code, state=state)
 
 
 def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts:
@@ -130,7 +141,7 @@ def receipt_layer(manifest: OciManifest, media_type: str) -> Descriptor:
     if left:
         msg = "receipt has more than one layer"
         raise MalformedArtifact(msg, layers=len(manifest.layers))
-    _need_small(layer)
+    _need_small(layer, MAX_ENTRY)
     return layer
 
 
@@ -149,12 +160,13 @@ def _next(left: list[Descriptor], media_type: str) -> Descriptor:
 
 
 def _need_type(manifest: OciManifest, artifact_type: str) -> None:
-    if manifest.artifact_type != artifact_type or manifest.config != EMPTY:
+    kinds = (manifest.media_type, manifest.artifact_type, manifest.config)
+    if kinds != (OCI_MANIFEST, artifact_type, EMPTY):
         msg = "artifact is of another type"
         raise MalformedArtifact(msg, expected=artifact_type, found=manifest.artifact_type)
 
 
-def _need_small(descriptor: Descriptor) -> None:
-    if descriptor.size > MAX_ENVELOPE:
-        msg = "document is larger than an envelope may be"
-        raise MalformedArtifact(msg, size=descriptor.size, limit=MAX_ENVELOPE)
+def _need_small(descriptor: Descriptor, limit: int) -> None:
+    if descriptor.size > limit:
+        msg = "document is larger than such an envelope may be"
+        raise MalformedArtifact(msg, size=descriptor.size, limit=limit)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
-from security.archive import Budget, Member, Unpacked, pack, unpack
+from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, pack, unpack
 from security.digest import BUFFER, CheckedReader, Digest
 from security.encoding import Fields, Json, dump_json, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
@@ -22,6 +22,7 @@ from security.ids import PartyId, TrainId
 from security.journey import StateRef
 from security.streams import Sink, pour
 from security.train import CodeRef, TrainManifest
+from security.ustar import BLOCK
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -144,13 +145,21 @@ def open_state(
         fields = _meta(meta, "state")
         expected = _state_meta(binding)
         for name in ("train", "stop", "sender", "recipient", "previous"):
-            if fields.take(name) != expected[name]:
+            found = fields.take(name)
+            if type(found) is not type(expected[name]) or found != expected[name]:  # `true` is 1 to Python
                 msg = "state was sealed for another train, stop or party"
                 raise SealForeign(msg, differs_in=name)
         fields.end()
 
     checked = CheckedReader(source, ref.digest, ref.size)
     return _open(checked, identities=identities, readers=1, into=into, budget=budget, check=check)
+
+
+def most_sealed(content: int) -> int:
+    """Return the most bytes a sealed state can have whose files hold `content` bytes together."""
+    packed = content + META_LIMIT + (MAX_MEMBERS + 4) * 2 * BLOCK
+    packed += packed // 8  # the padding, which is 12 % at most
+    return packed + packed // 2048 + (1 << 16)  # a tag of 16 bytes for each 64 KiB, and the header
 
 
 def _seal(

@@ -14,7 +14,8 @@ network or clock.
 8.  Each entry is about this train, this stop, this station, this base, and within the train's validity.
 9.  Each entry hangs on the one before it, and on the state that one sent.
 10. There are exactly as many entries as stops before this one, and this one is ours.
-11. There is a state exactly if there is an entry, and it is the one the last entry sent.
+11. There is a state exactly if there is an entry, and it is the one the last entry sent, and no larger than a state
+    within the manifest's limits can be.
 12. The code is the one the manifest names.
 
 What is inside the seals is checked when they are opened (`security.seal`): 13 digest and size while reading, 14 the
@@ -29,6 +30,7 @@ from datetime import datetime
 from security.envelope import Envelope, Verified, verify
 from security.errors import (
     BaseNotApproved,
+    BudgetExceeded,
     DigestMismatch,
     JourneyIncomplete,
     JourneyTooLong,
@@ -39,7 +41,7 @@ from security.errors import (
 )
 from security.ids import PartyId, TrainId
 from security.journey import StateRef, TrainParts, VerifiedJourney, check_chain, need_entries
-from security.seal import StateBinding
+from security.seal import StateBinding, most_sealed
 from security.train import TrainManifest, parse_manifest, read_manifest, train_id
 from security.trust import Role, TrustStore
 
@@ -180,6 +182,10 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
     if parts.state is not None and parts.state.digest != journey.state:
         msg = "state is not the one the last journey entry sent"
         raise DigestMismatch(msg, train=train.short, expected=journey.state, found=parts.state.digest)
+    if parts.state is not None and parts.state.size > most_sealed(manifest.value.limits.output_bytes):
+        # nobody has signed the size: whoever lays the artifact out could announce a whole disk full (attack T17)
+        msg = "state is announced with more bytes than the manifest's limits allow for"
+        raise BudgetExceeded(msg, train=train.short, bytes=parts.state.size)
     # 12. the code is the one the manifest names
     if parts.code != manifest.value.code:
         msg = "code is not the one the manifest names"

@@ -127,7 +127,20 @@ def test_t8_a_state_sealed_by_or_for_another_is_refused(world: Consortium, tmp_p
     assert list((tmp_path / "b").iterdir()) == []
 
 
-@pytest.mark.parametrize("spoil", [{"extra": 1}, {"kind": "code"}, {"version": 2}, {"stop": "0"}])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"extra": 1},
+        {"kind": "code"},
+        {"version": 2},
+        {"version": True},
+        {"version": 1.0},
+        {"stop": "0"},
+        {"stop": False},
+        {"stop": 0.0},
+        {"stop": None},
+    ],
+)
 def test_t8_an_unknown_meta_is_refused(world: Consortium, tmp_path: pathlib.Path, spoil: dict[str, object]) -> None:
     it = train(world)
     forged = raw_seal(it, meta_of(it.binding()) | spoil, FILES, [world.secrets[B].key_set.sealing])

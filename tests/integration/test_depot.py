@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import io
 import pathlib
+from dataclasses import replace
 
 import pytest
 
-from registry.artifact import TRAIN, pack, pack_receipt, train_layers
+from registry.artifact import ENTRY_LAYER, TRAIN, pack, pack_receipt, train_layers
 from registry.blobs import BlobFolder
 from registry.depot import Depot, ReceiptKind, mailbox, train_tag
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Tag
-from registry.oci import EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
+from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
 from security.digest import digest_of
-from security.errors import DigestMismatch, MalformedArtifact, MalformedStatement, PhtError, SignatureRejected
+from security.errors import (
+    BudgetExceeded,
+    DigestMismatch,
+    MalformedArtifact,
+    MalformedStatement,
+    PhtError,
+    SignatureRejected,
+)
 from security.ids import PartyId
-from security.journey import TrainParts
+from security.journey import StateRef, TrainParts
 from security.verify import verify_train
 from tests.support.trains import NOW, Consortium, Train, consortium, train
 
@@ -126,6 +134,54 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
         depot.take(arrival, into, accept=accept)
     assert caught.value.code == "key.not-trusted"
     assert not into.has(foreign.manifest.code.digest)
+
+
+@pytest.mark.parametrize(("entries", "size"), [(201, 100), (510, 4 << 20), (1, (64 << 10) + 1)])
+def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path, entries: int, size: int
+) -> None:
+    """They are held in memory and kept in the spool before anybody knows who signed them."""
+    it = train(world)
+    large = Descriptor(media_type=ENTRY_LAYER, digest=digest_of(bytes(size)), size=size)
+    first, *others = pack(it.parts).manifest.layers
+    spoiled = make_manifest(config=EMPTY, layers=[first, *[large] * entries, *others], artifact_type=TRAIN)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    depot.registry.put_blob(mailbox(A), large, lambda at: io.BytesIO(bytes(size - at)))
+    depot.registry.put_manifest(mailbox(A), train_tag(it.id, 0), spoiled.raw, OCI_MANIFEST)
+    (arrival,) = depot.arrivals(A)
+    with pytest.raises(MalformedArtifact) as caught:
+        depot.take(arrival, BlobFolder(tmp_path / "spool"))
+    assert caught.value.code == "malformed.artifact"
+    assert not (tmp_path / "spool").exists()
+
+
+def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
+    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    """Its digest is signed, its size is the claim of whoever laid the artifact out."""
+    it = train(world).travel(1)
+    assert it.state is not None
+    endless = replace(it.parts, state=StateRef(digest=it.state.digest, size=1 << 40))
+    registry = depot.registry
+    depot.send(it.parts, spool_of(it, tmp_path / "a"), to=B, train=it.id)
+    registry.put_manifest(mailbox(B), train_tag(it.id, 1), pack(endless).manifest.raw, OCI_MANIFEST)
+    spool, (arrival,) = BlobFolder(tmp_path / "spool"), depot.arrivals(B)
+
+    def accept(parts: TrainParts) -> None:
+        verify_train(parts, world.trust, here=B, now=NOW)
+
+    with pytest.raises(BudgetExceeded) as caught:
+        depot.take(arrival, spool, accept=accept)
+    assert caught.value.code == "malformed.too-large"
+    assert not spool.has(it.state.digest)
+    assert not spool.has(it.manifest.code.digest)
+
+
+def test_t14_a_train_is_an_oci_manifest_and_no_docker_one(world: Consortium) -> None:
+    """It would be taken, and then not be read again from the spool."""
+    raw = pack(train(world).parts).manifest.raw.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
+    with pytest.raises(MalformedArtifact):
+        train_layers(parse_manifest(raw, DOCKER_MANIFEST))
 
 
 def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
