@@ -9,17 +9,20 @@ already has.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import io
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from registry.check import put_bytes, read_blob
+from registry.errors import RegistryMisbehaved
 from registry.image_archive import MAX_IMAGE, SavedImage, from_folder, from_stream
 from registry.names import Repository, Tag
 from registry.oci import (
@@ -40,6 +43,7 @@ from security.digest import BUFFER, Digest, digest_of, digest_stream
 from security.encoding import Fields, parse_json
 from security.errors import BudgetExceeded, DigestMismatch, InvalidInput, MalformedArtifact, MalformedStatement
 from security.files import told
+from security.streams import fill
 
 _LEVEL: Final = 3  # of 9: a third of the time of level 6, for a tenth more bytes
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -88,7 +92,13 @@ def fetch_base(registry: Registry, repo: Repository, digest: Digest, *, limit: i
     Raises:
         MalformedArtifact: it is not an image of plain or gzip layers that fit its config.
         BudgetExceeded: its layers are more than `limit` bytes together.
+        RegistryMisbehaved: the registry gave other bytes than those of that digest, here or while a layer is read.
     """
+    with _registry_to_blame(digest):
+        return _fetch(registry, repo, digest, limit)
+
+
+def _fetch(registry: Registry, repo: Repository, digest: Digest, limit: int) -> BaseImage:
     stored = registry.get_manifest(repo, digest)
     manifest = parse_manifest(stored.raw, stored.media_type)
     _check_kinds(manifest)
@@ -98,10 +108,56 @@ def fetch_base(registry: Registry, repo: Repository, digest: Digest, *, limit: i
         raise BudgetExceeded(msg, digest=digest, size=size, limit=limit)
     config = read_blob(registry, repo, manifest.config, limit=_MAX_CONFIG)
     layers = tuple(
-        BaseLayer(descriptor=layer, diff_id=diff_id, open=partial(registry.open_blob, repo, layer))
+        BaseLayer(descriptor=layer, diff_id=diff_id, open=partial(_open_layer, registry, repo, layer))
         for layer, diff_id in zip(manifest.layers, _diff_ids(config, len(manifest.layers)), strict=True)
     )
     return BaseImage(manifest=manifest, config=config, layers=layers)
+
+
+@contextlib.contextmanager
+def _registry_to_blame(digest: Digest) -> Iterator[None]:
+    """Say whose fault other bytes are: by whoever named the digest, and by the train that needs it, nothing is wrong."""
+    try:
+        yield
+    except DigestMismatch as error:
+        msg = "registry gave other bytes than those of a base image"
+        raise RegistryMisbehaved(msg, digest=digest.short) from error
+
+
+def _open_layer(registry: Registry, repo: Repository, layer: Descriptor) -> BinaryIO:
+    with _registry_to_blame(layer.digest):
+        return cast("BinaryIO", _Layer(registry.open_blob(repo, layer), layer))
+
+
+class _Layer(io.RawIOBase):
+    """Reads a layer, which is checked while it is read."""
+
+    def __init__(self, source: BinaryIO, layer: Descriptor) -> None:
+        super().__init__()
+        self._source, self._layer = source, layer
+
+    def readable(self) -> bool:
+        """Return true."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer`.
+
+        Raises:
+            RegistryMisbehaved: at the end, or as soon as there are more bytes than announced.
+        """
+        with _registry_to_blame(self._layer.digest):
+            try:
+                return fill(self._source, memoryview(buffer).cast("B"))
+            except BudgetExceeded as error:
+                msg = "bytes are not the announced ones"
+                raise DigestMismatch(msg, size=self._layer.size) from error
+
+    def close(self) -> None:
+        """Close the source too."""
+        if not self.closed:
+            self._source.close()
+        super().close()
 
 
 def push_base(

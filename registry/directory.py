@@ -56,7 +56,7 @@ class WebDirectory:
         self._http, self._path = http, "/" if place.prefix is None else f"/{place.prefix}/"
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `security.directory.DirectorySource.read`."""
+        """See `security.directory.DirectorySource.read`; a file that is too long is `RegistryMisbehaved` here."""
         try:
             url = self._http.url(f"{self._path}{Tag(name)}")
             return self._http.send("GET", url, scopes=(), expect={200}, limit=limit).body

@@ -28,7 +28,7 @@ from registry.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
 from registry.names import Origin
 from security.digest import BUFFER
-from security.errors import BudgetExceeded, FileMissing, InvalidInput
+from security.errors import FileMissing, InvalidInput
 
 MAX_DOCUMENT: Final = 4 << 20
 _MAX_TROUBLE: Final = 64 << 10  # bytes of an error's body that are read for its code
@@ -111,7 +111,7 @@ class Http:
 
         Raises:
             PhtError: the status is not in `expect`; which error tells who must act.
-            BudgetExceeded: the answer is longer.
+            RegistryMisbehaved: the answer is longer.
         """
         with self._authenticated(method, url, scopes, headers or {}, payload) as response:
             self._demand(method, response, expect)
@@ -197,8 +197,8 @@ class Http:
         while piece := source.read(min(BUFFER, limit + 1 - len(body))):
             body += piece
             if len(body) > limit:
-                msg = "answer is longer than allowed"
-                raise BudgetExceeded(msg, url=redacted(response.url), limit=limit)
+                msg = "answer is longer than allowed"  # which says nothing about what was asked for
+                raise RegistryMisbehaved(msg, url=redacted(response.url), limit=limit)
         return Answer(status=response.status_code, url=response.url, headers=headers, body=bytes(body))
 
     def _demand(self, method: str, response: requests.Response, expect: Collection[int]) -> None:
@@ -206,7 +206,7 @@ class Http:
             return
         try:
             answer = self._whole(response, _MAX_TROUBLE)
-        except (BudgetExceeded, RegistryMisbehaved, RegistryUnavailable):  # the status alone tells enough
+        except (RegistryMisbehaved, RegistryUnavailable):  # the status alone tells enough
             answer = Answer(status=response.status_code, url=response.url, headers=_lowered(response), body=b"")
         raise failure(method, answer)
 

@@ -18,7 +18,7 @@ from registry.port import OpenAt, Progress, StoredManifest
 from registry.upload import Upload
 from security.digest import Digest
 from security.encoding import parse_json
-from security.errors import BudgetExceeded, DigestMismatch, InvalidInput, MalformedJson
+from security.errors import DigestMismatch, InvalidInput, MalformedJson
 
 MAX_TAGS: Final = 50_000
 _MAX_PAGES: Final = 500
@@ -134,7 +134,7 @@ class HttpRegistry:
             pages += 1
             if len(found) + len(page) > MAX_TAGS or pages > _MAX_PAGES:
                 msg = "registry lists more tags than allowed"
-                raise BudgetExceeded(msg, repository=repo, limit=MAX_TAGS)
+                raise RegistryMisbehaved(msg, repository=repo, limit=MAX_TAGS)
             url = next_page(answer)
             if url is not None and page <= found:
                 msg = "registry's list of tags does not end"

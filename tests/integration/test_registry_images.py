@@ -16,6 +16,7 @@ import pytest
 
 from registry.base import BaseImage, base_repository, fetch_base, push_base, push_base_folder
 from registry.check import put_bytes
+from registry.errors import RegistryMisbehaved
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
@@ -230,3 +231,21 @@ def test_image_layout_folder_is_a_registry_too(tmp_path: Path) -> None:
     registry = LayoutRegistry(tmp_path / "registry")
     digest = push_base(registry, Repository("base/x"), tar_of(saved()), room=tmp_path / "room")
     assert plain_layers(fetch_base(registry, Repository("base/x"), digest)) == LAYERS
+
+
+@pytest.mark.parametrize("which", ["manifest", "config", "layer"])
+@pytest.mark.parametrize("change", ["other", "shorter", "longer"])
+def test_t15_other_bytes_of_an_approved_base_are_the_registrys_fault(tmp_path: Path, which: str, change: str) -> None:
+    """Told as anything else, a registry could have a station refuse an honest train for good."""
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "room").mkdir()
+    registry = LayoutRegistry(tmp_path / "registry")
+    digest = push_base(registry, REPO, tar_of(saved()), room=tmp_path / "room")
+    image = fetch_base(registry, REPO, digest)
+    spoiled = {"manifest": digest, "config": image.image_id, "layer": image.layers[1].descriptor.digest}[which]
+    path = tmp_path / "registry" / REPO / "blobs" / "sha256" / spoiled.hex
+    data = path.read_bytes()
+    path.write_bytes({"other": b"x" + data[1:], "shorter": data[:-1], "longer": data + b"x"}[change])
+    with pytest.raises(RegistryMisbehaved) as caught:
+        plain_layers(fetch_base(registry, REPO, digest))
+    assert caught.value.code == "registry.misbehaved"
