@@ -22,10 +22,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
+from urllib3.poolmanager import ProxyManager
 
 from registry.answers import REDIRECTS, Answer, content_length, failure, redacted, refuse_encoded, resolved
 from registry.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
+from registry.head import hurry
 from registry.names import Origin
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
@@ -269,10 +271,16 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends bodies in pieces of a mebibyte; the default is 16 KiB."""
+    """Sends bodies in pieces of a mebibyte; the default is 16 KiB. Reads heads within bounds."""
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **others: object) -> None:
         super().init_poolmanager(connections, maxsize, block, blocksize=BUFFER, **others)
+        hurry(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **others: object) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **others)
+        hurry(manager)
+        return manager
 
 
 def _authorities(ca_file: Path | None) -> str | bool:

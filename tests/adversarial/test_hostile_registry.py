@@ -5,11 +5,13 @@ The attacks are mounted by a real HTTP server that lies; beside it a second serv
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from registry.errors import (
     RegistryMisbehaved,
     RegistryUnavailable,
 )
-from registry.names import Repository, Tag
+from registry.http import Http, Timeouts
+from registry.names import Origin, Repository, Tag
 from registry.oci import (
     DOCKER_MANIFEST,
     EMPTY,
@@ -35,6 +38,7 @@ from registry.oci import (
     parse_manifest,
 )
 from registry.port import Registry
+from registry.remote import HttpRegistry
 from security.digest import digest_of
 from security.errors import BudgetExceeded, DigestMismatch, MalformedArtifact, MalformedJson, PhtError
 from tests.support.liar import Liar, Reply, endless
@@ -372,6 +376,60 @@ def test_trickle(liar: Liar) -> None:
             liar.client(read_timeout=0.5).get_manifest(REPO, Tag("t"))
     finally:
         stopped.set()
+    assert code_of(caught.value) == "registry.unavailable"
+
+
+def _forever(start: bytes, piece: bytes, pause: float = 0.0) -> Callable[[socket.socket, threading.Event], None]:
+    def serve(connection: socket.socket, stopped: threading.Event) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(start)
+        while not stopped.wait(pause):
+            connection.sendall(piece)
+
+    return serve
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        _forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        _forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+        _forever(b"HTTP/1.1 200 ", b"O", 0.05),
+        _forever(b"HTTP/1.1 200 OK\r\n", b"A: " + b"b" * 60_000 + b"\r\n"),
+        _forever(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.05),
+        _forever(_CHUNKED, b"0", 0.05),
+        _forever(_CHUNKED + b"0\r\n", b"A: b\r\n"),
+        _forever(_CHUNKED + b"0\r\n", b"A: b\r\n", 0.05),
+        _forever(_CHUNKED + b"1;" + b"x" * 60_000, b"x" * 60_000),
+        _forever(b"SSH-2.0-", b"x\r\n"),
+    ],
+    ids="interim slow-interim slow-line headers slow-headers slow-size trailers slow-trailers extensions no-http".split(),
+)
+def test_t15_a_head_without_end(serve: Callable[[socket.socket, threading.Event], None]) -> None:
+    """Every byte comes in time, and the answer never does: a station that waited for it would do nothing else."""
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            while not stopped.is_set():
+                with contextlib.suppress(OSError), server.accept()[0] as connection:
+                    serve(connection, stopped)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        origin = Origin.from_text(f"http://127.0.0.1:{server.getsockname()[1]}")
+        registry = HttpRegistry(Http(origin, timeouts=Timeouts(connect=5.0, read=0.5)), prefix=None)
+        try:
+            with pytest.raises(RegistryUnavailable) as caught:
+                registry.list_tags(REPO)
+        finally:
+            stopped.set()
+            with contextlib.suppress(OSError):
+                socket.create_connection(server.getsockname(), timeout=1).close()
+            thread.join()
     assert code_of(caught.value) == "registry.unavailable"
 
 
