@@ -406,7 +406,18 @@ _CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encod
         _forever(_CHUNKED + b"1;" + b"x" * 60_000, b"x" * 60_000),
         _forever(b"SSH-2.0-", b"x\r\n"),
     ],
-    ids="interim slow-interim slow-line headers slow-headers slow-size trailers slow-trailers extensions no-http".split(),
+    ids=[
+        "interim",
+        "slow-interim",
+        "slow-line",
+        "headers",
+        "slow-headers",
+        "slow-size",
+        "trailers",
+        "slow-trailers",
+        "extensions",
+        "no-http",
+    ],
 )
 def test_t15_a_head_without_end(serve: Callable[[socket.socket, threading.Event], None]) -> None:
     """Every byte comes in time, and the answer never does: a station that waited for it would do nothing else."""
