@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from registry.check import checked_pieces, expected_digest, open_checked
 from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
@@ -28,6 +29,9 @@ from security.digest import Digest
 from security.encoding import dump_json
 from security.errors import InvalidInput
 from security.files import make_folder, read_file, sync_folder, told, write_file, writing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 _MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
@@ -44,10 +48,13 @@ class LayoutRegistry:
 
     def has_blob(self, repo: Repository, digest: Digest) -> bool:
         """See `Registry.has_blob`."""
+        path = self._blob(repo, digest)
         try:
-            return stat.S_ISREG(self._blob(repo, digest).lstat().st_mode)
+            return stat.S_ISREG(path.lstat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise _away(error, path) from error
 
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
         """See `Registry.open_blob`."""
@@ -62,12 +69,13 @@ class LayoutRegistry:
                 raise _away(error, path) from error
             msg = "a link, where a blob should be"
             raise RegistryMisbehaved(msg, path=path) from error
-        source = open(handle, "rb", buffering=0)  # noqa: SIM115, PTH123 - handed to the caller, who closes it
+        source = _File(handle, "rb")
+        source.path = path
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             source.close()
             msg = "not a plain file, where a blob should be"
             raise RegistryMisbehaved(msg, path=path)
-        return open_checked(source, descriptor)
+        return open_checked(cast("BinaryIO", source), descriptor)
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
@@ -138,7 +146,9 @@ class LayoutRegistry:
             if len(left) == len(entries):
                 return
             self._write_entries(repo, left)
-            self._blob(repo, digest).unlink(missing_ok=True)
+            path = self._blob(repo, digest)
+            with told(path):
+                path.unlink(missing_ok=True)
 
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
         """See `Registry.list_tags`."""
@@ -164,14 +174,14 @@ class LayoutRegistry:
         folder = self._root
         for component in repo.split("/"):
             folder /= component
-            if folder.is_symlink():  # a stick could carry one, and have us write where it points
+            if _is_link(folder):  # a stick could carry one, and have us write where it points
                 msg = "a link, where a repository should be"
                 raise RegistryMisbehaved(msg, path=folder)
         return folder
 
     def _blob(self, repo: Repository, digest: Digest) -> Path:
         blobs = self._folder(repo) / "blobs"
-        if blobs.is_symlink() or (blobs / "sha256").is_symlink():
+        if _is_link(blobs) or _is_link(blobs / "sha256"):
             msg = "a link, where a repository should be"
             raise RegistryMisbehaved(msg, path=blobs)
         return blobs / "sha256" / digest.hex
@@ -198,13 +208,44 @@ class LayoutRegistry:
 
     def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
         path = self._folder(repo) / "index.json"
-        if path.is_symlink():
+        if _is_link(path):
             msg = "a link, where an index should be"
             raise RegistryMisbehaved(msg, path=path)
         return parse_index(read_file(path)) if path.is_file() else ()
 
     def _write_entries(self, repo: Repository, entries: list[Descriptor] | tuple[Descriptor, ...]) -> None:
         write_file(self._folder(repo) / "index.json", print_index(entries), mode=_FILE)
+
+
+class _File(io.FileIO):
+    """A file whose medium may be pulled out, or fail, while it is read."""
+
+    path: Path
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill `buffer`.
+
+        Raises:
+            RegistryUnavailable: it cannot be read any more.
+        """
+        try:
+            return super().readinto(buffer) or 0
+        except OSError as error:
+            raise _away(error, self.path) from error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes; see `readinto`."""
+        try:
+            return super().read(size) or b""
+        except OSError as error:
+            raise _away(error, self.path) from error
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError as error:
+        raise _away(error, path) from error
 
 
 def _named(entries: tuple[Descriptor, ...], bare: Descriptor, reference: Reference) -> list[Descriptor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import RegistryMisbehaved
+from registry.errors import RegistryMisbehaved, RegistryUnavailable
 from registry.layout import LayoutRegistry
 from registry.names import Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest
@@ -140,3 +140,37 @@ def test_index_that_is_none(stick: Path, raw: bytes) -> None:
     index(stick).write_bytes(raw)
     with pytest.raises(Malformed):
         LayoutRegistry(stick).list_tags(REPO)
+
+
+@pytest.mark.parametrize("taken", [0, len(DATA)])
+def test_t25_a_stick_pulled_out_while_it_is_read(stick: Path, taken: int) -> None:
+    with LayoutRegistry(stick).open_blob(REPO, BLOB) as source:
+        assert source.read(taken) == DATA[:taken]
+        (number,) = [int(one.name) for one in Path("/proc/self/fd").iterdir() if one.resolve() == blob_path(stick)]
+        away = os.open("/dev/null", os.O_WRONLY)
+        os.dup2(away, number)  # what was open cannot be read any more
+        os.close(away)
+        with pytest.raises(RegistryUnavailable) as caught:
+            source.read(1)
+    assert caught.value.code == "registry.unavailable"
+
+
+def test_t25_a_folder_whose_paths_the_system_does_not_take(tmp_path: Path) -> None:
+    """What the system says about a path is told as an error of ours, whatever it is."""
+    deep, part = tmp_path, "d" * 200
+    while len(str(deep)) + 2 * len(part) < 4090:
+        deep /= part
+    room = 4090 - len(str(deep)) - 1
+    deep = deep / ("e" * min(room, 250)) if room > 10 else deep
+    deep.mkdir(parents=True)
+    registry = LayoutRegistry(deep)
+    for act in (
+        lambda: registry.has_blob(REPO, BLOB.digest),
+        lambda: registry.open_blob(REPO, BLOB),
+        lambda: registry.list_tags(REPO),
+        lambda: registry.get_manifest(REPO, Tag("t")),
+        lambda: registry.delete_manifest(REPO, BLOB.digest),
+        lambda: registry.put_blob(REPO, BLOB, lambda offset: io.BytesIO(DATA[offset:])),
+    ):
+        with pytest.raises(PhtError):
+            act()
