@@ -27,6 +27,8 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 MAX_ENVELOPE: Final = 4 << 20
 MAX_SIGNATURES: Final = 8
+MAX_PAYLOAD: Final = MAX_ENVELOPE // 4 * 3 - (128 << 10)
+"""Bytes of a statement that an envelope has room for, in base64 and with all its signatures."""
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from security.digest import Digest
 from security.encoding import Fields, Json, dump_json, parse_json, print_time
-from security.envelope import Statement, Subject, Verified, parse_statement, print_statement, verified_as
-from security.errors import InvalidInput, MalformedStatement
+from security.envelope import MAX_PAYLOAD, Statement, Subject, Verified, parse_statement, print_statement, verified_as
+from security.errors import InvalidInput, Malformed, MalformedStatement
 from security.ids import PartyId, TrainId
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
@@ -186,13 +186,19 @@ def print_manifest(manifest: TrainManifest) -> bytes:
         Subject(name=CODE_SUBJECT, digest=manifest.code.digest),
         Subject(name=BASE_SUBJECT, digest=manifest.base),
     )
-    payload = print_statement(
-        Statement(subjects=subjects, predicate_type=MANIFEST_TYPE, predicate=_printed(manifest)),
-    )
     try:
+        payload = print_statement(
+            Statement(subjects=subjects, predicate_type=MANIFEST_TYPE, predicate=_printed(manifest)),
+        )
         back = read_manifest(payload)
-    except MalformedStatement as error:
+    except Malformed as error:
         raise InvalidInput(error.message, hint=error.hint, field=error.fields.get("field")) from error
+    except ValueError as error:
+        msg = "manifest holds a text or a number that JSON does not have"
+        raise InvalidInput(msg, name=manifest.name) from error
+    if len(payload) > MAX_PAYLOAD:
+        msg = "manifest is too large for an envelope"
+        raise InvalidInput(msg, name=manifest.name, bytes=len(payload), limit=MAX_PAYLOAD)
     if back != manifest:
         msg = "manifest does not survive being printed"
         raise InvalidInput(msg, name=manifest.name)
