@@ -181,13 +181,17 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
     """Verify a refusal: signed by the pinned key set of the station whose stop it is about, and about this train.
 
     Raises:
-        JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop.
+        JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
+            before the train was.
     """
     claimed = _read_refusal(parse_statement(envelope.payload, predicate_type=REFUSAL_TYPE))
     route, train = manifest.value.route, train_id(manifest)
     if claimed.stop >= route.home or route.stops[claimed.stop].party != claimed.station or claimed.train != train:
         msg = "refusal is about another train, stop or station"
         raise JourneyForeignEntry(msg, train=train.short, stop=claimed.stop)
+    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys long retired
+        msg = "refusal is from another time"
+        raise JourneyForeignEntry(msg, train=train.short, stop=claimed.stop, time=print_time(claimed.time))
     stop = route.stops[claimed.stop]
     proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
     return verified_as(proof, _read_refusal(parse_statement(proof.value, predicate_type=REFUSAL_TYPE)))

@@ -78,9 +78,9 @@ def check_passphrase(passphrase: bytes) -> bytes:
     """
     try:
         long_enough = len(passphrase.decode("utf-8")) >= LEAST_PASSPHRASE
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
         msg = "the passphrase is not UTF-8 text"
-        raise InvalidInput(msg) from error
+        raise InvalidInput(msg) from None  # the cause holds the passphrase
     if not long_enough:
         msg = "the passphrase is too short"
         raise InvalidInput(msg, least=LEAST_PASSPHRASE, hint="take five random words")
@@ -272,9 +272,9 @@ def parse_identity_file(data: bytes, path: Path) -> Identity:
         lines = [line for line in data.decode("ascii").splitlines() if line and not line.startswith("#")]
         (text,) = lines
         return parse_identity(text)
-    except (ValueError, PhtError) as error:
+    except (ValueError, PhtError):
         msg = "does not hold exactly one age identity"
-        raise NotAKeyFile(msg, path=path) from error
+        raise NotAKeyFile(msg, path=path) from None  # the cause may hold the file
 
 
 def import_folder(

@@ -339,9 +339,8 @@ def _new_key(folder: Path, role: str, passphrase: bytes | None, *, log_n: int) -
         msg = "new keys need a passphrase"
         raise InvalidInput(msg)
     signer = SoftwareSigner.generate(Scheme.ED25519)
-    write_file(
-        folder / _key_file(role, signer.for_tuf().public_key.keyid), lock(signer.to_pkcs8(), passphrase, log_n=log_n)
-    )
+    path = folder / _key_file(role, signer.for_tuf().public_key.keyid)
+    write_file(path, lock(signer.to_pkcs8(), passphrase, log_n=log_n), replace=False)  # a key is never overwritten
     return signer
 
 

@@ -98,7 +98,7 @@ def open_code(
 
     Raises:
         DigestMismatch: the blob is not the one the manifest names.
-        SealRecipients: it has more or fewer recipients than the route has stations, and the owner (attack T9).
+        SealRecipients: it has more or fewer recipients than there are parties on the route and its owner (attack T9).
         SealForeign: it was sealed for another manifest.
         CodeAltered: the content is not what its owner sealed.
         SealBroken, NotARecipient, ArchiveRejected, BudgetExceeded
@@ -114,7 +114,7 @@ def open_code(
             msg = "code was sealed for another train"
             raise SealForeign(msg, sealed_by=claims[0])
 
-    readers = len(manifest.route.stations()) + 1
+    readers = len({stop.party for stop in manifest.route.stops} | {manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
     found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
     if found.content != stated[0]:

@@ -184,6 +184,15 @@ def test_code_opens_for_every_stop_and_the_owner_and_nobody_else(world: Consorti
         code(it, tmp_path / "mallory", PartyId("mallory"))
 
 
+def test_code_of_an_owner_who_is_a_station_too_is_sealed_for_each_party_once(
+    world: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it = train(world, owner="hospital-a", route=("hospital-b", "hospital-a", "hospital-b"))
+    assert {code(it, tmp_path / reader, reader) for reader in (A, B)} == {code(it, tmp_path / "again", A)}
+    with pytest.raises(NotARecipient):
+        code(it, tmp_path / "c", C)
+
+
 def test_t10_code_of_another_owner_cannot_be_borrowed(world: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(world)
     thief = train(world, owner="mallory", code=it.manifest.code)

@@ -428,7 +428,8 @@ def test_a_refusal_counts_only_from_the_station_it_is_about(world: Consortium) -
     assert check_refusal(it.verified, honest, world.trust).value.outcome is Outcome.FAILED
     with pytest.raises(SignatureMissing):
         check_refusal(it.verified, sign(honest.payload, world.secrets[A].signers), world.trust)
-    for change in ({"station": A}, {"stop": 7}, {"train": train(world).id}):
+    long_ago = {"time": it.manifest.valid_from - timedelta(days=1)}
+    for change in ({"station": A}, {"stop": 7}, {"train": train(world).id}, long_ago):
         forged = sign(print_refusal(refusal(it, **change)), world.secrets[B].signers)
         with pytest.raises(JourneyForeignEntry):
             check_refusal(it.verified, forged, world.trust)
