@@ -14,6 +14,7 @@ from security.encoding import dump_json, parse_json
 from security.envelope import Envelope, parse_envelope, sign
 from security.errors import (
     BaseNotApproved,
+    BudgetExceeded,
     DigestMismatch,
     DirectoryExpired,
     JourneyForeignEntry,
@@ -34,8 +35,17 @@ from security.errors import (
     SignatureMissing,
 )
 from security.ids import PartyId
-from security.journey import Outcome, Refusal, StateRef, check_refusal, print_refusal
+from security.journey import (
+    Outcome,
+    Refusal,
+    StateRef,
+    check_chain,
+    check_refusal,
+    need_entries,
+    print_refusal,
+)
 from security.keys import Scheme, generate
+from security.seal import most_sealed
 from security.train import print_manifest
 from security.trust import Base, DirectoryVersion, Policy, Role
 from security.verify import verify_home, verify_train
@@ -140,6 +150,30 @@ def test_t2_no_state_with_a_journey_and_no_journey_with_a_state(world: Consortiu
     refused(JourneyIncomplete, it, A, "journey.incomplete")
 
 
+def test_t2_no_state_is_awaited_at_the_first_stop(world: Consortium) -> None:
+    with pytest.raises(JourneyIncomplete):
+        verify_train(train(world).parts, world.trust, here=A, now=NOW).received()
+
+
+def test_t17_a_state_larger_than_the_signed_limits_allow_for_is_refused(world: Consortium) -> None:
+    it = train(world).travel(1)
+    assert it.state is not None
+    most = most_sealed(it.manifest.limits.output_bytes)
+    it.state = replace(it.state, size=most)
+    assert verify_train(it.parts, world.trust, here=B, now=NOW).state == it.state
+    it.state = replace(it.state, size=most + 1)
+    refused(BudgetExceeded, it, B, "malformed.too-large")
+
+
+def test_t4_exactly_as_many_entries_as_asked_for(world: Consortium) -> None:
+    it = train(world).travel(2)
+    journey = check_chain(it.verified, it.entries, world.trust, now=NOW)
+    need_entries(journey, 2, it.id)
+    for expected, error in ((1, JourneyTooLong), (3, JourneyIncomplete)):
+        with pytest.raises(error):
+            need_entries(journey, expected, it.id)
+
+
 def test_t4_a_stop_cannot_be_dropped_at_the_end(world: Consortium) -> None:
     it = train(world).travel(2)
     del it.entries[-1]
@@ -197,6 +231,15 @@ def test_t3_the_same_stations_entry_from_another_train_is_refused(world: Consort
     it, other = train(world).travel(1), train(world).travel(1)
     it.entries, it.state = other.entries, other.state
     refused(JourneyForeignEntry, it, B, "journey.foreign-entry")
+
+
+def test_t3_an_entry_older_than_the_one_it_hangs_on_is_refused(world: Consortium) -> None:
+    it = train(world, valid_from=NOW - timedelta(days=2)).travel(1)
+    it.pass_stop(time=NOW - timedelta(minutes=11))
+    refused(JourneyForeignEntry, it, C, "journey.foreign-entry")
+    skewed = train(world, valid_from=NOW - timedelta(days=2)).travel(1)
+    skewed.pass_stop(time=NOW - timedelta(minutes=10))
+    assert verify_train(skewed.parts, world.trust, here=C, now=NOW).stop == 2
 
 
 def test_t3_the_same_stations_entry_from_another_stop_is_refused(world: Consortium) -> None:
@@ -331,6 +374,13 @@ def test_t12_results_from_a_base_withdrawn_since_can_still_be_opened(world: Cons
     it = train(world).travel(3)
     withdrawn = replace(world, bases={BASE: Base(name="python", digest=BASE, note="", withdrawn=True)})
     assert verify_home(it.parts, withdrawn.trust, owner=ALICE, now=NOW).stop == 3
+
+
+def test_t12_results_from_a_base_nobody_knows_are_not_opened(world: Consortium) -> None:
+    it = train(world).travel(3)
+    with pytest.raises(BaseNotApproved) as caught:
+        verify_home(it.parts, replace(world, bases={}).trust, owner=ALICE, now=NOW)
+    assert caught.value.code == "base.not-approved"
 
 
 # --- T21: parties and keys ---------------------------------------------------------------------------------------------

@@ -99,6 +99,9 @@ def test_a_folder_is_a_directory(home: House, tmp_path: Path) -> None:
         folder.read("../workspace/lock", 100)
     with pytest.raises(BudgetExceeded):
         folder.read("1.root.json", 100)
+    (tmp_path / "www" / "directory" / "9.root.json").mkdir()
+    with pytest.raises(DirectoryUnavailable):
+        folder.read("9.root.json", 100)
     with pytest.raises(DirectoryUnavailable):
         FolderDirectory(tmp_path / "not mounted").read("1.root.json", 100)
 
