@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -86,14 +87,21 @@ class FolderDirectory:
             msg = "the folder of the directory is not there"
             raise DirectoryUnavailable(msg, path=self._path)
         try:
-            with (self._path / checked_name(name)).open("rb") as source:
-                data = source.read(limit + 1)
+            handle = os.open(self._path / checked_name(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:  # a pipe or a device on a stick must not hold us up
+                plain = stat.S_ISREG(os.fstat(handle).st_mode)
+                data = _read_up_to(handle, limit + 1) if plain else None
+            finally:
+                os.close(handle)
         except FileNotFoundError as error:
             msg = "no such file in the directory"
             raise NotPublished(msg, name=name, path=self._path) from error
         except OSError as error:
             msg = "the directory cannot be read"
             raise DirectoryUnavailable(msg, name=name, path=self._path, reason=error.strerror) from error
+        if data is None:
+            msg = "something else than a file in the directory"
+            raise DirectoryUnavailable(msg, name=name, path=self._path)
         if len(data) > limit:
             msg = "file of the directory is too long"
             raise BudgetExceeded(msg, name=name, limit=limit)
@@ -103,6 +111,11 @@ class FolderDirectory:
         """Write a file; see `DirectorySink`."""
         make_folder(self._path, mode=0o755)
         write_file(self._path / checked_name(name), data, mode=0o644)
+
+
+def _read_up_to(handle: int, most: int) -> bytes:
+    with open(handle, "rb", closefd=False) as source:  # noqa: PTH123 - a file descriptor
+        return source.read(most)
 
 
 def checked_name(name: str) -> str:

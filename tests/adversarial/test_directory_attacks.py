@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from tuf.api.metadata import (
 
 from registry.errors import ForeignRedirect, RegistryMisbehaved
 from security.digest import Digest, digest_of
-from security.directory import check_root, load_trust, pin_root
+from security.directory import FolderDirectory, check_root, load_trust, pin_root
 from security.envelope import sign, verify
 from security.errors import (
     BudgetExceeded,
@@ -488,6 +489,23 @@ def test_t21_changes_made_at_once_do_not_undo_each_other(home: House) -> None:
     records = home.workspace.staged().parties[A].key_sets
     assert [record.key_set.fingerprint for record in records if record.revoked] == stolen
     assert [record.key_set for record in records if not record.revoked] == [new.key_set]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_t15_a_stick_with_something_else_than_files_holds_nobody_up(home: House, tmp_path: Path, kind: str) -> None:
+    stick = tmp_path / "stick"
+    home.publish(FolderDirectory(stick))
+    (stick / "timestamp.json").unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(stick / "timestamp.json")
+        case "device":
+            (stick / "timestamp.json").symlink_to("/dev/zero")
+        case _:
+            (stick / "timestamp.json").mkdir()
+    with pytest.raises(DirectoryUnavailable) as caught:
+        load_trust(FolderDirectory(stick), tmp_path / "cache", home.root, clock())
+    assert caught.value.code == "directory.unavailable"
 
 
 def test_a_withheld_file_is_not_a_refusal(home: House, place: Place, tmp_path: Path) -> None:
