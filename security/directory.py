@@ -114,7 +114,7 @@ class FolderDirectory:
 
 
 def _read_up_to(handle: int, most: int) -> bytes:
-    with open(handle, "rb", closefd=False) as source:  # noqa: PTH123 - a file descriptor
+    with open(handle, "rb", closefd=False) as source:
         return source.read(most)
 
 
