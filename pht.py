@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 VERSION: Final = "0.1.0"
-INTERRUPTED: Final = 130
 
 _GROUPS: Final = {
     "keys": ("security.cli:keys", "Make, show and check a party's keys."),
@@ -138,7 +137,7 @@ class Context:
 @click.version_option(VERSION, prog_name="pht")
 @click.pass_context
 def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: Any) -> None:  # noqa: ANN401 - a Login's
-    r"""Personal Health Train: the analysis travels, the data stay.
+    """Personal Health Train: the analysis travels, the data stay.
 
     A scientist packs an analysis into a train; it visits hospital stations one after the other; each verifies it, runs
     it beside its own data, checks what came out, and seals the results for the next. Only the scientist opens them.
@@ -180,34 +179,63 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         root.main(args=given, prog_name="pht", standalone_mode=False)
     except PhtError as error:
-        _say(error, as_json=as_json)
-        sys.exit(error.exit)
+        _leave(error, as_json=as_json)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except click.exceptions.Abort:
-        click.echo("pht: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        if as_json:
-            click.echo(json.dumps({"error": {"code": "usage", "message": error.format_message()}}))
-        else:
+        msg = "interrupted"
+        _leave(Interrupted(msg), as_json=as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if not as_json:
             error.show()
-        sys.exit(error.exit_code)
+            sys.exit(Usage.exit)
+        _leave(_usage(error, "a command is missing"), as_json=as_json)
+    except click.ClickException as error:
+        _leave(_usage(error, error.format_message()), as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        from security.files import explain  # noqa: PLC0415 - only when something is wrong with a file
+
+        _leave(explain(error, Path(error.filename or "standard output")), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told as one
         _log.debug("unexpected error", exc_info=True)
-        told = {"code": "internal", "message": f"unexpected {type(error).__name__}", "hint": "run again with -vv"}
-        if as_json:
-            click.echo(json.dumps({"error": told}))
-        else:
-            click.echo(f"pht: {told['message']}: this is a fault of the program\nhint: {told['hint']}", err=True)
-        sys.exit(1)
+        msg = f"unexpected {type(error).__name__}: this is a fault of the program"
+        _leave(Fault(msg), as_json=as_json)
     sys.exit(0)
 
 
-def _say(error: PhtError, *, as_json: bool) -> None:
+class Usage(PhtError):
+    """The command line makes no sense."""
+
+    code = "usage"
+    exit = 2
+
+
+class Interrupted(PhtError):
+    """A person stopped the command, or said no."""
+
+    code = "interrupted"
+    exit = 130
+    default_hint = "nothing was left half-written; run the command again when you like"
+
+
+class Fault(PhtError):
+    """Something this program did not foresee."""
+
+    code = "internal"
+    exit = 1
+    default_hint = "run it again with -vv, and report what it says"
+
+
+def _usage(error: click.ClickException, message: str) -> Usage:
+    context = getattr(error, "ctx", None)
+    return Usage(message, hint=f"{'pht' if context is None else context.command_path} --help")
+
+
+def _leave(error: PhtError, *, as_json: bool) -> NoReturn:
+    """Tell an error, on one line of standard error or as one document of standard output, and end."""
     if as_json:
         told = {
             "code": error.code,
@@ -217,10 +245,16 @@ def _say(error: PhtError, *, as_json: bool) -> None:
             "fields": {name: str(value) for name, value in error.fields.items()},
         }
         click.echo(json.dumps({"error": told}, indent=2, sort_keys=True, ensure_ascii=False))
-        return
-    click.echo(f"pht: {error} [{error.code}]", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    else:
+        click.echo(f"pht: {_line(str(error))} [{error.code}]", err=True)
+        if error.hint:
+            click.echo(f"hint: {_line(error.hint)}", err=True)
+    sys.exit(error.exit)
+
+
+def _line(text: str) -> str:
+    """Keep line breaks and escape sequences, which a registry may have chosen, off the terminal."""
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 if __name__ == "__main__":

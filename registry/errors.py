@@ -18,6 +18,7 @@ class RegistryMisbehaved(Refused):
     """A registry answered in a way the distribution specification does not allow."""
 
     code = "registry.misbehaved"
+    default_hint = "check the address: is it a container registry? If so, ask its operator"
 
 
 class ForeignRedirect(RegistryMisbehaved):
@@ -45,18 +46,21 @@ class RegistryUnavailable(Unavailable):
     """The registry cannot be reached, broke off, or is too busy. It is tried again."""
 
     code = "registry.unavailable"
+    default_hint = "check its address, and whether it runs; or try again later"
 
 
 class RegistryNotStarted(Unavailable):
     """The registry was started but does not answer."""
 
     code = "registry.not-started"
+    default_hint = "the registry's log says why"
 
 
 class NotInRegistry(Misconfigured):
     """The registry has no such repository, tag, manifest or blob."""
 
     code = "registry.not-found"
+    default_hint = "check the name and the registry's address"
 
 
 class RegistryDenied(Misconfigured):

@@ -54,12 +54,14 @@ class Refused(PhtError):
 
     code = "refused"
     exit = 10
+    default_hint = "do not use it; ask whoever it comes from"
 
 
 class Malformed(Refused):
     """Something that arrived does not have the form the protocol demands."""
 
     code = "malformed"
+    default_hint = "it was damaged, or made by other software: ask whoever it comes from to make it again"
 
 
 class MalformedJson(Malformed):
@@ -114,12 +116,14 @@ class KeyNotTrusted(Refused):
     """The directory does not know this key set for this party."""
 
     code = "key.not-trusted"
+    default_hint = "do not go on; ask the consortium which keys this party has"
 
 
 class PartyUnknown(KeyNotTrusted):
     """The directory has no such party, or not in this role."""
 
     code = "party.unknown"
+    default_hint = "the consortium adds parties: pht directory add, then pht directory publish"
 
 
 class KeyRevoked(Refused):
@@ -138,6 +142,7 @@ class BaseNotApproved(Refused):
     """The base image is not approved in the directory, or its approval was withdrawn."""
 
     code = "base.not-approved"
+    default_hint = "the consortium approves images: pht directory approve-base, then pht directory publish"
 
 
 class DirectoryRejected(Refused):
@@ -281,18 +286,21 @@ class Unavailable(PhtError):
 
     code = "unavailable"
     exit = 20
+    default_hint = "try again later"
 
 
 class DirectoryUnavailable(Unavailable):
     """The place the directory is published at cannot be reached."""
 
     code = "directory.unavailable"
+    default_hint = "check the address, or try again later"
 
 
 class DiskFull(Unavailable):
     """The file system has no room; nothing was half-written."""
 
     code = "disk.full"
+    default_hint = "free some space; what was begun can be done again"
 
 
 # --- TrainFault ------------------------------------------------------------------------------------------------------
@@ -303,6 +311,7 @@ class TrainFault(PhtError):
 
     code = "train.fault"
     exit = 30
+    default_hint = "the author of the train must change it, and send a new one"
 
 
 # --- Misconfigured ---------------------------------------------------------------------------------------------------
@@ -313,30 +322,35 @@ class Misconfigured(PhtError):
 
     code = "misconfigured"
     exit = 40
+    default_hint = "put it right, and run the command again"
 
 
 class FileMissing(Misconfigured):
     """A file or folder that was named is not there or cannot be read."""
 
     code = "file.missing"
+    default_hint = "check the path, and who may read and write there"
 
 
 class FileExists(Misconfigured):
     """A file that would be overwritten is already there."""
 
     code = "file.exists"
+    default_hint = "move it away, or choose another name"
 
 
 class KeyUnreadable(Misconfigured):
     """A key file is not one, is readable by others, or does not hold the key that was asked for."""
 
     code = "key.unreadable"
+    default_hint = "restore the keys from their backup"
 
 
 class WrongPassphrase(KeyUnreadable):
     """The passphrase does not open the key file."""
 
     code = "key.wrong-passphrase"
+    default_hint = "try again with the right one; nothing was changed"
 
 
 class NotAKeyFile(KeyUnreadable):
@@ -355,21 +369,25 @@ class NotARecipient(Misconfigured):
     """The sealed file was not made for any key at hand."""
 
     code = "seal.not-a-recipient"
+    default_hint = "check whether these are the right keys"
 
 
 class NotPinned(Misconfigured):
     """There is no pinned root.json, or it is not the one with the given fingerprint."""
 
     code = "directory.not-pinned"
+    default_hint = "ask the consortium for its root.json, or for the fingerprint of it"
 
 
 class NotPublished(Misconfigured):
     """There is no directory at that place, or not this file of it."""
 
     code = "directory.not-published"
+    default_hint = "check the address; the consortium publishes with 'pht directory publish'"
 
 
 class InvalidInput(Misconfigured):
     """A value given on the command line or in a file is not of the right form."""
 
     code = "input.invalid"
+    default_hint = "see the command's --help"

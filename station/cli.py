@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -345,7 +346,12 @@ def _by_option(function: F) -> F:
 
 def _person(given: str | None) -> str:
     """Return who decides, for the journal; an account's name is a claim, and the best there is."""
-    return given or getpass.getuser()
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"user {os.getuid()}"
 
 
 @station.command("approve")

@@ -14,12 +14,14 @@ class PolicyRefused(Refused):
     """This station's admission policy, or its operator, does not let the train run."""
 
     code = "policy.refused"
+    default_hint = "if it shall run here after all, change 'admission' in station.yaml and ask for a new train"
 
 
 class GateRefused(Refused):
     """What the run left behind is not what the signed manifest declared. Nothing leaves the station."""
 
     code = "gate.refused"
+    default_hint = "the author of the train must declare what it leaves behind; nothing has left this station"
 
 
 class GateUndeclared(GateRefused):
@@ -66,6 +68,7 @@ class DataSourceUnavailable(Unavailable):
     """The place a data set lives at cannot be reached."""
 
     code = "data.unavailable"
+    default_hint = "'pht station check' tells what is missing"
 
 
 class RoomMissing(Unavailable):
@@ -78,12 +81,14 @@ class JournalRaced(Unavailable):
     """Somebody else recorded an event of this visit first. What was about to be recorded was not; look again."""
 
     code = "journal.raced"
+    default_hint = "look again with 'pht station show', and decide again"
 
 
 class JournalBusy(Unavailable):
     """Another process has been writing to the journal for too long."""
 
     code = "journal.busy"
+    default_hint = "try again"
 
 
 # --- TrainFault ------------------------------------------------------------------------------------------------------
@@ -134,6 +139,7 @@ class ConfigInvalid(Misconfigured):
     """The station's configuration file is not what it should be."""
 
     code = "config.invalid"
+    default_hint = "correct the file, then: pht station check"
 
 
 class StationBusy(Misconfigured):
@@ -146,6 +152,7 @@ class JournalDamaged(Misconfigured):
     """The journal's hash chain is broken, or the journal is not this station's."""
 
     code = "journal.damaged"
+    default_hint = "stop the daemon, and restore the whole state folder from its backup"
 
 
 class AlreadySigned(Misconfigured):
@@ -164,24 +171,28 @@ class VisitUnknown(Misconfigured):
     """The journal tells of no such visit."""
 
     code = "visit.unknown"
+    default_hint = "'pht station ls' lists them"
 
 
 class NothingToDecide(Misconfigured):
     """The visit does not wait for this decision, or no longer."""
 
     code = "visit.nothing-to-decide"
+    default_hint = "'pht station show' tells what the visit waits for"
 
 
 class SpoolDamaged(Misconfigured):
     """A file in the spool is missing, or no longer has the digest it is named by."""
 
     code = "spool.damaged"
+    default_hint = "restore the spool from a backup, or refuse the visit"
 
 
 class WorkroomNotWiped(Misconfigured):
     """Something in a workroom cannot be removed. Plaintext may be left."""
 
     code = "workroom.not-wiped"
+    default_hint = "remove it by hand, and find out who put it there"
 
 
 class RehearsalStuck(Misconfigured):

@@ -23,7 +23,7 @@ from security.digest import digest_of
 from security.directory import check_root, first_root, load_trust, pin_root
 from security.encoding import Json, print_time
 from security.envelope import MAX_ENVELOPE, parse_envelope
-from security.errors import Unavailable
+from security.errors import InvalidInput, Unavailable
 from security.files import read_file
 from security.ids import PartyId, TrainId
 from security.keys import Secrets, spell
@@ -60,7 +60,7 @@ class Doors(Protocol):
 
 @click.group()
 def train() -> None:
-    r"""Build a train, send it, follow it, and open what it brings home.
+    """Build a train, send it, follow it, and open what it brings home.
 
     \b
     pht train init my-train                         a train that runs as it is
@@ -73,13 +73,21 @@ def train() -> None:
     """
 
 
+def _usual_home() -> Path:
+    try:
+        return Path.home() / ".pht"
+    except RuntimeError as error:
+        msg = "this user has no home folder"
+        raise InvalidInput(msg, hint="name one: --home FOLDER, or PHT_HOME") from error
+
+
 def _home_option(function: F) -> F:
     return click.option(
         "--home",
         "home_path",
         type=_PATH,
         envvar="PHT_HOME",
-        default=lambda: Path.home() / ".pht",
+        default=_usual_home,
         show_default="~/.pht",
         help="Your home folder: settings, keys, trains. Or set PHT_HOME.",
     )(function)
@@ -112,7 +120,7 @@ def train_setup(
     root_file: Path | None,
     root_fingerprint: str | None,
 ) -> Answer:
-    r"""Set up HOME: who you are, where registry and directory are, and which root you trust.
+    """Set up HOME: who you are, where registry and directory are, and which root you trust.
 
     Options of 'pht' itself (--registry-user and so on) are remembered. Your keys belong into HOME/keys:
 

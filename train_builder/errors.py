@@ -51,12 +51,14 @@ class SpecInvalid(Misconfigured):
     """The train.yaml is not what it should be. The line and the place in it are told."""
 
     code = "spec.invalid"
+    default_hint = "correct the file, then: pht train check"
 
 
 class SourcesRejected(Misconfigured):
     """The code folder holds something that cannot travel: a link, a device, a name that is not plain, too much."""
 
     code = "sources.rejected"
+    default_hint = "take it out of the code folder"
 
 
 class PreflightFailed(Misconfigured):

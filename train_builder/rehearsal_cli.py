@@ -49,7 +49,7 @@ class Doors(Protocol):
 def rehearse(
     doors: Doors, *, folder: Path, places: tuple[str, ...], results: Path | None, home_path: Path | None, engine: str
 ) -> Answer:
-    r"""Let the train in FOLDER go its whole route on this machine, on sample data, before anybody else sees it.
+    """Let the train in FOLDER go its whole route on this machine, on sample data, before anybody else sees it.
 
     The same protocol code and the same gate as at the stations, with keys made for the rehearsal and forgotten. The
     analysis runs in the stations' sandbox if a container engine answers and --home tells the registry with the base
