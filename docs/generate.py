@@ -25,7 +25,7 @@ def error_table() -> str:
         "Generated from the error classes by `make docs`. The family decides the exit status and whether a daemon tries",
         "again; the code is stable and is what `--json` prints.",
     ]
-    for family in PhtError.__subclasses__():
+    for family in (one for one in PhtError.__subclasses__() if one.__module__ in ERROR_MODULES):
         lines += [
             "",
             f"## {family.__name__}: exit status {family.exit}",

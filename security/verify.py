@@ -11,7 +11,7 @@ network or clock.
 5.  The base image is approved.
 6.  Every stop still to come has the key set the manifest expects, in force and not revoked; so has the home.
 7.  Each journey entry is signed by every key of the pinned key set of the station of that stop.
-8.  Each entry is about this train, this stop, this station, this base, and within the train's validity.
+8.  Each entry is about this train, this stop, this station, this base, and no older than the train.
 9.  Each entry hangs on the one before it, and on the state that one sent.
 10. There are exactly as many entries as stops before this one, and this one is ours.
 11. There is a state exactly if there is an entry, and it is the one the last entry sent, and no larger than a state

@@ -143,7 +143,7 @@ def train_setup(
 
 @train.command("init")
 @click.argument("folder", type=_PATH)
-@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True)
+@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True, help="Which one.")
 @click.option("--name", help="What the train is called. Default: like the folder.")
 @click.option("--route", metavar="A,B,C", help="The stations, in order.")
 def train_init(*, folder: Path, template: str, name: str | None, route: str | None) -> Answer:
