@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.support.engine", "tests.support.registries")
+pytest_plugins = ("tests.support.engine", "tests.support.registries", "tests.support.bases")
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
