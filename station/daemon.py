@@ -1,7 +1,7 @@
 """How does a station live: what is done in a turn, when is the next, and how does it end?
 
-One turn looks into the mailbox and gives every visit under way one step, so one bad train cannot starve the others.
-Asked to stop, the daemon finishes the step it is in; containers go on, and the next daemon adopts them.
+One turn looks into the mailbox, if it is time, and gives every visit under way one step, so one bad train cannot starve
+the others. Asked to stop, the daemon finishes the step it is in; containers go on, and the next daemon adopts them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,26 @@ class Turn:
     trouble: PhtError | None
 
 
+class Lookout:
+    """When the mailbox was looked into last, and what was in the way then."""
+
+    def __init__(self) -> None:
+        self.trouble: PhtError | None = None
+        self._looked: datetime | None = None
+
+    def due(self, now: datetime, seconds: float) -> bool:
+        """Whether it is time to look again; a clock that was turned back counts as much time."""
+        return self._looked is None or not 0 <= (now - self._looked).total_seconds() < seconds
+
+    def looked(self, now: datetime, trouble: PhtError | None) -> None:
+        """Keep what came of a look."""
+        self._looked, self.trouble = now, trouble
+
+    def hurry(self) -> None:
+        """Look in the next turn: what has just left may have come to ourselves."""
+        self._looked = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end."""
@@ -53,6 +73,7 @@ class Pace:
     clock: Callable[[], datetime]
     stop: threading.Event
     poll_seconds: float
+    lookout: Lookout = field(default_factory=Lookout)
 
 
 def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -> None:
@@ -95,15 +116,9 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
 
 
 def turn(house: House, pace: Pace) -> Turn:
-    """Look into the mailbox, then take one step of every visit, oldest first."""
-    recorded, trouble = 0, None
-    try:
-        recorded += len(look_out(house, pace.clock()))
-    except JournalDamaged:
-        raise
-    except PhtError as error:
-        trouble = error
-        log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
+    """Look into the mailbox, if it is time, then take one step of every visit, oldest first."""
+    recorded = _look(house, pace) if pace.lookout.due(pace.clock(), pace.poll_seconds) else 0
+    trouble = pace.lookout.trouble
     for arrival in house.journal.unfinished():
         if pace.stop.is_set():
             break
@@ -111,6 +126,7 @@ def turn(house: House, pace: Pace) -> Turn:
             event = reconcile(arrival, house, pace.clock())
             recorded += event is not None
             if isinstance(event, Departed):
+                pace.lookout.hurry()
                 house.spool.sweep(references(house))
         except (
             Unavailable,
@@ -125,6 +141,20 @@ def turn(house: House, pace: Pace) -> Turn:
         trouble = trouble or error
         log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
     return Turn(recorded=recorded, trouble=trouble)
+
+
+def _look(house: House, pace: Pace) -> int:
+    """Look into the mailbox. Not in every turn: a registry that is away must not hold up what needs none."""
+    try:
+        found = len(look_out(house, pace.clock()))
+    except JournalDamaged:
+        raise
+    except PhtError as error:
+        log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
+        pace.lookout.looked(pace.clock(), error)
+        return 0
+    pace.lookout.looked(pace.clock(), None)
+    return found
 
 
 def tidy(house: House) -> None:
