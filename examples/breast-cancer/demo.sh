@@ -12,6 +12,11 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 CHECKOUT=$(cd "$HERE/../.." && pwd)
 DEMO=$CHECKOUT/.state/demo
 HOSPITALS=(hospital-a hospital-b hospital-c)
+declare -A KEYS=(  # of three kinds: a software key, one as smart cards have it, and a pair that outlasts quantum computers
+    [hospital-a]='--scheme ed25519'
+    [hospital-b]='--scheme ecdsa-sha2-nistp256'
+    [hospital-c]='--scheme ed25519 --scheme ml-dsa-65'
+)
 export PATH=$CHECKOUT/.venv/bin:$PATH
 
 # --- telling ---------------------------------------------------------------------------------------------------------
@@ -128,10 +133,11 @@ run pht train setup alice --party alice --registry "$REGISTRY" --root-fingerprin
 run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
 run pht keys card alice/keys -o alice/alice.card.json --passphrase-file secrets/alice
 for hospital in "${HOSPITALS[@]}"; do
+    read -ra schemes <<<"${KEYS[$hospital]}"
     run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root-fingerprint "$ROOT" \
-        --data "patients=data/$hospital" --admit-owner alice \
+        --data "patients=data/$hospital" --admit-owner alice "${schemes[@]}" \
         --passphrase-file "secrets/$hospital"
-    run sed -i 's/poll_seconds: 5/poll_seconds: 1/' "$hospital/station.yaml"
+    run sed -i 's/poll_seconds: 2/poll_seconds: 1/' "$hospital/station.yaml"
 done
 
 say '== The consortium adds each card after its fingerprint was read out over the phone, and publishes the directory again'
