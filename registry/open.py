@@ -28,7 +28,7 @@ class Access:
 
 
 def open_registry(place: Location, access: Access | None = None, *, sleep: Callable[[float], object]) -> Registry:
-    """Return the registry at `place`, which is asked again by itself when it is away for seconds.
+    """Return the registry at `place`. One that is reached by network is asked again when it is away for seconds.
 
     Nothing is sent yet.
 
@@ -36,18 +36,15 @@ def open_registry(place: Location, access: Access | None = None, *, sleep: Calla
         InvalidInput: plain http to another machine, where anybody on the way can read the account.
         FileMissing: the certificate authority's file cannot be read.
     """
-    access = access or Access()
-    inner: Registry
     match place:
         case MemoryLocation():
-            inner = MemoryRegistry()
+            return MemoryRegistry()
         case FolderLocation():
-            inner = LayoutRegistry(place.path)
+            return LayoutRegistry(place.path)
         case HttpLocation():
-            inner = _remote(place, access)
+            return RetryingRegistry(_remote(place, access or Access()), sleep=sleep)
         case _:
             assert_never(place)
-    return RetryingRegistry(inner, sleep=sleep)
 
 
 def _remote(place: HttpLocation, access: Access) -> HttpRegistry:

@@ -23,6 +23,7 @@ from security.files import read_private
 
 _PASSWORD_BYTES: Final = 4096
 _FOLDER: Final = "folder:"
+_LAYOUT: Final = "layout:"
 _WEB: Final = "web:"
 
 
@@ -61,6 +62,14 @@ class Login:
             blob_origins=tuple(map(Origin.from_text, self.blob_hosts)),
         )
         return Access(credentials=credentials, trust=trust, insecure=self.insecure)
+
+
+def anchored(text: str, folder: Path) -> str:
+    """Return an address that means the same wherever it is read: a relative path in it starts from `folder`."""
+    for prefix in (_LAYOUT, _FOLDER):
+        if text.startswith(prefix) and text != prefix:
+            return f"{prefix}{folder / text.removeprefix(prefix)}"
+    return text
 
 
 def registry_at(text: str, login: Login) -> Registry:

@@ -6,6 +6,7 @@ registry asked for it, within bounds. Every method of the port is safe to repeat
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TypeVar
 
@@ -14,6 +15,8 @@ from registry.oci import Descriptor
 from registry.port import OpenAt, Progress, Registry, StoredManifest
 from security.digest import Digest
 from security.errors import Unavailable
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -40,7 +43,9 @@ class RetryingRegistry:
                 return act()
             except Unavailable as error:
                 asked = error.fields.get("retry_after")
-                self._sleep(min(max(wait, asked if isinstance(asked, int) else 0), LONGEST_WAIT))
+                seconds = min(max(wait, asked if isinstance(asked, int) else 0), LONGEST_WAIT)
+                _log.info("%s: asking again in %s seconds", error, seconds)
+                self._sleep(seconds)
         return act()
 
     def has_blob(self, repo: Repository, digest: Digest) -> bool:

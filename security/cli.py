@@ -18,7 +18,7 @@ from security.answer import Answer
 from security.card import MAX_CARD, PartyCard, make_card, parse_card
 from security.digest import Digest
 from security.errors import InvalidInput, KeyNotTrusted
-from security.files import read_file, write_file
+from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
 from security.keys import Scheme, confirms, generate, spell
 from security.keystore import (
@@ -166,6 +166,7 @@ def keys_new(
     pht keys new ~/pht-keys --party alice --role owner --scheme ed25519 --scheme ml-dsa-65
     """
     name = PartyId(party)
+    expect_new(folder)
     made = create_folder(
         folder,
         generate([Scheme(scheme) for scheme in schemes]),
@@ -229,6 +230,7 @@ def keys_export(folder: Path, into: Path, yes: bool, passphrase_file: Path | Non
 
     Only for moving keys into another tool or a smart card. Destroy the files afterwards.
     """
+    expect_new(into)
     sure("Write private keys unencrypted?", yes=yes)
     files = export_folder(folder, passphrase_for(str(folder), passphrase_file), into=into)
     lines = ["wrote, unencrypted:", *(f"  {path}" for path in files)]
@@ -260,6 +262,7 @@ def keys_import(
     pht keys import ~/pht-keys --party alice --role owner --signing signing.pem --sealing sealing.txt
     """
     name = PartyId(party)
+    expect_new(folder)
     made = import_folder(
         folder,
         signing=signing,

@@ -15,7 +15,7 @@ from security.cli import card_at, clock, confirmed, new_passphrase_for, passphra
 from security.digest import Digest, digest_of
 from security.directory import DirectorySink, DirectorySource, check_root, first_root, load_trust, pin_root
 from security.errors import InvalidInput, Malformed
-from security.files import read_file, write_file
+from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
 from security.keystore import read_passphrase
 from security.publish import (
@@ -105,6 +105,7 @@ def directory_init(
 
     Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
     """
+    expect_new(folder)
     own = new_passphrase_for("the directory's keys", passphrase_file)
     workspace = init_workspace(
         folder,

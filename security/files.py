@@ -182,6 +182,17 @@ def locked(path: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def expect_new(path: Path) -> None:
+    """Say early, before anybody is asked or anything costly is done, what `making_folder` would say at its end.
+
+    Raises:
+        FileExists: there is something at `path` already, other than an empty folder.
+    """
+    with told(path):
+        if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+            raise FileExistsError(errno.EEXIST, "exists", str(path))
+
+
 @contextlib.contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
     """Make a folder that is there with everything in it after the block, and not at all if the block raises.

@@ -45,7 +45,7 @@ from security.errors import (
     SealBroken,
     WrongPassphrase,
 )
-from security.files import making_folder, read_file, read_private, write_file
+from security.files import expect_new, making_folder, read_file, read_private, write_file
 from security.ids import PartyId
 from security.keys import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
 from security.trust import Role
@@ -160,6 +160,7 @@ def create_folder(
     if not roles or not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
         msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
         raise InvalidInput(msg)
+    expect_new(folder)
     signing = b"".join(_exportable(signer).to_pkcs8() for signer in secrets.signers)
     recipient = secrets.key_set.sealing
     sealing = f"# created: {print_time(now)}\n# public key: {recipient}\n{secrets.identity.secret_text()}\n".encode()
@@ -308,6 +309,7 @@ def export_folder(folder: Path, passphrase: bytes, *, into: Path) -> tuple[Path,
     Raises:
         FileExists: `into` is there already.
     """
+    expect_new(into)
     secrets = open_folder(folder, passphrase)
     names = []
     with making_folder(into) as new:

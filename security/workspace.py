@@ -190,6 +190,9 @@ def withdraw_base(workspace: Workspace, name: str) -> Base:
     """
     with locked(workspace.lock):
         path = workspace.work / base_file(name)
+        if not path.exists():
+            msg = "the directory has no such base image"
+            raise FileMissing(msg, name=name, hint="'pht directory show' lists them")
         return _stage_base(workspace, replace(parse_base(read_file(path)), withdrawn=True))
 
 
@@ -197,7 +200,7 @@ def _party(workspace: Workspace, party: PartyId) -> Party:
     path = workspace.work / party_file(party)
     if not path.exists():
         msg = "the directory has no such party"
-        raise PartyUnknown(msg, party=party, hint="pht directory show lists them")
+        raise PartyUnknown(msg, party=party, hint="'pht directory show' lists them")
     return parse_party(read_file(path))
 
 

@@ -11,7 +11,7 @@ import click
 
 from security.answer import Answer
 from security.envelope import MAX_ENVELOPE, parse_envelope
-from security.files import make_folder, read_file, told, write_file, writing
+from security.files import expect_new, making_folder, read_file, told, write_file, writing
 from security.keystore import read_folder
 from station.audit import audit as audit_records
 from station.audit import export, read_export, read_head
@@ -66,14 +66,16 @@ def audit() -> None:
 def audit_export(into: Path, folder: Path) -> Answer:
     """Write the journal as JSON lines, and the heads signed so far, into the new folder INTO."""
     config = config_at(folder)
-    with existing_journal(config) as journal:
+    expect_new(into)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(existing_journal(config))
         journal.check()
-        make_folder(into)
+        new = stack.enter_context(making_folder(into))
         heads = [event for event in journal.station_events() if isinstance(event, HeadSigned)]
         for event in heads:
             raw = Spool(config.spool).document(event.envelope, limit=MAX_ENVELOPE)
-            write_file(into / f"head-{event.sequence}.json", raw, replace=False)
-        with writing(into / "journal.jsonl", replace=False) as out:
+            write_file(new / f"head-{event.sequence}.json", raw, replace=False)
+        with writing(new / "journal.jsonl", replace=False) as out:
             export(journal.records(), out)
         records = journal.head().sequence
     text = f"{records} records and {len(heads)} signed heads in {into}; 'pht station audit verify {into}' checks them"

@@ -15,7 +15,7 @@ import click
 
 from registry.depot import Depot
 from registry.memory import MemoryRegistry
-from registry.places import Login, source_at
+from registry.places import Login, anchored, source_at
 from security.answer import Answer
 from security.cli import clock, new_passphrase_for, passphrase_for, passphrase_option
 from security.directory import check_root, pin_root
@@ -150,6 +150,7 @@ def station_init(
 ) -> Answer:
     """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
     login = Login() if root_context is None else root_context.login()
+    registry, directory = anchored(registry, Path.cwd()), directory and anchored(directory, Path.cwd())
     pinned = _pinned(root, root_fingerprint, directory or registry, login)
     new = NewStation(
         folder=folder,

@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from registry.names import Origin, location
-from registry.places import Login
+from registry.places import Login, anchored
 from security.digest import Digest
 from security.errors import InvalidInput
 from security.files import read_file
@@ -157,11 +157,11 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
         keys=home / keys["folder"],
         passphrase_file=_path(home, keys, "passphrase_file"),
-        registry=_place(value["registry"]["location"]),
+        registry=_place(home, value["registry"]["location"]),
         login=_login(home, value["registry"]),
         directory=DirectoryPlace(
             root_file=home / value["directory"]["root_file"],
-            location=_place(value["directory"].get("location", value["registry"]["location"])),
+            location=_place(home, value["directory"].get("location", value["registry"]["location"])),
             refresh_seconds=value["directory"].get("refresh_seconds", 300),
         ),
         engine=sandbox.get("engine", ENGINE),
@@ -192,11 +192,11 @@ def _need_apart(config: StationConfig) -> None:
             raise InvalidInput(msg, data=name, folder=folder, hint="runs can read all of it: keep them apart")
 
 
-def _place(text: str) -> str:
+def _place(home: Path, text: str) -> str:
     """Return an address if it is one: of a registry, or of a directory in a folder or on a web server."""
     if not text.startswith("folder:"):
         location(text.removeprefix("web:"))
-    return text
+    return anchored(text, home)
 
 
 def _login(home: Path, value: Mapping[str, Any]) -> Login:

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 import click
 
 from registry.depot import Depot
-from registry.places import Login, registry_at, source_at
+from registry.places import Login, anchored, registry_at, source_at
 from registry.port import Progress as Carried
 from security.answer import Answer
 from security.cli import clock, confirmed, passphrase_for, passphrase_option
@@ -128,7 +128,15 @@ def train_setup(
     pht keys new ~/.pht/keys --party alice --role owner
     """
     login = doors.login()
-    settings = Settings(party=PartyId(party), registry=address, login=login, directory=place or address)
+    here = Path.cwd()
+    settings = Settings(
+        party=PartyId(party),
+        registry=anchored(address, here),
+        login=login,
+        directory=anchored(place or address, here),
+    )
+    registry_at(settings.registry, login)  # so that nothing is remembered that could not be used
+    source_at(settings.directory, login)
     if (home_path / "keys").is_dir() and read_folder(home_path / "keys").party != settings.party:
         msg = "the keys in the home folder belong to another party"
         raise HomeInvalid(msg, path=home_path / "keys", hint="choose another folder")

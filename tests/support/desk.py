@@ -1,0 +1,215 @@
+"""The files of a consortium, a scientist and a station, made once and copied for each test; and `pht` as they type it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import pht
+from registry.directory import RegistryDirectory
+from registry.layout import LayoutRegistry
+from security.errors import PhtError
+from security.ids import PartyId
+from security.keys import Scheme, Secrets, generate
+from security.keystore import create_folder
+from security.trust import Role
+from security.workspace import add_party, approve_base
+from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house
+from tests.support.owners import SPEC, write_train
+from tests.support.trains import BASE
+
+STATION_SPEC: Final = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
+BOOKKEEPING: Final = ("lock", "-wal", "-shm", "health.json")
+FAMILIES: Final = frozenset({10, 20, 30, 40})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What a command printed, and how it ended."""
+
+    words: tuple[str, ...]
+    exit: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error, from the document of ``--json``."""
+        error = self.document.get("error", {})
+        return str(error["code"]) if "code" in error else None
+
+    def __str__(self) -> str:
+        return f"pht {' '.join(self.words)} -> {self.exit}\n{self.out}{self.err}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A folder with everybody's files in it; commands are typed there."""
+
+    path: Path
+    whole: Path
+
+    def pht(self, *words: str) -> Typed:
+        """Type a command, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(self.path):
+            try:
+                pht.main(words)
+            except SystemExit as leaving:
+                exit_ = leaving.code
+        assert isinstance(exit_, int)
+        return Typed(words=words, exit=exit_, out=out.getvalue(), err=err.getvalue())
+
+    def fails(self, *words: str) -> str:
+        """Type a command that must fail, both ways; returns the code of its error.
+
+        Nothing may be told but one line and a hint; as JSON, one document; and nothing here may change.
+        """
+        before = self.files()
+        typed = self.pht("--json", *words)
+        assert typed.code is not None, str(typed)
+        error = typed.document["error"]
+        assert typed.exit == error["exit"] == exits()[typed.code], str(typed)
+        assert error["hint"], str(typed)
+        assert typed.err == "", str(typed)
+        again = self.pht(*words)
+        assert again.exit == typed.exit, str(again)
+        first, second = again.err.splitlines()[-2:]
+        assert first.startswith("pht: "), str(again)
+        assert first.endswith(f" [{typed.code}]"), str(again)
+        assert second.startswith("hint: "), str(again)
+        assert "Traceback" not in again.err + again.out, str(again)
+        assert self.files() == before, str(again)
+        return typed.code
+
+    def answer(self, *words: str) -> dict[str, Any]:
+        """Type a command that works; returns its document."""
+        typed = self.pht("--json", *words)
+        assert typed.exit == 0, str(typed)
+        return typed.document
+
+    def files(self) -> dict[str, bytes]:
+        """Everything that lies here, without what any look leaves behind: locks and SQLite's side files."""
+        return {
+            str(path.relative_to(self.path)): path.read_bytes()
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and not path.is_symlink() and not path.name.endswith(BOOKKEEPING)
+        }
+
+    def mend(self, name: str) -> None:
+        """Put a file or folder back as it was."""
+        ours, whole = self.path / name, self.whole / name
+        if ours.is_dir() and not ours.is_symlink():
+            shutil.rmtree(ours)
+        else:
+            ours.unlink(missing_ok=True)
+        if whole.exists():
+            ours.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", str(whole), str(ours)], check=True)
+
+
+def keys_at(folder: Path, party: str, role: Role) -> Secrets:
+    """Make a key folder whose passphrase is quickly tried."""
+    secrets = generate([Scheme.ED25519])
+    create_folder(
+        folder,
+        secrets,
+        party=PartyId(party),
+        title=party.title(),
+        roles=frozenset({role}),
+        passphrase=PASSPHRASE,
+        now=clock(),
+        log_n=QUICK,
+    )
+    return secrets
+
+
+def private(path: Path, data: bytes) -> Path:
+    """Write a file nobody else may read."""
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+    return path
+
+
+def furnish(path: Path) -> Desk:
+    """Lay everything out: a train of alice's waits at hospital-a for a person."""
+    desk = Desk(path=path, whole=path)
+    private(path / "secret", PASSPHRASE + b"\n")
+    private(path / "wrong", b"not the right one at all\n")
+    (path / "registry").mkdir()
+    (path / "data").mkdir()
+    (path / "data" / "patients.csv").write_text("value\n1\n")
+    consort = house(path / "consortium", keys=1, threshold=1)
+    (path / "1.root.json").write_bytes(consort.root)
+    for party, folder, role in (
+        ("alice", path / "alice" / "keys", Role.OWNER),
+        ("hospital-a", path / "hospital-a" / "keys", Role.STATION),
+    ):
+        add_party(consort.workspace, card_of(keys_at(folder, party, role), party, role), now=clock())
+        desk.answer("keys", "card", str(folder), "-o", f"{party}.card.json", *WITH)
+    approve_base(consort.workspace, "python", BASE, note="")
+    consort.publish(RegistryDirectory(LayoutRegistry(path / "registry")))
+    desk.answer("train", "setup", "alice", *SETUP)
+    desk.answer("station", "init", "hospital-a", *STATION)
+    write_train(path / "my-train", STATION_SPEC)
+    desk.answer("train", "submit", "my-train", *HOME, *WITH)
+    desk.answer("station", "once", "hospital-a", *WITH)
+    return desk
+
+
+WITH: Final = ("--passphrase-file", "secret")
+HOME: Final = ("--home", "alice")
+SETUP: Final = ("--party", "alice", "--registry", "layout:registry", "--root", "1.root.json")
+STATION: Final = (
+    *("--party", "hospital-a", "--registry", "layout:registry", "--root", "1.root.json", "--data", "patients=data"),
+    *("--admit-owner", "alice", "--by-hand", "--engine", "unix:///nowhere", *WITH),
+)
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """The desk that is copied; nobody works at it."""
+    return furnish(tmp_path_factory.mktemp("desk"))
+
+
+@pytest.fixture
+def desk(furnished: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A desk of one's own."""
+    copy = copy_of(furnished, tmp_path / "desk")
+    yield copy
+    shutil.rmtree(copy.path, ignore_errors=True)
+
+
+def copy_of(whole: Desk, path: Path) -> Desk:
+    """Copy a desk; the absolute paths in its settings are changed to the copy's."""
+    subprocess.run(["cp", "-a", str(whole.path), str(path)], check=True)
+    for settings in (path / "hospital-a" / "station.yaml", path / "alice" / "pht.json"):
+        settings.write_text(settings.read_text().replace(str(whole.path), str(path)))
+    return Desk(path=path, whole=whole.path)
+
+
+@functools.cache
+def exits() -> dict[str, int]:
+    """The exit status of every code, from the tree of errors."""
+    found: dict[str, int] = {}
+    waiting: list[type[PhtError]] = [PhtError]
+    while waiting:
+        one = waiting.pop()
+        found[one.code] = one.exit
+        waiting += one.__subclasses__()
+    return found
