@@ -1,0 +1,230 @@
+"""The demo as a newcomer runs it, and what others make of its results: other software, and a rehearsal."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import nodeage
+from tests.support.agetool import age_on_terminal
+from tests.support.bases import CHECKOUT, images_forgotten
+from tests.support.engine import Engine
+
+PATIENCE = 600
+NOT_ALL_CHECKED = 3
+PHT = CHECKOUT / "pht.py"
+
+pytestmark = pytest.mark.timeout(PATIENCE)
+
+
+@dataclass
+class Demo:
+    """A checkout of its own, so that nobody's `.state/demo` is lost, and how the demo went in it."""
+
+    checkout: Path
+    engine: Engine
+    base: Path
+    more: dict[str, str] = field(default_factory=dict)
+    runs: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.checkout / ".state" / "demo"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.checkout),
+            "DOCKER_HOST": self.engine.url,
+            **self.more,
+        }
+
+    def lay_out(self) -> None:
+        """Put in place what `make dev` and `make base` make, and the examples."""
+        programs = self.checkout / ".venv" / "bin"
+        programs.mkdir(parents=True)
+        for name, words in (("pht", [sys.executable, str(PHT)]), ("python", [sys.executable])):
+            (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+            (programs / name).chmod(0o755)
+        (self.checkout / "examples").symlink_to(CHECKOUT / "examples")
+        (self.checkout / ".state" / "base").mkdir(parents=True)
+        (self.checkout / ".state" / "base" / "python.tar").symlink_to(self.base)
+
+    def script(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.checkout / "examples" / "breast-cancer" / "demo.sh"), *words],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+
+    def run(self, times: int) -> Demo:
+        self.lay_out()
+        self.runs = [self.script() for _ in range(times)]
+        return self
+
+    def pht(self, *words: str | Path) -> dict[str, Any]:
+        command = [sys.executable, str(PHT), "--json", *map(str, words)]
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture(scope="module")
+def demos(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Demo]]:
+    """The demo against a registry process, twice in a row, and meanwhile, elsewhere, against a folder."""
+    registry = Demo(tmp_path_factory.mktemp("registry"), engine, python_base)
+    folder = Demo(tmp_path_factory.mktemp("folder"), engine, python_base, more={"EMBEDDED": "1"})
+    with images_forgotten(engine):
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                going = [pool.submit(registry.run, 2), pool.submit(folder.run, 1)]
+                for one in going:
+                    one.result()
+            yield {"registry": registry, "folder": folder}
+        finally:
+            for demo in (registry, folder):
+                demo.script("down")
+
+
+@pytest.mark.parametrize(("kind", "times"), [("registry", 2), ("folder", 1)])
+def test_the_demo_ends_well_and_leaves_no_process(demos: dict[str, Demo], kind: str, times: int) -> None:
+    demo = demos[kind]
+    assert [run.returncode for run in demo.runs] == [0] * times, demo.runs[-1].stdout[-4000:]
+    for run in demo.runs:
+        assert run.stdout.count("agree to 1e-10: yes") == 1
+        assert run.stdout.count("refused, as it must be") == 2
+        assert "hospital-c signed (ed25519, ml-dsa-65;" in run.stdout
+    left = [
+        command
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(demo.folder) in (command := path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    ]
+    assert left == []
+
+
+# --- Its results, without this software --------------------------------------------------------------------------------
+
+
+def test_the_results_open_with_another_implementation_of_age(demos: dict[str, Demo], tmp_path: Path) -> None:
+    here = demos["registry"].folder
+    identity = tmp_path / "identity.txt"
+    passphrase = (here / "secrets" / "alice").read_text().strip()
+    age_on_terminal("-d", "-o", identity, here / "alice" / "keys" / "sealing.age", typed=passphrase + "\n")
+    (key,) = (line for line in identity.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-PQ-1"))
+    opened = nodeage.decrypt(key, (here / "proof" / "blobs" / "state.age").read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(opened)) as tar:
+        names = tar.getnames()
+        files = {name: source.read() for name in names if (source := tar.extractfile(name)) is not None}
+    assert names == ["META.json", "sums.json"]
+    assert files["sums.json"] == (here / "results" / "sums.json").read_bytes()
+    meta, proof = json.loads(files["META.json"]), json.loads((here / "proof" / "proof.json").read_bytes())
+    assert (meta["train"], meta["sender"], meta["recipient"]) == (proof["train"], "hospital-c", "alice")
+    assert meta["previous"] == proof["stops"][-1]["previous"]
+
+
+def openssl(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["openssl", *map(str, words)], capture_output=True, check=False)
+
+
+def signing_key(demo: Demo, party: str, scheme: str) -> tuple[str, Path]:
+    """Find a party's key in the proof, as somebody would who was told the key set's fingerprint over the phone."""
+    keys = demo.folder / "proof" / "keys" / party
+    told = demo.pht("keys", "show", demo.folder / party / "keys")["fingerprint"]
+    assert "sha256:" + hashlib.sha256((keys / "key-set.txt").read_bytes()).hexdigest() == told
+    lines = [line.split() for line in (keys / "key-set.txt").read_text().splitlines()]
+    (key_id,) = (line[2] for line in lines if line[:2] == ["sign", scheme])
+    pem = keys / f"{key_id}.pem"
+    assert hashlib.sha256(openssl("pkey", "-pubin", "-in", pem, "-outform", "DER").stdout).hexdigest() == key_id
+    return key_id, pem
+
+
+def test_an_entry_signed_with_ed25519_verifies_with_openssl_alone(demos: dict[str, Demo], tmp_path: Path) -> None:
+    entry = demos["registry"].folder / "proof" / "entry-1"
+    key_id, pem = signing_key(demos["registry"], "hospital-a", "ed25519")
+    check = ("pkeyutl", "-verify", "-pubin", "-inkey", pem, "-rawin", "-sigfile", entry / f"{key_id}.sig", "-in")
+    assert openssl(*check, entry / "pae.bin").returncode == 0
+    forged = tmp_path / "pae.bin"
+    forged.write_bytes((entry / "pae.bin").read_bytes().replace(b'"hospital-a"', b'"hospital-x"'))
+    assert openssl(*check, forged).returncode == 1
+    assert b'"stop":0' in (entry / "pae.bin").read_bytes()
+
+
+def test_an_entry_signed_with_p256_verifies_with_openssl_alone(demos: dict[str, Demo], tmp_path: Path) -> None:
+    entry = demos["registry"].folder / "proof" / "entry-2"
+    key_id, pem = signing_key(demos["registry"], "hospital-b", "ecdsa-sha2-nistp256")
+    check = ("dgst", "-sha256", "-verify", pem, "-signature", entry / f"{key_id}.sig")
+    assert openssl(*check, entry / "pae.bin").returncode == 0
+    forged = tmp_path / "pae.bin"
+    forged.write_bytes((entry / "pae.bin").read_bytes().replace(b'"hospital-b"', b'"hospital-x"'))
+    assert openssl(*check, forged).returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_the_exported_proof_checks_itself(demos: dict[str, Demo], kind: str) -> None:
+    proof = demos[kind].folder / "proof"
+    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    done = subprocess.run(["sh", proof / "verify.sh"], env=plain, capture_output=True, text=True, check=False)
+    mldsa = "ML-DSA-65" in openssl("list", "-signature-algorithms").stdout.decode().upper()
+    assert done.returncode == (0 if mldsa else NOT_ALL_CHECKED), done.stdout + done.stderr
+    assert "the journey is the whole route: 3 stops" in done.stdout
+    assert done.stdout.count("signed by hospital-") == (4 if mldsa else 3)
+
+
+# --- Rehearsals --------------------------------------------------------------------------------------------------------
+
+TEMPLATES = [
+    ("python", "summary.json", {"patients": 11, "years": 609}),
+    ("shell", "counts.csv", "patients\n6\n5\n"),
+]
+
+
+@pytest.mark.parametrize(("template", "name", "expected"), TEMPLATES)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_template_is_rehearsed_with_an_engine_and_without(
+    demos: dict[str, Demo], tmp_path: Path, *, template: str, name: str, expected: object, sealed: bool
+) -> None:
+    demo = demos["folder"]
+    engine = demo.engine.url if sealed else f"unix://{tmp_path}/nobody"
+    demo.pht("train", "init", tmp_path / "first", "--template", template)
+    done = demo.pht(
+        *("train", "rehearse", tmp_path / "first", "--home", demo.folder / "alice", "--engine", engine),
+        *("--into", tmp_path / "results"),
+    )
+    assert done["home"] is True
+    assert done["sealed"] is sealed
+    assert [(stop["station"], stop["passed"]) for stop in done["stops"]] == [("hospital-a", True), ("hospital-b", True)]
+    found = (tmp_path / "results" / name).read_text()
+    assert (json.loads(found) if name.endswith(".json") else found) == expected
+
+
+@pytest.mark.parametrize(("template", "name"), [(template, name) for template, name, _ in TEMPLATES])
+def test_a_template_is_rehearsed_by_somebody_who_has_nothing_else_yet(
+    engine: Engine, tmp_path: Path, template: str, name: str
+) -> None:
+    demo = Demo(tmp_path, engine, tmp_path)
+    demo.folder.mkdir(parents=True)
+    demo.pht("train", "init", "first", "--template", template)
+    done = demo.pht("train", "rehearse", "first", "--into", "results")
+    assert (done["home"], done["sealed"]) == (True, False)
+    assert [path.name for path in (demo.folder / "results").iterdir()] == [name]
