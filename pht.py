@@ -198,7 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         from security.files import explain  # noqa: PLC0415 - only when something is wrong with a file
 
-        _leave(explain(error, Path(error.filename or "standard output")), as_json=as_json)
+        _leave(
+            explain(error, Path(error.filename if isinstance(error.filename, str) else "standard output")),
+            as_json=as_json,
+        )
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told as one
         _log.debug("unexpected error", exc_info=True)
         msg = f"unexpected {type(error).__name__}: this is a fault of the program"

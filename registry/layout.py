@@ -69,12 +69,12 @@ class LayoutRegistry:
                 raise _away(error, path) from error
             msg = "a link, where a blob should be"
             raise RegistryMisbehaved(msg, path=path) from error
-        source = _File(handle, "rb")
-        source.path = path
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            source.close()
+            os.close(handle)
             msg = "not a plain file, where a blob should be"
             raise RegistryMisbehaved(msg, path=path)
+        source = _File(handle, "rb")
+        source.path = path
         return open_checked(cast("BinaryIO", source), descriptor)
 
     def put_blob(

@@ -170,25 +170,32 @@ def rotate_keys(
         old = _newest_root(workspace)
         root = _newest_root(workspace)
         root.version, root.expires = old.version + 1, _until(now, lifetimes.root)
-        signers = list(root_signers)
+        signers, keys = list(root_signers), list[tuple[Path, str, SoftwareSigner]]()
+
+        def made(folder: Path, role: str) -> SoftwareSigner:
+            keys.append((folder, role, SoftwareSigner.generate(Scheme.ED25519)))
+            return keys[-1][2]
+
         for key_id in change.drop_root_keys:
             root.revoke_key(_one_key_id(root, key_id), Root.type)
         for _ in range(change.add_root_keys):
-            signers.append(_new_key(workspace.root_keys, Root.type, passphrase, log_n=log_n))
+            signers.append(made(workspace.root_keys, Root.type))
             root.add_key(signers[-1].for_tuf().public_key, Root.type)
         root.roles[Root.type].threshold = change.threshold or root.roles[Root.type].threshold
         _check_threshold(root.roles[Root.type].threshold, len(root.roles[Root.type].keyids))
         if change.replace_targets:
-            _replace_key(root, (Targets.type,), _new_key(workspace.path, "targets", passphrase, log_n=log_n))
+            _replace_key(root, (Targets.type,), made(workspace.path, "targets"))
         if change.replace_online:
-            _replace_key(root, _ONLINE, _new_key(workspace.path, "online", passphrase, log_n=log_n))
+            _replace_key(root, _ONLINE, made(workspace.path, "online"))
         raw = _signed(root, signers)
-        made = Metadata[Root].from_bytes(raw)
-        result = root.get_root_verification_result(old, made.signed_bytes, made.signatures)
+        new = Metadata[Root].from_bytes(raw)
+        result = root.get_root_verification_result(old, new.signed_bytes, new.signatures)
         if not result.verified:
             msg = "too few of the root keys were given"
             missing = max(result.first.missing, result.second.missing)
             raise KeyNotTrusted(msg, missing=missing, threshold=old.roles[Root.type].threshold)
+        for folder, role, signer in keys:
+            _keep_key(folder, role, signer, passphrase, log_n=log_n)
         write_file(workspace.published / f"{root.version}.root.json", raw, mode=0o644, replace=False)
     return root_state(workspace)
 
@@ -297,7 +304,7 @@ def _signed(signed: S, signers: Sequence[SoftwareSigner]) -> bytes:
 
 def _checked(root: Root, kind: type[S], raw: bytes) -> S:
     """Check, as a participant will, that the root's keys signed this."""
-    metadata = Metadata[S].from_bytes(raw)
+    metadata = _parsed(raw, kind)
     try:
         root.verify_delegate(kind.type, metadata.signed_bytes, metadata.signatures)
     except RepositoryError as error:
@@ -323,25 +330,34 @@ def _timestamp_version(workspace: Workspace) -> int:
 
 
 def _read(path: Path, kind: type[S]) -> S:
+    return _parsed(read_file(path), kind, path=path).signed
+
+
+def _parsed(raw: bytes, kind: type[S], **where: object) -> Metadata[S]:
+    hint = "restore the workspace from your backup"
     try:
-        signed = Metadata[S].from_bytes(read_file(path)).signed
+        metadata = Metadata[S].from_bytes(raw)
     except RepositoryError as error:
         msg = "the workspace holds a broken metadata file"
-        raise DirectoryRejected(msg, path=path, hint="restore it from your backup") from error
-    if signed.type != kind.type:
+        raise DirectoryRejected(msg, role=kind.type, hint=hint, **where) from error
+    if metadata.signed.type != kind.type:
         msg = "the workspace holds a metadata file under a wrong name"
-        raise DirectoryRejected(msg, path=path)
-    return signed
+        raise DirectoryRejected(msg, role=kind.type, hint=hint, **where)
+    return metadata
 
 
-def _new_key(folder: Path, role: str, passphrase: bytes | None, *, log_n: int) -> SoftwareSigner:
+def _new_key(folder: Path, role: str, passphrase: bytes, *, log_n: int) -> SoftwareSigner:
+    signer = SoftwareSigner.generate(Scheme.ED25519)
+    _keep_key(folder, role, signer, passphrase, log_n=log_n)
+    return signer
+
+
+def _keep_key(folder: Path, role: str, signer: SoftwareSigner, passphrase: bytes | None, *, log_n: int) -> None:
     if passphrase is None:
         msg = "new keys need a passphrase"
         raise InvalidInput(msg)
-    signer = SoftwareSigner.generate(Scheme.ED25519)
     path = folder / _key_file(role, signer.for_tuf().public_key.keyid)
     write_file(path, lock(signer.to_pkcs8(), passphrase, log_n=log_n), replace=False)  # a key is never overwritten
-    return signer
 
 
 def _key_file(role: str, key_id: str) -> str:

@@ -73,6 +73,10 @@ DIRECTORY = [
     (("withdraw-base", "consortium", "none"), "file.missing"),
     (("rotate-keys", "consortium", "--root-key", "none", *WITH), "file.missing"),
     (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WITH), "key.not-trusted"),
+    (
+        ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", *WITH),
+        "key.not-trusted",
+    ),
     (("rotate-keys", "consortium", "--root-key", "secret", *WITH), "key.not-a-key-file"),
     (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WRONG), "key.wrong-passphrase"),
     (("publish", "consortium", *WITH), "usage"),

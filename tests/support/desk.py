@@ -6,9 +6,10 @@ import contextlib
 import functools
 import io
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -111,16 +112,41 @@ class Desk:
             if path.is_file() and not path.is_symlink() and not path.name.endswith(BOOKKEEPING)
         }
 
-    def mend(self, name: str) -> None:
-        """Put a file or folder back as it was."""
-        ours, whole = self.path / name, self.whole / name
-        if ours.is_dir() and not ours.is_symlink():
-            shutil.rmtree(ours)
+    def snapshot(self) -> dict[str, bytes | str | None]:
+        """Everything that lies here: a file's bytes, a link's target, None for a folder."""
+        found: dict[str, bytes | str | None] = {}
+        for folder, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                path = Path(folder) / name
+                kept = str(path.relative_to(self.path))
+                found[kept] = (
+                    str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+                )
+        return found
+
+    def restore(self, whole: Mapping[str, bytes | str | None]) -> None:
+        """Make everything here what it was; rights are not looked at."""
+        now = self.snapshot()
+        for name in sorted(now.keys() | whole.keys()):
+            if name not in now or name not in whole or now[name] != whole[name]:
+                self.put_back(name, whole)
+
+    def put_back(self, name: str, whole: Mapping[str, bytes | str | None]) -> None:
+        """Put one file back as it was, or take it away if it was not there."""
+        path = self.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
         else:
-            ours.unlink(missing_ok=True)
-        if whole.exists():
-            ours.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-a", str(whole), str(ours)], check=True)
+            path.unlink(missing_ok=True)
+        if name not in whole:
+            return
+        kept = whole[name]
+        if kept is None:
+            path.mkdir(mode=0o700)
+        elif isinstance(kept, str):
+            path.symlink_to(kept)
+        else:
+            private(path, kept)
 
 
 def keys_at(folder: Path, party: str, role: Role) -> Secrets:
