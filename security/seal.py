@@ -8,6 +8,7 @@ for another train, stop, sender or recipient is refused (attacks T7, T8).
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,25 @@ def open_state(
 
     checked = CheckedReader(source, ref.digest, ref.size)
     return _open(checked, identities=identities, readers=1, into=into, budget=budget, check=check)
+
+
+def seal_note(note: bytes, recipient: str) -> bytes:
+    """Seal a few bytes for one party, to be kept where nobody else shall read them. Bound to nothing: never for sending."""
+    sealed = io.BytesIO()
+    with encrypt(sealed, [parse_recipient(recipient)]) as plain:
+        plain.write(note)
+    return sealed.getvalue()
+
+
+def open_note(source: BinaryIO, identities: Sequence[Unwrapper]) -> bytes:
+    """Open what `seal_note` sealed.
+
+    Raises:
+        NotARecipient: sealed for other keys.
+        SealBroken: not as it was sealed.
+    """
+    with decrypt(source, identities) as plain:
+        return plain.read()
 
 
 def most_sealed(content: int) -> int:

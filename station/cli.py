@@ -33,7 +33,7 @@ from station.config import StationConfig
 from station.daemon import Pace, once, run
 from station.errors import CheckFailed, VisitUnknown
 from station.house import House
-from station.inside import look_inside
+from station.inside import look_inside, what_it_printed
 from station.journal import Journal
 from station.log import log_json_lines
 from station.plan import Phase, approve, phase_of, refuse
@@ -47,7 +47,6 @@ F = TypeVar("F", bound=Callable[..., object])
 VERSION: Final = "0.1.0"
 _PATH: Final = click.Path(path_type=Path)
 _ROOT_LIMIT: Final = 512_000
-_OUTPUT_BYTES: Final = 1 << 20
 
 
 class Root(Protocol):
@@ -292,7 +291,7 @@ def station_ls(folder: Path, waiting: bool) -> Answer:
     "--code", is_flag=False, flag_value="", default=None, metavar="[FILE]", help="List the code, or print FILE."
 )
 @click.option(
-    "--output", is_flag=True, help="Print what the run printed, while its container is there. It may hold data."
+    "--output", is_flag=True, help="Print what the run printed: while it runs, or if it did not pass. It may hold data."
 )
 @passphrase_option
 def station_show(*, train: str, folder: Path, code: str | None, output: bool, passphrase_file: Path | None) -> Answer:
@@ -304,8 +303,8 @@ def station_show(*, train: str, folder: Path, code: str | None, output: bool, pa
     manifest = read_manifest(parts.manifest.payload)
     if output:
         with _house(config, _secrets(config, passphrase_file)) as house:
-            raw = house.sandbox.output(visit.started.name, _OUTPUT_BYTES) if visit.started else b""
-        return Answer(text=printable(raw), data={"output": printable(raw)})
+            text = printable(what_it_printed(visit, house))
+        return Answer(text=text.removesuffix("\n"), data={"output": text})
     inside = None
     if code is not None:
         if visit.departed and visit.pushed:

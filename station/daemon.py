@@ -217,7 +217,8 @@ def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:
     except PhtError:
         return frozenset()
     ours = {visit.sealed.blob} if visit.sealed else set()
-    return frozenset({parts.code.digest, *({parts.state.digest} if parts.state else ()), *ours})
+    printed = {visit.wiped.printed.digest} if visit.wiped and visit.wiped.printed else set()
+    return frozenset({parts.code.digest, *({parts.state.digest} if parts.state else ()), *ours, *printed})
 
 
 def _begin(house: House, pace: Pace, version: str) -> None:

@@ -96,6 +96,10 @@ def _word(made: Callable[[str], object]) -> _Form:
 
 _DIGEST: Final = _word(Digest)
 _NUMBER: Final = _Form(parse=lambda fields, name: fields.number(name, least=0), write=int)
+_BLOB: Final = _Form(
+    parse=lambda fields, name: _blob(fields.fields(name)),
+    write=lambda blob: {"digest": str(blob.digest), "size": blob.size},
+)
 _FORMS: Final[Mapping[object, _Form]] = {
     datetime: _Form(parse=lambda fields, name: fields.time(name), write=print_time),
     str: _word(str),
@@ -107,7 +111,8 @@ _FORMS: Final[Mapping[object, _Form]] = {
     PartyId: _word(PartyId),
     HoldFor: _word(HoldFor),
     SignedKind: _word(SignedKind),
-    tuple[Blob, ...]: _many(_blob, lambda blob: {"digest": str(blob.digest), "size": blob.size}),
+    Blob | None: _optional(_BLOB),
+    tuple[Blob, ...]: _many(_blob, _BLOB.write),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }
 

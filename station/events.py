@@ -176,9 +176,13 @@ class Sealed(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiped(_Event):
-    """Workroom and container are gone. Recorded before anything is signed: what leaves no longer needs plaintext."""
+    """Workroom and container are gone. Recorded before anything is signed: what leaves no longer needs plaintext.
+
+    `printed` is what a run that did not pass had printed, in the spool, sealed for this station alone.
+    """
 
     kind = "wiped"
+    printed: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What is in a train's sealed code? For the operator, who decides whether it runs."""
+"""What is in a train's sealed code, and what did its run print? For the operator, who decides and looks after it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from security.archive import members_of
 from security.digest import Digest
 from security.errors import FileMissing
 from security.keys import Secrets
-from security.seal import CODE_BUDGET, open_code
+from security.seal import CODE_BUDGET, open_code, open_note
 from security.train import TrainManifest
 from station.events import Blob
+from station.house import House
 from station.spool import Spool
+from station.steps.wipe import PRINTED_BYTES
+from station.visit import Visit
 
 MOST_SHOWN: Final = 1 << 20
 
@@ -51,3 +54,26 @@ def look_inside(manifest: TrainManifest, spool: Spool, secrets: Secrets, *, want
             with member.open() as opened:
                 text = opened.read(MOST_SHOWN)
     return Inside(content=content, files=tuple((one.path, one.size) for one in members), text=text)
+
+
+def what_it_printed(visit: Visit, house: House) -> bytes:
+    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
+
+    Raises:
+        FileMissing: nothing has run yet, or nothing is kept.
+        SandboxUnavailable: the engine is away.
+        SpoolDamaged: what was kept is missing, or no longer as it was.
+        NotARecipient: it was kept under keys this station no longer has.
+    """
+    if visit.wiped is None:
+        if visit.started is None:
+            msg = "nothing of this train runs"
+            raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
+        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
+    if visit.wiped.printed is None:
+        msg = "nothing that a run of this train printed is kept"
+        raise FileMissing(msg, visit=visit.arrival.short, hint="it is kept of runs that failed or were refused")
+    with house.spool.read(visit.wiped.printed) as source:
+        printed = open_note(source, [house.secrets.identity])
+        source.read()  # to its end, where its digest is checked
+    return printed

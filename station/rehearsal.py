@@ -78,14 +78,16 @@ class Rehearsed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """How the whole way went. `sandbox` names what the analysis ran in; `sealed` is false for a plain process.
+    """How the whole way went.
 
+    `sandbox` names what the analysis ran in; `sealed` is false for a plain process, and `lacking` says what was missing.
     `results` is the folder with the opened final state, if the train came home.
     """
 
     train: TrainId
     sandbox: str
     sealed: bool
+    lacking: str | None
     stops: tuple[Rehearsed, ...]
     results: Path | None
 
@@ -130,7 +132,7 @@ def rehearse(
     secrets = {party: generate([Scheme.ED25519]) for party in (owner, *stations)}
     trust = _directory(owner, secrets, base, now)
     depot = Depot(MemoryRegistry())
-    with _sandbox(venue) as sandbox:
+    with _sandbox(venue) as (sandbox, lacking):
         bases = _bases(venue, sandbox)
         houses = [
             _house(party, data, secrets[party], depot=depot, trust=trust, sandbox=sandbox, bases=bases, venue=venue)
@@ -143,7 +145,12 @@ def rehearse(
             stops = _told(houses, printed)
             home = _open(train, stage, venue, results) if _all_passed(stops) else None
             return Rehearsal(
-                train=train, sandbox=houses[0].sandbox_profile, sealed=sandbox.sealed, stops=stops, results=home
+                train=train,
+                sandbox=houses[0].sandbox_profile,
+                sealed=sandbox.sealed,
+                lacking=lacking,
+                stops=stops,
+                results=home,
             )
         finally:
             for house in houses:
@@ -169,13 +176,18 @@ def _directory(owner: PartyId, secrets: Mapping[PartyId, Secrets], base: Base, n
 
 
 @contextmanager
-def _sandbox(venue: Venue) -> Iterator[Sandbox]:
-    """Use the engine if it answers and the base image can be had, else a plain process."""
-    engine = DockerSandbox(url=venue.engine) if venue.bases is not None else None
-    if engine is not None and all(finding.ok for finding in engine.doctor(None)):
-        yield engine
+def _sandbox(venue: Venue) -> Iterator[tuple[Sandbox, str | None]]:
+    """Use the engine if it answers and the base image can be had, else a plain process, and say why."""
+    if venue.bases is None:
+        lacking = "nobody said which registry has the base image (--home does)"
     else:
-        yield ProcessSandbox(room=make_folder(venue.room / "processes"), path=venue.path)
+        engine = DockerSandbox(url=venue.engine)
+        bad = next((finding for finding in engine.doctor(None) if not finding.ok), None)
+        if bad is None:
+            yield engine, None
+            return
+        lacking = f"{bad.name}: {bad.detail}"
+    yield ProcessSandbox(room=make_folder(venue.room / "processes"), path=venue.path), lacking
 
 
 def _bases(venue: Venue, sandbox: Sandbox) -> BaseLoader:

@@ -102,6 +102,8 @@ class Visit:
             found.update(blob.digest for blob in self.fetched.blobs)
         if self.sealed:
             found.add(self.sealed.blob)
+        if self.wiped and self.wiped.printed:
+            found.add(self.wiped.printed.digest)
         if self.signed:
             found.add(self.signed.envelope)
         return frozenset(found)

@@ -78,6 +78,10 @@ class Rehearsal(Protocol):
         """Whether that has walls."""
 
     @property
+    def lacking(self) -> str | None:
+        """What was in the way of walls."""
+
+    @property
     def stops(self) -> Sequence[Rehearsed]:
         """The stops."""
 
@@ -195,6 +199,8 @@ def tell_rehearsal(done: Rehearsal, results: Path | None) -> str:
     """Return what a person reads: each stop, and for one that did not pass, why, with what the analysis printed."""
     walls = "the stations' sandbox" if done.sealed else "a plain local process, without any walls"
     lines = [f"the analysis ran in {walls} ({done.sandbox})"]
+    if done.lacking:
+        lines.append(f"  because {done.lacking}")
     for one in done.stops:
         if one.passed:
             files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
@@ -214,6 +220,7 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
     return {
         "sandbox": done.sandbox,
         "sealed": done.sealed,
+        "lacking": done.lacking,
         "home": done.results is not None,
         "results": str(results) if results and done.results else None,
         "stops": [

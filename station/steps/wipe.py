@@ -1,13 +1,22 @@
-"""Wipe: is every trace of plaintext gone?"""
+"""Wipe: is every trace of plaintext gone?
+
+What a run printed may hold data, and is all that tells the operator why it failed. Of a run that did not pass its end is
+kept, sealed for this station alone (attack T20); of one that passed, nothing.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from station.events import Wiped
+from security.errors import DiskFull
+from security.seal import seal_note
+from station.events import Blob, Wiped
 from station.house import House
 from station.sandbox.order import container_name
 from station.visit import Visit
+
+PRINTED_BYTES: Final = 64 << 10
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Wiped:
@@ -18,11 +27,25 @@ def perform(visit: Visit, house: House, now: datetime) -> Wiped:
         WorkroomNotWiped: something is left.
     """
     try:
+        printed = _keep_printed(visit, house)
         for name in containers_of(visit):
             house.sandbox.remove(name)
     finally:
         house.workrooms.wipe(visit.arrival)
-    return Wiped(at=now)
+    return Wiped(at=now, printed=printed)
+
+
+def _keep_printed(visit: Visit, house: House) -> Blob | None:
+    if visit.started is None or not (visit.fault or visit.refused):
+        return None
+    printed = house.sandbox.output(visit.started.name, PRINTED_BYTES)
+    if not printed:
+        return None
+    sealed = seal_note(printed, house.secrets.key_set.sealing)
+    try:
+        return Blob(digest=house.spool.keep(sealed), size=len(sealed))
+    except DiskFull:  # wiping makes room, and must not wait for it
+        return None
 
 
 def containers_of(visit: Visit) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
 WIPED = Wiped(at=NOW)
 SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)
+WIPED_OF_A_FAILED_RUN = Wiped(at=NOW, printed=Blob(digest=digest("printed"), size=300))
 REFUSAL = Signed(at=NOW, entry=digest("refusal"), envelope=digest("envelope"), what=SignedKind.REFUSAL)
 PUSHED = Pushed(at=NOW, head=digest("head"))
 RECEIPT = ReceiptSent(at=NOW, head=digest("receipt"))
@@ -108,6 +109,7 @@ STATION_EVENTS: tuple[Event, ...] = (
 )
 ONE_OF_EACH: tuple[Event, ...] = (
     *QUIET_DAY,
+    WIPED_OF_A_FAILED_RUN,
     REFUSAL,
     REFUSED,
     FAULT,

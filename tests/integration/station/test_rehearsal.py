@@ -112,6 +112,7 @@ def test_a_rehearsed_train_comes_home_and_says_what_it_ran_in(tmp_path: Path) ->
     done = run(tmp_path, SUM, rows={"hospital-a": "1 2 3", "hospital-b": "10"}, events=events)
     assert json.loads((tmp_path / "results" / "sum.json").read_text()) == {"sum": 16}
     assert not done.sealed
+    assert done.lacking == "nobody said which registry has the base image (--home does)"
     assert done.sandbox == "process-v1"
     assert [(one.stop, one.station, one.passed, one.printed) for one in done.stops] == [
         (0, "hospital-a", True, b"rows 3\n"),

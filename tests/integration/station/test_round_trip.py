@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from registry.depot import ReceiptKind
-from security.errors import DirectoryUnavailable
+from security.errors import DirectoryUnavailable, FileMissing, NotARecipient
 from security.journey import Outcome
+from security.keys import Scheme, generate
 from station.events import Held, HoldFor, RoomLost, SignedKind, Stumbled
+from station.inside import what_it_printed
 from station.plan import Phase, approve, phase_of, refuse
 from station.policy import AllOf, ByHand
 from station.sandbox.order import RunOrder
+from station.steps.wipe import PRINTED_BYTES
 from tests.support.trains import BASE
-from tests.support.world import ROUTE, TOTAL, World, usual_policy, world
+from tests.support.world import ROUTE, TOTAL, World, add_up, usual_policy, world
 
 
 @pytest.fixture
@@ -223,6 +227,34 @@ def test_a_failed_run_is_told_to_the_owner_by_its_class(
     assert here.outcome(made) is outcome
     assert here.plaintext("hospital-a") == []
     assert here.waits_for("hospital-a") == ()
+    here.close()
+
+
+CANARY = b"canary: the diagnosis of a patient"
+
+
+def _tells(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    say(b"." * (2 * PRINTED_BYTES) + CANARY)
+    return add_up(order, say) if order.data["patients"].parent.name == "hospital-b" else 3
+
+
+def test_what_a_failed_run_printed_is_kept_for_its_operator_alone(tmp_path: Path) -> None:
+    """T20: its end only, sealed; nothing in plain anywhere, and nothing at all of a run that passed."""
+    here = world(tmp_path / "world", program=_tells)
+    passes, fails = here.train(route=("hospital-b",)), here.train(route=("hospital-a",))
+    for made in (passes, fails):
+        here.submit(made)
+    here.settle()
+    printed = what_it_printed(here.visit("hospital-a"), here.houses["hospital-a"])
+    assert len(printed) == PRINTED_BYTES
+    assert printed.endswith(CANARY)
+    assert here.sandboxes["hospital-a"].leftovers("test-hospital-a") == ()
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or CANARY not in path.read_bytes(), path
+    with pytest.raises(NotARecipient):
+        what_it_printed(here.visit("hospital-a"), replace(here.houses["hospital-a"], secrets=generate([Scheme.P256])))
+    with pytest.raises(FileMissing, match="is kept"):
+        what_it_printed(here.visit("hospital-b"), here.houses["hospital-b"])
     here.close()
 
 
