@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,8 +24,9 @@ MOST_ITEMS: Final = 20_000
 
 def print_event(event: Event) -> dict[str, Json]:
     """Return the event as a JSON object."""
-    shape = _SHAPES[type(event)]
-    written = {name: _FORMS[shape[name]].write(getattr(event, name)) for name in shape}
+    values = {name: getattr(event, name) for name in _SHAPES[type(event)]}
+    shape = _SHAPES[type(event)].items()
+    written = {name: part.form.write(values[name]) for name, part in shape if values[name] != part.default}
     return {"kind": event.kind, **written}
 
 
@@ -41,7 +42,10 @@ def parse_event(value: Json) -> Event:
         msg = "unknown kind of event"
         raise MalformedStatement(msg, kind=plain(kind))
     made = _KINDS[kind]
-    found: dict[str, Any] = {name: _FORMS[form].parse(fields, name) for name, form in _SHAPES[made].items()}
+    shape = _SHAPES[made].items()
+    found: dict[str, Any] = {
+        name: part.form.parse(fields, name) for name, part in shape if fields.has(name) or part.default is MISSING
+    }
     fields.end()
     event: Event = made(**found)
     return event
@@ -111,16 +115,24 @@ _FORMS: Final[Mapping[object, _Form]] = {
     PartyId: _word(PartyId),
     HoldFor: _word(HoldFor),
     SignedKind: _word(SignedKind),
-    Blob | None: _optional(_BLOB),
+    Blob | None: _BLOB,
     tuple[Blob, ...]: _many(_blob, _BLOB.write),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }
 
 
-def _shape(made: type[Event]) -> Mapping[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A field of an event. One that came later than the first journals has a default, and is left out where it has that."""
+
+    form: _Form
+    default: object
+
+
+def _shape(made: type[Event]) -> Mapping[str, _Part]:
     hints = typing.get_type_hints(made)
-    return {field.name: hints[field.name] for field in dataclasses.fields(made)}
+    return {one.name: _Part(form=_FORMS[hints[one.name]], default=one.default) for one in dataclasses.fields(made)}
 
 
-_SHAPES: Final[Mapping[type[Event], Mapping[str, object]]] = {made: _shape(made) for made in typing.get_args(Event)}
+_SHAPES: Final[Mapping[type[Event], Mapping[str, _Part]]] = {made: _shape(made) for made in typing.get_args(Event)}
 _KINDS: Final[Mapping[str, type[Any]]] = {made.kind: made for made in _SHAPES}
