@@ -157,6 +157,8 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if sys.stderr.isatty() and not as_json:  # whoever sits there shall know what is waited for
+        logging.getLogger("registry.retry").setLevel(logging.INFO)
     ctx.obj = Context(as_json=as_json, login_options=login_options)
 
 

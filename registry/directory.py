@@ -39,7 +39,7 @@ class RegistryDirectory:
         except NotInRegistry as error:
             raise _not_published(name) from error
         except RegistryUnavailable as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     def write(self, name: str, data: bytes) -> None:
         """See `security.directory.DirectorySink.write`: the bytes first, then the tag that names them."""
@@ -63,7 +63,7 @@ class WebDirectory:
         except NotInRegistry as error:
             raise _not_published(name) from error
         except RegistryUnavailable as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
 
 def _not_published(name: str) -> NotPublished:
@@ -71,6 +71,6 @@ def _not_published(name: str) -> NotPublished:
     return NotPublished(msg, file=name)
 
 
-def _unavailable() -> DirectoryUnavailable:
+def _unavailable(error: RegistryUnavailable) -> DirectoryUnavailable:
     msg = "the directory cannot be reached"
-    return DirectoryUnavailable(msg)
+    return DirectoryUnavailable(msg, reason=str(error), hint=error.hint)
