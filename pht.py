@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 import click
 
 from security.answer import Answer
+from security.encoding import Json
 from security.errors import PhtError
 
 if TYPE_CHECKING:
@@ -166,10 +167,13 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
 def _render(answer: Answer | None, **_options: object) -> Answer | None:
     if answer is None:
         return None
-    if click.get_current_context().find_object(Context).as_json:  # type: ignore[union-attr] # root always sets it
-        click.echo(json.dumps(answer.data, indent=2, sort_keys=True, ensure_ascii=False, default=str))
-    elif answer.text:
+    as_json = click.get_current_context().find_object(Context).as_json  # type: ignore[union-attr] # root always sets it
+    if answer.text and not as_json:
         click.echo(answer.text)
+    if answer.error is not None:
+        _leave(answer.error, as_json=as_json, data=answer.data)
+    if as_json:
+        _echo(answer.data)
     return answer
 
 
@@ -239,8 +243,8 @@ def _usage(error: click.ClickException, message: str) -> Usage:
     return Usage(message, hint=f"{'pht' if context is None else context.command_path} --help")
 
 
-def _leave(error: PhtError, *, as_json: bool) -> NoReturn:
-    """Tell an error, on one line of standard error or as one document of standard output, and end."""
+def _leave(error: PhtError, *, as_json: bool, data: Mapping[str, Json] | None = None) -> NoReturn:
+    """Tell an error, on one line of standard error or in one document (with `data`) of standard output, and end."""
     if as_json:
         told = {
             "code": error.code,
@@ -249,12 +253,16 @@ def _leave(error: PhtError, *, as_json: bool) -> NoReturn:
             "exit": error.exit,
             "fields": {name: str(value) for name, value in error.fields.items()},
         }
-        click.echo(json.dumps({"error": told}, indent=2, sort_keys=True, ensure_ascii=False))
+        _echo({**(data or {}), "error": told})
     else:
         click.echo(f"pht: {_line(str(error))} [{error.code}]", err=True)
         if error.hint:
             click.echo(f"hint: {_line(error.hint)}", err=True)
     sys.exit(error.exit)
+
+
+def _echo(document: Mapping[str, object]) -> None:
+    click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=str))
 
 
 def _line(text: str) -> str:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -206,15 +207,10 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     answer = told_checkup(found)
     if found.ok:
         return answer
-    if not _as_json():
-        click.echo(answer.text)
     msg = "the station is not ready"
     failed = ", ".join(one.name for one in found.findings if not one.ok)
-    raise CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
-
-
-def _as_json() -> bool:
-    return bool(getattr(click.get_current_context().obj, "as_json", False))
+    error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
+    return replace(answer, error=error)
 
 
 # --- Working ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -36,10 +36,11 @@ from train_builder.export import export_journey
 from train_builder.follow import Progress, describe, follow, progress_document
 from train_builder.home import Home, Settings, make_home, open_home
 from train_builder.inspect import describe_inspection, inspect_envelope, inspection_document
+from train_builder.problems import Problem
 from train_builder.proof import describe_proof, proof_document, prove
 from train_builder.rehearsal_cli import rehearse
 from train_builder.sources import collect
-from train_builder.spec import read_spec, spec_error
+from train_builder.spec import SPEC_FILE, read_spec, spec_error
 from train_builder.submit import submit
 from train_builder.templates import TEMPLATES, start_train
 from train_builder.units import show_size
@@ -171,32 +172,38 @@ def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offlin
     """Look at the train in FOLDER before departure: its train.yaml, data and secrets in its code, its outputs."""
     spec, problems = read_spec(folder)
     if spec is None:
-        for problem in problems:
-            click.echo(f"error: {folder / 'train.yaml'}: {problem}", err=True)
-        raise spec_error(folder, problems)
+        return _problems(folder, problems)
     tree = collect(folder / spec.code)
     known: TrustStore | None = None
     if not offline and (home_path / "pht.json").exists():
         known = _trust(open_home(home_path))
     findings = preflight(spec, tree, known, now=clock(), allow=allow)
-    if stops_departure(findings):
-        for finding in findings:
-            click.echo(str(finding), err=True)
-        msg = "this train should not depart like this"
-        raise PreflightFailed(msg, findings=len(findings))
-    told = [
-        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
-        "stations and base image: " + ("in the directory" if known else "not looked up; set up a home folder for that"),
-        *map(str, findings),
-        "good to go" if not findings else "good to go, if the above is meant to be so",
-    ]
     data: dict[str, Json] = {
         "train": spec.name,
         "files": [member.path for member in tree.members],
         "directory": known is not None,
         "findings": [finding_document(finding) for finding in findings],
     }
+    if stops_departure(findings):
+        msg = "this train should not depart like this"
+        error = PreflightFailed(msg, findings=len(findings))
+        return Answer(text="\n".join(map(str, findings)), data=data, error=error)
+    told = [
+        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
+        "stations and base image: " + ("in the directory" if known else "not looked up; set up a home folder for that"),
+        *map(str, findings),
+        "good to go" if not findings else "good to go, if the above is meant to be so",
+    ]
     return Answer(text="\n".join(told), data=data)
+
+
+def _problems(folder: Path, problems: Sequence[Problem]) -> Answer:
+    """Tell everything that is wrong with a train.yaml, if it is more than the error can say."""
+    lines = [f"error: {folder / SPEC_FILE}: {problem}" for problem in problems] if problems[1:] else []
+    listed: list[Json] = [
+        {"line": one.line, "place": one.place, "problem": one.text, "hint": one.hint} for one in problems
+    ]
+    return Answer(text="\n".join(lines), data={"problems": listed}, error=spec_error(folder, problems))
 
 
 @train.command("submit")

@@ -107,6 +107,8 @@ class Home:
         try:
             return read_file(self.path / "trust" / "root.json", limit=512_000)
         except FileMissing as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
             msg = "no root of a directory is pinned here"
             raise NotPinned(msg, home=self.path, hint="'pht train setup' pins one") from error
 
@@ -178,6 +180,8 @@ def open_home(path: Path) -> Home:
     try:
         raw = read_file(path / SETTINGS, limit=1 << 16)
     except FileMissing as error:
+        if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            raise  # it may well be one, of another user
         msg = "not an owner's home folder"
         raise HomeInvalid(msg, path=path) from error
     try:

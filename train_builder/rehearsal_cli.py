@@ -84,16 +84,16 @@ def rehearse(
         )
         text, data = tell_rehearsal(done, results), rehearsal_document(done, results)
     if done.results is None:
-        click.echo(text, err=True)
         failed = next((one for one in done.stops if not one.passed), None)
         msg = "the train would not come home"
-        raise TrainFailed(
+        error = TrainFailed(
             msg,
             hint="what the analysis printed stands above",
             stop=failed.stop if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,
         )
+        return Answer(text=text, data=data, error=error)
     return Answer(text=text, data=data)
 
 

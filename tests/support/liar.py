@@ -48,9 +48,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class Liar:
-    """The server; `replies` may be changed while it runs."""
+    """The server; `replies` may be changed while it runs. `otherwise` is what it says to all that nothing is set for."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Reply | None = None) -> None:
+        self.otherwise = otherwise or Reply(status=404)
         self.replies: dict[tuple[str, str], list[Reply]] = {}
         self.asked: list[Asked] = []
         liar = self
@@ -114,7 +115,7 @@ class Liar:
         """Return the next reply."""
         left = self.replies.get((method, path.partition("?")[0]))
         if not left:
-            return Reply(status=404)
+            return self.otherwise
         return left.pop(0) if len(left) > 1 else left[0]
 
     def client(

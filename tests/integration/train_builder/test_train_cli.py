@@ -27,6 +27,7 @@ from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
 from tests.support.owners import OwnerWorld, write_train
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli import train
+from train_builder.errors import PreflightFailed, SpecInvalid
 from train_builder.home import open_home
 
 
@@ -65,9 +66,13 @@ class Desk:
         return answer
 
     def fails(self, *words: str, home: Path | None = None) -> PhtError:
-        with pytest.raises(PhtError) as caught:
-            self.run(*words, home=home)
-        return caught.value
+        """Run a command that must fail; return its error, raised or told with an answer."""
+        try:
+            answer = self.run(*words, home=home)
+        except PhtError as error:
+            return error
+        assert answer.error is not None
+        return answer.error
 
     def pass_on(self, *stations: str) -> None:
         self.world.now = clock()
@@ -249,14 +254,10 @@ def test_check_tells_everything_and_stops(ready: Desk) -> None:
     folder = write_train(
         ready.path / "t", files={"main.py": "pass\n", "patients.csv": "a\n", "key.pem": "-----BEGIN PRIVATE KEY-----"}
     )
-    runner = CliRunner()
-    done = runner.invoke(
-        train, ["check", str(folder)], obj=Doors(), standalone_mode=False, env={"PHT_HOME": str(ready.home)}
-    )
-    assert isinstance(done.exception, PhtError)
-    assert done.exception.code == "train.preflight"
-    assert "patients.csv: has the name of a table" in done.stderr
-    assert "key.pem:1: holds a private key" in done.stderr
+    found = ready.run("check", str(folder))
+    assert isinstance(found.error, PreflightFailed)
+    assert "patients.csv: has the name of a table" in found.text
+    assert "key.pem:1: holds a private key" in found.text
     allowed = ready.run("check", str(folder), "--allow", "patients.csv", "--allow", "key.pem")
     assert len(allowed.data["findings"]) == 2  # type: ignore[arg-type]
 
@@ -269,11 +270,10 @@ def test_check_without_a_home_says_that_nobody_was_asked(desk: Desk) -> None:
 
 def test_check_tells_every_line_that_is_wrong(desk: Desk) -> None:
     folder = write_train(desk.path / "t", "train: X\npurpose:\n")
-    done = CliRunner().invoke(train, ["check", str(folder)], obj=Doors(), standalone_mode=False)
-    assert isinstance(done.exception, PhtError)
-    assert done.exception.code == "spec.invalid"
-    assert "train.yaml: line 1: train: is 'X'" in done.stderr
-    assert "line 2: purpose: is empty" in done.stderr
+    found = desk.run("check", str(folder))
+    assert isinstance(found.error, SpecInvalid)
+    assert "train.yaml: line 1: train: is 'X'" in found.text
+    assert "line 2: purpose: is empty" in found.text
 
 
 def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Desk) -> None:
