@@ -61,11 +61,6 @@ class BaseLayer:
     open: Callable[[], BinaryIO] = field(repr=False)
     """Opens the stored, possibly compressed bytes as a digest-checked reader."""
 
-    @property
-    def compressed(self) -> bool:
-        """Whether the stored bytes are gzip."""
-        return self.descriptor.media_type != OCI_LAYER
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:

@@ -21,6 +21,7 @@ from registry.depot import Depot
 from registry.names import FolderLocation, location
 from registry.places import Login, registry_at
 from registry.port import Registry
+from registry.progress import showing
 from registry.server import RunningServer, ServerSettings, down, status, up
 from security.answer import Answer
 from security.encoding import Json
@@ -199,7 +200,7 @@ def base_push(
             digest = push_base_folder(registry_, repo, image, room=Path(room))
         else:
             opened = _opened(image) if image is not None else doors.saved_image(from_engine or "", engine)
-            with opened as source, _progress("publishing") as tell:
+            with opened as source, showing("publishing") as tell:
                 digest = push_base(registry_, repo, source, room=Path(room), progress=tell)
     return Answer(
         text=f"{repo}@{digest}\nnext: the consortium approves it: pht directory approve-base FOLDER {name} {digest}",
@@ -230,21 +231,6 @@ def _opened(image: Path) -> Iterator[BinaryIO]:
         source = image.open("rb")
     with source:
         yield source
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int], None] | None]:
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only for people
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - likewise
-
-    with Progress(
-        SpinnerColumn(), TextColumn(label), DownloadColumn(), console=Console(stderr=True), transient=True
-    ) as shown:
-        task = shown.add_task(label, total=None)
-        yield lambda count: shown.advance(task, count)
 
 
 def _account(text: str) -> Credentials:

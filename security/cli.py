@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from security.answer import Answer
 from security.card import MAX_CARD, PartyCard, make_card, parse_card
-from security.digest import Digest
+from security.digest import Digest, digest_of
 from security.errors import InvalidInput, KeyNotTrusted
 from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
@@ -33,6 +33,9 @@ from security.keystore import (
 )
 from security.show import told_keys
 from security.trust import Role
+
+if TYPE_CHECKING:
+    from security.directory import DirectorySource
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -98,6 +101,27 @@ def confirmed(fingerprint: Digest, given: str | None, *, who: str) -> None:
         raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with --fingerprint")
     click.echo(f"fingerprint  {spell(fingerprint)}", err=True)
     click.confirm(f"Did {who}, by telephone or in person, read out exactly this?", abort=True, err=True)
+
+
+def confirmed_root(file: Path | None, source: Callable[[], DirectorySource], fingerprint: str | None) -> bytes:
+    """Return the first root of a directory: the file the consortium handed over, or what is published and confirmed.
+
+    Raises:
+        NotPinned: it is no root, or not the one with this fingerprint.
+        KeyNotTrusted: the file has another fingerprint.
+    """
+    from security.directory import first_root, pin_root, read_root  # noqa: PLC0415 - slow to import; keys need none of it
+
+    if file is not None:
+        root = read_root(file)
+        if fingerprint is not None:
+            confirmed(digest_of(root), fingerprint, who="the consortium")
+        return root
+    if fingerprint is not None:
+        return pin_root(source(), fingerprint)
+    root = first_root(source())
+    confirmed(digest_of(root), None, who="the consortium")
+    return root
 
 
 def clock() -> datetime:

@@ -41,12 +41,13 @@ from security.keys import confirms, spell
 from security.trust import DirectoryVersion, TrustStore
 
 MAX_METADATA: Final = 5_000_000
+MAX_ROOT: Final = 512_000
 MAX_DOCUMENTS: Final = 4096
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _BASE_URL = "directory:/"  # ngclient joins names to it; the fetcher takes it off again
 _CONFIG = UpdaterConfig(
     max_delegations=0,  # there are none; a list of targets that delegates is refused
-    root_max_length=512_000,
+    root_max_length=MAX_ROOT,
     timestamp_max_length=16_384,
     snapshot_max_length=100_000,
     targets_max_length=MAX_METADATA,
@@ -197,6 +198,16 @@ def check_root(raw: bytes) -> bytes:
         msg = "not a root.json that is signed as it demands"
         raise NotPinned(msg) from error
     return raw
+
+
+def read_root(path: Path) -> bytes:
+    """Return the root metadata in a file.
+
+    Raises:
+        FileMissing: it cannot be read.
+        NotPinned: it is no root metadata; see `check_root`.
+    """
+    return check_root(read_file(path, limit=MAX_ROOT))
 
 
 class _Fetcher(FetcherInterface):

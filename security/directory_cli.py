@@ -11,24 +11,32 @@ from typing import Final, Protocol, TypeVar
 import click
 
 from security.answer import Answer
-from security.cli import card_at, clock, confirmed, new_passphrase_for, passphrase_for, passphrase_option, sure
+from security.cli import (
+    card_at,
+    clock,
+    confirmed,
+    confirmed_root,
+    new_passphrase_for,
+    passphrase_for,
+    passphrase_option,
+    sure,
+)
 from security.digest import Digest, digest_of
-from security.directory import DirectorySink, DirectorySource, check_root, first_root, load_trust, pin_root
+from security.directory import DirectorySink, DirectorySource, load_trust
 from security.errors import InvalidInput, Malformed
 from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
 from security.keystore import read_passphrase
-from security.publish import (
+from security.publish import publish, unpublished
+from security.root import (
     Lifetimes,
     RootChange,
     init_workspace,
     open_online_key,
     open_root_key,
     open_targets_key,
-    publish,
     root_state,
     rotate_keys,
-    unpublished,
 )
 from security.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
 from security.trust import Policy
@@ -338,23 +346,10 @@ def directory_pin(places: Places, place: str, output: Path, fingerprint: str | N
     PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
     what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
     """
-    raw = _root_at(places, place, fingerprint)
+    file = Path(place) if Path(place).is_file() else None
+    raw = confirmed_root(file, lambda: places.source(place), fingerprint)
     write_file(output, raw, mode=0o644, replace=False)
     return told_pin(digest_of(raw), str(output))
-
-
-def _root_at(places: Places, place: str, fingerprint: str | None) -> bytes:
-    if Path(place).is_file():
-        raw = check_root(read_file(Path(place)))
-        if fingerprint is not None:
-            confirmed(digest_of(raw), fingerprint, who="the consortium")
-        return raw
-    source = places.source(place)
-    if fingerprint is not None:
-        return pin_root(source, fingerprint)
-    raw = first_root(source)
-    confirmed(digest_of(raw), None, who="the consortium")
-    return raw
 
 
 def _digest(text: str) -> Digest:

@@ -9,7 +9,8 @@ from security.answer import Answer
 from security.digest import Digest
 from security.encoding import Json, print_time
 from security.keys import KeySet, spell
-from security.publish import Published, RootState
+from security.publish import Published
+from security.root import RootState
 from security.trust import Base, KeySetRecord, Party, Role, TrustStore
 
 

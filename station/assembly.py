@@ -13,9 +13,8 @@ from registry.depot import Depot
 from registry.places import registry_at, source_at
 from registry.port import Registry
 from security.digest import digest_of
-from security.directory import load_trust
+from security.directory import load_trust, read_root
 from security.encoding import Fields, parse_json
-from security.files import read_file
 from security.keys import Secrets
 from security.trust import Base, TrustStore
 from station.config import Admission, Approve, DataSet, StationConfig
@@ -38,8 +37,6 @@ from station.sandbox.docker import DockerSandbox
 from station.sandbox.image import BaseImage, ImageLayer
 from station.spool import Spool
 from station.workroom import Workrooms
-
-_ROOT_LIMIT = 512_000
 
 
 def open_house(config: StationConfig, secrets: Secrets) -> House:
@@ -77,8 +74,7 @@ def trust_loader(config: StationConfig) -> TrustLoader:
     source = source_at(config.directory.location, config.login)
 
     def load(now: datetime) -> TrustStore:
-        root = read_file(config.directory.root_file, limit=_ROOT_LIMIT)
-        return load_trust(source, config.directory_cache, root, now)
+        return load_trust(source, config.directory_cache, read_root(config.directory.root_file), now)
 
     return load
 

@@ -13,10 +13,9 @@ from typing import Final
 
 from registry.depot import Depot, mailbox
 from registry.places import registry_at
-from security.directory import check_root
+from security.directory import read_root
 from security.encoding import print_time
 from security.errors import PhtError
-from security.files import read_file
 from security.keys import Secrets, spell
 from security.keystore import prove, read_folder
 from security.trust import Role, TrustStore
@@ -75,7 +74,7 @@ def _keys(config: StationConfig, unlock: Callable[[], Secrets]) -> str:
 
 
 def _root(config: StationConfig) -> str:
-    check_root(read_file(config.directory.root_file, limit=512_000))
+    read_root(config.directory.root_file)
     return f"pinned in {config.directory.root_file.name}"
 
 

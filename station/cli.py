@@ -19,10 +19,9 @@ from registry.memory import MemoryRegistry
 from registry.places import Login, anchored, source_at
 from security.answer import Answer
 from security.cli import clock, new_passphrase_for, passphrase_for, passphrase_option
-from security.directory import check_root, pin_root
+from security.directory import pin_root, read_root
 from security.encoding import Json
 from security.errors import FileMissing, InvalidInput
-from security.files import read_file
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, spell
 from security.keystore import open_folder, read_folder
@@ -47,7 +46,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 VERSION: Final = "0.1.0"
 _PATH: Final = click.Path(path_type=Path)
-_ROOT_LIMIT: Final = 512_000
 
 
 class Root(Protocol):
@@ -193,7 +191,7 @@ def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login
         msg = "give the root as a file or by its fingerprint, not both"
         raise InvalidInput(msg)
     if root is not None:
-        return check_root(read_file(root, limit=_ROOT_LIMIT))
+        return read_root(root)
     return pin_root(source_at(place, login), fingerprint) if fingerprint is not None else None
 
 

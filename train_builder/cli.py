@@ -5,10 +5,8 @@ Each command parses, calls one function and returns an `Answer`.
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -16,11 +14,11 @@ import click
 
 from registry.depot import Depot
 from registry.places import Login, anchored, registry_at, source_at
-from registry.port import Progress as Carried
+from registry.progress import showing
 from security.answer import Answer
-from security.cli import clock, confirmed, passphrase_for, passphrase_option
+from security.cli import clock, confirmed_root, passphrase_for, passphrase_option
 from security.digest import digest_of
-from security.directory import check_root, first_root, load_trust, pin_root
+from security.directory import load_trust
 from security.encoding import Json, print_time
 from security.envelope import MAX_ENVELOPE, parse_envelope
 from security.errors import InvalidInput, Unavailable
@@ -141,7 +139,7 @@ def train_setup(
     if (home_path / "keys").is_dir() and read_folder(home_path / "keys").party != settings.party:
         msg = "the keys in the home folder belong to another party"
         raise HomeInvalid(msg, path=home_path / "keys", hint="choose another folder")
-    root = _root(settings, root_file, root_fingerprint)
+    root = confirmed_root(root_file, lambda: source_at(settings.directory, settings.login), root_fingerprint)
     home = make_home(home_path, settings, root)
     lines = [f"{home.party} at {home.settings.registry}", f"  root  {spell(digest_of(root))}"]
     if not home.keys.is_dir():
@@ -232,7 +230,7 @@ def train_submit(
     def unlock() -> Secrets:
         return open_folder(home.keys, passphrase_for(str(home.keys), passphrase_file))
 
-    with _carrying("sending") as carried:
+    with showing("sending") as carried:
         sent = submit(
             folder,
             home,
@@ -372,21 +370,6 @@ def train_ls(*, home_path: Path) -> Answer:
 train.add_command(rehearse)
 
 
-def _root(settings: Settings, root_file: Path | None, fingerprint: str | None) -> bytes:
-    """Take the root the consortium handed over, or fetch it and have its fingerprint confirmed."""
-    if root_file is not None:
-        root = check_root(read_file(root_file, limit=512_000))
-        if fingerprint is not None:
-            confirmed(digest_of(root), fingerprint, who="the consortium")
-        return root
-    source = source_at(settings.directory, settings.login)
-    if fingerprint is not None:
-        return pin_root(source, fingerprint)
-    root = first_root(source)
-    confirmed(digest_of(root), None, who="the consortium")
-    return root
-
-
 def _depot(home: Home) -> Depot:
     return Depot(registry_at(home.settings.registry, home.settings.login))
 
@@ -399,21 +382,6 @@ def _trust(home: Home) -> TrustStore:
 def _bring(home: Home, name: str) -> tuple[HomeTrain, TrustStore]:
     whole = TrainId(name) if len(name) == _ID_CHARACTERS else home.find(name).train
     trust = _trust(home)
-    with _carrying("fetching") as carried:
+    with showing("fetching") as carried:
         found = bring_home(whole, home, depot=_depot(home), trust=trust, now=clock(), progress=carried)
     return found, trust
-
-
-@contextlib.contextmanager
-def _carrying(what: str) -> Iterator[Carried | None]:
-    """Show how many bytes have gone by, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only on a terminal
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None, visible=False)
-        yield lambda count: shown.update(task, advance=count, visible=True)

@@ -24,7 +24,7 @@ from registry.blobs import BlobFolder
 from registry.names import location
 from registry.places import Login
 from security.digest import Digest
-from security.directory import check_root
+from security.directory import check_root, read_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import FileMissing, InvalidInput, Malformed, NotPinned
@@ -105,7 +105,7 @@ class Home:
             NotPinned: there is none.
         """
         try:
-            return read_file(self.path / "trust" / "root.json", limit=512_000)
+            return read_root(self.path / "trust" / "root.json")
         except FileMissing as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise

@@ -48,7 +48,7 @@ from security.errors import (
 )
 from security.ids import PartyId
 from security.keys import Scheme, SoftwareSigner, generate, spell
-from security.publish import Lifetimes, RootChange, rotate_keys
+from security.root import Lifetimes, RootChange, rotate_keys
 from security.trust import Role, TrustStore
 from security.workspace import approve_base, revoke, rotate_party
 from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house, participant

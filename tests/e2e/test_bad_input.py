@@ -112,7 +112,6 @@ REGISTRY = [
     (("ls", "layout:registry"), "usage"),
     (("ls", "layout:registry", "Not A Party"), "input.invalid"),
     (("ls", "layout:nowhere", "alice"), "registry.unavailable"),
-    (("ls", "http://127.0.0.1:1", "alice"), "registry.unavailable"),
     (("base", "ls", "layout:registry", "Not A Name"), "input.invalid"),
     (("base", "push", "layout:registry", "python"), "input.invalid"),
     (("base", "push", "layout:registry", "python", "none.tar"), "file.missing"),

@@ -123,8 +123,9 @@ def test_a_registry_that_is_away_is_told_with_its_address(desk: Desk, words: tup
         taken.bind(("127.0.0.1", 0))  # bound and not listened at: nobody answers here, and nobody else will
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         moved(desk, address)
-        assert told(desk, words)[0] == code
-        assert address in told(desk, words)[1]
+        found, said = told(desk, words)
+    assert found == code
+    assert address in said
 
 
 def test_a_directory_past_its_date_is_told_by_every_command_that_needs_one(desk: Desk) -> None:

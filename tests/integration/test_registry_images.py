@@ -84,7 +84,7 @@ def plain_layers(image: BaseImage) -> tuple[bytes, ...]:
     for layer in image.layers:
         with layer.open() as source:
             data = source.read()
-        found.append(gzip.decompress(data) if layer.compressed else data)
+        found.append(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
     return tuple(found)
 
 

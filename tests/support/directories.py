@@ -14,15 +14,8 @@ from security.errors import BudgetExceeded, NotPublished
 from security.files import read_file
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, SoftwareSigner, generate
-from security.publish import (
-    Lifetimes,
-    Published,
-    init_workspace,
-    open_online_key,
-    open_root_key,
-    open_targets_key,
-    publish,
-)
+from security.publish import Published, publish
+from security.root import Lifetimes, init_workspace, open_online_key, open_root_key, open_targets_key
 from security.trust import Policy, Role, TrustStore
 from security.workspace import Workspace, add_party
 

@@ -32,7 +32,8 @@ from security.files import read_file, write_file
 from security.ids import PartyId
 from security.keys import KeySet, Scheme, SoftwareSigner, generate
 from security.keystore import lock
-from security.publish import (
+from security.publish import unpublished
+from security.root import (
     Lifetimes,
     RootChange,
     RootState,
@@ -41,7 +42,6 @@ from security.publish import (
     open_targets_key,
     root_state,
     rotate_keys,
-    unpublished,
 )
 from security.trust import Policy, Role
 from security.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base

@@ -26,7 +26,8 @@ from security.ids import PartyId
 from security.journey import Outcome, read_refusal
 from security.keys import Secrets
 from security.keystore import open_folder
-from security.publish import Lifetimes, init_workspace, open_online_key, open_targets_key, publish
+from security.publish import publish
+from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
 from security.trust import Policy
 from security.workspace import add_party, approve_base
 from station.events import Noticed
