@@ -45,6 +45,11 @@ def test_a_module_says_which_question_it_answers(path: pathlib.Path) -> None:
     assert documentation, f"{path} has no docstring"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_can_be_read_at_one_sitting(path: pathlib.Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
 def test_only_the_envelope_module_makes_verified_values() -> None:
     makers = {
         name_of(path)

@@ -206,10 +206,10 @@ def test_a_spoiled_party_is_refused(field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("fingerprint", NEW.fingerprint),
+        pytest.param("fingerprint", NEW.fingerprint, id="fingerprint-of another"),
         ("fingerprint", "sha256:"),
         ("signing", []),
-        ("sealing", NEW.sealing),
+        pytest.param("sealing", NEW.sealing, id="sealing-of another"),
         ("since", "yesterday"),
         ("until", "2020-01-01T00:00:00Z"),
         ("until", 5),
