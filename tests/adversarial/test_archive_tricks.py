@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from security.archive import Budget, unpack
-from security.errors import ArchiveRejected, BudgetExceeded
+from security.errors import ArchiveRejected, BudgetExceeded, Malformed
 from security.ustar import END, Entry, write_header
 from tests.support.sealing import ROOMY, archive_of, entry, files_below, unpacked, whole
 
@@ -165,21 +165,22 @@ def test_t16_a_link_that_waits_in_the_folder_is_not_followed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "archive",
+    ("archive", "code"),
     [
-        archive_of({"a": b"x"}),
-        whole(),
-        whole(entry("META.json", b"{}", change=_at(100, b"0000755"))),
-        whole(entry("META.json/", change=_kind(b"5"))),
-        whole(entry("meta.json", b"{}")),
-        archive_of({"a": b"x"}, b"{}") + bytes(512),
-        whole(entry("META.json", b"{}"), entry("META.json", b"{}")),
+        (archive_of({"a": b"x"}), "malformed.archive"),
+        (whole(), "malformed.archive"),
+        (whole(entry("META.json", b"{}", change=_at(100, b"0000755"))), "malformed.archive"),
+        (whole(entry("META.json/", change=_kind(b"5"))), "malformed.too-large"),  # a longer path than that of META.json
+        (whole(entry("meta.json", b"{}")), "malformed.archive"),
+        (archive_of({"a": b"x"}, b"{}") + bytes(512), "malformed.archive"),
+        (whole(entry("META.json", b"{}"), entry("META.json", b"{}")), "malformed.archive"),
     ],
     ids=["file first", "nothing", "executable", "folder", "spelling", "too long", "twice"],
 )
-def test_t16_meta_must_be_first_and_plain(archive: bytes, tmp_path: Path) -> None:
-    with pytest.raises((ArchiveRejected, BudgetExceeded)):
+def test_t16_meta_must_be_first_and_plain(archive: bytes, code: str, tmp_path: Path) -> None:
+    with pytest.raises(Malformed) as refusal:
         unpacked(archive, tmp_path, check_meta=lambda _: None)
+    assert refusal.value.code == code
 
 
 def test_t17_a_long_meta_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ then looks: the right refusal, and no results on disk.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -361,7 +361,7 @@ def test_t9_a_second_reader_added_by_the_last_station(here: OwnerWorld) -> None:
     refused(here, train, SealRecipients)
 
 
-def test_t16_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
+def test_t17_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
     train = here.journey()
     parts, blobs = waiting(here)
     found = looked_at(here, train)
@@ -376,15 +376,19 @@ def test_t16_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda files: {**files, "extra.py": b"import os\n"},
-        lambda files: {name: data for name, data in files.items() if name != "lib/sums.py"},
-        lambda files: {"renamed.py": files["main.py"], "lib/sums.py": files["lib/sums.py"]},
-        lambda files: {"main.py": files["lib/sums.py"], "lib/sums.py": files["main.py"]},
-        lambda files: {"main.py": files["main.py"] + files["lib/sums.py"][:1], "lib/sums.py": files["lib/sums.py"][1:]},
+        lambda files: members({**files, "extra.py": b"import os\n"}),
+        lambda files: members({name: data for name, data in files.items() if name != "lib/sums.py"}),
+        lambda files: members({"renamed.py": files["main.py"], "lib/sums.py": files["lib/sums.py"]}),
+        lambda files: members({"main.py": files["lib/sums.py"], "lib/sums.py": files["main.py"]}),
+        lambda files: members(
+            {"main.py": files["main.py"] + files["lib/sums.py"][:1], "lib/sums.py": files["lib/sums.py"][1:]}
+        ),
+        lambda files: [replace(one, executable=True) for one in members(files)],
     ],
+    ids=["added", "removed", "renamed", "swapped", "bytes moved", "mode changed"],
 )
 def test_t10_other_code_in_the_same_train(
-    here: OwnerWorld, spoil: Callable[[dict[str, bytes]], dict[str, bytes]]
+    here: OwnerWorld, spoil: Callable[[dict[str, bytes]], Sequence[Member]]
 ) -> None:
     """A station on the route knows every recipient and can seal other code for them; the manifest names the blob."""
     files = {"main.py": b"import lib.sums\n", "lib/sums.py": b"N = 1\n"}
@@ -395,7 +399,7 @@ def test_t10_other_code_in_the_same_train(
     sink = io.BytesIO()
     readers = [here.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
     binding = CodeBinding(owner=manifest.owner.party, nonce=manifest.nonce)
-    forged = seal_code(sink, members(spoil(files)), binding=binding, recipients=readers)
+    forged = seal_code(sink, spoil(files), binding=binding, recipients=readers)
     put(blobs, sink.getvalue())
     plant(here, train, replace(parts, code=forged.ref), blobs)
     refused(here, train, DigestMismatch)

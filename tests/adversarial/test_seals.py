@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -53,11 +53,13 @@ def opened(it: Train, ref: StateRef, binding: StateBinding, into: pathlib.Path, 
     return {name: (into / name).read_bytes() for name in unpacked.files}
 
 
-def raw_seal(it: Train, meta: object, files: Mapping[str, bytes], recipients: list[str]) -> StateRef:
-    """Seal anything for anybody, as an attacker can."""
+def raw_seal(
+    it: Train, meta: object, files: Mapping[str, bytes], recipients: list[str], *, executable: str = ""
+) -> StateRef:
+    """Seal anything for anybody, as an attacker can; one of the files, if named, as a program."""
     sink = io.BytesIO()
     with encrypt(sink, [parse_recipient(one) for one in recipients]) as plain:
-        pack(plain, dump_json(meta), members(files))
+        pack(plain, dump_json(meta), [replace(one, executable=one.path == executable) for one in members(files)])
     data = sink.getvalue()
     it.blobs[digest_of(data)] = data
     return StateRef(digest=digest_of(data), size=len(data))
@@ -128,25 +130,27 @@ def test_t8_a_state_sealed_by_or_for_another_is_refused(world: Consortium, tmp_p
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "code"),
     [
-        {"extra": 1},
-        {"kind": "code"},
-        {"version": 2},
-        {"version": True},
-        {"version": 1.0},
-        {"stop": "0"},
-        {"stop": False},
-        {"stop": 0.0},
-        {"stop": None},
+        ({"extra": 1}, "malformed.statement"),
+        ({"kind": "code"}, "seal.foreign"),
+        ({"version": 2}, "seal.foreign"),
+        ({"version": True}, "malformed.statement"),
+        ({"version": 1.0}, "malformed.statement"),
+        ({"stop": "0"}, "seal.foreign"),
+        ({"stop": False}, "seal.foreign"),
+        ({"stop": 0.0}, "seal.foreign"),
+        ({"stop": None}, "seal.foreign"),
     ],
 )
-def test_t8_an_unknown_meta_is_refused(world: Consortium, tmp_path: pathlib.Path, spoil: dict[str, object]) -> None:
+def test_t8_an_unknown_meta_is_refused(
+    world: Consortium, tmp_path: pathlib.Path, spoil: dict[str, object], code: str
+) -> None:
     it = train(world)
     forged = raw_seal(it, meta_of(it.binding()) | spoil, FILES, [world.secrets[B].key_set.sealing])
     with pytest.raises(PhtError) as caught:
         opened(it, forged, it.binding(), tmp_path / "b", B)
-    assert caught.value.code in {"seal.foreign", "malformed.statement"}
+    assert caught.value.code == code
     assert list((tmp_path / "b").iterdir()) == []
 
 
@@ -203,24 +207,25 @@ def test_t10_code_of_another_owner_cannot_be_borrowed(world: Consortium, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "files",
+    ("files", "executable"),
     [
-        CODE | {"extra.py": b""},
-        {"main.py": CODE["main.py"]},
-        {"Main.py": CODE["main.py"], "lib/sums.py": CODE["lib/sums.py"]},
-        {"main.py": CODE["lib/sums.py"], "lib/sums.py": CODE["main.py"]},
-        {"main.py": CODE["main.py"] + CODE["lib/sums.py"][:1], "lib/sums.py": CODE["lib/sums.py"][1:]},
+        (CODE | {"extra.py": b""}, ""),
+        ({"main.py": CODE["main.py"]}, ""),
+        ({"Main.py": CODE["main.py"], "lib/sums.py": CODE["lib/sums.py"]}, ""),
+        ({"main.py": CODE["lib/sums.py"], "lib/sums.py": CODE["main.py"]}, ""),
+        ({"main.py": CODE["main.py"] + CODE["lib/sums.py"][:1], "lib/sums.py": CODE["lib/sums.py"][1:]}, ""),
+        (CODE, "lib/sums.py"),
     ],
-    ids=["added", "removed", "renamed", "swapped", "bytes moved"],
+    ids=["added", "removed", "renamed", "swapped", "bytes moved", "mode changed"],
 )
 def test_t10_other_content_under_the_old_content_digest_is_refused(
-    world: Consortium, tmp_path: pathlib.Path, files: dict[str, bytes]
+    world: Consortium, tmp_path: pathlib.Path, files: dict[str, bytes], executable: str
 ) -> None:
     it = train(world)
     honest = code(it, tmp_path / "honest", A)
     meta = {"version": 1, "kind": "code", "owner": "alice", "nonce": it.manifest.nonce, "content": str(honest)}
     readers = [world.secrets[party].key_set.sealing for party in (A, B, C, ALICE)]
-    ref = raw_seal(it, meta, files, readers)
+    ref = raw_seal(it, meta, files, readers, executable=executable)
     manifest = replace(it.manifest, code=CodeRef(digest=ref.digest, size=ref.size))
     with pytest.raises(CodeAltered) as caught:
         code(it, tmp_path / "a", A, manifest)
@@ -234,23 +239,26 @@ def test_t10_a_changed_mode_is_another_content() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "error"),
     [
-        lambda data: data[:-1],
-        lambda data: data + b"\0",
-        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
-        lambda data: data[:-40] + bytes([data[-40] ^ 1]) + data[-39:],
-        lambda data: data[:0],
+        (lambda data: data[:-1], DigestMismatch),
+        (lambda data: data + b"\0", BudgetExceeded),
+        (lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:], DigestMismatch),
+        (lambda data: data[:-40] + bytes([data[-40] ^ 1]) + data[-39:], DigestMismatch),
+        (lambda data: data[:0], DigestMismatch),
     ],
     ids=["cut", "appended", "header flipped", "payload flipped", "empty"],
 )
-def test_t22_a_damaged_blob_is_refused_by_its_digest(world: Consortium, tmp_path: pathlib.Path, spoil: object) -> None:
+def test_t22_a_damaged_blob_is_refused_by_its_digest(
+    world: Consortium, tmp_path: pathlib.Path, spoil: Callable[[bytes], bytes], error: type[PhtError]
+) -> None:
     it = train(world)
     it.pass_stop(FILES)
     assert it.state is not None
-    it.blobs[it.state.digest] = spoil(it.blobs[it.state.digest])  # type: ignore[operator] # a function
-    with pytest.raises((DigestMismatch, BudgetExceeded)):
+    it.blobs[it.state.digest] = spoil(it.blobs[it.state.digest])
+    with pytest.raises(PhtError) as caught:
         opened(it, it.state, received(it, B), tmp_path / "b", B)
+    assert type(caught.value) is error
 
 
 def test_t22_a_seal_damaged_by_its_sender_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:

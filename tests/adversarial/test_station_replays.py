@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import itertools
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from registry.depot import ReceiptKind, mailbox, train_tag
+from registry.depot import Depot, ReceiptKind, mailbox, train_tag
+from registry.errors import RegistryUnavailable
 from registry.names import Repository, Tag
 from registry.oci import OCI_MANIFEST
 from security.digest import Digest
-from security.envelope import Envelope
+from security.envelope import Envelope, sign
 from security.errors import Forked, Replayed
 from security.ids import PartyId
+from security.journey import JourneyEntry, Outcome, Refusal, print_entry, print_refusal
 from security.trust import Base
 from station.events import Redelivered
 from station.house import House
+from station.inside import what_it_printed
 from station.journal import Journal
-from station.plan import Phase, phase_of
+from station.plan import Phase, phase_of, refuse
+from station.reconcile import reconcile
 from station.sandbox.image import BaseImage
+from station.sandbox.order import RunOrder
+from tests.support.scripted_sandbox import Program
 from tests.support.trains import NOW, Train
 from tests.support.world import World, world
 
@@ -105,6 +113,176 @@ def test_t5_a_journal_restored_from_a_backup_does_not_sign_a_second_entry(here: 
     assert refusals(here, "hospital-a") == [Replayed.code]
     assert here.receipts(made, ReceiptKind.ENTRY) == (before,)
     assert len(here.sandboxes["hospital-a"].started) == 1
+
+
+BEFORE_THE_RUN = (
+    Phase.FETCHED,
+    Phase.ACCEPTED,
+    Phase.ADMITTED,
+    Phase.OPENED,
+    Phase.RUNNING,
+)
+AFTER_THE_RUN = (
+    Phase.ENDED,
+    Phase.CLEARED,
+    Phase.SEALED,
+    Phase.READY,
+)
+
+
+def outside(here: World) -> dict[str, dict[str, Digest]]:
+    """Everything a station could have changed where others see it: what every mailbox names."""
+    boxes = [mailbox(PartyId(name)) for name in ("alice", "hospital-a", "hospital-b")]
+    return {
+        box: {tag: here.registry.get_manifest(box, tag).digest for tag in here.registry.list_tags(box)} for box in boxes
+    }
+
+
+def counting(*codes: int) -> Program:
+    """An analysis that passes or fails as told, one run after the other, and never leaves the same twice."""
+    runs = enumerate(codes, start=1)
+
+    def run(order: RunOrder, say: Callable[[bytes], None]) -> int:
+        number, code = next(runs)
+        say(b"run %d" % number)
+        (order.state / "sums.json").write_text(json.dumps({"sum": number, "n": 1}))
+        return code
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("phase", "codes"),
+    [
+        *itertools.product(BEFORE_THE_RUN, [(0, 0), (0, 1), (1, 0), (1, 1)]),
+        *((phase, (0,)) for phase in AFTER_THE_RUN),
+    ],
+)
+def test_t5_a_station_restored_from_a_backup_of_mid_visit_signs_nothing_more(
+    tmp_path: Path, phase: Phase, codes: tuple[int, ...]
+) -> None:
+    """The journal knows that the train was accepted, and has forgotten that it was answered for."""
+    here = world(tmp_path / "world", stations=("hospital-a", "hospital-b"), program=counting(*codes))
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not phase:
+        here.step("hospital-a")
+    here.back_up("hospital-a", tmp_path / "backup")
+    here.settle("hospital-a")
+    before, first = outside(here), here.visit("hospital-a").signed
+    here.restore("hospital-a", tmp_path / "backup")
+    assert here.visit("hospital-a").signed is None
+    here.settle("hospital-a")
+    visit = here.visit("hospital-a")
+    assert first is not None
+    assert visit.signed is None
+    assert phase_of(visit) is Phase.GONE
+    if phase is Phase.FETCHED:
+        assert refusals(here, "hospital-a") == [Replayed.code]
+    else:
+        assert visit.superseded is not None
+        assert visit.superseded.statement == first.entry
+    assert outside(here) == before
+    assert here.plaintext("hospital-a") == []
+    assert here.sandboxes["hospital-a"].leftovers("test-hospital-a") == ()
+    here.close()
+
+
+def test_t5_what_a_restored_station_refuses_by_hand_is_not_signed_either(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:
+        here.step("hospital-a")
+    here.back_up("hospital-a", tmp_path / "backup")
+    here.settle("hospital-a")
+    before = outside(here)
+    here.restore("hospital-a", tmp_path / "backup")
+    visit = here.visit("hospital-a")
+    no = refuse(visit, code="policy.refused", reason="", by="grace", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, no, expect=visit.length)
+    here.settle("hospital-a")
+    assert here.visit("hospital-a").superseded is not None
+    assert outside(here) == before
+
+
+def test_t5_what_a_restored_stations_run_printed_is_kept_for_its_operator(tmp_path: Path) -> None:
+    here = world(tmp_path / "world", stations=("hospital-a",), program=counting(0, 1))
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:
+        here.step("hospital-a")
+    here.back_up("hospital-a", tmp_path / "backup")
+    here.settle("hospital-a")
+    here.restore("hospital-a", tmp_path / "backup")
+    here.settle("hospital-a")
+    visit = here.visit("hospital-a")
+    assert visit.superseded is not None
+    assert what_it_printed(visit, here.houses["hospital-a"]) == b"run 2"
+    here.close()
+
+
+def test_t5_nothing_is_signed_while_nobody_can_tell_whether_it_was_before(here: World) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.READY:
+        here.step("hospital-a")
+    honest = here.houses["hospital-a"].depot
+    here.change("hospital-a", depot=Depot(Unreachable()))  # type: ignore[arg-type] # whatever is asked of it
+    for _ in range(3):
+        reconcile(here.visit("hospital-a").arrival, here.houses["hospital-a"], here.now)
+        here.now += timedelta(minutes=1)
+    visit = here.visit("hospital-a")
+    assert phase_of(visit) is Phase.READY
+    assert visit.stumbled is not None
+    assert visit.stumbled.code == RegistryUnavailable.code
+    here.change("hospital-a", depot=honest)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_t5_what_others_put_under_our_receipts_name_keeps_no_train(here: World) -> None:
+    """Entry and refusal for our stop, signed by another station: whoever may write there could stop every train."""
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    for kind, statement in forged_statements(here, made):
+        envelope = sign(statement, here.consortium.secrets[PartyId("hospital-b")].signers)
+        here.depot.send_receipt(envelope, owner=PartyId("alice"), train=made.id, stop=0, kind=kind)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def forged_statements(here: World, made: Train) -> list[tuple[ReceiptKind, bytes]]:
+    version = here.consortium.trust.version
+    entry = JourneyEntry(
+        train=made.id,
+        stop=0,
+        attempt=1,
+        station=PartyId("hospital-a"),
+        previous=made.envelope.digest,
+        state_in=None,
+        state_out=made.manifest.base,
+        base=made.manifest.base,
+        directory=version,
+        sandbox="docker-runc-v1",
+        time=NOW,
+    )
+    refusal = Refusal(
+        train=made.id,
+        stop=0,
+        station=PartyId("hospital-a"),
+        outcome=Outcome.REFUSED,
+        directory=version,
+        time=NOW,
+    )
+    return [(ReceiptKind.ENTRY, print_entry(entry)), (ReceiptKind.REFUSAL, print_refusal(refusal))]
+
+
+class Unreachable:
+    """A registry that is away."""
+
+    def __getattr__(self, name: str) -> object:
+        msg = "the registry does not answer"
+        raise RegistryUnavailable(msg, asked=name)
 
 
 def test_t6_a_finished_train_delivered_again_is_taken_out_and_noted(here: World) -> None:
