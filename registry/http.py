@@ -28,7 +28,8 @@ from registry.answers import REDIRECTS, Answer, content_length, failure, redacte
 from registry.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
 from registry.head import hurry
-from registry.names import Origin
+from registry.names import PORTS, Origin
+from registry.proxies import Proxies, Proxy
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
 
@@ -76,12 +77,15 @@ class Http:
         credentials: Credentials | None = None,
         trust: Trust | None = None,
         timeouts: Timeouts | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._origin = origin
         self._trust = trust or Trust()
         self._timeouts = timeouts or Timeouts()
         self._verify = _authorities(self._trust.ca_file)
-        self._session = _Session()  # takes proxies from the environment
+        self._proxies = proxies or Proxies()
+        self._session = _Session()
+        self._session.trust_env = False  # proxies are told, and .netrc is nobody's business
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.mount("https://", _Adapter())
         self._session.mount("http://", _Adapter())
@@ -178,7 +182,8 @@ class Http:
         payload: Callable[[], Payload] | None,
     ) -> requests.Response:
         body = None if payload is None else payload()
-        with _explained(url):
+        proxy = self._proxies.on_the_way_to(Origin.of_url(url))
+        with _explained(url, proxy):
             return self._session.request(
                 method,
                 url,
@@ -187,6 +192,7 @@ class Http:
                 auth=_Header(authorization),
                 timeout=(self._timeouts.connect, self._timeouts.read),
                 verify=self._verify,
+                proxies={} if proxy is None else dict.fromkeys(PORTS, proxy.address),
                 allow_redirects=False,
                 stream=True,
             )
@@ -298,7 +304,7 @@ def _authorities(ca_file: Path | None) -> str | bool:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
     shown = redacted(url)
     try:
         yield
@@ -308,6 +314,10 @@ def _explained(url: str) -> Iterator[None]:
             raise RegistryUntrusted(msg, url=shown) from error
         msg = "secure connection to the registry broke"
         raise RegistryUnavailable(msg, url=shown) from error
+    except requests.exceptions.ProxyError as error:
+        msg = "the proxy on the way to the registry does not let us through"
+        hint = "check http_proxy, https_proxy and no_proxy in the environment"
+        raise RegistryUnavailable(msg, hint=hint, url=shown, proxy=proxy and proxy.shown) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
         msg = "registry gave an address that cannot be used"
         raise RegistryMisbehaved(msg, url=shown) from error

@@ -22,7 +22,7 @@ _REPOSITORY_CHARACTERS = 200
 _RESERVED = frozenset({"blobs", "manifests", "tags", "uploads", "index.json", "oci-layout"})
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
@@ -119,7 +119,7 @@ class Origin:
 
     def __str__(self) -> str:
         """Return the origin as it stands in a URL, without the scheme's own port."""
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
 
@@ -182,10 +182,10 @@ def _split(text: str, *, query: bool = False) -> tuple[SplitResult, Origin]:
     if parts.username is not None or parts.password is not None:
         msg = "an address may not hold an account"
         raise InvalidInput(msg, hint="give the account as credentials")
-    if parts.scheme not in _PORTS or parts.fragment or (parts.query and not query) or not _is_host(host):
+    if parts.scheme not in PORTS or parts.fragment or (parts.query and not query) or not _is_host(host):
         raise InvalidInput(msg, value=repr(text.partition("?")[0])[:80])
     shown = f"[{host}]" if ":" in host else host
-    return parts, Origin(scheme=parts.scheme, host=shown, port=_PORTS[parts.scheme] if port is None else port)
+    return parts, Origin(scheme=parts.scheme, host=shown, port=PORTS[parts.scheme] if port is None else port)
 
 
 def _is_host(host: str) -> bool:

@@ -12,6 +12,7 @@ from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import FolderLocation, HttpLocation, Location, MemoryLocation
 from registry.port import Registry
+from registry.proxies import Proxies
 from registry.remote import HttpRegistry
 from registry.retry import RetryingRegistry
 from security.errors import InvalidInput
@@ -19,11 +20,12 @@ from security.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a registry is reached: account, trust and patience. ``insecure`` allows plain http to another machine."""
+    """How a registry is reached: account, trust, patience and way. ``insecure`` allows plain http to another machine."""
 
     credentials: Credentials | None = None
     trust: Trust = field(default_factory=Trust)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    proxies: Proxies = field(default_factory=Proxies)
     insecure: bool = False
 
 
@@ -51,5 +53,11 @@ def _remote(place: HttpLocation, access: Access) -> HttpRegistry:
     if place.origin.scheme == "http" and not place.origin.loopback and not access.insecure:
         msg = "plain http to a registry on another machine"
         raise InvalidInput(msg, registry=place, hint="use https, or say 'insecure: true' if the network is private")
-    http = Http(place.origin, credentials=access.credentials, trust=access.trust, timeouts=access.timeouts)
+    http = Http(
+        place.origin,
+        credentials=access.credentials,
+        trust=access.trust,
+        timeouts=access.timeouts,
+        proxies=access.proxies,
+    )
     return HttpRegistry(http, prefix=place.prefix)

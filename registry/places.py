@@ -1,11 +1,12 @@
 """Which address means which place: a registry with its account, or somewhere a directory is published?
 
 Account, certificates and hosts are given the same way everywhere: as options of ``pht``, and as the keys of the
-``registry`` section of a settings file.
+``registry`` section of a settings file. Proxies are told by the environment, which is read here and nowhere else.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from registry.http import Http, Timeouts, Trust
 from registry.names import HttpLocation, Origin, location
 from registry.open import Access, open_registry
 from registry.port import Registry
+from registry.proxies import Proxies
 from security.directory import DirectorySink, DirectorySource, FolderDirectory
 from security.errors import InvalidInput
 from security.files import read_private
@@ -43,7 +45,7 @@ class Login:
     insecure: bool = False
 
     def access(self) -> Access:
-        """Read the password and return how to reach the registry.
+        """Read the password and the environment's proxies, and return how to reach the registry.
 
         Raises:
             InvalidInput: a name without a password or the other way round, or a host that is no origin.
@@ -61,7 +63,8 @@ class Login:
             token_origins=tuple(map(Origin.from_text, self.token_hosts)),
             blob_origins=tuple(map(Origin.from_text, self.blob_hosts)),
         )
-        return Access(credentials=credentials, trust=trust, insecure=self.insecure)
+        proxies = Proxies.of_environment(os.environ)
+        return Access(credentials=credentials, trust=trust, proxies=proxies, insecure=self.insecure)
 
 
 def anchored(text: str, folder: Path) -> str:
@@ -87,7 +90,7 @@ def source_at(text: str, login: Login) -> DirectorySource:
             msg = "not the address of a web server"
             raise InvalidInput(msg, value=text[:80])
         access = login.access()
-        return WebDirectory(Http(place.origin, trust=access.trust, timeouts=Timeouts()), place)
+        return WebDirectory(Http(place.origin, trust=access.trust, timeouts=Timeouts(), proxies=access.proxies), place)
     return RegistryDirectory(registry_at(text, login))
 
 
