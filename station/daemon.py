@@ -193,13 +193,13 @@ def references(house: House) -> frozenset[Digest]:
 
 
 def _evidence(refused: Sequence[Visit], house: House) -> set[Digest]:
-    """Return what is kept of verified trains that were refused.
+    """Return what is kept of verified trains that were refused, or for which we had signed before.
 
     A fork proves a fraud: the first ones are kept whole, and no later flood displaces them. A replay proves nothing that
     the first delivery does not, and anybody can make one: the documents of the newest. The others are kept whole while
     they are new, and their documents for good.
     """
-    code = {visit.arrival: visit.refused.code if visit.refused else None for visit in refused}
+    code = {visit.arrival: _code(visit) for visit in refused}
     forks = [visit for visit in refused if code[visit.arrival] == Forked.code]
     replays = [visit for visit in refused if code[visit.arrival] == Replayed.code]
     others = [visit for visit in refused if code[visit.arrival] not in {Forked.code, Replayed.code}]
@@ -209,6 +209,12 @@ def _evidence(refused: Sequence[Visit], house: House) -> set[Digest]:
     for visit in (*replays[-MOST_EVIDENCE:], *others[:-MOST_EVIDENCE]):
         kept |= visit.blobs - _sealed_blobs(visit, house)
     return kept
+
+
+def _code(visit: Visit) -> str | None:
+    if visit.superseded:
+        return Replayed.code
+    return visit.refused.code if visit.refused else None
 
 
 def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:

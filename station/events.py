@@ -232,6 +232,17 @@ class Refused(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded(_Event):
+    """This station signed for this stop before: its own statement in the owner's mailbox, with this digest, shows it.
+
+    The journal is older than that: it was restored from a backup (attack T5). Final; nothing more is signed or sent.
+    """
+
+    kind = "superseded"
+    statement: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFault(_Event):
     """The analysis itself failed, ran out of a limit, or left no results. Final."""
 
@@ -340,6 +351,7 @@ VisitEvent: TypeAlias = (
     | ReceiptSent
     | Departed
     | Refused
+    | Superseded
     | RunFault
     | RoomLost
     | Stumbled

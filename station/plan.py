@@ -39,6 +39,7 @@ from station.events import (
     SignedKind,
     Started,
     Stumbled,
+    Superseded,
     VisitEvent,
     Wiped,
 )
@@ -69,7 +70,7 @@ class Phase(StrEnum):
     STOPPED = "stopped"  # refused or failed, the owner known and owed an answer
     ANSWERABLE = "answerable"  # stopped and wiped: the answer is to be signed
     REPORTING = "reporting"
-    REJECTED = "rejected"  # refused before anybody proved to be its owner: nobody is told
+    REJECTED = "rejected"  # refused before anybody proved to be its owner, or signed for before: nobody is told
     LEAVING = "leaving"
     GONE = "gone"
 
@@ -124,10 +125,14 @@ TABLE: Final[Mapping[Phase, Row]] = {
     ),
     _P.CLEARED: Row(step=Step.SEAL, then={Sealed: _P.SEALED, RoomLost: _P.ADMITTED, Refused: _P.STOPPED}),
     _P.SEALED: Row(step=Step.WIPE, then={Wiped: _P.READY, Refused: _P.STOPPED}),
-    _P.READY: Row(step=Step.SIGN, then={Signed: _P.SIGNED, Refused: _P.ANSWERABLE}, signs=SignedKind.ENTRY),
+    _P.READY: Row(
+        step=Step.SIGN,
+        then={Signed: _P.SIGNED, Refused: _P.ANSWERABLE, Superseded: _P.REJECTED},
+        signs=SignedKind.ENTRY,
+    ),
     _P.SIGNED: Row(step=Step.PUSH, then={Pushed: _P.REPORTING}),
     _P.STOPPED: Row(step=Step.WIPE, then={Wiped: _P.ANSWERABLE}),
-    _P.ANSWERABLE: Row(step=Step.SIGN, then={Signed: _P.REPORTING}, signs=SignedKind.REFUSAL),
+    _P.ANSWERABLE: Row(step=Step.SIGN, then={Signed: _P.REPORTING, Superseded: _P.REJECTED}, signs=SignedKind.REFUSAL),
     _P.REPORTING: Row(step=Step.RECEIPT, then={ReceiptSent: _P.LEAVING}),
     _P.REJECTED: Row(step=Step.WIPE, then={Wiped: _P.LEAVING}),
     _P.LEAVING: Row(step=Step.DEPART, then={Departed: _P.GONE}),

@@ -15,7 +15,7 @@ from typing import Final
 from registry.errors import RegistryMisbehaved
 from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
 from station.errors import JournalRaced, RoomMissing, RunInterrupted
-from station.events import ArrivalId, Held, RunFault, Stumbled, VisitEvent, plain
+from station.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent, plain
 from station.events import Refused as RefusedEvent
 from station.house import House
 from station.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -53,7 +53,7 @@ def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | N
         except JournalRaced:
             return None
     log.log(
-        logging.WARNING if isinstance(event, RefusedEvent | RunFault | Stumbled | Held) else logging.INFO,
+        logging.WARNING if isinstance(event, RefusedEvent | Superseded | RunFault | Stumbled | Held) else logging.INFO,
         "recorded",
         extra={
             "visit": arrival.short,

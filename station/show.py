@@ -158,12 +158,14 @@ def _next(visit: Visit, now: datetime) -> str:
         case Ask(hold=hold, reason=reason):
             return f"a person, for {hold.value}: {reason}"
         case Over():
+            if visit.superseded:
+                return "nothing: it was signed before; the journal is older than that"
             ending = visit.refused or visit.fault
             return f"nothing: {ending.code}" if ending else "nothing: sent on"
 
 
 def _detail(event: VisitEvent) -> str:
-    told = {name: getattr(event, name, None) for name in ("code", "reason", "by", "note")}
+    told = {name: getattr(event, name, None) for name in ("code", "reason", "by", "note", "statement")}
     return "".join(f"  {name}={value}" for name, value in told.items() if value)
 
 

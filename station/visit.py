@@ -35,6 +35,7 @@ from station.events import (
     Signed,
     Started,
     Stumbled,
+    Superseded,
     VisitEvent,
     Wiped,
     plain,
@@ -64,6 +65,7 @@ class Visit:
     receipt: ReceiptSent | None = None
     departed: Departed | None = None
     refused: Refused | None = None
+    superseded: Superseded | None = None
     fault: RunFault | None = None
     held: Held | None = None
     approval: Approved | None = None
@@ -188,5 +190,6 @@ _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {
     ReceiptSent: "receipt",
     Departed: "departed",
     Refused: "refused",
+    Superseded: "superseded",
     RunFault: "fault",
 }

@@ -12,24 +12,32 @@ from security.envelope import Envelope, sign
 from security.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
 from security.trust import DirectoryVersion
 from station.errors import LimitExceeded, RunTimedOut
-from station.events import KeyUsed, Signed, SignedKind
+from station.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
 from station.house import House
 from station.plan import Phase, phase_of
+from station.steps.before import signed_before
 from station.steps.evidence import verified
 from station.visit import Visit
 
 _EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
 
 
-def perform(visit: Visit, house: House, now: datetime) -> Signed:
-    """Sign the journey entry, or, for a train that ends here, the refusal for its owner.
+def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
+    """Sign the journey entry, or, for a train that ends here, the refusal for its owner; or neither, if we have before.
 
     Raises:
         Refused: the train, or the entry as the next station would see it, does not verify any more.
+        RegistryUnavailable: whether we have signed before cannot be seen now.
     """
+    if visit.accepted is None:
+        msg = "nobody is known to be owed an answer"
+        raise ValueError(msg)
+    before = signed_before(visit.accepted.train, visit.accepted.stop, visit.accepted.owner, house)
+    if before is not None:
+        return Superseded(at=now, statement=before)
     if phase_of(visit) is Phase.READY:
         return _keep(_entry(visit, house, now), SignedKind.ENTRY, house, now)
-    return _keep(_refusal(visit, house, now), SignedKind.REFUSAL, house, now)
+    return _keep(_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
 
 
 def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
@@ -58,20 +66,17 @@ def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
     return envelope
 
 
-def _refusal(visit: Visit, house: House, now: datetime) -> Envelope:
+def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> Envelope:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
-    if visit.accepted is None:
-        msg = "nobody is known to be owed an answer"
-        raise ValueError(msg)
     refusal = Refusal(
-        train=visit.accepted.train,
-        stop=visit.accepted.stop,
+        train=accepted.train,
+        stop=accepted.stop,
         station=house.party,
         outcome=outcome_of(visit),
-        directory=DirectoryVersion(root=visit.accepted.directory_root, targets=visit.accepted.directory_targets),
+        directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )
     return sign(print_refusal(refusal), house.secrets.signers)

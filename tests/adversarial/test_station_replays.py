@@ -315,7 +315,7 @@ def test_t6_a_train_not_yet_valid_is_refused(here: World) -> None:
     assert refusals(here, "hospital-a") == ["train.outside-validity"]
 
 
-def test_a_forged_arrival_under_the_real_trains_name_does_not_use_up_its_visit(here: World) -> None:
+def test_t5_a_forged_arrival_under_the_real_trains_name_does_not_use_up_its_visit(here: World) -> None:
     made, forged = here.train(route=("hospital-a",)), here.train(route=("hospital-a",), owner="mallory")
     digest = here.submit(forged)
     here.tag(made, to="hospital-a", stop=0, digest=digest)
@@ -353,7 +353,7 @@ def test_t17_a_strangers_blobs_are_not_fetched(here: World) -> None:
     assert here.waits_for("hospital-a") == ()
 
 
-def test_what_is_no_train_at_all_is_refused_and_taken_out(here: World) -> None:
+def test_t14_what_is_no_train_at_all_is_refused_and_taken_out(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
     repo, tag = mailbox(PartyId("hospital-a")), train_tag(made.id, 0)
@@ -402,7 +402,7 @@ def test_t15_a_registry_that_garbles_blobs_is_not_the_trains_fault(here: World) 
     assert here.at_home(made.id)
 
 
-def test_what_was_damaged_on_our_own_disk_is_found_before_it_is_opened(here: World) -> None:
+def test_t22_what_was_damaged_on_our_own_disk_is_found_before_it_is_opened(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
     while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:
@@ -418,7 +418,7 @@ def test_what_was_damaged_on_our_own_disk_is_found_before_it_is_opened(here: Wor
     assert visit.stumbled.code == "spool.damaged"
 
 
-def test_a_key_set_revoked_while_the_train_waits_stops_it(here: World) -> None:
+def test_t21_a_key_set_revoked_while_the_train_waits_stops_it(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
     while here.visits("hospital-a") == () or here.visit("hospital-a").admitted is None:

@@ -199,7 +199,7 @@ class VisitMachine(RuleBasedStateMachine):
         if self.house.signatures and visit.signed:
             with pytest.raises(NothingToDecide):
                 plan.refuse(visit, code="policy.refused", reason="", by="grace", now=self.house.now)
-        elif visit.refused is None and visit.fault is None:
+        elif visit.refused is None and visit.fault is None and visit.superseded is None:
             refusal = plan.refuse(visit, code="policy.refused", reason="", by="grace", now=self.house.now)
             self.house.append(visit, refusal)
 

@@ -35,6 +35,7 @@ from station.events import (
     Signed,
     SignedKind,
     Started,
+    Superseded,
     VisitEvent,
     Wiped,
 )
@@ -62,6 +63,8 @@ class Story(enum.Enum):
     UNWANTED = "unwanted"
     FAILING = "failing"
     HELD = "held"
+    FORGOTTEN = "forgotten"  # passed once, in a life that the journal, restored from a backup, does not remember
+    FORGOTTEN_FAILING = "forgotten-failing"
 
 
 class Cut(enum.Enum):
@@ -217,7 +220,7 @@ class House:
         assert visit.started is not None
         if self.room is None or self.containers.get(visit.started.name) != "running":
             return plan.lose_room(visit, now=self.now)
-        if self.story is Story.FAILING:
+        if self.story in {Story.FAILING, Story.FORGOTTEN_FAILING}:
             return RunFault(at=self.now, code="run.failed", reason="")
         return Ended(at=self.now, exit_code=0, seconds=1, peak_bytes=None)
 
@@ -244,6 +247,8 @@ class House:
         return Wiped(at=self.now)
 
     def _sign(self, visit: Visit) -> VisitEvent:
+        if self.story in {Story.FORGOTTEN, Story.FORGOTTEN_FAILING}:
+            return Superseded(at=self.now, statement=digest_of(b"signed in another life"))
         what = SignedKind.ENTRY if phase_of(visit) is Phase.READY else SignedKind.REFUSAL
         entry = f"{what} {visit.sealed.blob if visit.sealed else None}".encode()
         envelope = self.keep(entry + b" signed %d" % next(self.draw))
@@ -291,7 +296,7 @@ class House:
         assert set(self.receipts) <= envelopes, "a receipt left that was not recorded"
         assert len(set(self.sent)) <= 1, "the journey forked"
         if ARRIVAL not in self.mailbox:
-            told = self.sent or self.receipts or (visit is not None and visit.refused)
+            told = self.sent or self.receipts or (visit is not None and (visit.refused or visit.superseded))
             assert told, "the train is nowhere"
 
     def check_finished(self) -> None:
@@ -305,7 +310,7 @@ class House:
         assert not self.mailbox
         went_on = visit.signed is not None and visit.signed.what is SignedKind.ENTRY
         sealed_state = visit.sealed.blob if went_on and visit.sealed else None
-        if visit.accepted is None:
+        if visit.accepted is None or visit.superseded is not None:
             assert (self.sent, self.receipts, visit.signed) == ([], [], None)
             return
         assert visit.signed is not None

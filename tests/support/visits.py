@@ -36,6 +36,7 @@ from station.events import (
     SignedKind,
     Started,
     Stumbled,
+    Superseded,
     VisitEvent,
     Wiped,
 )
@@ -78,6 +79,7 @@ PUSHED = Pushed(at=NOW, head=digest("head"))
 RECEIPT = ReceiptSent(at=NOW, head=digest("receipt"))
 DEPARTED = Departed(at=NOW)
 REFUSED = Refused(at=NOW, code="policy.refused", reason="not today", by="grace")
+SUPERSEDED = Superseded(at=NOW, statement=digest("signed in another life"))
 FAULT = RunFault(at=NOW, code="run.failed", reason="exit status 1")
 LOST = RoomLost(at=NOW, attempt=1)
 HELD = Held(at=NOW, hold=HoldFor.ADMISSION, reason="a first train of this owner")
@@ -112,6 +114,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     WIPED_OF_A_FAILED_RUN,
     REFUSAL,
     REFUSED,
+    SUPERSEDED,
     FAULT,
     LOST,
     HELD,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -189,6 +190,19 @@ class World:
             spool=Spool(self.folder(station) / "spool"),
             workrooms=Workrooms(self.folder(station) / "workrooms"),
         )
+
+    def back_up(self, station: str, to: Path) -> None:
+        """Copy a station's whole folder while it is stopped."""
+        self.houses[station].journal.close()
+        shutil.copytree(self.folder(station), to)
+        self.restart(station)
+
+    def restore(self, station: str, backup: Path) -> None:
+        """Stop a station, put its folder back to what a copy holds, and start it."""
+        self.houses[station].journal.close()
+        shutil.rmtree(self.folder(station))
+        shutil.copytree(backup, self.folder(station))
+        self.restart(station)
 
     def change(self, station: str, **changes: object) -> None:
         self.houses[station] = replace(self.houses[station], **changes)  # type: ignore[arg-type] # a test's wish

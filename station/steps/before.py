@@ -1,0 +1,54 @@
+"""Has this station signed for this stop before, in a life that its journal does not remember?
+
+The journal knows, unless it was restored from an older backup: then a second, different entry would follow (attack T5).
+The owner's mailbox remembers what was signed, so it is asked before a train is accepted and again before anything is
+signed: a backup may be from between the two. A registry that hides the receipt, or denies the look, hides the past.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from registry.depot import Receipt, ReceiptKind
+from registry.errors import NotInRegistry, RegistryDenied
+from security.digest import Digest
+from security.envelope import Envelope, verify
+from security.errors import Refused
+from security.ids import PartyId, TrainId
+from security.journey import read_entry, read_refusal
+from station.house import House
+
+
+def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Digest | None:
+    """Return the digest of a statement of ours about this stop in the owner's mailbox, entry or refusal, if any.
+
+    Ours is what every key of ours signed: no directory has to be there, or be believed, to know one's own hand. What a
+    visit itself signs is there only after its journal says that it did.
+
+    Raises:
+        RegistryUnavailable: nobody can tell now.
+    """
+    receipts: tuple[Receipt, ...] = ()
+    with contextlib.suppress(RegistryDenied, NotInRegistry):
+        receipts = house.depot.receipts(owner, train)
+    for receipt in receipts:
+        if receipt.stop != stop:
+            continue
+        try:
+            envelope = house.depot.read_receipt(owner, receipt)
+            if _about(envelope, receipt.kind, house) == (train, stop, house.party):
+                return envelope.digest
+        except (Refused, RegistryDenied, NotInRegistry):
+            continue  # somebody else's writing under that name proves nothing, and hides nothing
+    return None
+
+
+def _about(envelope: Envelope, kind: ReceiptKind, house: House) -> tuple[TrainId, int, PartyId]:
+    """Return which train and stop a statement of ours is about, and whose it says it is.
+
+    Raises:
+        Refused: it is not ours, or no such statement.
+    """
+    payload = verify(envelope, house.secrets.key_set).value
+    told = read_entry(payload) if kind is ReceiptKind.ENTRY else read_refusal(payload)
+    return told.train, told.stop, told.station
