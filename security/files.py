@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
 
@@ -121,7 +121,23 @@ def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> Path:
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+
+
+def sync_tree(path: Path) -> None:
+    """Make everything in a folder durable: the bytes of every file, then the names in each folder."""
+    for _, _, files, folder in os.fwalk(path, topdown=False, onerror=_give_up):
+        for name in files:
+            if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                _sync(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
+        os.fsync(folder)
+
+
+def _give_up(error: OSError) -> NoReturn:
+    raise error
+
+
+def _sync(handle: int) -> None:
     try:
         os.fsync(handle)
     finally:
@@ -195,7 +211,7 @@ def expect_new(path: Path) -> None:
 
 @contextlib.contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that is there with everything in it after the block, and not at all if the block raises.
+    """Make a folder that is there with everything in it, durable, after the block, and not at all if the block raises.
 
     Raises:
         FileExists: there is something at `path` already, other than an empty folder.
@@ -206,7 +222,7 @@ def making_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with told(path):
-            sync_folder(temporary)
+            sync_tree(temporary)
             try:
                 temporary.rename(path)
             except OSError as error:

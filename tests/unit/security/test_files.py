@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -233,6 +235,50 @@ def test_a_folder_is_made_with_everything_in_it_or_not_at_all(tmp_path: Path) ->
         (folder / "file").write_bytes(b"half")
         raise RuntimeError(msg)
     assert names(tmp_path) == ["new"]
+
+
+def observed(act: Callable[[], None]) -> list[tuple[str, Path | None, int]]:
+    """Do something, and look on (as a profiler does) at what is synced and renamed, and how long it was then."""
+    seen: list[tuple[str, Path | None, int]] = []
+
+    def look(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called is os.fsync:
+            handle = next(frame.f_locals[name] for name in ("handle", "folder", "out") if name in frame.f_locals)
+            number = handle if isinstance(handle, int) else handle.fileno()
+            seen.append(("synced", Path(f"/proc/self/fd/{number}").readlink(), os.fstat(number).st_size))
+        elif event == "c_call" and called is os.rename:
+            seen.append(("renamed", None, 0))
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return seen
+
+
+def test_a_folder_and_all_in_it_is_durable_before_it_has_its_name(tmp_path: Path) -> None:
+    """After a power cut there must not be a folder of results with empty files in it."""
+    files = {"a": b"1", "deep/er/b": b"22", "deep/c": b"", "other/d": b"4444"}
+
+    def act() -> None:
+        with making_folder(tmp_path / "new") as folder:
+            for name, data in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+            (folder / "link").symlink_to("/dev/full")  # cannot be synced, and is not looked at
+
+    seen = observed(act)
+    (renamed,) = (at for at, (what, _, _) in enumerate(seen) if what == "renamed")
+    synced = [(path, size) for _, path, size in seen[:renamed] if path is not None]
+    (temporary,) = {path.parents[-len(tmp_path.parts) - 1] for path, _ in synced if path.name.startswith(tuple("abcd"))}
+    for name, data in files.items():
+        assert (temporary / name, len(data)) in synced
+        folders = [temporary / above for above in Path(name).parents]
+        order = [path for path, _ in synced if path in {temporary / name, *folders}]
+        assert order == [temporary / name, *folders], "a name is made durable after what it leads to"
+    assert [path for _, path, _ in seen[renamed + 1 :]] == [tmp_path]
 
 
 @pytest.mark.parametrize("taken", ["file", "full folder"])
