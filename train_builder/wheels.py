@@ -109,7 +109,7 @@ def _download(requirements: Path, target: Target, into: Path) -> None:
     command = [
         # -P: "-m" would look for pip and all it imports in the current folder first, and that is the train's
         *(sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"),
-        *("--dest", str(into), "--requirement", requirements.name, *target.options()),
+        *("--dest", str(into.absolute()), "--requirement", requirements.name, *target.options()),
     ]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter, and a list of words: no shell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def test_wheels_are_fetched_with_what_they_need_and_unpacked(tmp_path: Path) -> 
         [sys.executable, "-I", "-c", code], cwd=tmp_path / "into" / "tree", capture_output=True, check=True
     )
     assert done.stdout == b"1\n"
+
+
+def test_a_relative_folder_is_meant_from_here_and_not_from_the_code(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    listed = requirements(tmp_path, "helper")
+    (tmp_path / "here").mkdir()
+    with contextlib.chdir(tmp_path / "here"):
+        wheels, members = vendor(listed, Target(), into=Path("home") / "into")
+    assert [one.file for one in wheels] == ["helper-1.0-py3-none-any.whl"]
+    assert "vendor/helper.py" in {member.path for member in members}
+    assert not (listed.parent / "home").exists()
 
 
 def test_a_wheel_for_the_stations_machine_not_for_this_one(tmp_path: Path) -> None:
