@@ -436,7 +436,7 @@ def test_t10_code_whose_seal_states_another_content(here: OwnerWorld) -> None:
         open_code(sink, manifest=manifest, identities=[here.secrets("alice").identity], into=into, budget=CODE_BUDGET)
 
 
-def test_forged_receipts_do_not_move_a_train(here: OwnerWorld) -> None:
+def test_t1_forged_receipts_do_not_move_a_train(here: OwnerWorld) -> None:
     record = here.submit(write_train(here.path / "train")).record
     here.pass_stop("hospital-a")
     trust = here.world.trust
@@ -452,7 +452,7 @@ def test_forged_receipts_do_not_move_a_train(here: OwnerWorld) -> None:
     assert {one.stop for one in here.depot.receipts(PartyId("alice"))} == {0, 1, 2}
 
 
-def test_a_refusal_signed_by_another_station_stops_nothing(here: OwnerWorld) -> None:
+def test_t1_a_refusal_signed_by_another_station_stops_nothing(here: OwnerWorld) -> None:
     record = here.submit(write_train(here.path / "train")).record
     here.refuse("hospital-c", record, 0, Outcome.REFUSED)
     progress = follow(record, here.depot, here.world.trust, now=here.now)
@@ -482,7 +482,7 @@ def test_receipts_under_another_name_or_out_of_line_are_doubted(here: OwnerWorld
         assert any(f"[{code}]" in doubt for doubt in progress.doubts)
 
 
-def test_a_receipt_that_is_none_does_not_hide_the_others(here: OwnerWorld) -> None:
+def test_t15_a_receipt_that_is_none_does_not_hide_the_others(here: OwnerWorld) -> None:
     record = here.submit(write_train(here.path / "train")).record
     here.pass_stop("hospital-a")
     parts, blobs = waiting(here, "hospital-b")

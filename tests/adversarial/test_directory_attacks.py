@@ -110,7 +110,9 @@ def forge_targets(place: Place, home: House, body: Targets, *, by: SoftwareSigne
 # --- Rollback, freeze, expiry ----------------------------------------------------------------------------------------
 
 
-def test_an_older_directory_than_one_seen_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_an_older_directory_than_one_seen_is_refused(
+    home: House, place: Place, look: Callable[[], TrustStore]
+) -> None:
     before = dict(place.served)
     home.admit("hospital-b")
     home.publish(place)
@@ -123,7 +125,7 @@ def test_an_older_directory_than_one_seen_is_refused(home: House, place: Place, 
     assert look().version.targets == 3, "and the participant recovers by itself"
 
 
-def test_an_older_list_under_a_newer_timestamp_is_refused(
+def test_t21_an_older_list_under_a_newer_timestamp_is_refused(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     old = place.served["1.targets.json"]
@@ -135,7 +137,7 @@ def test_an_older_list_under_a_newer_timestamp_is_refused(
         look()
 
 
-def test_a_mixture_of_two_versions_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_mixture_of_two_versions_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
     old = place.served["1.snapshot.json"]
     home.publish(place)
     place.served["2.snapshot.json"] = old
@@ -147,14 +149,14 @@ def test_a_mixture_of_two_versions_is_refused(home: House, place: Place, look: C
         look()
 
 
-def test_a_directory_that_is_no_longer_renewed_is_refused(home: House, place: Place, tmp_path: Path) -> None:
+def test_t21_a_directory_that_is_no_longer_renewed_is_refused(home: House, place: Place, tmp_path: Path) -> None:
     home.publish(place, now=clock() - 8 * DAY)
     with pytest.raises(DirectoryExpired) as caught:
         load_trust(place, tmp_path / "cache", home.root, clock())
     assert caught.value.hint is not None
 
 
-def test_withheld_news_is_noticed_by_the_callers_clock(
+def test_t21_withheld_news_is_noticed_by_the_callers_clock(
     look: Callable[[], TrustStore], home: House, place: Place, tmp_path: Path
 ) -> None:
     look()
@@ -163,14 +165,14 @@ def test_withheld_news_is_noticed_by_the_callers_clock(
 
 
 @pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
-def test_each_part_expires_by_itself(home: House, place: Place, tmp_path: Path, role: str) -> None:
+def test_t21_each_part_expires_by_itself(home: House, place: Place, tmp_path: Path, role: str) -> None:
     lifetimes = replace(Lifetimes(), **{role: timedelta(hours=1)})
     home.publish(place, now=clock() - timedelta(hours=2), lifetimes=lifetimes)
     with pytest.raises(DirectoryExpired):
         load_trust(place, tmp_path / "cache", home.root, clock())
 
 
-def test_an_expired_root_is_refused_until_it_is_renewed(tmp_path: Path) -> None:
+def test_t21_an_expired_root_is_refused_until_it_is_renewed(tmp_path: Path) -> None:
     old = house(tmp_path / "workspace", now=clock() - 400 * DAY)
     place = Place()
     old.publish(place)
@@ -192,7 +194,7 @@ def test_an_expired_root_is_refused_until_it_is_renewed(tmp_path: Path) -> None:
 # --- Parties and keys ------------------------------------------------------------------------------------------------
 
 
-def test_unknown_revoked_and_expired_keys_are_told_apart(
+def test_t21_unknown_revoked_and_expired_keys_are_told_apart(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     first = home.secrets[A].key_set
@@ -220,7 +222,7 @@ def test_unknown_revoked_and_expired_keys_are_told_apart(
         look().current(A, Role.STATION, clock())
 
 
-def test_one_of_two_required_signatures_stripped_is_refused(
+def test_t21_one_of_two_required_signatures_stripped_is_refused(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     home.admit("hospital-b", schemes=[Scheme.ED25519, Scheme.ML_DSA_65])
@@ -236,7 +238,9 @@ def test_one_of_two_required_signatures_stripped_is_refused(
 # --- Foreign signatures ----------------------------------------------------------------------------------------------
 
 
-def test_another_consortiums_directory_is_refused(look: Callable[[], TrustStore], place: Place, tmp_path: Path) -> None:
+def test_t21_another_consortiums_directory_is_refused(
+    look: Callable[[], TrustStore], place: Place, tmp_path: Path
+) -> None:
     mallory = house(tmp_path / "mallory")
     look()
     mallory.publish(place)
@@ -245,7 +249,9 @@ def test_another_consortiums_directory_is_refused(look: Callable[[], TrustStore]
         look()
 
 
-def test_a_root_with_too_few_signatures_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_root_with_too_few_signatures_is_refused(
+    home: House, place: Place, look: Callable[[], TrustStore]
+) -> None:
     one, *_ = home.root_signers()
     root = Metadata[Root].from_bytes(home.root).signed
     root.version, root.roles[Root.type].threshold = 2, 1
@@ -260,7 +266,7 @@ def test_a_root_with_too_few_signatures_is_refused(home: House, place: Place, lo
         look()
 
 
-def test_the_threshold_also_binds_the_consortium(home: House) -> None:
+def test_t21_the_threshold_also_binds_the_consortium(home: House) -> None:
     for signers in ([], home.root_signers()[:1], [SoftwareSigner.generate(Scheme.ED25519)] * 2):
         with pytest.raises(KeyNotTrusted):
             rotate_keys(
@@ -275,7 +281,7 @@ def test_the_threshold_also_binds_the_consortium(home: House) -> None:
     assert sorted(path.name for path in home.workspace.published.glob("*.root.json")) == ["1.root.json"]
 
 
-def test_a_dropped_root_key_no_longer_counts(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_dropped_root_key_no_longer_counts(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
     signers = home.root_signers()
     change = RootChange(drop_root_keys=(signers[0].for_tuf().public_key.keyid,))
     rotate_keys(home.workspace, signers, change, passphrase=None, lifetimes=Lifetimes(), now=clock(), log_n=QUICK)
@@ -288,7 +294,7 @@ def test_a_dropped_root_key_no_longer_counts(home: House, place: Place, look: Ca
         look()
 
 
-def test_a_skipped_root_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_skipped_root_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
     root = Metadata[Root].from_bytes(home.root).signed
     root.version = 3
     place.served["2.root.json"] = signed(root, *home.root_signers())
@@ -296,7 +302,7 @@ def test_a_skipped_root_is_refused(home: House, place: Place, look: Callable[[],
         look()
 
 
-def test_a_list_signed_with_the_online_key_is_refused(
+def test_t21_a_list_signed_with_the_online_key_is_refused(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     body = Metadata[Targets].from_bytes(place.served["1.targets.json"]).signed
@@ -306,7 +312,7 @@ def test_a_list_signed_with_the_online_key_is_refused(
         look()
 
 
-def test_a_list_that_delegates_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_list_that_delegates_is_refused(home: House, place: Place, look: Callable[[], TrustStore]) -> None:
     body = Metadata[Targets].from_bytes(place.served["1.targets.json"]).signed
     body.version, body.delegations = 2, Delegations(keys={}, roles={})
     forge_targets(place, home, body, by=home.targets_key())
@@ -315,7 +321,7 @@ def test_a_list_that_delegates_is_refused(home: House, place: Place, look: Calla
 
 
 @pytest.mark.parametrize("name", ["../../outside", "party.HOSPITAL.json", "a/b.json", "party.x.json\n"])
-def test_a_list_with_an_impossible_name_is_refused(
+def test_t21_a_list_with_an_impossible_name_is_refused(
     home: House, place: Place, look: Callable[[], TrustStore], tmp_path: Path, name: str
 ) -> None:
     target = TargetFile.from_data(name, b"{}", ["sha256"])
@@ -329,14 +335,14 @@ def test_a_list_with_an_impossible_name_is_refused(
 
 @pytest.mark.parametrize("name", ["timestamp.json", "1.snapshot.json", "1.targets.json"])
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json", b'{"signatures": [], "signed": {}}', b"[" * 100_000])
-def test_rubbish_is_refused(place: Place, look: Callable[[], TrustStore], name: str, content: bytes) -> None:
+def test_t21_rubbish_is_refused(place: Place, look: Callable[[], TrustStore], name: str, content: bytes) -> None:
     place.served[name] = content
     with pytest.raises(DirectoryRejected):
         look()
 
 
 @pytest.mark.parametrize("name", ["timestamp.json", "1.snapshot.json", "1.targets.json"])
-def test_metadata_without_its_signature_is_refused(place: Place, look: Callable[[], TrustStore], name: str) -> None:
+def test_t21_metadata_without_its_signature_is_refused(place: Place, look: Callable[[], TrustStore], name: str) -> None:
     place.served[name] = resigned(place.served[name])
     with pytest.raises(DirectoryRejected):
         look()
@@ -345,7 +351,7 @@ def test_metadata_without_its_signature_is_refused(place: Place, look: Callable[
 # --- Documents -------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_with_other_content_is_refused(place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_document_with_other_content_is_refused(place: Place, look: Callable[[], TrustStore]) -> None:
     (name,) = (name for name in place.served if ".party." in name)
     good = place.served[name]
     for other in (good.replace(b"Hospital", b"Hospitax"), good + b"\n", good[:-1], b""):
@@ -356,7 +362,7 @@ def test_a_document_with_other_content_is_refused(place: Place, look: Callable[[
     assert A in look().parties
 
 
-def test_a_document_signed_by_mistake_is_still_refused(
+def test_t21_a_document_signed_by_mistake_is_still_refused(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     raw = b'{"type": "pht-party-v1"}'
@@ -370,7 +376,7 @@ def test_a_document_signed_by_mistake_is_still_refused(
     assert caught.value.code == "directory.rejected"
 
 
-def test_a_document_in_the_cache_is_not_believed(look: Callable[[], TrustStore], tmp_path: Path) -> None:
+def test_t21_a_document_in_the_cache_is_not_believed(look: Callable[[], TrustStore], tmp_path: Path) -> None:
     look()
     cached = tmp_path / "cache" / "targets" / "party.hospital-a.json"
     cached.write_bytes(cached.read_bytes().replace(b"Hospital", b"Hospitax"))
@@ -395,19 +401,19 @@ class Endless:
         return bytes(6_000_000)
 
 
-def test_a_place_that_is_away_may_come_back(home: House, look: Callable[[], TrustStore], tmp_path: Path) -> None:
+def test_t21_a_place_that_is_away_may_come_back(home: House, look: Callable[[], TrustStore], tmp_path: Path) -> None:
     with pytest.raises(DirectoryUnavailable) as caught:
         load_trust(Away(), tmp_path / "cache", home.root, clock())
     assert caught.value.exit == 20
     assert A in look().parties
 
 
-def test_endless_files_are_refused(home: House, tmp_path: Path) -> None:
+def test_t21_endless_files_are_refused(home: House, tmp_path: Path) -> None:
     with pytest.raises(DirectoryRejected):
         load_trust(Endless(), tmp_path / "cache", home.root, clock())
 
 
-def test_a_file_beyond_the_limit_is_refused(place: Place, look: Callable[[], TrustStore]) -> None:
+def test_t21_a_file_beyond_the_limit_is_refused(place: Place, look: Callable[[], TrustStore]) -> None:
     place.served["timestamp.json"] = bytes(6_000_000)
     with pytest.raises(DirectoryRejected) as caught:
         look()
@@ -508,7 +514,7 @@ def test_t15_a_stick_with_something_else_than_files_holds_nobody_up(home: House,
     assert caught.value.code == "directory.unavailable"
 
 
-def test_a_withheld_file_is_not_a_refusal(home: House, place: Place, tmp_path: Path) -> None:
+def test_t21_a_withheld_file_is_not_a_refusal(home: House, place: Place, tmp_path: Path) -> None:
     for name in [name for name in place.served if not name.endswith(("root.json", "timestamp.json"))]:
         kept = place.served.pop(name)
         with pytest.raises(DirectoryUnavailable):
@@ -517,7 +523,7 @@ def test_a_withheld_file_is_not_a_refusal(home: House, place: Place, tmp_path: P
         assert A in load_trust(place, tmp_path / name, home.root, clock()).parties
 
 
-def test_an_empty_place_holds_no_directory(home: House, tmp_path: Path) -> None:
+def test_t21_an_empty_place_holds_no_directory(home: House, tmp_path: Path) -> None:
     with pytest.raises(NotPublished):
         load_trust(Place(), tmp_path / "cache", home.root, clock())
 
@@ -525,7 +531,7 @@ def test_an_empty_place_holds_no_directory(home: House, tmp_path: Path) -> None:
 # --- Pinning ---------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_root_that_was_read_out_is_pinned(home: House, place: Place, tmp_path: Path) -> None:
+def test_t21_only_the_root_that_was_read_out_is_pinned(home: House, place: Place, tmp_path: Path) -> None:
     fingerprint = spell(digest_of(home.root))
     assert pin_root(place, fingerprint) == home.root
     mallory = house(tmp_path / "mallory")
@@ -537,20 +543,20 @@ def test_only_the_root_that_was_read_out_is_pinned(home: House, place: Place, tm
         pin_root(Place(), fingerprint)
 
 
-def test_what_is_no_signed_root_is_not_pinned(home: House, place: Place) -> None:
+def test_t21_what_is_no_signed_root_is_not_pinned(home: House, place: Place) -> None:
     one, *_ = home.root_signers()
     for raw in (b"", b"{}", place.served["timestamp.json"], resigned(home.root), resigned(home.root, one)):
         with pytest.raises(NotPinned):
             check_root(raw)
 
 
-def test_a_participant_does_not_start_from_something_else(place: Place, tmp_path: Path) -> None:
+def test_t21_a_participant_does_not_start_from_something_else(place: Place, tmp_path: Path) -> None:
     for raw in (b"", b"{}", place.served["timestamp.json"]):
         with pytest.raises(NotPinned):
             load_trust(place, tmp_path / "cache", raw, clock())
 
 
-def test_a_cache_of_another_consortium_gives_nothing_away(
+def test_t21_a_cache_of_another_consortium_gives_nothing_away(
     home: House, place: Place, look: Callable[[], TrustStore], tmp_path: Path
 ) -> None:
     mallory = house(tmp_path / "mallory")

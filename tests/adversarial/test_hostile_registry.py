@@ -1,4 +1,4 @@
-"""What can a hostile registry do to us? (protocol.md: T14, T15)
+"""What can a hostile registry do to us? (T14, T15)
 
 The attacks are mounted by a real HTTP server that lies; beside it a second server, the thief, to whom nothing may go.
 """
@@ -89,7 +89,7 @@ def code_of(error: PhtError) -> str:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_blob_redirected_to_a_stranger(liar: Liar, thief: Liar, status: int) -> None:
+def test_t15_blob_redirected_to_a_stranger(liar: Liar, thief: Liar, status: int) -> None:
     liar.says("GET", BLOB_PATH, Reply(status=status, headers={"Location": f"{thief.url}/x?canary=1"}))
     thief.says("GET", "/x", Reply(body=DATA))
     with pytest.raises(ForeignRedirect) as caught:
@@ -101,13 +101,13 @@ def test_blob_redirected_to_a_stranger(liar: Liar, thief: Liar, status: int) -> 
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "//", "http://user:pw@127.0.0.1/", "", "http://["]
 )
-def test_blob_redirected_to_no_web_address(liar: Liar, target: str) -> None:
+def test_t15_blob_redirected_to_no_web_address(liar: Liar, target: str) -> None:
     liar.says("GET", BLOB_PATH, Reply(status=307, headers={"Location": target}))
     with pytest.raises(ForeignRedirect):
         fetch(liar.client())
 
 
-def test_blob_redirected_to_a_named_store_goes_without_credentials(liar: Liar, thief: Liar) -> None:
+def test_t15_blob_redirected_to_a_named_store_goes_without_credentials(liar: Liar, thief: Liar) -> None:
     store = thief
     challenge = {"WWW-Authenticate": 'Basic realm="r"'}
     redirect = Reply(status=307, headers={"Location": f"{store.url}/bucket/x?signature=1", "Set-Cookie": "a=b; path=/"})
@@ -118,7 +118,7 @@ def test_blob_redirected_to_a_named_store_goes_without_credentials(liar: Liar, t
     assert [(asked.authorization, asked.headers.get("cookie")) for asked in store.asked] == [(None, None)]
 
 
-def test_named_store_that_asks_for_credentials_gets_none(liar: Liar, thief: Liar) -> None:
+def test_t15_named_store_that_asks_for_credentials_gets_none(liar: Liar, thief: Liar) -> None:
     store = thief
     liar.says("GET", BLOB_PATH, Reply(status=307, headers={"Location": f"{store.url}/x"}))
     store.says("GET", "/x", Reply(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'}))
@@ -127,7 +127,7 @@ def test_named_store_that_asks_for_credentials_gets_none(liar: Liar, thief: Liar
     assert [asked.authorization for asked in store.asked] == [None]
 
 
-def test_redirect_with_a_body_without_end(liar: Liar, thief: Liar) -> None:
+def test_t15_redirect_with_a_body_without_end(liar: Liar, thief: Liar) -> None:
     liar.says("GET", BLOB_PATH, Reply(status=307, headers={"Location": thief.url}, body=endless()))
     liar.says("GET", TAG_PATH, Reply(status=307, headers={"Location": thief.url}, body=endless()))
     with pytest.raises(ForeignRedirect):
@@ -137,14 +137,14 @@ def test_redirect_with_a_body_without_end(liar: Liar, thief: Liar) -> None:
     assert thief.asked == []
 
 
-def test_redirects_without_end(liar: Liar) -> None:
+def test_t15_redirects_without_end(liar: Liar) -> None:
     liar.says("GET", BLOB_PATH, Reply(status=302, headers={"Location": BLOB_PATH}))
     with pytest.raises(ForeignRedirect):
         fetch(liar.client())
     assert len(liar.asked) < 10
 
 
-def test_manifest_tags_and_uploads_are_never_redirected(liar: Liar, thief: Liar) -> None:
+def test_t15_manifest_tags_and_uploads_are_never_redirected(liar: Liar, thief: Liar) -> None:
     away = Reply(status=307, headers={"Location": f"{thief.url}/x"})
     liar.says("GET", TAG_PATH, away)
     liar.says("GET", TAGS_PATH, away)
@@ -174,7 +174,7 @@ def elsewhere(url: str) -> str:
     return url.replace("127.0.0.1", "localhost")
 
 
-def test_foreign_realm_gets_no_credentials(liar: Liar, thief: Liar) -> None:
+def test_t15_foreign_realm_gets_no_credentials(liar: Liar, thief: Liar) -> None:
     liar.says("GET", TAGS_PATH, bearer(elsewhere(thief.url) + "/token"))
     with pytest.raises(ForeignRealm) as caught:
         liar.client(credentials=ACCOUNT).list_tags(REPO)
@@ -185,13 +185,13 @@ def test_foreign_realm_gets_no_credentials(liar: Liar, thief: Liar) -> None:
 @pytest.mark.parametrize(
     "realm", ["", "/token", "file:///etc/passwd", "https://127.0.0.1:1/t", "http://a@127.0.0.1/", "http://["]
 )
-def test_realm_that_is_not_ours(liar: Liar, realm: str) -> None:
+def test_t15_realm_that_is_not_ours(liar: Liar, realm: str) -> None:
     liar.says("GET", TAGS_PATH, bearer(realm))
     with pytest.raises(ForeignRealm):
         liar.client(credentials=ACCOUNT).list_tags(REPO)
 
 
-def test_named_realm_gets_our_scope_and_not_the_one_of_the_challenge(liar: Liar, thief: Liar) -> None:
+def test_t15_named_realm_gets_our_scope_and_not_the_one_of_the_challenge(liar: Liar, thief: Liar) -> None:
     service = thief
     liar.says("GET", TAGS_PATH, bearer(elsewhere(service.url) + "/token"), Reply(body=_tags("t")))
     service.says("GET", "/token", Reply(body=b'{"access_token": "abc"}'))
@@ -202,7 +202,7 @@ def test_named_realm_gets_our_scope_and_not_the_one_of_the_challenge(liar: Liar,
     assert "%2A" not in service.asked[0].path
 
 
-def test_token_service_that_redirects(liar: Liar, thief: Liar) -> None:
+def test_t15_token_service_that_redirects(liar: Liar, thief: Liar) -> None:
     liar.says("GET", TAGS_PATH, bearer(liar.url + "/token"))
     liar.says("GET", "/token", Reply(status=307, headers={"Location": f"{thief.url}/x"}))
     with pytest.raises(ForeignRedirect):
@@ -213,7 +213,7 @@ def test_token_service_that_redirects(liar: Liar, thief: Liar) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"token": 5}', b'{"token": "a\\r\\nX: y"}', b'{"token": ""}', b'{"token":"a","token":"b"}']
 )
-def test_token_that_is_none(liar: Liar, body: bytes) -> None:
+def test_t15_token_that_is_none(liar: Liar, body: bytes) -> None:
     liar.says("GET", TAGS_PATH, bearer(liar.url + "/token"))
     liar.says("GET", "/token", Reply(body=body))
     with pytest.raises(RegistryMisbehaved) as caught:
@@ -221,14 +221,14 @@ def test_token_that_is_none(liar: Liar, body: bytes) -> None:
     assert code_of(caught.value) == "registry.misbehaved"
 
 
-def test_token_without_end(liar: Liar) -> None:
+def test_t15_token_without_end(liar: Liar) -> None:
     liar.says("GET", TAGS_PATH, bearer(liar.url + "/token"))
     liar.says("GET", "/token", Reply(body=endless()))
     with pytest.raises(RegistryMisbehaved):
         liar.client(credentials=ACCOUNT).list_tags(REPO)
 
 
-def test_refusing_for_ever_ends_with_a_denial(liar: Liar) -> None:
+def test_t15_refusing_for_ever_ends_with_a_denial(liar: Liar) -> None:
     liar.says("GET", TAGS_PATH, bearer(liar.url + "/token"))
     liar.says("GET", "/token", Reply(body=b'{"token": "abc"}'))
     with pytest.raises(RegistryDenied) as caught:
@@ -237,7 +237,7 @@ def test_refusing_for_ever_ends_with_a_denial(liar: Liar) -> None:
     assert len(liar.asked) == 3
 
 
-def test_netrc_is_not_used(liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t15_netrc_is_not_used(liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password canary\n")
     netrc.chmod(0o600)
@@ -250,7 +250,7 @@ def test_netrc_is_not_used(liar: Liar, tmp_path: Path, monkeypatch: pytest.Monke
 # --- uploads ---------------------------------------------------------------------------------------------------------
 
 
-def test_upload_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
+def test_t15_upload_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
     liar.says("POST", UPLOADS, Reply(status=202, headers={"Location": f"{thief.url}/up?canary=1"}))
     with pytest.raises(ForeignUpload) as caught:
         push(liar.client())
@@ -259,13 +259,13 @@ def test_upload_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
 
 
 @pytest.mark.parametrize("target", ["http://[", "file:///x", "https://127.0.0.1/up"])
-def test_upload_sent_nowhere(liar: Liar, target: str) -> None:
+def test_t15_upload_sent_nowhere(liar: Liar, target: str) -> None:
     liar.says("POST", UPLOADS, Reply(status=202, headers={"Location": target}))
     with pytest.raises(ForeignUpload):
         push(liar.client())
 
 
-def test_later_chunk_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
+def test_t15_later_chunk_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
     liar.says("POST", UPLOADS, Reply(status=202, headers={"Location": "/up"}))
     liar.says("PATCH", "/up", Reply(status=202, headers={"Location": f"{thief.url}/up"}))
     with pytest.raises(ForeignUpload):
@@ -273,7 +273,7 @@ def test_later_chunk_sent_to_a_stranger(liar: Liar, thief: Liar) -> None:
     assert thief.asked == []
 
 
-def test_upload_whose_bytes_are_counted_wrongly(liar: Liar) -> None:
+def test_t15_upload_whose_bytes_are_counted_wrongly(liar: Liar) -> None:
     liar.says("POST", UPLOADS, Reply(status=202, headers={"Location": "/up"}))
     liar.says("PATCH", "/up", Reply(status=202, headers={"Location": "/up", "Range": "0-99999999999"}))
     with pytest.raises(RegistryMisbehaved) as caught:
@@ -281,14 +281,14 @@ def test_upload_whose_bytes_are_counted_wrongly(liar: Liar) -> None:
     assert code_of(caught.value) == "registry.misbehaved"
 
 
-def test_upload_confirmed_under_another_digest(liar: Liar) -> None:
+def test_t15_upload_confirmed_under_another_digest(liar: Liar) -> None:
     liar.says("POST", UPLOADS, Reply(status=202, headers={"Location": "/up"}))
     liar.says("PUT", "/up", Reply(status=201, headers={"Docker-Content-Digest": str(digest_of(b"other"))}))
     with pytest.raises(RegistryMisbehaved):
         push(liar.client())
 
 
-def test_manifest_confirmed_under_another_digest(liar: Liar) -> None:
+def test_t15_manifest_confirmed_under_another_digest(liar: Liar) -> None:
     liar.says("PUT", TAG_PATH, Reply(status=201, headers={"Docker-Content-Digest": str(digest_of(b"other"))}))
     with pytest.raises(DigestMismatch):
         liar.client().put_manifest(REPO, Tag("t"), MANIFEST.raw, OCI_MANIFEST)
@@ -321,33 +321,33 @@ def test_manifest_confirmed_under_another_digest(liar: Liar) -> None:
     ],
     ids=["other", "short", "long", "short-chunks", "cut", "broken-off", "more", "length", "negative", "compressed"],
 )
-def test_blob_of_other_bytes(liar: Liar, reply: Reply, refusal: type[PhtError], code: str) -> None:
+def test_t15_blob_of_other_bytes(liar: Liar, reply: Reply, refusal: type[PhtError], code: str) -> None:
     liar.says("GET", BLOB_PATH, reply)
     with pytest.raises(refusal) as caught:
         fetch(liar.client())
     assert code_of(caught.value) == code
 
 
-def test_blob_without_end(liar: Liar) -> None:
+def test_t15_blob_without_end(liar: Liar) -> None:
     liar.says("GET", BLOB_PATH, Reply(body=endless()))
     with pytest.raises(BudgetExceeded) as caught:
         fetch(liar.client())
     assert code_of(caught.value) == "malformed.too-large"
 
 
-def test_manifest_without_end(liar: Liar) -> None:
+def test_t15_manifest_without_end(liar: Liar) -> None:
     liar.says("GET", TAG_PATH, Reply(body=endless(), headers=TYPED))
     with pytest.raises(RegistryMisbehaved):
         liar.client().get_manifest(REPO, Tag("t"))
 
 
-def test_error_without_end(liar: Liar) -> None:
+def test_t15_error_without_end(liar: Liar) -> None:
     liar.says("GET", TAG_PATH, Reply(status=500, body=endless()))
     with pytest.raises(RegistryUnavailable):
         liar.client().get_manifest(REPO, Tag("t"))
 
 
-def test_silence(liar: Liar) -> None:
+def test_t15_silence(liar: Liar) -> None:
     stopped = threading.Event()
 
     def silent() -> Iterator[bytes]:
@@ -363,7 +363,7 @@ def test_silence(liar: Liar) -> None:
     assert code_of(caught.value) == "registry.unavailable"
 
 
-def test_trickle(liar: Liar) -> None:
+def test_t15_trickle(liar: Liar) -> None:
     stopped = threading.Event()
 
     def drops() -> Iterator[bytes]:
@@ -444,7 +444,7 @@ def test_t15_a_head_without_end(serve: Callable[[socket.socket, threading.Event]
     assert code_of(caught.value) == "registry.unavailable"
 
 
-def test_words_of_the_server_are_not_repeated(liar: Liar) -> None:
+def test_t15_words_of_the_server_are_not_repeated(liar: Liar) -> None:
     words = json.dumps({"errors": [{"code": "canary", "message": "canary", "detail": "canary"}]}).encode()
     liar.says("GET", TAG_PATH, Reply(status=418, body=words))
     with pytest.raises(RegistryMisbehaved) as caught:
@@ -455,7 +455,7 @@ def test_words_of_the_server_are_not_repeated(liar: Liar) -> None:
 # --- manifests and tags ----------------------------------------------------------------------------------------------
 
 
-def test_swapped_manifest(liar: Liar) -> None:
+def test_t15_swapped_manifest(liar: Liar) -> None:
     other = make_manifest(config=EMPTY, layers=[])
     liar.says("GET", f"/v2/{REPO}/manifests/{MANIFEST.digest}", Reply(body=other.raw, headers=TYPED))
     with pytest.raises(DigestMismatch) as caught:
@@ -464,14 +464,14 @@ def test_swapped_manifest(liar: Liar) -> None:
 
 
 @pytest.mark.parametrize("claimed", [str(digest_of(b"other")), "sha512:abc", "x" * 5000])
-def test_manifest_with_a_false_digest_header(liar: Liar, claimed: str) -> None:
+def test_t15_manifest_with_a_false_digest_header(liar: Liar, claimed: str) -> None:
     liar.says("GET", TAG_PATH, Reply(body=MANIFEST.raw, headers={**TYPED, "Docker-Content-Digest": claimed}))
     with pytest.raises(DigestMismatch):
         liar.client().get_manifest(REPO, Tag("t"))
 
 
 @pytest.mark.parametrize("kind", ["text/html", OCI_INDEX, ""])
-def test_manifest_of_another_type(liar: Liar, kind: str) -> None:
+def test_t15_manifest_of_another_type(liar: Liar, kind: str) -> None:
     liar.says("GET", TAG_PATH, Reply(body=MANIFEST.raw, headers={"Content-Type": kind}))
     with pytest.raises(RegistryMisbehaved):
         liar.client().get_manifest(REPO, Tag("t"))
@@ -494,21 +494,21 @@ def _tags(*names: str) -> bytes:
         b'{"name": "mailbox/hospital-a", "tags": ["t"], "tags": []}',
     ],
 )
-def test_tags_that_are_none(liar: Liar, body: bytes) -> None:
+def test_t15_tags_that_are_none(liar: Liar, body: bytes) -> None:
     liar.says("GET", TAGS_PATH, Reply(body=body))
     with pytest.raises(RegistryMisbehaved) as caught:
         liar.client().list_tags(REPO)
     assert code_of(caught.value) == "registry.misbehaved"
 
 
-def test_pages_of_tags_are_followed(liar: Liar) -> None:
+def test_t15_pages_of_tags_are_followed(liar: Liar) -> None:
     link = {"Link": f'<{TAGS_PATH}?last=b&n=2>; rel="next"'}
     liar.says("GET", TAGS_PATH, Reply(body=_tags("a", "b"), headers=link), Reply(body=_tags("c")))
     assert liar.client().list_tags(REPO) == (Tag("a"), Tag("b"), Tag("c"))
     assert liar.asked[1].path == f"{TAGS_PATH}?last=b&n=2"
 
 
-def test_pages_without_end(liar: Liar) -> None:
+def test_t15_pages_without_end(liar: Liar) -> None:
     link = {"Link": f'<{TAGS_PATH}?last=b>; rel="next"'}
     liar.says("GET", TAGS_PATH, Reply(body=_tags("a"), headers=link))
     with pytest.raises(RegistryMisbehaved):
@@ -516,7 +516,7 @@ def test_pages_without_end(liar: Liar) -> None:
     assert len(liar.asked) == 2
 
 
-def test_more_tags_than_anybody_needs(liar: Liar) -> None:
+def test_t15_more_tags_than_anybody_needs(liar: Liar) -> None:
     link = {"Link": f'<{TAGS_PATH}?more>; rel="next"'}
     pages = [_tags(*(f"t{page}-{number}" for number in range(20_000))) for page in range(4)]
     liar.says("GET", TAGS_PATH, *(Reply(body=page, headers=link) for page in pages))
@@ -525,7 +525,7 @@ def test_more_tags_than_anybody_needs(liar: Liar) -> None:
     assert code_of(caught.value) == "registry.misbehaved"
 
 
-def test_tag_list_without_end(liar: Liar) -> None:
+def test_t15_tag_list_without_end(liar: Liar) -> None:
     liar.says("GET", TAGS_PATH, Reply(body=endless(b'"tag",')))
     with pytest.raises(RegistryMisbehaved) as caught:
         liar.client().list_tags(REPO)
@@ -536,7 +536,7 @@ def test_tag_list_without_end(liar: Liar) -> None:
     "link",
     ['<{thief}/v2/x>; rel="next"', "<{thief}/v2/x>", "garbage", '<file:///x>; rel="next"', '<http://[>; rel="next"'],
 )
-def test_next_page_somewhere_else(liar: Liar, thief: Liar, link: str) -> None:
+def test_t15_next_page_somewhere_else(liar: Liar, thief: Liar, link: str) -> None:
     liar.says("GET", TAGS_PATH, Reply(body=_tags("a"), headers={"Link": link.format(thief=thief.url)}))
     with pytest.raises(RegistryMisbehaved) as caught:
         liar.client().list_tags(REPO)
@@ -585,7 +585,7 @@ LAYER = json.loads(MANIFEST.raw)["layers"][0]
         spoiled(extra=1),
     ],
 )
-def test_ambiguous_manifest(liar: Liar, raw: bytes) -> None:
+def test_t14_ambiguous_manifest(liar: Liar, raw: bytes) -> None:
     liar.says("GET", TAG_PATH, Reply(body=raw, headers=TYPED))
     stored = liar.client().get_manifest(REPO, Tag("t"))
     with pytest.raises(MalformedArtifact) as caught:
@@ -605,7 +605,7 @@ def test_ambiguous_manifest(liar: Liar, raw: bytes) -> None:
         b"\xff\xfe" + MANIFEST.raw,
     ],
 )
-def test_manifest_that_is_not_strict_json(liar: Liar, raw: bytes) -> None:
+def test_t14_manifest_that_is_not_strict_json(liar: Liar, raw: bytes) -> None:
     liar.says("GET", TAG_PATH, Reply(body=raw, headers=TYPED))
     stored = liar.client().get_manifest(REPO, Tag("t"))
     with pytest.raises(MalformedJson) as caught:
@@ -613,13 +613,13 @@ def test_manifest_that_is_not_strict_json(liar: Liar, raw: bytes) -> None:
     assert code_of(caught.value) == "malformed.json"
 
 
-def test_manifest_announced_as_another_type(liar: Liar) -> None:
+def test_t14_manifest_announced_as_another_type(liar: Liar) -> None:
     liar.says("GET", TAG_PATH, Reply(body=MANIFEST.raw, headers={"Content-Type": DOCKER_MANIFEST}))
     stored = liar.client().get_manifest(REPO, Tag("t"))
     with pytest.raises(MalformedArtifact):
         parse_manifest(stored.raw, stored.media_type)
 
 
-def test_index_in_place_of_a_manifest() -> None:
+def test_t14_index_in_place_of_a_manifest() -> None:
     with pytest.raises(MalformedArtifact):
         parse_manifest(MANIFEST.raw, OCI_INDEX)

@@ -1,4 +1,4 @@
-"""What can a hostile image-layout folder, say on a USB stick, do to whoever mounts it? (protocol.md: T14, T15)"""
+"""What can a hostile image-layout folder, say on a USB stick, do to whoever mounts it? (T14, T15)"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def index(stick: Path) -> Path:
     return stick / REPO / "index.json"
 
 
-def test_blob_with_other_bytes(stick: Path) -> None:
+def test_t15_blob_with_other_bytes(stick: Path) -> None:
     blob_path(stick).write_bytes(b"x" * len(DATA))
     with pytest.raises(DigestMismatch):
         read(stick)
@@ -60,7 +60,7 @@ def test_blob_with_other_bytes(stick: Path) -> None:
         read(stick)
 
 
-def test_blob_that_is_a_link(stick: Path, tmp_path: Path) -> None:
+def test_t15_blob_that_is_a_link(stick: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(DATA)
     blob_path(stick).unlink()
     blob_path(stick).symlink_to(tmp_path / "secret")
@@ -70,7 +70,7 @@ def test_blob_that_is_a_link(stick: Path, tmp_path: Path) -> None:
     assert not LayoutRegistry(stick).has_blob(REPO, BLOB.digest)
 
 
-def test_blob_that_is_a_pipe_does_not_block(stick: Path) -> None:
+def test_t15_blob_that_is_a_pipe_does_not_block(stick: Path) -> None:
     blob_path(stick).unlink()
     os.mkfifo(blob_path(stick))
     with pytest.raises(RegistryMisbehaved):
@@ -80,7 +80,7 @@ def test_blob_that_is_a_pipe_does_not_block(stick: Path) -> None:
 @pytest.mark.parametrize(
     "where", ["mailbox", "mailbox/hospital-a", "mailbox/hospital-a/blobs", "mailbox/hospital-a/blobs/sha256"]
 )
-def test_folder_that_is_a_link_is_not_written_through(stick: Path, tmp_path: Path, where: str) -> None:
+def test_t15_folder_that_is_a_link_is_not_written_through(stick: Path, tmp_path: Path, where: str) -> None:
     victim = tmp_path / "victim"
     (stick / where).rename(victim)
     (stick / where).symlink_to(victim)
@@ -91,7 +91,7 @@ def test_folder_that_is_a_link_is_not_written_through(stick: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("name", "error"), [(".lock", FileMissing), ("index.json", RegistryMisbehaved)])
-def test_file_that_is_a_link_is_not_written_through(
+def test_t15_file_that_is_a_link_is_not_written_through(
     stick: Path, tmp_path: Path, name: str, error: type[PhtError]
 ) -> None:
     victim = tmp_path / "victim"
@@ -104,7 +104,7 @@ def test_file_that_is_a_link_is_not_written_through(
     assert victim.read_bytes() == before
 
 
-def test_tag_that_looks_like_a_digest_does_not_answer_for_it(stick: Path) -> None:
+def test_t15_tag_that_looks_like_a_digest_does_not_answer_for_it(stick: Path) -> None:
     asked = digest_of(b"another")
     document = json.loads(index(stick).read_text())
     document["manifests"][0]["annotations"] = {"org.opencontainers.image.ref.name": str(asked)}
@@ -116,7 +116,7 @@ def test_tag_that_looks_like_a_digest_does_not_answer_for_it(stick: Path) -> Non
         LayoutRegistry(stick).list_tags(REPO)
 
 
-def test_one_tag_for_two_manifests(stick: Path) -> None:
+def test_t14_one_tag_for_two_manifests(stick: Path) -> None:
     other = make_manifest(config=EMPTY, layers=[])
     document = json.loads(index(stick).read_text())
     document["manifests"].append(document["manifests"][0] | {"digest": str(other.digest), "size": len(other.raw)})
@@ -125,7 +125,7 @@ def test_one_tag_for_two_manifests(stick: Path) -> None:
         LayoutRegistry(stick).get_manifest(REPO, Tag("t"))
 
 
-def test_manifest_of_another_size(stick: Path) -> None:
+def test_t14_manifest_of_another_size(stick: Path) -> None:
     document = json.loads(index(stick).read_text())
     document["manifests"][0]["size"] -= 1
     index(stick).write_text(json.dumps(document))
@@ -138,7 +138,7 @@ def test_manifest_of_another_size(stick: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'{"schemaVersion":2}', b'{"schemaVersion":2,"manifests":[],"layers":[]}'])
-def test_index_that_is_none(stick: Path, raw: bytes) -> None:
+def test_t14_index_that_is_none(stick: Path, raw: bytes) -> None:
     index(stick).write_bytes(raw)
     with pytest.raises(Malformed):
         LayoutRegistry(stick).list_tags(REPO)

@@ -45,19 +45,19 @@ def test_a_card_says_what_its_party_said() -> None:
     assert parsed.key_set == HONEST.key_set
 
 
-def test_a_card_under_other_keys_has_another_fingerprint() -> None:
+def test_t1_a_card_under_other_keys_has_another_fingerprint() -> None:
     exchanged = parse_card(card(MALLORY).to_bytes())
     assert not confirms(str(HONEST.key_set.fingerprint), exchanged.key_set.fingerprint)
 
 
-def test_a_card_with_one_signature_stripped_is_refused() -> None:
+def test_t1_a_card_with_one_signature_stripped_is_refused() -> None:
     envelope = card()
     for signature in envelope.signatures:
         with pytest.raises(SignatureMissing):
             parse_card(replace(envelope, signatures=(signature,)).to_bytes())
 
 
-def test_a_card_of_foreign_keys_without_their_private_halves_is_refused() -> None:
+def test_t1_a_card_of_foreign_keys_without_their_private_halves_is_refused() -> None:
     signatures = card(MALLORY).signatures
     relabelled = tuple(
         Signature(key_id=key.key_id, sig=one.sig) for key, one in zip(HONEST.key_set.signing, signatures, strict=True)
@@ -66,7 +66,7 @@ def test_a_card_of_foreign_keys_without_their_private_halves_is_refused() -> Non
         parse_card(replace(card(), signatures=relabelled).to_bytes())
 
 
-def test_a_changed_word_breaks_the_signatures() -> None:
+def test_t1_a_changed_word_breaks_the_signatures() -> None:
     envelope = card()
     changed = envelope.payload.replace(b"hospital-a", b"hospital-b")
     assert changed != envelope.payload
@@ -74,19 +74,19 @@ def test_a_changed_word_breaks_the_signatures() -> None:
         parse_card(replace(envelope, payload=changed).to_bytes())
 
 
-def test_one_foreign_signing_key_among_own_ones_is_refused() -> None:
+def test_t1_one_foreign_signing_key_among_own_ones_is_refused() -> None:
     stranger = SoftwareSigner.generate(Scheme.P256).public
     pems = [key.pem for key in sorted((*HONEST.key_set.signing, stranger), key=lambda key: key.key_id)]
     with pytest.raises(SignatureMissing):
         parse_card(spoiled(signing=pems))
 
 
-def test_the_sealing_key_is_under_the_signatures_and_the_fingerprint() -> None:
+def test_t1_the_sealing_key_is_under_the_signatures_and_the_fingerprint() -> None:
     with pytest.raises(MalformedStatement):  # signed by its holder, but the subject still names the old set
         parse_card(spoiled(sealing=MALLORY.key_set.sealing))
 
 
-def test_the_subject_is_the_party_and_its_fingerprint() -> None:
+def test_t1_the_subject_is_the_party_and_its_fingerprint() -> None:
     statement = parse_statement(card().payload)
     (subject,) = statement.subjects
     for subjects in (
@@ -99,7 +99,7 @@ def test_the_subject_is_the_party_and_its_fingerprint() -> None:
             parse_card(sign(print_statement(words), HONEST.signers).to_bytes())
 
 
-def test_another_statement_is_no_card() -> None:
+def test_t1_another_statement_is_no_card() -> None:
     words = Statement(
         subjects=parse_statement(card().payload).subjects, predicate_type=CARD_TYPE + "x", predicate={"party": PARTY}
     )
@@ -121,12 +121,12 @@ def test_another_statement_is_no_card() -> None:
         ("extra", True),
     ],
 )
-def test_a_malformed_card_is_refused(field: str, value: object) -> None:
+def test_t23_a_malformed_card_is_refused(field: str, value: object) -> None:
     with pytest.raises(Malformed):
         parse_card(spoiled(**{field: value}))
 
 
-def test_an_endless_card_is_refused_before_it_is_parsed() -> None:
+def test_t23_an_endless_card_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(MalformedStatement):
         parse_card(b" " * (300 << 10))
 

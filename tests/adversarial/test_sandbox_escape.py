@@ -84,7 +84,7 @@ def _cell(engine: Engine, runtime: str, path: Path, base: BaseImage) -> Iterator
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
-def test_no_address_of_the_host_or_beyond_can_be_reached(cell: Cell) -> None:
+def test_t19_no_address_of_the_host_or_beyond_can_be_reached(cell: Cell) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - reachable by any address the host has
         server.settimeout(0)
         port = server.getsockname()[1]
@@ -99,7 +99,7 @@ def test_no_address_of_the_host_or_beyond_can_be_reached(cell: Cell) -> None:
     assert set(re.findall(r"([\w.-]+):", said.partition("---")[2])) <= {"lo"}
 
 
-def test_an_abstract_socket_of_the_host_cannot_be_reached(cell: Cell) -> None:
+def test_t19_an_abstract_socket_of_the_host_cannot_be_reached(cell: Cell) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(b"\0pht-test-" + os.urandom(8))
         server.listen()
@@ -118,7 +118,7 @@ def _own_addresses() -> set[str]:
 # --- host, code, data ------------------------------------------------------------------------------------------------
 
 
-def test_nothing_but_state_and_tmp_can_be_written(cell: Cell) -> None:
+def test_t19_nothing_but_state_and_tmp_can_be_written(cell: Cell) -> None:
     before = _tree(cell.room.path)
     places = "/ /bin /etc /dev /proc/sys /sys /pht /pht/code /pht/data /pht/data/patients"
     _, said = cell.run(
@@ -141,7 +141,7 @@ def test_nothing_but_state_and_tmp_can_be_written(cell: Cell) -> None:
     assert after == before
 
 
-def test_what_is_mounted_below_the_data_is_not_let_in(cell: Cell) -> None:
+def test_t19_what_is_mounted_below_the_data_is_not_let_in(cell: Cell) -> None:
     """Engines before 25 leave it writable below a read-only mount."""
     below = cell.room.path / "data" / "below"
     below.mkdir()
@@ -155,7 +155,7 @@ def test_what_is_mounted_below_the_data_is_not_let_in(cell: Cell) -> None:
     assert said == "done\n"
 
 
-def test_no_path_of_the_host_can_be_read(cell: Cell) -> None:
+def test_t19_no_path_of_the_host_can_be_read(cell: Cell) -> None:
     canary = cell.room.path / "canary"
     canary.write_bytes(CANARY)
     canary.chmod(0o644)
@@ -176,7 +176,7 @@ def test_no_path_of_the_host_can_be_read(cell: Cell) -> None:
     assert not {"sda", "vda", "mem", "kmsg", "nvme0", "loop0"} & set(said.split())
 
 
-def test_a_link_to_the_host_is_counted_and_not_followed(cell: Cell) -> None:
+def test_t19_a_link_to_the_host_is_counted_and_not_followed(cell: Cell) -> None:
     target = cell.room.path / "elsewhere"
     target.mkdir()
     for index in range(100):
@@ -191,7 +191,7 @@ def test_a_link_to_the_host_is_counted_and_not_followed(cell: Cell) -> None:
 # --- privileges ------------------------------------------------------------------------------------------------------
 
 
-def test_a_set_user_id_program_gains_nothing(cell: Cell) -> None:
+def test_t19_a_set_user_id_program_gains_nothing(cell: Cell) -> None:
     attack = "id -u; busybox-suid su root -c id"
     control = _ordinary_run(cell, attack)
     assert str(cell.order("true").uid) in control.splitlines()
@@ -201,7 +201,7 @@ def test_a_set_user_id_program_gains_nothing(cell: Cell) -> None:
     assert "uid=0" not in said
 
 
-def test_there_are_no_capabilities_to_use(cell: Cell) -> None:
+def test_t19_there_are_no_capabilities_to_use(cell: Cell) -> None:
     _, said = cell.run(
         """
         mkdir /tmp/m; mount -t tmpfs none /tmp/m 2> /dev/null && echo mounted
@@ -244,7 +244,7 @@ def _ordinary_run(cell: Cell, script: str) -> str:
 # --- using up --------------------------------------------------------------------------------------------------------
 
 
-def test_a_fork_bomb_is_held(cell: Cell) -> None:
+def test_t19_a_fork_bomb_is_held(cell: Cell) -> None:
     order = cell.order("bomb() { bomb | bomb & }; bomb; sleep 600", wall_seconds=2)
     cgroups_before = _processes_of_host()
     cell.sandbox.start(order)
@@ -255,13 +255,13 @@ def test_a_fork_bomb_is_held(cell: Cell) -> None:
     assert _processes_of_host() - cgroups_before < 400
 
 
-def test_no_more_processes_than_ordered(plain_cell: Cell) -> None:
+def test_t19_no_more_processes_than_ordered(plain_cell: Cell) -> None:
     found, _ = plain_cell.run('n=0; while true; do sleep 60 & n=$((n+1)); echo $n > "$PHT_STATE/n"; done', processes=20)
     assert found.exit_code != 0
     assert int((plain_cell.room.state / "n").read_text()) < 20
 
 
-def test_too_much_memory_ends_the_run(cell: Cell) -> None:
+def test_t19_too_much_memory_ends_the_run(cell: Cell) -> None:
     order = cell.order("dd if=/dev/zero of=/dev/null bs=512M count=1; echo survived", memory_bytes=64 * MIB)
     cell.sandbox.start(order)
     with pytest.raises(LimitExceeded) as told:
@@ -269,7 +269,7 @@ def test_too_much_memory_ends_the_run(cell: Cell) -> None:
     assert told.value.code == "run.limit"
 
 
-def test_tmp_and_shared_memory_are_small(cell: Cell) -> None:
+def test_t19_tmp_and_shared_memory_are_small(cell: Cell) -> None:
     _, said = cell.run(
         """
         dd if=/dev/zero of=/tmp/big bs=1M count=20 2> /dev/null; wc -c < /tmp/big
@@ -284,13 +284,13 @@ def test_tmp_and_shared_memory_are_small(cell: Cell) -> None:
     assert shared <= 64 * MIB
 
 
-def test_no_single_file_is_larger_than_ordered(cell: Cell) -> None:
+def test_t19_no_single_file_is_larger_than_ordered(cell: Cell) -> None:
     found, _ = cell.run('dd if=/dev/zero of="$PHT_STATE/big" bs=1M count=20', state_bytes=4 * MIB)
     assert found.exit_code != 0
     assert (cell.room.state / "big").stat().st_size <= 4 * MIB
 
 
-def test_many_files_that_are_too_much_together_stop_the_run(cell: Cell) -> None:
+def test_t19_many_files_that_are_too_much_together_stop_the_run(cell: Cell) -> None:
     script = 'n=0; while true; do n=$((n+1)); dd if=/dev/zero of="$PHT_STATE/$n" bs=1M count=1; sleep 0.01; done'
     order = cell.order(script, state_bytes=6 * MIB, state_files=1000)
     cell.sandbox.start(order)
@@ -309,7 +309,7 @@ def test_many_files_that_are_too_much_together_stop_the_run(cell: Cell) -> None:
         ("deep", 'cd "$PHT_STATE"; n=0; while [ $n -lt 90 ]; do n=$((n+1)); mkdir d; cd d; done; sleep 600'),
     ],
 )
-def test_too_many_entries_stop_the_run(plain_cell: Cell, name: str, script: str) -> None:
+def test_t19_too_many_entries_stop_the_run(plain_cell: Cell, name: str, script: str) -> None:
     order = plain_cell.order(script, state_files=40 if name != "deep" else 1000)
     plain_cell.sandbox.start(order)
     with pytest.raises(LimitExceeded) as told:
@@ -318,7 +318,7 @@ def test_too_many_entries_stop_the_run(plain_cell: Cell, name: str, script: str)
     assert isinstance(plain_cell.sandbox.look(order.name), Ended)
 
 
-def test_the_clock_of_a_run_is_the_engine_s(cell: Cell) -> None:
+def test_t19_the_clock_of_a_run_is_the_engine_s(cell: Cell) -> None:
     order = cell.order("sleep 600", wall_seconds=1)
     cell.sandbox.start(order)
     for _ in range(2):  # and the answer stays the same, for a station that was killed meanwhile
@@ -328,7 +328,7 @@ def test_the_clock_of_a_run_is_the_engine_s(cell: Cell) -> None:
     assert isinstance(cell.sandbox.look(order.name), Ended)
 
 
-def test_endless_output_is_bounded(plain_cell: Cell) -> None:
+def test_t19_endless_output_is_bounded(plain_cell: Cell) -> None:
     order = plain_cell.order("dd if=/dev/zero bs=1M count=60 2> /dev/null")
     plain_cell.sandbox.start(order)
     ended(plain_cell.sandbox, order.name)
@@ -353,7 +353,7 @@ POISON = {
 }
 
 
-def test_settings_of_the_base_image_never_reach_a_run(cell: Cell) -> None:
+def test_t12_settings_of_the_base_image_never_reach_a_run(cell: Cell) -> None:
     """The poisoned image waits in the engine, under the very name ours will have."""
     fresh = replace(cell, base=base_of(busybox_layer(file("etc/test", os.urandom(8)))))
     with contextlib.closing(cell.engine.client()) as client:
@@ -370,7 +370,7 @@ def test_settings_of_the_base_image_never_reach_a_run(cell: Cell) -> None:
     assert "PHT_STATE=/pht/state" in lines
 
 
-def test_a_changed_layer_is_not_loaded(plain_cell: Cell) -> None:
+def test_t12_a_changed_layer_is_not_loaded(plain_cell: Cell) -> None:
     honest = busybox_layer(file("etc/marker", os.urandom(8)))
     base = base_of(honest)
     spoiled = bytearray(honest)
@@ -384,7 +384,7 @@ def test_a_changed_layer_is_not_loaded(plain_cell: Cell) -> None:
     plain_cell.engine.forget(base)
 
 
-def test_folders_of_the_base_image_decide_nothing(cell: Cell) -> None:
+def test_t12_folders_of_the_base_image_decide_nothing(cell: Cell) -> None:
     """``/tmp`` closed to all, and links where the mounts go."""
     trap = layer_of((folder("tmp", 0o555), folder("trap", 0o777), link("pht", "trap")))
     trapped = replace(cell, base=base_of(busybox_layer(), trap))
@@ -487,7 +487,7 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 @pytest.mark.parametrize("field", TAMPERED)
-def test_a_container_with_other_options_under_our_name_is_replaced(plain_cell: Cell, field: str) -> None:
+def test_t19_a_container_with_other_options_under_our_name_is_replaced(plain_cell: Cell, field: str) -> None:
     order = plain_cell.order('echo mine > "$PHT_STATE/mine"')
     os.chown(plain_cell.room.state, order.uid, order.gid) if os.geteuid() == 0 else None
     payload: dict[str, Any] = create_payload(order)
@@ -503,7 +503,7 @@ def test_a_container_with_other_options_under_our_name_is_replaced(plain_cell: C
     assert [path.name for path in plain_cell.room.state.iterdir()] == ["mine"]
 
 
-def test_an_engine_that_changes_what_was_ordered_is_refused(plain_cell: Cell) -> None:
+def test_t19_an_engine_that_changes_what_was_ordered_is_refused(plain_cell: Cell) -> None:
     """A proxy before the engine, as a policy plugin would: the container is made with a writable root."""
     order = plain_cell.order("true")
     change = (b'"ReadonlyRootfs": true', b'"ReadonlyRootfs":false')
@@ -543,7 +543,7 @@ def test_the_doctor_finds_nothing_wrong_and_leaves_nothing(cell: Cell) -> None:
     assert cell.sandbox.leftovers("pht-doctor") == ()
 
 
-def test_nobody_runs_as_root(cell: Cell) -> None:
+def test_t19_nobody_runs_as_root(cell: Cell) -> None:
     assert cell.order("true").uid not in {0, None}
     _, said = cell.run("id -u; id -g")
     assert "0" not in said.split()

@@ -293,7 +293,7 @@ def test_meta_cannot_be_smuggled_in_as_a_file(world: Consortium) -> None:
         train(world).seal({"META.json": b"{}"})
 
 
-def test_meta_is_strict_json(world: Consortium, tmp_path: pathlib.Path) -> None:
+def test_t23_meta_is_strict_json(world: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(world)
     honest = dump_json(meta_of(it.binding()))
     assert parse_json(honest) == meta_of(it.binding())

@@ -58,7 +58,7 @@ def refusals(here: World, station: str) -> list[str]:
     return [visit.refused.code for visit in here.visits(station) if visit.refused]
 
 
-def test_t5_the_same_train_in_another_wrapping_is_not_run_again(here: World) -> None:
+def test_t5_t6_the_same_train_in_another_wrapping_is_not_run_again(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
     here.settle()

@@ -368,7 +368,7 @@ def test_t10_another_code_beside_a_valid_manifest_is_refused(world: Consortium) 
         verify_train(parts, world.trust, here=A, now=NOW)
 
 
-def test_t12_an_unknown_or_withdrawn_base_is_refused(world: Consortium) -> None:
+def test_t11_t12_an_unknown_or_withdrawn_base_is_refused(world: Consortium) -> None:
     refused(BaseNotApproved, train(world, base=digest_of(b"unknown")), A, "base.not-approved")
     withdrawn = replace(world, bases={BASE: Base(name="python", digest=BASE, note="", withdrawn=True)})
     refused(BaseNotApproved, train(withdrawn), A, "base.not-approved")
@@ -476,7 +476,7 @@ def refusal(it: Train, **changes: object) -> Refusal:
     return replace(honest, **changes)  # type: ignore[arg-type] # spoiled on purpose
 
 
-def test_a_refusal_counts_only_from_the_station_it_is_about(world: Consortium) -> None:
+def test_t1_a_refusal_counts_only_from_the_station_it_is_about(world: Consortium) -> None:
     it = train(world)
     honest = sign(print_refusal(refusal(it)), world.secrets[B].signers)
     assert check_refusal(it.verified, honest, world.trust).value.outcome is Outcome.FAILED
@@ -524,7 +524,7 @@ def test_both_base64_alphabets_are_read(world: Consortium) -> None:
     assert parse_envelope(dump_json(document)).digest == honest.digest
 
 
-def test_unknown_fields_in_signed_statements_are_refused(world: Consortium) -> None:
+def test_t23_unknown_fields_in_signed_statements_are_refused(world: Consortium) -> None:
     it = train(world)
     document = json.loads(it.envelope.payload)
     document["predicate"]["limits"]["gpus"] = 8

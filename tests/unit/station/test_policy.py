@@ -89,7 +89,7 @@ def test_expected_files_that_are_not_there_are_a_question_for_a_person() -> None
     assert reason == "files the train expects are not there: patients/*.csv"
 
 
-def test_outputs_that_could_not_be_checked_are_refused_before_the_run() -> None:
+def test_t19_outputs_that_could_not_be_checked_are_refused_before_the_run() -> None:
     declared = Output(path="a.json", media_type="application/json", max_bytes=1, schema={"$ref": "http://x/"})
     assert ask(CheckableOutputs(), replace(MANIFEST, outputs=(declared,))) == "policy.refused"
 

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_told_with_its_line(
         ("\ttrain: x\n", 1, "not YAML"),
     ],
 )
-def test_yaml_that_is_not_read(tmp_path: Path, spec: str, line: int, says: str) -> None:
+def test_t23_yaml_that_is_not_read(tmp_path: Path, spec: str, line: int, says: str) -> None:
     (told, *_) = problems(tmp_path, spec)
     assert told.line == line
     assert says in str(told)
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     assert caught.value.fields["line"] == 2
 
 
-def test_a_billion_laughs_is_refused_before_it_grows() -> None:
+def test_t23_a_billion_laughs_is_refused_before_it_grows() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]" for i in range(20)]
     with pytest.raises(SpecInvalid):
