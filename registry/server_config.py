@@ -6,6 +6,7 @@ The options are those of the CNCF registry, version 2.8 ("Configuring a registry
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,11 +14,12 @@ from typing import Final
 import bcrypt
 
 from registry.auth import Credentials
-from security.encoding import Json, dump_json, dump_pretty
-from security.errors import FileMissing, InvalidInput
+from security.encoding import Fields, Json, dump_json, dump_pretty, parse_json
+from security.errors import FileMissing, InvalidInput, MalformedJson, MalformedStatement
 from security.files import make_folder, read_file, write_file
 
 LOOPBACK: Final = "127.0.0.1"
+_SECRET: Final = 64  # hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,8 @@ class Places:
 def configure(settings: ServerSettings, places: Places) -> None:
     """Write ``config.yml`` and, if there are accounts, ``htpasswd``."""
     make_folder(settings.state / "storage")
-    web: dict[str, Json] = {"addr": places.address, "relativeurls": True}
+    written = settings.state / "config.yml"
+    web: dict[str, Json] = {"addr": places.address, "relativeurls": True, "secret": _secret(written)}
     if settings.certificate is not None and settings.key is not None:
         for path in (settings.certificate, settings.key):
             if not path.is_file():
@@ -68,7 +71,7 @@ def configure(settings: ServerSettings, places: Places) -> None:
         web["tls"] = {"certificate": places.certificate, "key": places.key, "minimumtls": "tls1.2"}
     config: dict[str, Json] = {
         "version": "0.1",
-        "log": {"level": "warn"},
+        "log": {"level": "warn", "accesslog": {"disabled": True}},  # stations ask every few seconds, for years
         "storage": {
             "filesystem": {"rootdirectory": places.storage},
             "delete": {"enabled": True},
@@ -82,7 +85,19 @@ def configure(settings: ServerSettings, places: Places) -> None:
         ]
         write_file(settings.state / "htpasswd", b"\n".join(lines) + b"\n")
         config["auth"] = {"htpasswd": {"realm": "registry", "path": places.htpasswd}}
-    write_file(settings.state / "config.yml", dump_pretty(config))  # JSON is YAML
+    write_file(written, dump_pretty(config))  # JSON is YAML
+
+
+def _secret(written: Path) -> str:
+    """Return what the registry signs the state of uploads with: as before, so that they survive its restart."""
+    try:
+        return (
+            Fields(parse_json(read_file(written)), written.name)
+            .fields("http")
+            .text("secret", least=_SECRET, most=_SECRET)
+        )
+    except (FileMissing, MalformedJson, MalformedStatement):
+        return secrets.token_hex(_SECRET // 2)
 
 
 def _short(password: str) -> bytes:

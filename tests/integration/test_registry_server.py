@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import json
 import os
 import shutil
 import signal
@@ -12,6 +15,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -20,11 +24,13 @@ from registry.check import put_bytes
 from registry.errors import RegistryDenied, RegistryInTheWay, RegistryNotStarted, RegistryToolMissing, RegistryUntrusted
 from registry.http import Trust
 from registry.names import Repository, Tag, location
-from registry.oci import EMPTY, EMPTY_BYTES, make_manifest
+from registry.oci import EMPTY, EMPTY_BYTES, Descriptor, make_manifest
 from registry.open import Access, open_registry
 from registry.port import Registry
 from registry.server import RunningServer, down, status, up
 from registry.server_config import ServerSettings
+from registry.upload import CHUNK
+from security.digest import digest_of
 from security.errors import InvalidInput
 from tests.support.certificates import Authority
 from tests.support.engine import Engine
@@ -90,6 +96,55 @@ def test_after_a_kill_it_is_down_and_comes_up_again(state: Path) -> None:
         time.sleep(0.05)
     assert status(state) is None
     assert up(settings, sleep=time.sleep).started
+
+
+def test_an_upload_goes_on_after_the_registry_was_killed(state: Path) -> None:
+    settings = ServerSettings(state=state)
+    server = up(settings, sleep=time.sleep)
+    data = hashlib.shake_128(b"long").digest((60 << 20) + 7)
+    blob = Descriptor(media_type="application/octet-stream", digest=digest_of(data), size=len(data))
+    opened: list[int] = []
+
+    class Slow(io.BytesIO):
+        """Has the registry killed, and started again, when two chunks have arrived and the third begins.
+
+        (Docker's registry forgets an upload that was killed within a chunk; then everything is sent again.)
+        """
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if size and len(opened) == 1 and self.tell() == 2 * CHUNK:
+                opened.append(-1)
+                os.kill(int((state / "registry.pid").read_text()), signal.SIGKILL)
+                while status(state) is not None:
+                    time.sleep(0.05)
+                assert up(settings, sleep=time.sleep).address == server.address
+            return super().read(size)
+
+    def open_at(offset: int) -> BinaryIO:
+        opened.append(offset)
+        source = Slow(data)
+        source.seek(offset)
+        return source
+
+    client(server).put_blob(REPO, blob, open_at)
+    assert opened[:2] == [0, -1]
+    (resumed,) = opened[2:]
+    assert resumed == 2 * CHUNK, "what had arrived is not sent again"
+    with client(server).open_blob(REPO, blob) as source:
+        assert source.read() == data
+    said = json.loads((state / "config.yml").read_text())["http"]["secret"]
+    assert len(set(said)) > 4
+    assert (state / "config.yml").stat().st_mode & 0o077 == 0
+    assert said not in (state / "registry.log").read_text()
+
+
+def test_what_is_asked_is_not_logged_for_ever(state: Path) -> None:
+    server = up(ServerSettings(state=state), sleep=time.sleep)
+    store(client(server))
+    before = (state / "registry.log").stat().st_size
+    for _ in range(50):
+        assert client(server).list_tags(REPO) == (Tag("t"),)
+    assert (state / "registry.log").stat().st_size == before
 
 
 def test_stale_record_of_another_process_is_not_believed(state: Path) -> None:
