@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
 from security.answer import Answer
+from security.cli import card_at, clock, confirmed, passphrase_option
+from security.digest import Digest
+from security.encoding import Json
 from security.envelope import MAX_ENVELOPE, parse_envelope
 from security.files import expect_new, making_folder, read_file, told, write_file, writing
-from security.keystore import read_folder
+from security.ids import PartyId
+from security.keys import KeySet, spell
+from security.keystore import PUBLIC, read_folder
 from station.audit import audit as audit_records
 from station.audit import export, read_export, read_head
-from station.config import FILE, StationConfig, load_config
-from station.errors import VisitUnknown
-from station.events import HeadSigned
-from station.journal import Journal
+from station.config import FILE
+from station.folder_cli import PATH, by_option, config_at, existing_journal, person, secrets_of, station_option
+from station.heads import sign_end, signed_heads
 from station.spool import Spool
 
-F = TypeVar("F", bound=Callable[..., object])
-
-_PATH: Final = click.Path(path_type=Path)
-
-
-def station_option(function: F) -> F:
-    """Add ``--station`` to a command whose argument is something else; handed on as `folder`."""
-    return click.option(
-        "-s",
-        "--station",
-        "folder",
-        type=_PATH,
-        default=Path(),
-        envvar="PHT_STATION",
-        show_default="this folder",
-        help="The station's folder.",
-    )(function)
-
-
-def config_at(folder: Path) -> StationConfig:
-    """Read the configuration of the station in a folder."""
-    return load_config(folder / FILE)
-
-
-@contextlib.contextmanager
-def existing_journal(config: StationConfig) -> Iterator[Journal]:
-    """Open the journal, if the station has one: only its daemon begins it."""
-    if not config.journal.exists():
-        msg = "this station has no journal yet"
-        raise VisitUnknown(msg, folder=config.folder, hint="'pht station run' begins it")
-    with Journal.open(config.journal) as journal:
-        yield journal
+_JOURNAL: Final = "journal.jsonl"
+_MOST_PUBLIC: Final = 64 << 10
 
 
 @click.group()
@@ -61,56 +36,140 @@ def audit() -> None:
 
 
 @audit.command("export")
-@click.argument("into", type=_PATH)
+@click.argument("into", type=PATH)
 @station_option
-def audit_export(into: Path, folder: Path) -> Answer:
-    """Write the journal as JSON lines, and the heads signed so far, into the new folder INTO."""
+@by_option
+@passphrase_option
+def audit_export(into: Path, folder: Path, by: str | None, passphrase_file: Path | None) -> Answer:
+    """Write the journal as JSON lines, the heads signed so far, and the public keys, into the new folder INTO.
+
+    With --passphrase-file, its end is signed first, so that the heads vouch for all of it.
+    """
     config = config_at(folder)
     expect_new(into)
-    with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(existing_journal(config))
+    spool = Spool(config.spool)
+    with existing_journal(config) as journal:
         journal.check()
-        new = stack.enter_context(making_folder(into))
-        heads = [event for event in journal.station_events() if isinstance(event, HeadSigned)]
-        for event in heads:
-            raw = Spool(config.spool).document(event.envelope, limit=MAX_ENVELOPE)
-            write_file(new / f"head-{event.sequence}.json", raw, replace=False)
-        with writing(new / "journal.jsonl", replace=False) as out:
-            export(journal.records(), out)
-        records = journal.head().sequence
-    text = f"{records} records and {len(heads)} signed heads in {into}; 'pht station audit verify {into}' checks them"
-    return Answer(text=text, data={"folder": str(into), "records": records, "heads": len(heads)})
+        if passphrase_file is not None:
+            secrets, purpose = secrets_of(config, passphrase_file), f"sign the journal's head for {person(by)}"
+            sign_end(journal, spool, secrets, station=config.party, now=clock(), purpose=purpose)
+        with making_folder(into) as new:
+            heads = signed_heads(journal, spool)
+            for sequence, raw in heads:
+                write_file(new / f"head-{sequence}.json", raw, replace=False)
+            write_file(new / PUBLIC, read_file(config.keys / PUBLIC, limit=_MOST_PUBLIC), mode=0o644, replace=False)
+            with writing(new / _JOURNAL, replace=False) as out:
+                export(journal.records(), out)
+            records = journal.head().sequence
+    proven = max((sequence for sequence, _ in heads), default=0)
+    fingerprint = read_folder(config.keys).key_set.fingerprint
+    lines = [
+        f"{records} records and {len(heads)} signed heads in {into}; 'pht station audit verify {into}' checks them",
+        *_vouched(records, proven),
+        f"read the fingerprint of the station's keys to whoever audits: {spell(fingerprint)}",
+    ]
+    data: dict[str, Json] = {
+        "folder": str(into),
+        "records": records,
+        "heads": len(heads),
+        "proven": proven,
+        "fingerprint": fingerprint,
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+def _vouched(records: int, proven: int) -> list[str]:
+    """Say how far a signed head vouches; the record of its own signing is always after it."""
+    rest = records - proven
+    if not proven:
+        return ["no signed head vouches for any record: sign one with --passphrase-file"]
+    return [
+        f"signed heads vouch for records 1 to {proven}; nothing proves that the {rest} after them are all there are"
+    ]
+
+
+# --- Verifying, here or elsewhere ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """Whose journal it should be, and which keys its heads must be signed with; `source` says who told."""
+
+    party: PartyId
+    key_set: KeySet
+    source: str
 
 
 @audit.command("verify")
-@click.argument("exported", type=_PATH, required=False)
+@click.argument("exported", type=PATH, required=False)
 @station_option
-def audit_verify(exported: Path | None, folder: Path) -> Answer:
-    """Verify this station's journal, or the copy in EXPORTED, against itself and the heads that were signed."""
-    config = config_at(folder)
-    key_set = read_folder(config.keys).key_set
+@click.option("--card", type=PATH, help="The station's party card: whose journal it should be.")
+@click.option("--fingerprint", metavar="HEX", help="Of the station's keys, as it or the consortium read it out to you.")
+@click.pass_context
+def audit_verify(
+    context: click.Context, exported: Path | None, folder: Path, card: Path | None, fingerprint: str | None
+) -> Answer:
+    """Verify this station's journal, or the copy in EXPORTED, against itself and the heads that were signed.
+
+    Away from the station, the keys are those of --card, or those in the export: anybody could have put others there, so
+    compare their fingerprint with what the station or the consortium reads out, or give that with --fingerprint.
+    """
+    given = context.get_parameter_source("folder") is not click.core.ParameterSource.DEFAULT
+    at_home = given or exported is None or (folder / FILE).exists()
+    keys = _keys(exported, folder if at_home else None, card)
+    if fingerprint is not None:
+        confirmed(keys.key_set.fingerprint, fingerprint, who="the station")
     with contextlib.ExitStack() as stack:
-        if exported is None:
-            journal = stack.enter_context(existing_journal(config))
-            records = journal.records()
-            spool = Spool(config.spool)
-            signed = [event for event in journal.station_events() if isinstance(event, HeadSigned)]
-            raws = [spool.document(event.envelope, limit=MAX_ENVELOPE) for event in signed]
-        else:
-            raws = [read_file(path, limit=MAX_ENVELOPE) for path in sorted(exported.glob("head-*.json"))]
-            path = exported / "journal.jsonl"
-            with told(path):
-                records = read_export(stack.enter_context(path.open("rb")))
-        heads = [read_head(parse_envelope(raw), key_set, station=config.party) for raw in raws]
+        records, raws = stack.enter_context(_live(folder) if exported is None else _copy(exported))
+        heads = [read_head(parse_envelope(raw), keys.key_set, station=keys.party) for raw in raws]
         checked = audit_records(records, heads)
-    text = (
-        f"in order: {checked.head.sequence} records, {len(checked.visits)} visits; "
-        f"signed heads vouch for the first {checked.proven}"
-    )
+    spelled, sure = spell(keys.key_set.fingerprint), fingerprint is not None or keys.source != "export"
+    lines = [
+        f"in order: {checked.head.sequence} records, {len(checked.visits)} visits of {keys.party}",
+        *_vouched(checked.head.sequence, checked.proven),
+        f"keys of the {keys.source}, fingerprint {spelled}",
+        *(
+            []
+            if sure
+            else ["compare it with what the station or the consortium reads out: an export can bring any keys"]
+        ),
+    ]
     data: dict[str, Any] = {
+        "station": keys.party,
         "records": checked.head.sequence,
         "head": checked.head.hash,
         "visits": len(checked.visits),
         "proven": checked.proven,
+        "keys": keys.source,
+        "fingerprint": keys.key_set.fingerprint,
+        "spelled": spelled,
     }
-    return Answer(text=text, data=data)
+    return Answer(text="\n".join(lines), data=data)
+
+
+def _keys(exported: Path | None, station: Path | None, card: Path | None) -> _Keys:
+    if card is not None:
+        found = card_at(card)
+        return _Keys(party=found.party, key_set=found.key_set, source="card")
+    if station is not None:
+        config = config_at(station)
+        return _Keys(party=config.party, key_set=read_folder(config.keys).key_set, source="station")
+    public = read_folder(exported or Path())
+    return _Keys(party=public.party, key_set=public.key_set, source="export")
+
+
+@contextlib.contextmanager
+def _live(folder: Path) -> Iterator[tuple[Iterator[tuple[bytes, Digest]], list[bytes]]]:
+    config = config_at(folder)
+    with existing_journal(config) as journal:
+        yield journal.records(), [raw for _, raw in signed_heads(journal, Spool(config.spool))]
+
+
+@contextlib.contextmanager
+def _copy(exported: Path) -> Iterator[tuple[Iterator[tuple[bytes, Digest]], list[bytes]]]:
+    raws = [read_file(path, limit=MAX_ENVELOPE) for path in sorted(exported.glob("head-*.json"))]
+    path = exported / _JOURNAL
+    with contextlib.ExitStack() as stack:
+        with told(path):
+            records = read_export(stack.enter_context(path.open("rb")))
+        yield records, raws

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,20 +16,22 @@ from registry.depot import Depot
 from registry.memory import MemoryRegistry
 from registry.places import Login, anchored, source_at
 from security.answer import Answer
-from security.cli import clock, new_passphrase_for, passphrase_for, passphrase_option
+from security.cli import clock, new_passphrase_for, passphrase_option
 from security.directory import pin_root, read_root
 from security.encoding import Json
 from security.errors import FileMissing, InvalidInput
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, spell
-from security.keystore import open_folder, read_folder
 from security.train import read_manifest
+from security.version import VERSION
 from station.assembly import open_house
-from station.audit_cli import audit, config_at, existing_journal, station_option
+from station.audit_cli import audit
 from station.checkup import check as check_up
 from station.config import StationConfig
 from station.daemon import Pace, once, run
 from station.errors import CheckFailed, VisitUnknown
+from station.events import KeyUsed
+from station.folder_cli import PATH, by_option, config_at, existing_journal, person, secrets_of, station_option
 from station.house import House
 from station.inside import look_inside, what_it_printed
 from station.journal import Journal
@@ -44,8 +44,6 @@ from station.visit import Visit
 
 F = TypeVar("F", bound=Callable[..., object])
 
-VERSION: Final = "0.1.0"
-_PATH: Final = click.Path(path_type=Path)
 
 
 class Root(Protocol):
@@ -75,19 +73,7 @@ def station() -> None:
 
 
 def _folder_argument(function: F) -> F:
-    return click.argument("folder", type=_PATH, default=Path(), envvar="PHT_STATION")(function)
-
-
-def _passphrase(config: StationConfig, given: Path | None) -> bytes:
-    return passphrase_for(f"{config.party}'s keys", given or config.passphrase_file)
-
-
-def _secrets(config: StationConfig, given: Path | None) -> Secrets:
-    public = read_folder(config.keys)
-    if public.party != config.party:
-        msg = "the keys are another party's"
-        raise InvalidInput(msg, keys=public.party, station=config.party)
-    return open_folder(config.keys, _passphrase(config, given))
+    return click.argument("folder", type=PATH, default=Path(), envvar="PHT_STATION")(function)
 
 
 # --- Setting up ------------------------------------------------------------------------------------------------------
@@ -105,12 +91,12 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 
 
 @station.command("init")
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=PATH)
 @click.option("--party", required=True, metavar="NAME", help="The station's short name: a-z, 0-9 and '-'.")
 @click.option("--title", help="Its full name, for people. Default: the short name.")
 @click.option("--registry", required=True, metavar="ADDRESS", help="https://host/prefix, or layout:/folder.")
 @click.option("--directory", metavar="ADDRESS", help="folder:/path or web:https://…; default: the registry.")
-@click.option("--root", type=_PATH, help="The directory's root.json, if you have it.")
+@click.option("--root", type=PATH, help="The directory's root.json, if you have it.")
 @click.option("--root-fingerprint", metavar="HEX", help="Its fingerprint, as the consortium read it out to you.")
 @click.option("--data", multiple=True, callback=_data, metavar="NAME=FOLDER", help="A data set; may be repeated.")
 @click.option(
@@ -201,7 +187,7 @@ def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login
 def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
     config = config_at(folder)
-    found = check_up(config, lambda: _secrets(config, passphrase_file), clock())
+    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock())
     answer = told_checkup(found)
     if found.ok:
         return answer
@@ -223,7 +209,7 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     It finishes the step it is in. Containers go on; the next daemon adopts them.
     """
     config = config_at(folder)
-    secrets = _secrets(config, passphrase_file)
+    secrets = secrets_of(config, passphrase_file)
     log_json_lines()
     with _house(config, secrets) as house, _stoppable(config) as pace:
         run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
@@ -236,7 +222,7 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
 def station_once(folder: Path, passphrase_file: Path | None) -> Answer:
     """Do everything that can be done now, wait for runs that are going on, and end."""
     config = config_at(folder)
-    with _house(config, _secrets(config, passphrase_file)) as house, _stoppable(config) as pace:
+    with _house(config, secrets_of(config, passphrase_file)) as house, _stoppable(config) as pace:
         done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
         if done.trouble is not None and not done.recorded:
             raise done.trouble
@@ -287,32 +273,48 @@ def station_ls(folder: Path, waiting: bool) -> Answer:
 @click.option(
     "--output", is_flag=True, help="Print what the run printed: while it runs, or if it did not pass. It may hold data."
 )
+@by_option
 @passphrase_option
-def station_show(*, train: str, folder: Path, code: str | None, output: bool, passphrase_file: Path | None) -> Answer:
-    """Show what TRAIN (the first digits of its id, or of its visit's) is, wants and will leave behind."""
+def station_show(
+    *, train: str, folder: Path, code: str | None, output: bool, by: str | None, passphrase_file: Path | None
+) -> Answer:
+    """Show what TRAIN (the first digits of its id, or of its visit's) is, wants and will leave behind.
+
+    --code and --output open what is sealed for this station; the journal keeps that they did, and for whom.
+    """
     config = config_at(folder)
+    spool = Spool(config.spool)
     with existing_journal(config) as journal:
         visit = _visit(journal, train)
-    parts = Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
-    manifest = read_manifest(parts.manifest.payload)
-    if output:
-        with _house(config, _secrets(config, passphrase_file)) as house:
-            text = printable(what_it_printed(visit, house))
-        return Answer(text=text.removesuffix("\n"), data={"output": text})
-    inside = None
-    if code is not None:
+        parts = Depot(MemoryRegistry()).load(visit.arrival, spool)
+        if output:
+            secrets = _used(journal, config, passphrase_file, f"show {person(by)} what {_called(visit)} printed")
+            with _house(config, secrets) as house:
+                text = printable(what_it_printed(visit, house))
+            return Answer(text=text.removesuffix("\n"), data={"output": text})
+        if code is None:
+            return told_train(visit, parts, None, clock())
         if visit.departed and visit.pushed:
             msg = "the code of a train that was sent on is not kept"
             raise FileMissing(msg, train=train[:20])
-        inside = look_inside(manifest, Spool(config.spool), _secrets(config, passphrase_file), wanted=code or None)
-        if inside.text is not None:
-            text = printable(inside.text)
-            return Answer(text=text.removesuffix("\n"), data={"path": code, "text": text})
-    listing: dict[str, Json] | None = None
-    if inside is not None:
-        files: list[Json] = [{"path": path, "size": size} for path, size in inside.files]
-        listing = {"content": inside.content, "files": files}
-    return told_train(visit, manifest, parts.entries, listing, clock())
+        secrets = _used(journal, config, passphrase_file, f"show {person(by)} the code of {_called(visit)}")
+    inside = look_inside(read_manifest(parts.manifest.payload), spool, secrets, wanted=code or None)
+    if inside.text is not None:
+        text = printable(inside.text)
+        return Answer(text=text.removesuffix("\n"), data={"path": code, "text": text})
+    files: list[Json] = [{"path": path, "size": size} for path, size in inside.files]
+    return told_train(visit, parts, {"content": inside.content, "files": files}, clock())
+
+
+def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None, purpose: str) -> Secrets:
+    """Open the station's keys for an operator, and record it before they are used."""
+    secrets = secrets_of(config, passphrase_file)
+    journal.note(KeyUsed(at=clock(), key_set=secrets.key_set.fingerprint, purpose=purpose))
+    return secrets
+
+
+def _called(visit: Visit) -> str:
+    return f"visit {visit.arrival.short}" if visit.accepted is None else visit.accepted.train
 
 
 def _visit(journal: Journal, name: str) -> Visit:
@@ -334,30 +336,16 @@ def _visit(journal: Journal, name: str) -> Visit:
 # --- Deciding --------------------------------------------------------------------------------------------------------
 
 
-def _by_option(function: F) -> F:
-    return click.option("--by", default=None, help="Who decides. Default: the user running this command.")(function)
-
-
-def _person(given: str | None) -> str:
-    """Return who decides, for the journal; an account's name is a claim, and the best there is."""
-    if given:
-        return given
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # KeyError before Python 3.13
-        return f"user {os.getuid()}"
-
-
 @station.command("approve")
 @click.argument("train")
 @station_option
 @click.option("--note", default="", help="Why, for the journal.")
-@_by_option
+@by_option
 def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
     with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
-        event = approve(visit, by=_person(by), note=note, now=clock())
+        event = approve(visit, by=person(by), note=note, now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
     text = f"approved for {event.hold.value}; the daemon goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
@@ -367,12 +355,12 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 @click.argument("train")
 @station_option
 @click.option("--reason", required=True, help="Why, for this house's journal. The owner is not told.")
-@_by_option
+@by_option
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None) -> Answer:
     """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
     with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
-        event = refuse(visit, code="policy.refused", reason=reason, by=_person(by), now=clock())
+        event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
     text = "refused; the daemon wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})

@@ -20,9 +20,9 @@ from security.digest import Digest
 from security.encoding import dump_pretty, print_time
 from security.errors import FileMissing, Forked, PhtError, Refused, Replayed, Unavailable
 from security.files import write_file
-from station.audit import sign_head
 from station.errors import JournalDamaged
-from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned, KeyUsed
+from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned
+from station.heads import sign_end
 from station.house import House
 from station.lock import holding
 from station.plan import Phase, Wait, next_step, phase_of
@@ -127,7 +127,7 @@ def turn(house: House, pace: Pace) -> Turn:
             recorded += event is not None
             if isinstance(event, Departed):
                 pace.lookout.hurry()
-                house.spool.sweep(references(house))
+                _sweep(house)
         except (
             Unavailable,
             Refused,
@@ -170,7 +170,12 @@ def tidy(house: House) -> None:
     for room in house.workrooms.names():
         if room not in {visit.arrival for visit in unfinished}:
             house.workrooms.wipe(room)
-    house.spool.sweep(references(house))
+    _sweep(house)
+
+
+def _sweep(house: House) -> None:
+    with house.spool.unswept():  # an operator may be keeping a blob that no event names yet
+        house.spool.sweep(references(house))
 
 
 def references(house: House) -> frozenset[Digest]:
@@ -252,11 +257,7 @@ def _sign_head(house: House, now: datetime) -> None:
     last = house.journal.last_signed_head()
     if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
         return
-    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose="sign the journal's head"))
-    head = house.journal.head()
-    envelope = sign_head(head, station=house.party, signers=house.secrets.signers, now=now)
-    kept = house.spool.keep(envelope.to_bytes())
-    house.journal.note(HeadSigned(at=now, sequence=head.sequence, head=head.hash, envelope=kept))
+    sign_end(house.journal, house.spool, house.secrets, station=house.party, now=now, purpose="sign the journal's head")
 
 
 def _say(health: Path, house: House, done: Turn, pace: Pace, version: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from security.answer import Answer
-from security.encoding import Json, print_time
-from security.envelope import Envelope
+from security.encoding import Json, dump_json, print_time
+from security.envelope import Envelope, parse_statement
 from security.errors import PhtError
-from security.journey import read_entry
-from security.train import TrainManifest
+from security.journey import TrainParts, read_entry
+from security.train import MANIFEST_TYPE, DataNeed, Output, read_manifest
 from station.checkup import Checkup
 from station.event_json import print_event
 from station.events import VisitEvent, plain
@@ -42,15 +42,15 @@ def told_visits(visits: Sequence[Visit], now: datetime) -> Answer:
     return Answer(text="\n".join(lines) if visits else "no train has been here", data={"visits": listed})
 
 
-def told_train(
-    visit: Visit, manifest: TrainManifest, entries: Sequence[Envelope], code: Mapping[str, Json] | None, now: datetime
-) -> Answer:
+def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None, now: datetime) -> Answer:
     """Show what a train is, what it wants, what it will leave behind, and where it has been.
 
-    Before the visit was accepted none of it is proven, and the answer says so.
+    A program gets the manifest's predicate as its owner signed it. Before the visit was accepted none of it is proven,
+    and the answer says so.
     """
-    limits, proven = manifest.limits, visit.accepted is not None
-    stop = len(entries)
+    payload = parts.manifest.payload
+    manifest, predicate = read_manifest(payload), parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate
+    limits, proven, stop = manifest.limits, visit.accepted is not None, len(parts.entries)
     lines = [
         f"{plain(manifest.name)}  (train {_train(visit)}, visit {visit.arrival.short})",
         *([] if proven else ["  NOT VERIFIED: what follows is what it claims"]),
@@ -64,21 +64,17 @@ def told_train(
         f"  base       {manifest.base}",
         f"  command    {plain(' '.join(manifest.command))}",
         *(f"  sets       {name}={plain(value)}" for name, value in sorted(manifest.environment.items())),
-        *(f"  data       {one.name}: {', '.join(one.files) or 'any files'}" for one in manifest.data),
+        *(line for one in manifest.data for line in _need_lines(one)),
         f"  memory     {limits.memory_bytes >> 20} MiB",
         f"  processor  {limits.cpu_millis / 1000:g}",
         f"  time       {limits.wall_seconds} s",
         f"  processes  {limits.processes}",
         "leaves behind",
-        *(
-            f"  {one.path}: {one.media_type}, at most {one.max_bytes} bytes"
-            + (", by its schema" if one.schema is not None else "")
-            for one in manifest.outputs
-        ),
+        *(line for one in manifest.outputs for line in _output_lines(one)),
         f"  {limits.output_bytes} bytes at most in all",
         *_code_lines(code),
         "journey so far",
-        *(_journey_lines(entries) or ["  this is its first stop"]),
+        *(_journey_lines(parts.entries) or ["  this is its first stop"]),
         "in this house",
         *(f"  {print_time(event.at)}  {event.kind}{_detail(event)}" for event in visit.events),
         f"next: {_next(visit, now)}",
@@ -86,23 +82,7 @@ def told_train(
     data: dict[str, Json] = {
         **_summary(visit, now),
         "verified": proven,
-        "manifest": {
-            "name": manifest.name,
-            "owner": manifest.owner.party,
-            "purpose": manifest.purpose,
-            "approval": manifest.approval.reference,
-            "legalBasis": manifest.approval.legal_basis,
-            "route": [one.party for one in manifest.route.stops],
-            "base": manifest.base,
-            "command": list(manifest.command),
-            "environment": dict(manifest.environment),
-            "data": [one.name for one in manifest.data],
-            "outputs": [
-                {"path": one.path, "mediaType": one.media_type, "maxBytes": one.max_bytes, "schema": one.schema}
-                for one in manifest.outputs
-            ],
-            "validUntil": print_time(manifest.valid_until),
-        },
+        "manifest": predicate,
         "code": None if code is None else dict(code),
         "events": [print_event(event) for event in visit.events],
     }
@@ -167,6 +147,17 @@ def _next(visit: Visit, now: datetime) -> str:
 def _detail(event: VisitEvent) -> str:
     told = {name: getattr(event, name, None) for name in ("code", "reason", "by", "note", "statement")}
     return "".join(f"  {name}={value}" for name, value in told.items() if value)
+
+
+def _need_lines(need: DataNeed) -> list[str]:
+    lines = [f"  data       {need.name}: {', '.join(need.files) or 'any files'}"]
+    return [*lines, f"             {plain(need.description)}"] if need.description else lines
+
+
+def _output_lines(output: Output) -> list[str]:
+    lines = [f"  {output.path}: {output.media_type}, at most {output.max_bytes} bytes"]
+    # whole, however long: what a person does not see, a person cannot decide on
+    return lines if output.schema is None else [*lines, f"    schema {printable(dump_json(output.schema))}"]
 
 
 def _journey_lines(entries: Sequence[Envelope]) -> list[str]:

@@ -1,7 +1,7 @@
 """Where do ciphertext and signed documents lie, so that an event may refer to them?
 
 Blobs by digest, durable before they are named anywhere; never plaintext. What no visit refers to any more, such as the
-leftovers of a crash, is swept by the daemon, which alone writes here (`lock`).
+leftovers of a crash, is swept by the daemon. It alone writes here (`lock`), but for what an operator adds unswept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 from registry.blobs import BlobFolder, read_document
 from security.digest import CheckedReader, Digest, digest_of
 from security.errors import DigestMismatch, FileMissing, Malformed
-from security.files import make_folder, sync_folder, told
+from security.files import locked, make_folder, sync_folder, told
 from station.errors import SpoolDamaged
 from station.events import Blob
 
@@ -82,6 +82,13 @@ class Spool(BlobFolder):
             return read_document(self, digest, limit=limit)
         except (FileMissing, DigestMismatch) as error:
             raise _damaged(digest) from error
+
+    @contextlib.contextmanager
+    def unswept(self) -> Iterator[None]:
+        """Keep other processes out of this block for as long as it runs: a blob may be kept here before it is named."""
+        make_folder(self.path)
+        with locked(self.path / ".sweeping"):
+            yield
 
     def sweep(self, references: Collection[Digest]) -> tuple[Digest, ...]:
         """Remove every blob outside `references`, and what unfinished writes left; return what was removed."""

@@ -11,7 +11,7 @@ from security.files import told
 from security.train import DataNeed
 from security.verify import AcceptedTrain
 from station.errors import DataSourceUnavailable
-from station.events import Admitted, Held, HoldFor
+from station.events import Admitted, Held, HoldFor, KeyUsed
 from station.house import House
 from station.policy import Hold, Request
 from station.steps.evidence import verified
@@ -33,7 +33,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
-        code=_code(visit, accepted, house) if house.by_code else None,
+        code=_code(visit, accepted, house, now) if house.by_code else None,
         missing={need.name: _missing(need, house) for need in manifest.data if need.name in house.data},
     )
     verdict = house.policy.consider(request)
@@ -45,8 +45,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     return Admitted(at=now, by=approval.by)
 
 
-def _code(visit: Visit, accepted: AcceptedTrain, house: House) -> Digest:
+def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
     """Look into the sealed code to see whether it is one that was approved, and put nothing by."""
+    purpose = f"look at the code of {accepted.train}"
+    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=purpose))
     room = house.workrooms.make(visit.arrival)
     try:
         return unseal_code(accepted, house, room.code)

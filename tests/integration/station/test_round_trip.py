@@ -14,7 +14,7 @@ from registry.depot import ReceiptKind
 from security.errors import DirectoryUnavailable, FileMissing, NotARecipient
 from security.journey import Outcome
 from security.keys import Scheme, generate
-from station.events import Held, HoldFor, RoomLost, SignedKind, Stumbled
+from station.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
 from station.inside import what_it_printed
 from station.plan import Phase, approve, phase_of, refuse
 from station.policy import AllOf, ByHand
@@ -296,3 +296,8 @@ def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> 
     assert held is not None
     assert held.reason == "this code has not been approved here"
     assert here.plaintext("hospital-a") == []
+    house = here.houses["hospital-a"]
+    uses = [one for one in house.journal.station_events() if isinstance(one, KeyUsed)]
+    assert [(one.key_set, one.purpose) for one in uses] == [
+        (house.secrets.key_set.fingerprint, f"look at the code of {made.id}")
+    ]

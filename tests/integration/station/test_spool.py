@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_what_was_not_finished_is_not_there(spool: Spool) -> None:
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 from station.spool import Spool
 with Spool(Path(sys.argv[1])).writing() as writer:
@@ -160,3 +162,22 @@ def test_a_document_has_a_limit(spool: Spool) -> None:
     spool.keep(DATA)
     with pytest.raises(SpoolDamaged):
         spool.document(BLOB.digest, limit=10)
+
+
+def test_nothing_is_swept_between_being_kept_and_being_named(spool: Spool) -> None:
+    """An operator's command signs a head while the daemon sweeps."""
+    named: set[Digest] = set()
+
+    def daemon() -> None:
+        with Spool(spool.path).unswept():
+            spool.sweep(named)
+
+    sweeping = threading.Thread(target=daemon)
+    with spool.unswept():
+        kept = spool.keep(b"a signed head")
+        sweeping.start()
+        sweeping.join(0.2)  # it would have swept by now
+        named.add(kept)
+    sweeping.join()
+    assert spool.has(kept)
+    assert spool.sweep(()) == (kept,)

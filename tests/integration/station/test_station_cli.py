@@ -22,15 +22,18 @@ from registry.layout import LayoutRegistry
 from security.card import parse_card
 from security.digest import Digest, digest_of
 from security.directory import load_trust
+from security.encoding import dump_json
 from security.ids import PartyId
 from security.journey import Outcome, read_refusal
-from security.keys import Secrets
+from security.keys import Scheme, Secrets, generate, spell
 from security.keystore import open_folder
 from security.publish import publish
 from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
 from security.trust import Policy
 from security.workspace import add_party, approve_base
-from station.events import Noticed
+from station.audit import sign_head
+from station.chain import Head
+from station.events import KeyUsed, Noticed
 from station.journal import Journal
 from tests.support.directories import QUICK
 from tests.support.trains import NOW, Consortium, Train, train
@@ -77,6 +80,14 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, object] = json.loads(done.stdout)
         return found
+
+    def told(self, *words: str) -> str:
+        """Return the answer a person gets."""
+        command = [sys.executable, str(ROOT / "pht.py"), *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=self.root, env=self.environment, timeout=PATIENCE
+        )
+        return done.stdout
 
     def refused(self, *words: str) -> str:
         """Return the code of the error; nothing may be on standard error but logs."""
@@ -320,13 +331,15 @@ def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
     listed = place.answer("station", "ls", "--waiting")["visits"]
     assert isinstance(listed, list)
     assert [one["train"] for one in listed] == [made.id]
-    shown = place.answer("station", "show", made.id[:8], "--code")
+    shown = place.answer("station", "show", made.id[:8], "--code", "--by", "ada")
     assert shown["verified"] is True
     code = shown["code"]
     assert isinstance(code, dict)
     assert [one["path"] for one in code["files"]] == ["lib/sums.py", "main.py"]
-    assert place.answer("station", "show", made.id[:8], "--code", "main.py")["text"] == "print('hello')\n"
-    assert place.refused("station", "show", made.id[:8], "--code", "../etc/passwd") == "file.missing"
+    for_grace = ("--by", "grace")
+    printed = place.answer("station", "show", made.id[:8], "--code", "main.py", *for_grace)
+    assert printed["text"] == "print('hello')\n"
+    assert place.refused("station", "show", made.id[:8], "--code", "../etc/passwd", *for_grace) == "file.missing"
     assert place.refused("station", "approve", "ffff") == "visit.unknown"
     place.answer("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
     wait_for(lambda: bool(place.depot.receipts(PartyId("alice"))))
@@ -344,12 +357,130 @@ def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
     assert process.returncode == 0
     assert {json.loads(line)["message"] for line in logged.splitlines()} >= {"started", "recorded", "stopped"}
     assert list((place.station / "state" / "workrooms").iterdir()) == []
+    assert [one.purpose for one in uses_of_the_key(place) if "show" in one.purpose] == [
+        f"show ada the code of {made.id}",
+        f"show grace the code of {made.id}",
+        f"show grace the code of {made.id}",
+    ]
     verified = place.answer("station", "audit", "verify")
     place.answer("station", "audit", "export", "exported")
     assert place.answer("station", "audit", "verify", "exported")["head"] == verified["head"]
     text = (place.root / "exported" / "journal.jsonl").read_text()
     (place.root / "exported" / "journal.jsonl").write_text(text.replace("grace", "alice"))
     assert place.refused("station", "audit", "verify", "exported") == "journal.damaged"
+
+
+def uses_of_the_key(place: Place) -> list[KeyUsed]:
+    with Journal.open(place.station / "state" / "journal.sqlite") as journal:
+        return [event for event in journal.station_events() if isinstance(event, KeyUsed)]
+
+
+def test_show_tells_the_whole_manifest(place: Place) -> None:
+    """Whoever approves decides on what is shown: nothing that the owner signed is left out."""
+    made = submit(place)
+    place.answer("station", "once", *_with(place, "hospital-a"))
+    shown = place.answer("station", "show", made.id[:8])
+    assert shown["manifest"] == json.loads(made.envelope.payload)["predicate"]
+    text = place.told("station", "show", made.id[:8])
+    for need in made.manifest.data:
+        assert need.description in text
+    schemas = [one.schema for one in made.manifest.outputs if one.schema is not None]
+    assert schemas
+    for schema in schemas:
+        assert dump_json(schema).decode() in text
+
+
+def test_what_a_run_printed_is_not_shown_without_a_record(place: Place) -> None:
+    made = submit(place)
+    place.answer("station", "once", *_with(place, "hospital-a"))
+    words = ("station", "show", made.id[:8], "--output", "--by", "grace", *_with(place, "hospital-a"))
+    assert place.refused(*words) == "file.missing"
+    assert uses_of_the_key(place)[-1].purpose == f"show grace what {made.id} printed"
+
+
+# --- the audit -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """An auditor's machine, on which there is an export and nothing else."""
+    elsewhere = tmp_path_factory.mktemp("auditor")
+    submit(place)
+    place.answer("station", "once", *_with(place, "hospital-a"))
+    words = ("--by", "grace", *_with(place, "hospital-a"))
+    done = place.answer("station", "audit", "export", str(elsewhere / "export"), *words)
+    assert (done["heads"], done["proven"]) == (2, int(str(done["records"])) - 1)
+    assert uses_of_the_key(place)[-1].purpose == "sign the journal's head for grace"
+    return Auditor(elsewhere)
+
+
+class Auditor(Place):
+    """Has no station."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.root)}
+
+
+def test_an_auditor_verifies_an_export_with_nothing_else(place: Place, exported: Place) -> None:
+    spelled = spell(open_keys(place, "hospital-a").key_set.fingerprint)
+    found = exported.answer("station", "audit", "verify", "export")
+    assert (found["station"], found["keys"], found["spelled"]) == ("hospital-a", "export", spelled)
+    assert found["proven"] == int(str(found["records"])) - 1
+    text = exported.told("station", "audit", "verify", "export")
+    assert spelled in text
+    assert "compare it" in text
+    assert "compare it" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
+    wrong = spell(open_keys(place, "alice").key_set.fingerprint)
+    assert exported.refused("station", "audit", "verify", "export", "--fingerprint", wrong) == "key.not-trusted"
+    card = str(place.station / "hospital-a.card.json")
+    assert exported.answer("station", "audit", "verify", "export", "--card", card)["keys"] == "card"
+    assert exported.refused("station", "audit", "verify") == "file.missing"
+    assert exported.refused("station", "audit", "verify", "export", "-s", "nowhere") == "file.missing"
+
+
+def test_an_auditor_finds_a_tail_that_was_cut_off(exported: Place) -> None:
+    path = exported.root / "export" / "journal.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    assert exported.refused("station", "audit", "verify", "export") == "journal.truncated"
+
+
+def test_an_auditor_with_the_card_finds_an_export_with_somebody_elses_keys(place: Place, exported: Place) -> None:
+    """A journal written anew, its head signed with keys made for it, in the same name: only the fingerprint tells."""
+    forger, folder = generate([Scheme.ED25519]), exported.root / "export"
+    for path in folder.glob("head-*.json"):
+        path.unlink()
+    lines = (folder / "journal.jsonl").read_text().splitlines()[:2]
+    (folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    head = Head(sequence=2, hash=Digest(json.loads(lines[-1])["hash"]))
+    forged = sign_head(head, station=PartyId("hospital-a"), signers=forger.signers, now=NOW)
+    (folder / "head-2.json").write_bytes(forged.to_bytes())
+    public = json.loads((folder / "public.json").read_text())
+    public |= {"signing": [key.pem for key in forger.key_set.signing], "sealing": forger.key_set.sealing}
+    (folder / "public.json").write_text(json.dumps(public))
+    found = exported.answer("station", "audit", "verify", "export")
+    assert found["spelled"] == spell(forger.key_set.fingerprint)
+    card = str(place.station / "hospital-a.card.json")
+    assert exported.refused("station", "audit", "verify", "export", "--card", card) == "signature.missing"
+    ours = spell(open_keys(place, "hospital-a").key_set.fingerprint)
+    assert exported.refused("station", "audit", "verify", "export", "--fingerprint", ours) == "key.not-trusted"
+
+
+def test_the_end_of_the_journal_is_signed_for_an_export_while_the_daemon_works(
+    place: Place, daemon: Callable[[], subprocess.Popen[str]]
+) -> None:
+    submit(place)
+    process = daemon()
+    wait_for((place.station / "state" / "health.json").exists)
+    for number in range(3):
+        done = place.answer("station", "audit", "export", f"export-{number}", *_with(place, "hospital-a"))
+        assert int(str(done["proven"])) > 0
+        place.answer("station", "audit", "verify", f"export-{number}")
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert place.answer("station", "audit", "verify")["proven"]
 
 
 def test_once_does_what_can_be_done_and_ends(place: Place) -> None:

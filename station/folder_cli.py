@@ -1,0 +1,81 @@
+"""On which station does a command work, with whose passphrase, and who says so?"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from security.cli import passphrase_for
+from security.errors import InvalidInput
+from security.keys import Secrets
+from security.keystore import open_folder, read_folder
+from station.config import FILE, StationConfig, load_config
+from station.errors import VisitUnknown
+from station.journal import Journal
+
+F = TypeVar("F", bound=Callable[..., object])
+
+PATH: Final = click.Path(path_type=Path)
+
+
+def station_option(function: F) -> F:
+    """Add ``--station`` to a command whose argument is something else; handed on as `folder`."""
+    return click.option(
+        "-s",
+        "--station",
+        "folder",
+        type=PATH,
+        default=Path(),
+        envvar="PHT_STATION",
+        show_default="this folder",
+        help="The station's folder.",
+    )(function)
+
+
+def by_option(function: F) -> F:
+    """Add ``--by`` to a command that leaves a record of who gave it."""
+    return click.option("--by", default=None, help="Who you are. Default: the user running this command.")(function)
+
+
+def person(given: str | None) -> str:
+    """Return who gives a command, for the journal; an account's name is a claim, and the best there is."""
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"user {os.getuid()}"
+
+
+def config_at(folder: Path) -> StationConfig:
+    """Read the configuration of the station in a folder."""
+    return load_config(folder / FILE)
+
+
+def secrets_of(config: StationConfig, passphrase_file: Path | None) -> Secrets:
+    """Open the station's private keys: with the file given, the one its configuration names, or by asking.
+
+    Raises:
+        InvalidInput: they are another party's.
+    """
+    public = read_folder(config.keys)
+    if public.party != config.party:
+        msg = "the keys are another party's"
+        raise InvalidInput(msg, keys=public.party, station=config.party)
+    return open_folder(config.keys, passphrase_for(f"{config.party}'s keys", passphrase_file or config.passphrase_file))
+
+
+@contextlib.contextmanager
+def existing_journal(config: StationConfig) -> Iterator[Journal]:
+    """Open the journal, if the station has one: only its daemon begins it."""
+    if not config.journal.exists():
+        msg = "this station has no journal yet"
+        raise VisitUnknown(msg, folder=config.folder, hint="'pht station run' begins it")
+    with Journal.open(config.journal) as journal:
+        yield journal
