@@ -22,6 +22,7 @@ import click
 from security.answer import Answer
 from security.encoding import Json
 from security.errors import PhtError
+from security.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from station.rehearsal import Rehearsal, Stage
 
 _PATH: Final = click.Path(path_type=Path)
-VERSION: Final = "0.1.0"
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # what click takes for yes in a variable
+_TALKATIVE: Final = ("docker", "requests", "urllib3")
 
 _GROUPS: Final = {
     "keys": ("security.cli:keys", "Make, show and check a party's keys."),
@@ -127,15 +129,35 @@ class Context:
         return Login(**self.login_options)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PHT"})
-@click.option("--json", "as_json", is_flag=True, help="Print the answer, or the error, as one JSON document.")
+def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        _echo({"version": VERSION}) if ctx.params.get("as_json") else click.echo(f"pht, version {VERSION}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    envvar="PHT_JSON",
+    help="Print the answer, or the error, as one JSON document. Or set PHT_JSON=1.",
+)
 @click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for everything.")
 @click.option("--registry-user", "username", metavar="NAME", help="Account at the registry.")
 @click.option("--registry-password-file", "password_file", type=_PATH, help="Private file with its password.")
 @click.option("--registry-ca-file", "ca_file", type=_PATH, help="Certificate authority of the registry (PEM).")
 @click.option("--registry-token-host", "token_hosts", multiple=True, help="Origin of its token service, if elsewhere.")
 @click.option("--registry-insecure", "insecure", is_flag=True, help="Allow plain http to another machine.")
-@click.version_option(VERSION, prog_name="pht")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: Any) -> None:  # noqa: ANN401 - a Login's
     """Personal Health Train: the analysis travels, the data stay.
@@ -151,13 +173,15 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
       registry operator   pht registry up --help
 
     Exit status: 0 done, 10 refused, 20 try again later, 30 the analysis failed, 40 something here must be put right,
-    2 a command line that makes no sense, 1 a fault of this program.
+    2 a command line that makes no sense, 130 interrupted, 1 a fault of this program.
     """
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)],
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for name in _TALKATIVE:  # they quote whole addresses, with upload states and what else is signed in a query
+        logging.getLogger(name).setLevel(logging.ERROR)
     if sys.stderr.isatty() and not as_json:  # whoever sits there shall know what is waited for
         logging.getLogger("registry.retry").setLevel(logging.INFO)
     ctx.obj = Context(as_json=as_json, login_options=login_options)
@@ -180,7 +204,7 @@ def _render(answer: Answer | None, **_options: object) -> Answer | None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit status. One of the two places that catch broadly."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in given
+    as_json = "--json" in given or os.environ.get("PHT_JSON", "").strip().lower() in _TRUE
     given = (["--json"] if as_json else []) + [word for word in given if word != "--json"]
     try:
         root.main(args=given, prog_name="pht", standalone_mode=False)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pathlib
+import re
 import sys
+import types
 from collections.abc import Iterator
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
 ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors")
 
 
 def error_table() -> str:
     """Return ``errors.md``: every error with its code, exit status and explanation, by family."""
+    import pht
     from security.errors import PhtError
 
     for module in ERROR_MODULES:
@@ -36,6 +41,9 @@ def error_table() -> str:
             "|---|---|",
         ]
         lines += [f"| `{one.code}` | {_first(one)} |" for one in sorted(_below(family), key=lambda one: one.code)]
+    lines += ["", "## The command line itself", "", "| code | exit status | meaning |", "|---|---|---|"]
+    own = (one for one in PhtError.__subclasses__() if one.__module__ == pht.__name__)
+    lines += [f"| `{one.code}` | {one.exit} | {_first(one)} |" for one in sorted(own, key=lambda one: one.code)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +58,30 @@ def visit_diagram() -> str:
     )
 
 
-DOCUMENTS = {"errors.md": error_table, "visit.md": visit_diagram}
+def design() -> str:
+    """Return ``design.md`` with its examples written anew: each stands in the block below its name."""
+    written = _load("examples").examples()
+
+    def block(found: re.Match[str]) -> str:
+        return f"{found[1]}{written.pop(found[2])}\n```\n"
+
+    text = EXAMPLE.sub(block, (HERE / "design.md").read_text(encoding="utf-8"))
+    if written:
+        msg = f"no place in design.md for the examples {', '.join(written)}"
+        raise LookupError(msg)
+    return text
+
+
+DOCUMENTS = {"errors.md": error_table, "visit.md": visit_diagram, "design.md": design}
+
+
+def _load(name: str) -> types.ModuleType:
+    """Import a module that lies beside this one, from wherever this one was started."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _below(family: type) -> Iterator[type]:

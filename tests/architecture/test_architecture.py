@@ -8,8 +8,11 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
+
+from security.version import VERSION
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ("security", "registry", "train_builder", "station")
@@ -48,6 +51,14 @@ def test_a_module_says_which_question_it_answers(path: pathlib.Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_can_be_read_at_one_sitting(path: pathlib.Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_the_version_stands_in_one_module_and_the_package_has_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION
+    assert [name_of(path) for path in MODULES if f'"{VERSION}"' in path.read_text(encoding="utf-8")] == [
+        "security/version.py"
+    ]
 
 
 def test_only_the_envelope_module_makes_verified_values() -> None:

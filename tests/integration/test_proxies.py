@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,10 +20,10 @@ from registry.server_config import ServerSettings
 from security.errors import InvalidInput, PhtError
 from security.ids import PartyId
 from tests.support.certificates import Authority
+from tests.support.desk import in_a_process
 from tests.support.proxy import WebProxy
 from tests.support.registries import RealRegistries
 
-ROOT = Path(__file__).parents[2]
 FAR = "registry.hospitals.invalid"  # RFC 6761: nobody resolves it, but our proxy
 PASSWORD = "proxy-canary"  # noqa: S105 - looked for in what is told
 DEAD = "http://127.0.0.1:9"
@@ -166,33 +163,21 @@ def test_small_letters_win_and_an_empty_variable_says_none() -> None:
     assert far.shown == "a:1"
 
 
-def typed(folder: Path, environment: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    usual = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "pht.py"), *words],
-        cwd=folder,
-        env={**usual, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_commands_take_the_proxy_from_their_environment(
     tmp_path: Path, real_registries: RealRegistries, proxied: Callable[..., WebProxy]
 ) -> None:
     proxy = proxied(real_registries.address("http"))
     dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), DEAD)
     party = PartyId("hospital-x")
-    near = typed(tmp_path, dead, "registry", "ls", real_registries.address("http"), party)
-    assert near.returncode == 0, near.stderr
+    near = in_a_process(tmp_path, dead, "registry", "ls", real_registries.address("http"), party)
+    assert near.exit == 0, near.err
     words = ("--registry-insecure", "registry", "ls", f"http://{FAR}:5000", party)
-    far = typed(tmp_path, {"http_proxy": f"http://us:{PASSWORD}@{proxy.address}"}, *words)
-    assert far.returncode == 0, far.stderr
+    far = in_a_process(tmp_path, {"http_proxy": f"http://us:{PASSWORD}@{proxy.address}"}, *words)
+    assert far.exit == 0, far.err
     assert proxy.seen
-    broken = typed(tmp_path, {"http_proxy": f"socks5://us:{PASSWORD}@{proxy.address}"}, "-vv", *words)
-    assert broken.returncode == 40, broken.stderr
-    assert PASSWORD not in far.stdout + far.stderr + broken.stdout + broken.stderr
+    broken = in_a_process(tmp_path, {"http_proxy": f"socks5://us:{PASSWORD}@{proxy.address}"}, "-vv", *words)
+    assert broken.exit == 40, broken.err
+    assert PASSWORD not in far.out + far.err + broken.out + broken.err
 
 
 def test_a_published_directory_is_fetched_through_the_proxy(
@@ -200,6 +185,6 @@ def test_a_published_directory_is_fetched_through_the_proxy(
 ) -> None:
     proxy = proxied(real_registries.address("http"))
     words = ("--registry-insecure", "directory", "pin", f"web:http://{FAR}/directory", "--fingerprint", "0" * 32)
-    found = typed(tmp_path, {"http_proxy": proxy.address}, *words, "-o", "pinned.json")
-    assert found.returncode in {10, 20, 40}, found.stderr
+    found = in_a_process(tmp_path, {"http_proxy": proxy.address}, *words, "-o", "pinned.json")
+    assert found.exit in {10, 20, 40}, found.err
     assert proxy.seen == [f"GET http://{FAR}/directory/1.root.json"]

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.support.trains import BASE
 
 STATION_SPEC: Final = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
 BOOKKEEPING: Final = ("lock", "-wal", "-shm", "health.json")
+ROOT: Final = Path(__file__).parents[2]
 FAMILIES: Final = frozenset({10, 20, 30, 40})
 
 
@@ -227,6 +229,21 @@ def copy_of(whole: Desk, path: Path) -> Desk:
     for settings in (path / "hospital-a" / "station.yaml", path / "alice" / "pht.json"):
         settings.write_text(settings.read_text().replace(str(whole.path), str(path)))
     return Desk(path=path, whole=whole.path)
+
+
+def in_a_process(folder: Path, environment: Mapping[str, str], *words: str) -> Typed:
+    """Type a command in a process of its own, with some more variables, and with no proxies but those in there."""
+    usual = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pht.py"), *words],
+        cwd=folder,
+        env={**usual, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Typed(words=words, exit=done.returncode, out=done.stdout, err=done.stderr)
 
 
 @functools.cache

@@ -1,0 +1,59 @@
+"""What the command line says, to whom, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from security.version import VERSION
+from tests.support.desk import HOME, WITH, Desk, in_a_process
+from tests.support.registries import RealRegistries
+
+
+def moved(desk: Desk, address: str) -> None:
+    """Publish the directory in another registry, and let alice's settings name that one."""
+    desk.answer("directory", "publish", "consortium", "--to", address, *WITH)
+    settings = desk.path / "alice" / "pht.json"
+    settings.write_text(settings.read_text().replace(f"layout:{desk.path / 'registry'}", address))
+
+
+def test_the_most_talkative_submit_tells_no_address_with_a_query(desk: Desk, real_registries: RealRegistries) -> None:
+    """Upload states and signed addresses stand in queries; whoever pastes a log would publish them."""
+    address = real_registries.address("http")
+    moved(desk, address)
+    typed = in_a_process(desk.path, {}, "-vv", "train", "submit", "my-train", *HOME, *WITH)
+    assert typed.exit == 0, str(typed)
+    waiting = desk.answer("registry", "ls", address, "hospital-a")["mailboxes"]["hospital-a"]["trains"]
+    assert [one["train"] for one in waiting] == [re.search(r"[0-9a-f]{64}", typed.out)[0]]  # type: ignore[index]
+    assert "?" not in typed.err
+    assert "_state" not in typed.err
+    assert "urllib3" not in typed.err
+
+
+def test_json_is_for_the_version_too(tmp_path: Path) -> None:
+    for words in (("--json", "--version"), ("--version", "--json")):
+        assert in_a_process(tmp_path, {}, *words).document == {"version": VERSION}
+    assert in_a_process(tmp_path, {}, "--version").out == f"pht, version {VERSION}\n"
+
+
+@pytest.mark.parametrize("said", ["1", "true", "YES"])
+def test_json_may_be_asked_for_by_a_variable(desk: Desk, said: str) -> None:
+    def ask(*words: str) -> tuple[int, object]:
+        typed = in_a_process(desk.path, {"PHT_JSON": said}, *words)
+        assert typed.err == "", str(typed)
+        return typed.exit, json.loads(typed.out)
+
+    assert ask("--version") == (0, {"version": VERSION})
+    assert ask("keys", "show", "alice/keys") == (0, desk.answer("keys", "show", "alice/keys"))
+    for words, status in ((("keys", "show", "nowhere"), 40), (("keys", "shwo"), 2), ((), 2), (("keys", "--what"), 2)):
+        assert ask(*words) == (status, desk.pht("--json", *words).document)
+
+
+@pytest.mark.parametrize("said", ["0", "", "no", "maybe"])
+def test_another_word_in_the_variable_asks_for_no_json(desk: Desk, said: str) -> None:
+    typed = in_a_process(desk.path, {"PHT_JSON": said, "PHT_AS_JSON": "1"}, "keys", "show", "nowhere")
+    assert typed.out == "", str(typed)
+    assert typed.err.startswith("pht: "), str(typed)
