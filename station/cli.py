@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import click
 
@@ -43,7 +43,6 @@ from station.spool import Spool
 from station.visit import Visit
 
 F = TypeVar("F", bound=Callable[..., object])
-
 
 
 class Root(Protocol):
