@@ -61,6 +61,7 @@ def open_house(config: StationConfig, secrets: Secrets) -> House:
         policy=policy_of(config.admission, config.data),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
         release_by_hand=config.release_by_hand,
+        withhold=config.withhold,
     )
 
 

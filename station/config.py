@@ -90,6 +90,8 @@ class StationConfig:
     data: Mapping[str, DataSet]
     admission: Admission
     release_by_hand: bool
+    withhold: bool
+    """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
 
     @property
@@ -176,6 +178,7 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         },
         admission=_admission(admission),
         release_by_hand=admission.get("release", "automatic") == "by-hand",
+        withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
     )
 

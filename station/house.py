@@ -39,7 +39,7 @@ class House:
     """One station. `name` tells its containers from those of other stations on the same engine.
 
     With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
-    the gate lets pass.
+    the gate lets pass; with `withhold`, an owner whose train does not pass is told that only.
     """
 
     party: PartyId
@@ -56,6 +56,7 @@ class House:
     policy: Rule
     by_code: bool = False
     release_by_hand: bool = False
+    withhold: bool = False
 
     @property
     def sandbox_profile(self) -> str:

@@ -128,6 +128,7 @@ registry:
   # username: {new.party}              # with password_file, if the registry wants an account
   # password_file: registry-password
   # ca_file: ca.pem                    # if its certificate is not from a public authority
+  # insecure: false                    # true: plain http to another machine; all can read along, and the password
   # token_hosts: ["https://auth.example"]
   # blob_hosts: ["https://storage.example"]
 
@@ -155,6 +156,8 @@ admission:
   # automatic    whatever the rules below let through
   approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
   # release: automatic                 # by-hand: a person releases what the gate lets pass
+  # answer: class                      # withheld: an owner whose train does not pass learns that only, not whether it
+  #                                    # was refused, failed or exceeded a limit, which may depend on the data
   # Only trains of these owners. An empty list admits nobody.
   owners:{owners}
   # bases: [python]                    # only these base images, of those the consortium approves

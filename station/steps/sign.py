@@ -69,13 +69,15 @@ def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> Envelope:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
+    So could the class, if the house wants to tell not even that.
+
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
     refusal = Refusal(
         train=accepted.train,
         stop=accepted.stop,
         station=house.party,
-        outcome=outcome_of(visit),
+        outcome=Outcome.WITHHELD if house.withhold else outcome_of(visit),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )

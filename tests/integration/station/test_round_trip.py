@@ -230,6 +230,26 @@ def test_a_failed_run_is_told_to_the_owner_by_its_class(
     here.close()
 
 
+def _uses_too_much(order: RunOrder, say: object) -> int:
+    del say
+    (order.state / "sums.json").write_bytes(b" " * (order.limits.state_bytes + 1))
+    return 0
+
+
+@pytest.mark.parametrize("program", [_fails, _writes_nothing, _uses_too_much, None])
+def test_a_house_that_withholds_the_class_says_the_same_whatever_happened(tmp_path: Path, program: object) -> None:
+    """Even four classes are two bits that an analysis could choose by what it read."""
+    here = world(tmp_path / "world", program=program or add_up)  # type: ignore[arg-type] # one of those above
+    here.change("hospital-a", withhold=True)
+    made = here.train(route=("hospital-a",), owner="alice" if program else "mallory")
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert visit.refused or visit.fault
+    assert here.outcome(made) is Outcome.WITHHELD
+    here.close()
+
+
 CANARY = b"canary: the diagnosis of a patient"
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +52,7 @@ def test_the_least_that_must_be_said_and_what_follows_from_it() -> None:
     assert config.passphrase_file is None
     assert config.engine == "unix:///var/run/docker.sock"
     assert not config.release_by_hand
+    assert not config.withhold
 
 
 def test_everything_that_can_be_said() -> None:
@@ -71,6 +77,7 @@ data:
 admission:
   approve: known-code
   release: by-hand
+  answer: withheld
   owners: [alice, bob]
   bases: [python]
   approvals: ["ethics-*"]
@@ -93,6 +100,7 @@ daemon: {poll_seconds: 1}
     assert config.admission.limits.output_bytes == 5
     assert config.runtime == "runsc"
     assert config.release_by_hand
+    assert config.withhold
     rule = policy_of(config.admission, config.data)
     assert isinstance(rule, AllOf)
     assert any(isinstance(one, KnownCode) for one in rule.rules)
@@ -184,6 +192,18 @@ def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
+
+
+def test_the_file_that_init_writes_names_every_setting() -> None:
+    def settings(schema: dict[str, Any]) -> Iterator[str]:
+        for name, inner in schema.get("properties", {}).items():
+            yield name
+            yield from settings(inner)
+
+    schema = json.loads(resources.files("station").joinpath("config.schema.json").read_text("utf-8"))
+    text = print_config(new(Path("/srv/pht")))
+    assert [name for name in settings(schema) if not re.search(rf"^[ #]*{name}:", text, re.MULTILINE)] == []
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
