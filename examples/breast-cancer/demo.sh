@@ -198,7 +198,9 @@ $DEMO/
   alice/                 the scientist's keys and trains (alice-elsewhere/: her other computer)
   hospital-a/ (b, c)     a station each: keys, settings, journal, spool, daemon.log
   data/                  what the hospitals hold, and nobody else sees
+  secrets/               the passphrases, which in life each party keeps to itself
   results/sums.json      all that left them
+  results.journey.json   the proof beside the results: who signed which stop
   proof/                 the journey, and how to check it without pht: README.txt in it
   registry/              what its operator sees: sealed, signed, padded
 WHERE

@@ -1,4 +1,7 @@
-"""The examples in the design document are real: each is parsed, and where it is signed, verified, by the code itself."""
+"""The design document is true: its examples are parsed and verified, its verification is that of the module.
+
+What an example is of is in the comment above its block.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import security.verify
 from registry.artifact import ENTRY_LAYER, receipt_layer, train_layers
 from registry.depot import mailbox, train_tag
 from registry.names import Tag
@@ -138,3 +142,14 @@ def test_the_exported_journal_is_in_order_and_ends_where_its_head_says() -> None
     assert statement.subject("journal") == found.head.hash
     assert document("journal-head")["predicate"]["records"] == found.head.sequence
     assert [visit.arrival for visit in found.visits] == [digest_of(printed("train-artifact"))]
+
+
+def test_the_verification_is_told_as_the_module_tells_it() -> None:
+    def steps(text: str) -> dict[int, str]:
+        found = re.findall(r"^(\d+)\. +(.*?)(?=\n\d+\. |\n\n)", text, re.DOTALL | re.MULTILINE)
+        return {int(number): " ".join(step.split()) for number, step in found}
+
+    chapter = TEXT[TEXT.index("## 4. ") : TEXT.index("When a seal is opened")]
+    told = steps(re.sub(r"\s\*[^*]+\*", "", chapter))
+    assert told == steps(security.verify.__doc__ or "")
+    assert list(told) == list(range(1, 13))
