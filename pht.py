@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TextIO
 
 import click
 
@@ -51,6 +51,14 @@ _GROUPS: Final = {
 }
 
 _log = logging.getLogger("pht")
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment: what shows progress stands in for it, and writes above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
 
 
 class LazyGroup(click.Group):
@@ -178,7 +186,7 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)],
         format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        handlers=[_StandardError()],
     )
     for name in _TALKATIVE:  # they quote whole addresses, with upload states and what else is signed in a query
         logging.getLogger(name).setLevel(logging.ERROR)

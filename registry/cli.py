@@ -21,13 +21,13 @@ from registry.depot import Depot
 from registry.names import FolderLocation, location
 from registry.places import Login, registry_at
 from registry.port import Registry
-from registry.progress import showing
 from registry.server import RunningServer, ServerSettings, down, status, up
 from security.answer import Answer
 from security.encoding import Json
 from security.errors import FileMissing, InvalidInput
 from security.files import make_folder, read_private, told
 from security.ids import PartyId
+from security.progress import showing
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -20,7 +20,7 @@ from security.digest import Digest, digest_of
 from security.errors import InvalidInput, KeyNotTrusted
 from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
-from security.keys import Scheme, confirms, generate, spell
+from security.keys import Scheme, Secrets, confirms, generate, spell
 from security.keystore import (
     check_passphrase,
     create_folder,
@@ -31,6 +31,7 @@ from security.keystore import (
     read_folder,
     read_passphrase,
 )
+from security.progress import working
 from security.show import told_keys
 from security.trust import Role
 
@@ -58,6 +59,13 @@ def passphrase_for(what: str, path: Path | None) -> bytes:
     if path is not None:
         return read_passphrase(path)
     return _asked(f"Passphrase of {what}", again=False)
+
+
+def unlocked(folder: Path, what: str, path: Path | None) -> Secrets:
+    """Open the private keys of a folder; the passphrase is read or asked for first, as by `passphrase_for`."""
+    phrase = passphrase_for(what, path)
+    with working("opening the keys"):
+        return open_folder(folder, phrase)
 
 
 def new_passphrase_for(what: str, path: Path | None) -> bytes:
@@ -191,15 +199,17 @@ def keys_new(
     """
     name = PartyId(party)
     expect_new(folder)
-    made = create_folder(
-        folder,
-        generate([Scheme(scheme) for scheme in schemes]),
-        party=name,
-        title=title or name,
-        roles=frozenset(map(Role, roles)),
-        passphrase=new_passphrase_for("the new keys", passphrase_file),
-        now=clock(),
-    )
+    phrase = new_passphrase_for("the new keys", passphrase_file)
+    with working("making the keys"):
+        made = create_folder(
+            folder,
+            generate([Scheme(scheme) for scheme in schemes]),
+            party=name,
+            title=title or name,
+            roles=frozenset(map(Role, roles)),
+            passphrase=phrase,
+            now=clock(),
+        )
     after = f"made in {folder}\nnext: pht keys card {folder} -o {name}.card.json"
     return told_keys(made.party, made.title, made.roles, made.key_set, after=after)
 
@@ -226,7 +236,7 @@ def keys_card(folder: Path, output: Path, passphrase_file: Path | None) -> Answe
     pht keys card ~/pht-keys -o hospital-a.card.json
     """
     public = read_folder(folder)
-    secrets = open_folder(folder, passphrase_for(str(folder), passphrase_file))
+    secrets = unlocked(folder, str(folder), passphrase_file)
     card = make_card(secrets, party=public.party, title=public.title, roles=public.roles, now=clock())
     write_file(output, card.to_bytes() + b"\n", mode=0o644)
     after = f"wrote {output}\nsend it to the consortium, and read the fingerprint to them over the phone"
@@ -239,7 +249,7 @@ def keys_card(folder: Path, output: Path, passphrase_file: Path | None) -> Answe
 def keys_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Open FOLDER, sign and seal with every key, and see that the public ones agree. Changes nothing."""
     public = read_folder(folder)
-    prove(open_folder(folder, passphrase_for(str(folder), passphrase_file)))
+    prove(unlocked(folder, str(folder), passphrase_file))
     after = "the keys open, sign, verify, seal and unseal"
     return told_keys(public.party, public.title, public.roles, public.key_set, after=after)
 
@@ -256,7 +266,9 @@ def keys_export(folder: Path, into: Path, yes: bool, passphrase_file: Path | Non
     """
     expect_new(into)
     sure("Write private keys unencrypted?", yes=yes)
-    files = export_folder(folder, passphrase_for(str(folder), passphrase_file), into=into)
+    phrase = passphrase_for(str(folder), passphrase_file)
+    with working("opening the keys"):
+        files = export_folder(folder, phrase, into=into)
     lines = ["wrote, unencrypted:", *(f"  {path}" for path in files)]
     return Answer(text="\n".join(lines), data={"files": [str(path) for path in files]})
 
@@ -287,14 +299,16 @@ def keys_import(
     """
     name = PartyId(party)
     expect_new(folder)
-    made = import_folder(
-        folder,
-        signing=signing,
-        sealing=sealing,
-        party=name,
-        title=title or name,
-        roles=frozenset(map(Role, roles)),
-        passphrase=new_passphrase_for("the key folder", passphrase_file),
-        now=clock(),
-    )
+    phrase = new_passphrase_for("the key folder", passphrase_file)
+    with working("locking the keys"):
+        made = import_folder(
+            folder,
+            signing=signing,
+            sealing=sealing,
+            party=name,
+            title=title or name,
+            roles=frozenset(map(Role, roles)),
+            passphrase=phrase,
+            now=clock(),
+        )
     return told_keys(made.party, made.title, made.roles, made.key_set, after=f"imported into {folder}")

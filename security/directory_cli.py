@@ -27,6 +27,7 @@ from security.errors import InvalidInput, Malformed
 from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
 from security.keystore import read_passphrase
+from security.progress import working
 from security.publish import publish, unpublished
 from security.root import (
     Lifetimes,
@@ -115,16 +116,17 @@ def directory_init(
     """
     expect_new(folder)
     own = new_passphrase_for("the directory's keys", passphrase_file)
-    workspace = init_workspace(
-        folder,
-        root_passphrases=_per_key(root_files, root_keys) or [own] * root_keys,
-        threshold=threshold,
-        targets_passphrase=own,
-        online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
-        policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
-        lifetimes=Lifetimes(root=timedelta(days=root_days)),
-        now=clock(),
-    )
+    with working("making the keys"):
+        workspace = init_workspace(
+            folder,
+            root_passphrases=_per_key(root_files, root_keys) or [own] * root_keys,
+            threshold=threshold,
+            targets_passphrase=own,
+            online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
+            policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
+            lifetimes=Lifetimes(root=timedelta(days=root_days)),
+            now=clock(),
+        )
     done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
     return told_root(root_state(workspace), done=done)
 
@@ -241,20 +243,20 @@ def directory_rotate_keys(
     ours = Workspace(workspace)
     own = None if passphrase_file is None else read_passphrase(passphrase_file)
     phrases = _per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
-    state = rotate_keys(
-        ours,
-        [open_root_key(path, phrase) for path, phrase in zip(root_keys, phrases, strict=True)],
-        RootChange(
-            replace_targets="targets" in replace,
-            replace_online="online" in replace,
-            add_root_keys=add_root_keys,
-            drop_root_keys=drop,
-            threshold=threshold,
-        ),
-        passphrase=new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None,
-        lifetimes=Lifetimes(root=timedelta(days=root_days)),
-        now=clock(),
+    with working("opening the root keys"):
+        signers = [open_root_key(path, phrase) for path, phrase in zip(root_keys, phrases, strict=True)]
+    change = RootChange(
+        replace_targets="targets" in replace,
+        replace_online="online" in replace,
+        add_root_keys=add_root_keys,
+        drop_root_keys=drop,
+        threshold=threshold,
     )
+    new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
+    with working("making the next root"):
+        state = rotate_keys(
+            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
+        )
     return told_root(state, done="made the next root; pht directory publish makes it known")
 
 
@@ -295,18 +297,20 @@ def directory_publish(
     else:
         online = read_passphrase(online_passphrase_file)
         own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
-    published = publish(
-        ours,
-        sink,
-        targets_key=None if refresh else open_targets_key(ours, own),
-        online_key=open_online_key(ours, online),
-        lifetimes=Lifetimes(
-            targets=timedelta(days=targets_days),
-            snapshot=timedelta(days=snapshot_days),
-            timestamp=timedelta(days=timestamp_days),
-        ),
-        now=clock(),
+    lifetimes = Lifetimes(
+        targets=timedelta(days=targets_days),
+        snapshot=timedelta(days=snapshot_days),
+        timestamp=timedelta(days=timestamp_days),
     )
+    with working("signing and publishing"):
+        published = publish(
+            ours,
+            sink,
+            targets_key=None if refresh else open_targets_key(ours, own),
+            online_key=open_online_key(ours, online),
+            lifetimes=lifetimes,
+            now=clock(),
+        )
     return told_publication(published, place)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from security.encoding import print_time
 from security.errors import PhtError
 from security.keys import Secrets, spell
 from security.keystore import prove, read_folder
+from security.progress import Working
 from security.trust import Role, TrustStore
 from station.assembly import base_loader, trust_loader
 from station.config import StationConfig
@@ -43,9 +45,17 @@ class Checkup:
         return all(one.ok for one in self.findings)
 
 
-def check(config: StationConfig, unlock: Callable[[], Secrets], now: datetime) -> Checkup:
+def check(
+    config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
+) -> Checkup:
     """Look at everything; what fails does not keep the rest from being looked at. `unlock` opens the keys."""
-    findings = [_tried("keys", lambda: _keys(config, unlock))]
+    keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
+    with working("looking at directory, registry, engine and data"):
+        return Checkup(findings=(keys, *_around(config, now)))
+
+
+def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
+    findings: list[Finding] = []
     trust: list[TrustStore] = []
     findings.append(_tried("directory root", lambda: _root(config)))
     findings.append(_tried("directory", lambda: _directory(config, now, trust)))
@@ -57,7 +67,7 @@ def check(config: StationConfig, unlock: Callable[[], Secrets], now: datetime) -
     findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
     findings.append(_tried("journal", lambda: _journal(config)))
     findings.append(_admission(config))
-    return Checkup(findings=tuple(findings))
+    return tuple(findings)
 
 
 def _tried(name: str, look: Callable[[], str]) -> Finding:

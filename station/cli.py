@@ -22,6 +22,7 @@ from security.encoding import Json
 from security.errors import FileMissing, InvalidInput
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, spell
+from security.progress import working
 from security.train import read_manifest
 from security.version import VERSION
 from station.assembly import open_house
@@ -149,7 +150,8 @@ def station_init(
         by_hand=by_hand,
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
-    made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
+    with working("making the keys"):
+        made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
     spelled = spell(made.fingerprint)
     steps = [
         f"send {made.card} to the consortium, and read out its fingerprint over the phone:",
@@ -186,7 +188,7 @@ def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login
 def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
     config = config_at(folder)
-    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock())
+    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock(), working=working)
     answer = told_checkup(found)
     if found.ok:
         return answer

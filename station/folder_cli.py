@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 
 import click
 
-from security.cli import passphrase_for
+from security.cli import unlocked
 from security.errors import InvalidInput
 from security.keys import Secrets
-from security.keystore import open_folder, read_folder
+from security.keystore import read_folder
 from station.config import FILE, StationConfig, load_config
 from station.errors import VisitUnknown
 from station.journal import Journal
@@ -68,7 +68,7 @@ def secrets_of(config: StationConfig, passphrase_file: Path | None) -> Secrets:
     if public.party != config.party:
         msg = "the keys are another party's"
         raise InvalidInput(msg, keys=public.party, station=config.party)
-    return open_folder(config.keys, passphrase_for(f"{config.party}'s keys", passphrase_file or config.passphrase_file))
+    return unlocked(config.keys, f"{config.party}'s keys", passphrase_file or config.passphrase_file)
 
 
 @contextlib.contextmanager

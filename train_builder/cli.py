@@ -5,6 +5,7 @@ Each command parses, calls one function and returns an `Answer`.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,8 @@ import click
 
 from registry.depot import Depot
 from registry.places import Login, anchored, registry_at, source_at
-from registry.progress import showing
 from security.answer import Answer
-from security.cli import clock, confirmed_root, passphrase_for, passphrase_option
+from security.cli import clock, confirmed_root, passphrase_option, unlocked
 from security.digest import digest_of
 from security.directory import load_trust
 from security.encoding import Json, print_time
@@ -25,7 +25,8 @@ from security.errors import InvalidInput, Unavailable
 from security.files import read_file
 from security.ids import PartyId, TrainId
 from security.keys import Secrets, spell
-from security.keystore import open_folder, read_folder
+from security.keystore import read_folder
+from security.progress import showing, working
 from security.trust import TrustStore
 from train_builder.check import finding_document, preflight, stops_departure
 from train_builder.collect import HomeTrain, bring_home, open_home_train
@@ -51,7 +52,11 @@ _ID_CHARACTERS: Final = 64
 
 
 class Doors(Protocol):
-    """What the root of the command line offers: the registry account its options tell."""
+    """What the root of the command line offers: the registry account its options tell, and who reads the answers."""
+
+    @property
+    def as_json(self) -> bool:
+        """Whether a program reads them."""
 
     def login(self) -> Login:
         """Return the account and the trust that the options of ``pht`` tell."""
@@ -228,7 +233,7 @@ def train_submit(
     home = open_home(home_path)
 
     def unlock() -> Secrets:
-        return open_folder(home.keys, passphrase_for(str(home.keys), passphrase_file))
+        return unlocked(home.keys, str(home.keys), passphrase_file)
 
     with showing("sending") as carried:
         sent = submit(
@@ -241,6 +246,7 @@ def train_submit(
             allow=allow,
             target=Target(python=python_version, machine=machine),
             progress=carried,
+            working=working,
         )
     manifest = sent.record.manifest
     lines = [
@@ -272,22 +278,25 @@ def train_submit(
 @click.option(
     "--every", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds between looks."
 )
-def train_follow(*, name: str, home_path: Path, watch: bool, every: float) -> Answer:
+@click.pass_obj
+def train_follow(doors: Doors, *, name: str, home_path: Path, watch: bool, every: float) -> Answer:
     """Tell where TRAIN is (the beginning of its id, or 'latest'), from the receipts stations have signed."""
     home = open_home(home_path)
     record, depot = home.find(name), _depot(home)
     seen: Progress | None = None
+    heard = sys.stderr.isatty() or not doors.as_json  # a program is told at the end
     while True:
         try:
             found = follow(record, depot, _trust(home), now=clock())
         except Unavailable as error:
             if not watch:
                 raise
-            click.echo(f"waiting: {error}", err=True)
+            if heard:
+                click.echo(f"waiting: {error}", err=True)
         else:
             if not watch or found.ended or found.stranded(clock()):
                 return Answer(text=describe(found, now=clock()), data=progress_document(found))
-            if found != seen:
+            if heard and found != seen:
                 click.echo(describe(found, now=clock()), err=True)
                 seen = found
         time.sleep(every)
@@ -305,8 +314,9 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     """
     home = open_home(home_path)
     found, trust = _bring(home, name)
-    secrets = open_folder(home.keys, passphrase_for(str(home.keys), passphrase_file))
-    opened = open_home_train(found, home, secrets=secrets, trust=trust, into=out)
+    secrets = unlocked(home.keys, str(home.keys), passphrase_file)
+    with working("opening the results"):
+        opened = open_home_train(found, home, secrets=secrets, trust=trust, into=out)
     lines = [
         f"{found.accepted.manifest.value.name} ({opened.train.short}): {len(opened.files)} files, {show_size(opened.size)}",
         *(f"  {opened.folder / path}" for path in opened.files),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from security.archive import Member
 from security.digest import Digest
 from security.ids import PartyId
 from security.keys import Secrets
+from security.progress import Working
 from security.trust import TrustStore
 from security.verify import verify_train
 from train_builder.build import build, source_digest
@@ -53,6 +55,7 @@ def submit(
     allow: Sequence[str] = (),
     target: Target | None = None,
     progress: Progress | None = None,
+    working: Working = nullcontext,
 ) -> Submitted:
     """Check, build, record and send. `unlock` opens the owner's keys; it is called when everything else is in order.
 
@@ -71,18 +74,20 @@ def submit(
     resumed = record is not None
     if record is None:
         with tempfile.TemporaryDirectory(dir=home.path) as temporary:
-            wheels, vendored = fetch_wheels(folder, spec, tree, target or Target(), Path(temporary))
-            secrets = unlock()
-            built = build(
-                spec,
-                tree,
-                owner=home.party,
-                secrets=secrets,
-                trust=trust,
-                blobs=home.blobs,
-                now=now,
-                vendored=vendored,
-            )
+            with working("resolving packages"):
+                wheels, vendored = fetch_wheels(folder, spec, tree, target or Target(), Path(temporary))
+            secrets = unlock()  # which may ask
+            with working("sealing the code"):
+                built = build(
+                    spec,
+                    tree,
+                    owner=home.party,
+                    secrets=secrets,
+                    trust=trust,
+                    blobs=home.blobs,
+                    now=now,
+                    vendored=vendored,
+                )
         record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
     first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
     return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed)

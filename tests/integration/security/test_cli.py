@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -35,6 +30,7 @@ from security.keys import Scheme, generate
 from security.keystore import create_folder
 from security.trust import Role
 from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house
+from tests.support.terminal import at_a_terminal
 
 ROOT = Path(__file__).parents[3]
 DIGEST = digest_of(b"a base image")
@@ -257,44 +253,23 @@ def test_bad_words_are_explained(workspace: Path, tmp_path: Path, secret: Path) 
     assert not (tmp_path / "new").exists()
 
 
-def at_a_terminal(typed: str, *words: object) -> tuple[int, str]:
-    """Run `pht` with somebody at its terminal, who waits to be asked and types one line; return status and screen."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, str(ROOT / "pht.py"), *map(str, words)]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-    ) as process:
-        os.close(theirs)
-        screen = b""
-        while not screen.rstrip().endswith((b":", b"]")):
-            screen += os.read(ours, 4096)
-        os.write(ours, typed.encode() + b"\n")
-        with contextlib.suppress(OSError):  # Linux says EIO when the last writer has gone
-            while more := os.read(ours, 4096):
-                screen += more
-        status = process.wait(timeout=60)
-    os.close(ours)
-    return status, screen.decode()
-
-
 def test_a_person_compares_the_fingerprint(workspace: Path, card: Path) -> None:
     document = workspace / "work" / "party.hospital-a.json"
-    status, screen = at_a_terminal("n", "directory", "add", workspace, card)
+    status, screen = at_a_terminal("directory", "add", workspace, card, typed="n")
     assert status != 0
     assert fingerprint(card) in screen
     assert not document.exists()
-    status, _ = at_a_terminal("y", "directory", "add", workspace, card)
+    status, _ = at_a_terminal("directory", "add", workspace, card, typed="y")
     assert status == 0
     assert document.exists()
 
 
 def test_a_person_is_asked_for_the_passphrase_and_it_is_not_shown(folder: Path, tmp_path: Path) -> None:
-    status, screen = at_a_terminal(PASSPHRASE.decode(), "keys", "card", folder, "-o", tmp_path / "card")
+    status, screen = at_a_terminal("keys", "card", folder, "-o", tmp_path / "card", typed=PASSPHRASE.decode())
     assert status == 0
     assert PASSPHRASE.decode() not in screen
     assert fingerprint(tmp_path / "card") in screen
-    status, screen = at_a_terminal("another passphrase", "keys", "check", folder)
+    status, screen = at_a_terminal("keys", "check", folder, typed="another passphrase")
     assert status == WrongPassphrase.exit
     assert "key.wrong-passphrase" in screen
     assert "another passphrase" not in screen

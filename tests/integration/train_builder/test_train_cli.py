@@ -23,8 +23,10 @@ from security.keys import spell
 from security.keystore import create_folder
 from security.trust import Role
 from security.workspace import approve_base
+from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
 from tests.support.owners import OwnerWorld, write_train
+from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli import train
 from train_builder.errors import PreflightFailed, SpecInvalid
@@ -33,6 +35,8 @@ from train_builder.home import open_home
 
 class Doors:
     """The part of ``pht`` that the group asks for."""
+
+    as_json = False
 
     def login(self) -> Login:
         return Login()
@@ -145,6 +149,18 @@ def test_the_whole_way(ready: Desk) -> None:
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
     assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "home"}]
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
+
+
+def test_opening_results_is_shown_at_a_terminal_and_nowhere_else(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    words = ("train", "open", "latest", "--home", "home", "--passphrase-file", "passphrase")
+    status, screen = at_a_terminal(*words, "seen", folder=ready.path)
+    assert status == 0, screen
+    assert screen.index("opening the keys") < screen.index("opening the results") < screen.index("1 files")
+    typed = in_a_process(ready.path, {}, *words, "unseen")
+    assert (typed.exit, typed.err) == (0, ""), str(typed)
+    assert (ready.path / "seen" / "sums.json").read_bytes() == (ready.path / "unseen" / "sums.json").read_bytes()
 
 
 def test_inspect_says_what_is_not_to_be_believed(ready: Desk) -> None:
