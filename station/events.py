@@ -148,12 +148,11 @@ class Started(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(_Event):
-    """The run came to its own end. Wall-clock time in seconds, greatest memory in bytes (if the engine knows)."""
+    """The run came to its own end, after so many seconds of wall-clock time."""
 
     kind = "ended"
     exit_code: int
     seconds: int
-    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

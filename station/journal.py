@@ -109,7 +109,7 @@ class Journal:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """Begin an empty journal that ends with the process: for a rehearsal."""
+        """Begin an empty journal that ends with the process: for tests, which write thousands."""
         with _told():
             return cls._prepared(sqlite3.connect(":memory:", isolation_level=None))
 
@@ -284,11 +284,6 @@ class Journal:
         )
         self._seen = until
         return arrival in self._redelivered
-
-    def references(self) -> frozenset[Digest]:
-        """Return everything the spool must keep: what `Spool.sweep` takes."""
-        found = {event.envelope for event in self.station_events() if isinstance(event, HeadSigned)}
-        return frozenset(found.union(*(self.visit(arrival).blobs for arrival in self.arrivals())))
 
     def check(self) -> Head:
         """Follow the whole chain.

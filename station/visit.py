@@ -54,7 +54,6 @@ class Visit:
     fetched: Fetched | None = None
     accepted: Accepted | None = None
     admitted: Admitted | None = None
-    opened: Opened | None = None
     started: Started | None = None
     ended: Ended | None = None
     cleared: Cleared | None = None
@@ -150,6 +149,8 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
         case Stumbled():
             internal = visit.internal_stumbles + (event.code == INTERNAL)
             return replace(visit, stumbled=event, stumbles=visit.stumbles + 1, internal_stumbles=internal)
+        case Opened():  # nobody asks: the room is there or is not
+            return replace(_onward(visit), approval=None)
         case Held():
             return replace(_onward(visit), held=event)
         case Approved():
@@ -158,7 +159,6 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
             # State out is always computed from the state that came in, and a release is for the results it was about.
             return replace(
                 _onward(visit),
-                opened=None,
                 started=None,
                 ended=None,
                 cleared=None,
@@ -179,7 +179,6 @@ _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {
     Fetched: "fetched",
     Accepted: "accepted",
     Admitted: "admitted",
-    Opened: "opened",
     Started: "started",
     Ended: "ended",
     Cleared: "cleared",

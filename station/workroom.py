@@ -1,6 +1,6 @@
 """Where does plaintext lie while a visit needs it, and how is it got rid of?
 
-One private folder per visit below one root, on tmpfs or an encrypted disk (`pht station check` looks). Nothing is
+One private folder per visit below one root, on tmpfs or an encrypted disk (`pht station check` says what it sees). Nothing is
 overwritten: on such file systems removing is enough, and on others overwriting would not be.
 
 A run may leave anything in its room: folders without permissions, thousands of levels, links to elsewhere. Wiping goes
@@ -52,11 +52,6 @@ class Workroom:
     def used(self) -> Path:
         """A file that is there from before the first run of this room begins: the state is no longer what came in."""
         return self.path / "used"
-
-    @property
-    def printed(self) -> Path:
-        """What the run printed, a file: for this station's operator only."""
-        return self.path / "printed"
 
 
 class Workrooms:

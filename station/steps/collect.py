@@ -40,4 +40,4 @@ def perform(visit: Visit, house: House, now: datetime) -> Ended | RoomLost | Hel
     if isinstance(sight, Absent):
         return lose_room(visit, now=now)
     seconds = int((sight.finished - sight.started).total_seconds())
-    return Ended(at=now, exit_code=sight.exit_code, seconds=max(0, seconds), peak_bytes=None)
+    return Ended(at=now, exit_code=sight.exit_code, seconds=max(0, seconds))

@@ -12,7 +12,7 @@ import pytest
 from security.errors import Forked, Replayed
 from station.chain import START
 from station.errors import AlreadySigned, JournalDamaged, JournalRaced, VisitUnknown
-from station.events import Accepted, DaemonStarted, HeadSigned, VisitEvent
+from station.events import Accepted, DaemonStarted, VisitEvent
 from station.journal import Journal
 from tests.support.visits import (
     ACCEPTED,
@@ -87,14 +87,6 @@ def test_events_of_the_station_stand_in_the_same_chain(journal: Journal) -> None
     journal.append(ARRIVAL, NOTICED, expect=0)
     assert journal.station_events() == STATION_EVENTS
     assert journal.check().sequence == len(STATION_EVENTS) + 1
-
-
-def test_it_tells_what_the_spool_must_keep(journal: Journal) -> None:
-    assert journal.references() == frozenset()
-    record(journal, *QUIET_DAY)
-    journal.note(HeadSigned(at=NOW, sequence=14, head=journal.head().hash, envelope=digest("signed head")))
-    journal.append(OTHER, dataclasses.replace(NOTICED, arrival=OTHER), expect=0)
-    assert journal.references() == journal.visit(ARRIVAL).blobs | {OTHER, digest("signed head")}
 
 
 @pytest.mark.parametrize("expect", [0, 2])

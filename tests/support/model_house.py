@@ -222,7 +222,7 @@ class House:
             return plan.lose_room(visit, now=self.now)
         if self.story in {Story.FAILING, Story.FORGOTTEN_FAILING}:
             return RunFault(at=self.now, code="run.failed", reason="")
-        return Ended(at=self.now, exit_code=0, seconds=1, peak_bytes=None)
+        return Ended(at=self.now, exit_code=0, seconds=1)
 
     def _gate(self, visit: Visit) -> VisitEvent:
         if self.room is None:

@@ -137,7 +137,7 @@ def test_a_person_approves_before_anything_is_opened(here: World) -> None:
     visit = here.visit("hospital-a")
     assert isinstance(visit.held, Held)
     assert visit.held.hold is HoldFor.ADMISSION
-    assert visit.opened is None
+    assert visit.started is None
     assert here.plaintext("hospital-a") == []
     approved = approve(visit, by="grace", note="read the code", now=here.now)
     here.houses["hospital-a"].journal.append(visit.arrival, approved, expect=visit.length)
@@ -293,7 +293,7 @@ def test_a_run_that_never_ends_is_stopped(tmp_path: Path) -> None:
 def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    while here.visits("hospital-a") == () or here.visit("hospital-a").opened is None:
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.OPENED:
         here.step("hospital-a")
     base = here.consortium.bases[BASE]
     here.consortium.bases[BASE] = type(base)(name=base.name, digest=base.digest, note="", withdrawn=True)

@@ -35,7 +35,6 @@ def test_a_room_is_private_and_empty(rooms: Workrooms, root: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert sorted(room.path.iterdir()) == [room.code, room.state]
     assert not room.context.exists()
-    assert not room.printed.exists()
 
 
 def test_making_it_again_empties_it(rooms: Workrooms) -> None:
