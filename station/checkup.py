@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from registry.places import registry_at
 from security.directory import read_root
 from security.encoding import print_time
 from security.errors import PhtError
+from security.journey import CLOCK_SKEW
 from security.keys import Secrets, spell
 from security.keystore import prove, read_folder
 from security.progress import Working
 from security.trust import Role, TrustStore
 from station.assembly import base_loader, trust_loader
+from station.chain import parse_record
 from station.config import StationConfig
+from station.disk import at_rest
+from station.errors import ClockWrong
 from station.journal import Journal
 from station.sandbox.docker import DockerSandbox
 from station.sandbox.image import BaseImage
@@ -60,11 +65,13 @@ def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
     findings.append(_tried("directory root", lambda: _root(config)))
     findings.append(_tried("directory", lambda: _directory(config, now, trust)))
     findings.append(_tried("party", lambda: _party(config, trust, now)))
+    findings.append(_tried("clock", lambda: _clock(config, trust, now)))
     findings.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
     findings += DockerSandbox(url=config.engine, runtime=config.runtime).doctor(base)
     findings += _data(config)
     findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
+    findings.append(_at_rest(config.workrooms))
     findings.append(_tried("journal", lambda: _journal(config)))
     findings.append(_admission(config))
     return tuple(findings)
@@ -89,10 +96,9 @@ def _root(config: StationConfig) -> str:
 
 
 def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) -> str:
-    """Also a check of the clock: metadata from the future or long past does not verify."""
     store = trust_loader(config)(now)
     found.append(store)
-    return f"version {store.version.targets}, fresh until {print_time(store.expires)}; our clock says {print_time(now)}"
+    return f"version {store.version.targets}, fresh until {print_time(store.expires)}"
 
 
 def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
@@ -101,6 +107,35 @@ def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
         return "not looked up: there is no directory"
     trust[0].pinned(config.party, Role.STATION, ours, now)
     return f"{config.party} is in the directory with these keys"
+
+
+def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
+    """Compare the clock with what is older than now for certain, and with when the directory runs out.
+
+    The directory says until when it counts, not when it was made, so a clock that is a little off is not noticed.
+
+    Raises:
+        ClockWrong: something is in the future that cannot be.
+    """
+    known = {"the journal's newest record was written": _newest_record(config)}
+    if trust and config.party in trust[0].parties:
+        known["the station became a party"] = min(one.since for one in trust[0].parties[config.party].key_sets)
+    past = {what: when for what, when in known.items() if when is not None}
+    for what, when in past.items():
+        if now < when - CLOCK_SKEW:
+            msg = "the clock is behind"
+            raise ClockWrong(msg, now=print_time(now), since=f"{print_time(when)}, when {what}")
+    told = [f"after {print_time(when)}, when {what}" for what, when in past.items()]
+    told += [f"before {print_time(trust[0].expires)}, when the directory runs out"] if trust else []
+    return f"{print_time(now)}; known only to be {' and '.join(told)}" if told else f"{print_time(now)}; not compared"
+
+
+def _newest_record(config: StationConfig) -> datetime | None:
+    if not config.journal.exists():
+        return None
+    with Journal.open(config.journal) as journal:
+        newest = deque(journal.records(), maxlen=1)
+    return parse_record(newest[0][0]).event.at if newest else None
 
 
 def _registry(config: StationConfig) -> str:
@@ -165,6 +200,12 @@ def _disk(name: str, folder: Path) -> Finding:
     ok = free >= LEAST_DISK and writable
     hint = None if ok else "make room, or another folder" if writable else f"this user must own {place}"
     return Finding(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
+
+
+def _at_rest(workrooms: Path) -> Finding:
+    """Tell, and do not judge: a disk may be encrypted by what cannot be seen from here."""
+    place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
+    return Finding(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
 
 
 def _journal(config: StationConfig) -> str:

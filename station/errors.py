@@ -68,7 +68,7 @@ class DataSourceUnavailable(Unavailable):
     """The place a data set lives at cannot be reached."""
 
     code = "data.unavailable"
-    default_hint = "'pht station check' tells what is missing"
+    default_hint = "is it mounted?"
 
 
 class RoomMissing(Unavailable):
@@ -121,11 +121,22 @@ class NoResults(TrainFault):
 # --- Misconfigured ---------------------------------------------------------------------------------------------------
 
 
+class ClockWrong(Misconfigured):
+    """This machine's clock shows a time that cannot be."""
+
+    code = "clock.wrong"
+    default_hint = (
+        "set the clock, and let a time server keep it; if the journal is ahead, it was ahead when that was written"
+    )
+
+
 class SandboxUnfit(Misconfigured):
     """The container engine lacks what the sandbox needs: a runtime, an image, seccomp, cgroups."""
 
     code = "sandbox.unfit"
-    default_hint = "'pht station check' tells what is missing"
+    default_hint = (
+        "the reason is the engine's own; its log tells more ('journalctl -u docker', or where it is kept here)"
+    )
 
 
 class SandboxRefused(Misconfigured):

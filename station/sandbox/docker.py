@@ -68,7 +68,7 @@ class DockerSandbox:
                 found = _image(engine, base)
         if found is None:
             msg = "the engine took the base image and does not have it"
-            raise SandboxUnfit(msg, base=base.digest)
+            raise SandboxUnfit(msg, base=base.digest, hint="does its log tell why? is its disk full?")
         return found
 
     def start(self, order: RunOrder) -> None:
@@ -216,7 +216,7 @@ def _state(inspected: Mapping[str, object]) -> Mapping[str, object]:
 def _create(engine: APIClient, order: RunOrder) -> Mapping[str, object]:
     if not doctor.seccomp_on(engine.info()):
         msg = "the engine runs containers without seccomp"
-        raise SandboxUnfit(msg)
+        raise SandboxUnfit(msg, hint="start the engine with its default seccomp profile")
     for path in (order.code, order.state, order.context):
         hand_over(path, order.uid, order.gid)
     engine.create_container_from_config(create_payload(order), order.name)  # type: ignore[no-untyped-call]  # as above

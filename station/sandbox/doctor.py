@@ -9,6 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ _NAME: Final = "pht-doctor"
 _LIMITS: Final = RunLimits(
     memory_bytes=128 * MIB, cpu_millis=1000, processes=32, wall_seconds=30, state_bytes=MIB, state_files=8
 )
+_CHANGED: Final = "this is not as ordered: an engine plugin or setting changes containers here; find out which"
 _SCRIPT: Final = """
 for place in / /pht/code /pht/context.json /proc/sys/kernel/hostname; do
   if (: >> "$place/probe" || : >> "$place") 2> /dev/null; then echo "wrote $place"; fi
@@ -109,13 +111,17 @@ def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
         *(["seccomp"] if not gvisor and status.get("Seccomp") != "2" else []),
     ]
     room = {line.removeprefix("room ") for line in lines if line.startswith("room ")}
-    return (
-        Finding(name="probe", ok="done" in lines, detail="ran" if "done" in lines else "did not run to its end"),
+    if "done" not in lines:
+        detail, hint = "did not run to its end", "has the base image a /bin/sh? the engine's log may tell more"
+        return (Finding(name="probe", ok=False, detail=detail, hint=hint),)
+    findings = (
+        Finding(name="probe", ok=True, detail="ran"),
         Finding(name="no network", ok=not interfaces, detail=", ".join(sorted(interfaces)) or "only loopback"),
         Finding(name="read-only", ok=not wrote, detail=", ".join(wrote) or "nothing could be written"),
         Finding(name="room to work", ok=room == {"/tmp", "/pht/state"}, detail=", ".join(sorted(room)) or "none"),  # noqa: S108 - inside the container
         Finding(name="no privileges", ok=not privileged, detail=", ".join(privileged) or "none"),
     )
+    return tuple(one if one.ok else replace(one, hint=_CHANGED) for one in findings)
 
 
 def _run(sandbox: Sandbox, base: BaseImage) -> str:

@@ -49,7 +49,7 @@ def _ended_well(ended: Ended, order: RunOrder) -> None:
         raise RunInterrupted(msg, run=order.name)
     if ended.exit_code != 0:
         msg = "the analysis ended with an error"
-        raise RunFailed(msg, exit=ended.exit_code, hint="what it printed is wiped; 'pht train rehearse' shows it")
+        raise RunFailed(msg, exit=ended.exit_code, hint="'pht station show TRAIN --output' shows what it printed")
 
 
 def _in_time(since: datetime, until: datetime, limits: RunLimits) -> None:

@@ -61,7 +61,7 @@ def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
     folder = house.data[need.name].folder
     if not folder.is_dir():
         msg = "the folder of a data set is not there"
-        raise DataSourceUnavailable(msg, data=need.name, folder=folder, hint="is it mounted?")
+        raise DataSourceUnavailable(msg, data=need.name, folder=folder)
     left = list(need.files)
     for path in _files(folder):
         left = [pattern for pattern in left if not path.match("/" + pattern)]

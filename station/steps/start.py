@@ -36,7 +36,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     for name, folder in order.data.items():
         if not folder.is_dir():
             msg = "the folder of a data set is not there"
-            raise DataSourceUnavailable(msg, data=name, folder=folder, hint="is it mounted?")
+            raise DataSourceUnavailable(msg, data=name, folder=folder)
     _start(order, house, visit)
     return Started(at=now, attempt=visit.attempt, name=order.name, image=image)
 
