@@ -16,7 +16,7 @@ from registry.depot import Depot
 from registry.memory import MemoryRegistry
 from registry.places import Login, anchored, source_at
 from security.answer import Answer
-from security.cli import clock, new_passphrase_for, passphrase_option
+from security.cli import clock, new_passphrase_for, passphrase_option, sure
 from security.directory import pin_root, read_root
 from security.encoding import Json
 from security.errors import FileMissing, InvalidInput
@@ -36,7 +36,7 @@ from station.folder_cli import PATH, by_option, config_at, existing_journal, per
 from station.house import House
 from station.inside import look_inside, what_it_printed
 from station.journal import Journal
-from station.log import log_json_lines
+from station.log import log_json_lines, log_plain_lines
 from station.plan import Phase, approve, phase_of, refuse
 from station.setup import NewStation, found
 from station.show import printable, told_checkup, told_train, told_visits
@@ -48,6 +48,11 @@ F = TypeVar("F", bound=Callable[..., object])
 
 class Root(Protocol):
     """What the root of the command line offers."""
+
+    @property
+    def as_json(self) -> bool:
+        """Whether a program reads the answers."""
+        ...
 
     def login(self) -> Login:
         """Return the account and the trust that its options tell."""
@@ -220,9 +225,14 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
 @station.command("once")
 @_folder_argument
 @passphrase_option
-def station_once(folder: Path, passphrase_file: Path | None) -> Answer:
+@click.pass_obj
+def station_once(root_context: Root | None, *, folder: Path, passphrase_file: Path | None) -> Answer:
     """Do everything that can be done now, wait for runs that are going on, and end."""
     config = config_at(folder)
+    if root_context is not None and root_context.as_json:
+        log_json_lines()
+    else:
+        log_plain_lines()
     with _house(config, secrets_of(config, passphrase_file)) as house, _stoppable(config) as pace:
         done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
         if done.trouble is not None and not done.recorded:
@@ -357,11 +367,13 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 @station_option
 @click.option("--reason", required=True, help="Why, for this house's journal. The owner is not told.")
 @by_option
-def station_refuse(*, train: str, folder: Path, reason: str, by: str | None) -> Answer:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
     """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
     with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
         event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
+        sure(f"Refuse {_called(visit)} for good?", yes=yes)
         journal.append(visit.arrival, event, expect=visit.length)
     text = "refused; the daemon wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})

@@ -43,7 +43,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("station", "show", "TRAIN", *AT, "--code", *WITH),
         ("station", "show", "TRAIN", *AT, "--output", *WITH),
         ("station", "approve", "TRAIN", *AT, "--by", "grace"),
-        ("station", "refuse", "TRAIN", *AT, "--by", "grace", "--reason", "not this one"),
+        ("station", "refuse", "TRAIN", *AT, "--by", "grace", "--reason", "not this one", "--yes"),
         ("station", "audit", "export", "audited", *AT),
         ("station", "audit", "verify", *AT),
     ],

@@ -33,7 +33,8 @@ from security.trust import Policy
 from security.workspace import add_party, approve_base
 from station.audit import sign_head
 from station.chain import Head
-from station.events import KeyUsed, Noticed
+from station.disk import Rest
+from station.events import DaemonStarted, KeyUsed, Noticed
 from station.journal import Journal
 from tests.support.directories import QUICK
 from tests.support.trains import NOW, Consortium, Train, train
@@ -281,7 +282,7 @@ def test_init_pins_a_root_by_its_fingerprint(made: Place, tmp_path: Path) -> Non
 # --- check -----------------------------------------------------------------------------------------------------------
 
 
-def findings(place: Place, *words: str) -> dict[str, bool]:
+def checked(place: Place, *words: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "pht.py"), "station", "check", *words],
         capture_output=True,
@@ -290,7 +291,11 @@ def findings(place: Place, *words: str) -> dict[str, bool]:
         env=place.environment,
     )
     assert done.returncode == 40, done.stdout + done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))]
+    return [line for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))]
+
+
+def findings(place: Place, *words: str) -> dict[str, bool]:
+    lines = checked(place, *words)
     return {line[6:21].strip(): line.startswith("ok") for line in lines}
 
 
@@ -298,6 +303,25 @@ def test_check_looks_at_everything_even_if_much_is_wrong(place: Place) -> None:
     found = findings(place, "--passphrase-file", str(place.secret("hospital-a")))
     assert [name for name, ok in found.items() if not ok] == ["engine"]
     assert {"keys", "directory", "party", "registry", "data patients", "journal", "admission"} <= set(found)
+
+
+def test_check_tells_what_is_known_of_clock_and_disk_and_no_more(place: Place) -> None:
+    lines = checked(place, *_with(place, "hospital-a"))
+    clock = next(line for line in lines if line[6:].startswith("clock "))
+    assert "known only to be after" in clock
+    assert "when the station became a party and before" in clock
+    assert "when the directory runs out" in clock
+    (rest,) = [line for line in lines if line[6:].startswith("plaintext ")]
+    assert rest.removeprefix("ok    plaintext      workrooms are ") in set(Rest)
+
+
+def test_check_finds_a_clock_that_is_behind_the_journal(place: Place) -> None:
+    """A clock that was set back makes old trains valid again, and late entries early."""
+    with Journal.open(place.station / "state" / "journal.sqlite") as journal:
+        journal.note(DaemonStarted(at=datetime.now(UTC) + timedelta(hours=1), version="1"))
+    (line,) = [line for line in checked(place, *_with(place, "hospital-a")) if line[6:].startswith("clock ")]
+    assert line.startswith("FAIL  clock          the clock is behind")
+    assert line.endswith("[clock.wrong]")
 
 
 def test_check_says_what_is_missing(place: Place) -> None:
@@ -341,7 +365,9 @@ def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
     assert printed["text"] == "print('hello')\n"
     assert place.refused("station", "show", made.id[:8], "--code", "../etc/passwd", *for_grace) == "file.missing"
     assert place.refused("station", "approve", "ffff") == "visit.unknown"
-    place.answer("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
+    no = ("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
+    assert place.refused(*no) == "input.invalid"  # it cannot be taken back, and there is no terminal to ask on
+    place.answer(*no, "--yes")
     wait_for(lambda: bool(place.depot.receipts(PartyId("alice"))))
     (receipt,) = place.depot.receipts(PartyId("alice"))
     assert receipt.kind is ReceiptKind.REFUSAL
@@ -481,6 +507,24 @@ def test_the_end_of_the_journal_is_signed_for_an_export_while_the_daemon_works(
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert place.answer("station", "audit", "verify")["proven"]
+
+
+def test_once_tells_a_person_what_it_recorded(place: Place) -> None:
+    """The message is constant; what happened, to which train and why, is in the fields."""
+    made = submit(place)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pht.py"), "station", "once", *_with(place, "hospital-a")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=place.root,
+        env=place.environment,
+        timeout=PATIENCE,
+    )
+    (line,) = [line for line in done.stderr.splitlines() if "station.reconcile" in line]
+    assert line.startswith("WARNING station.reconcile: recorded, visit=")
+    assert f"train={made.id.short} stop=0 step=admit event=held" in line
+    assert 'reason="' in line
 
 
 def test_once_does_what_can_be_done_and_ends(place: Place) -> None:
