@@ -44,7 +44,6 @@ class PartyCard:
     title: str
     roles: frozenset[Role]
     key_set: KeySet
-    made_at: datetime
 
 
 def make_card(secrets: Secrets, *, party: PartyId, title: str, roles: Iterable[Role], now: datetime) -> Envelope:
@@ -102,7 +101,7 @@ def _read(payload: bytes) -> tuple[PartyCard, tuple[Subject, ...]]:
         title=parse_line(fields, "title", most=MAX_TITLE),
         roles=parse_roles(fields),
         key_set=parse_key_set(fields),
-        made_at=fields.time("madeAt"),
     )
+    fields.time("madeAt")  # for people; there is nothing to decide by it
     fields.end()
     return card, statement.subjects

@@ -124,12 +124,17 @@ class KeySet:
         return cls(signing=tuple(sorted(keys, key=lambda key: key.key_id)), sealing=sealing)
 
     @property
-    def fingerprint(self) -> Digest:
-        """The name of the whole set: what a route pins and what is read over the phone."""
+    def text(self) -> str:
+        """The lines whose SHA-256 is the fingerprint."""
         lines = ["pht-key-set-v1"]
         lines += [f"sign {key.scheme.value} {key.key_id}" for key in self.signing]
         lines += [f"seal {self.sealing}"]
-        return digest_of("".join(f"{line}\n" for line in lines).encode())
+        return "".join(f"{line}\n" for line in lines)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """The name of the whole set: what a route pins and what is read over the phone."""
+        return digest_of(self.text.encode())
 
 
 class Signer(Protocol):

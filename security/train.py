@@ -28,7 +28,9 @@ ENVIRONMENT_NAMES: Final = re.compile(
 )
 """Names a train may set. Everything a loader or an interpreter acts on (``LD_*``, ``PYTHONPATH``…) is not among them."""
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
+NAMES: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
+"""Names of trains, and of data sets."""
+
 _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,100}")
 _PATTERN = re.compile(r"(?!/)(?!.*(?:^|/)\.{0,2}(?:/|$))[A-Za-z0-9_.*?/-]{1,200}")
 _NONCE = re.compile(r"[0-9a-f]{32}")
@@ -108,10 +110,6 @@ class Route:
     def home(self) -> int:
         """The index after the last stop: the train is back with its owner."""
         return len(self.stops)
-
-    def stations(self) -> tuple[Stop, ...]:
-        """Return each station once, in the order of its first stop."""
-        return tuple({stop.party: stop for stop in self.stops}.values())
 
     def indices(self, party: PartyId) -> tuple[int, ...]:
         """Return the stops at which this party is expected."""
@@ -207,7 +205,7 @@ def print_manifest(manifest: TrainManifest) -> bytes:
 
 def _manifest(fields: Fields) -> TrainManifest:
     name = fields.text("name", most=60)
-    _match(_NAME, name, "predicate.name")
+    _match(NAMES, name, "predicate.name")
     approval, code, base = fields.fields("approval"), fields.fields("code"), fields.fields("base")
     validity, route = fields.fields("validity"), fields.fields("route")
     manifest = TrainManifest(
@@ -275,7 +273,7 @@ def _need(fields: Fields) -> DataNeed:
         description=fields.text("description", most=2000),
         files=fields.texts("files", most=64, longest=200),
     )
-    _match(_NAME, need.name, f"{fields.where}.name")
+    _match(NAMES, need.name, f"{fields.where}.name")
     for pattern in need.files:
         _match(_PATTERN, pattern, f"{fields.where}.files")
     fields.end()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs import BlobFolder
-from security.digest import digest_of, digest_stream
+from security.digest import digest_stream
 from security.encoding import dump_pretty
 from security.envelope import Envelope
 from security.files import make_folder, making_folder, write_file
@@ -71,12 +71,6 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
     return (*names, "SHA256SUMS")
 
 
-def key_set_text(key_set: KeySet) -> str:
-    """Return the text whose SHA-256 is a key set's fingerprint."""
-    lines = ["pht-key-set-v1", *(f"sign {key.scheme.value} {key.key_id}" for key in key_set.signing)]
-    return "".join(f"{line}\n" for line in [*lines, f"seal {key_set.sealing}"])
-
-
 def _statements(proof: Proof, parts: TrainParts) -> Iterator[Statement]:
     yield Statement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
@@ -93,9 +87,7 @@ def _write_statement(statement: Statement, new: Path) -> None:
 
 
 def _write_keys(key_set: KeySet, folder: Path) -> None:
-    text = key_set_text(key_set).encode()
-    assert digest_of(text) == key_set.fingerprint  # noqa: S101 - two descriptions of one format that may not part
-    write_file(folder / "key-set.txt", text, mode=_MODE)
+    write_file(folder / "key-set.txt", key_set.text.encode(), mode=_MODE)
     for key in key_set.signing:
         write_file(folder / f"{key.key_id}.pem", key.pem.encode(), mode=_MODE)
 
