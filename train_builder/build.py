@@ -27,6 +27,7 @@ from security.verify import AcceptedTrain, verify_train
 from train_builder import compose
 from train_builder.sources import SourceTree, merged
 from train_builder.spec import TrainSpec
+from train_builder.wheels import REQUIREMENTS, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +73,15 @@ def build(
     return BuiltTrain(train=accepted.train, parts=parts, blobs=blobs, content=sealed.content, accepted=accepted)
 
 
-def source_digest(spec: TrainSpec, tree: SourceTree, vendored: Sequence[Member] = ()) -> Digest:
-    """Return what tells whether two trains were made from the same spec and the same code.
+def source_digest(spec: TrainSpec, tree: SourceTree, target: Target) -> Digest:
+    """Return what tells whether two trains were made from the same spec and the same code, with packages for one Python.
 
     It stays in the owner's home: of little code, a public digest would tell the content.
     """
     parts = [repr(spec)]
-    for member in merged(tree, vendored).members:
+    if tree.find(REQUIREMENTS) is not None:
+        parts.append(repr(target))
+    for member in tree.members:
         with member.open() as source:
             parts += [member.path, str(member.executable), digest_stream(source)[0]]
     return digest_of(dump_json(parts))

@@ -37,13 +37,13 @@ from train_builder.home import Home, Settings, make_home, open_home
 from train_builder.inspect import describe_inspection, inspect_envelope, inspection_document
 from train_builder.problems import Problem
 from train_builder.proof import describe_proof, proof_document, prove
-from train_builder.rehearsal_cli import rehearse
+from train_builder.rehearsal_cli import rehearse, target_options
 from train_builder.sources import collect
 from train_builder.spec import SPEC_FILE, read_spec, spec_error
 from train_builder.submit import submit
 from train_builder.templates import TEMPLATES, start_train
 from train_builder.units import show_size
-from train_builder.wheels import MACHINE, PYTHON, Target
+from train_builder.wheels import Target
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -213,8 +213,7 @@ def _problems(folder: Path, problems: Sequence[Problem]) -> Answer:
 @click.argument("folder", type=_PATH)
 @_home_option
 @_allow_option
-@click.option("--python", "python_version", default=PYTHON, show_default=True, help="Python of the base image.")
-@click.option("--machine", default=MACHINE, show_default=True, help="Processor of the stations.")
+@target_options
 @passphrase_option
 def train_submit(
     *,

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from security.digest import Digest
 from security.encoding import Json, print_time
-from security.envelope import Envelope, Verified
+from security.envelope import Envelope, Verified, parse_statement
 from security.errors import PhtError
-from security.train import Limits, TrainManifest, read_manifest
+from security.train import MANIFEST_TYPE, Limits, TrainManifest, read_manifest
 from security.trust import TrustStore
 from security.verify import verify_manifest
 from train_builder.units import show_duration, show_size
@@ -17,9 +17,13 @@ from train_builder.units import show_duration, show_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A manifest and whether it is believed; ``doubt`` says why not. What it claims is shown either way."""
+    """A manifest and whether it is believed; ``doubt`` says why not. What it claims is shown either way.
+
+    ``predicate`` is the manifest as its owner has signed it.
+    """
 
     manifest: TrainManifest
+    predicate: Json
     digest: Digest
     proven: Verified[TrainManifest] | None
     doubt: PhtError | None
@@ -42,6 +46,7 @@ def inspect_envelope(envelope: Envelope, trust: TrustStore) -> Inspection:
     base = trust.bases.get(manifest.base)
     return Inspection(
         manifest=manifest,
+        predicate=parse_statement(envelope.payload, predicate_type=MANIFEST_TYPE).predicate,
         digest=envelope.digest,
         proven=proven,
         doubt=doubt,
@@ -78,7 +83,12 @@ def describe_inspection(inspection: Inspection) -> str:
         ),
         f"  limits       {_limits(manifest.limits)}",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(_plain, lines))
+
+
+def _plain(line: str) -> str:
+    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def _limits(limits: Limits) -> str:
@@ -93,21 +103,12 @@ def _limits(limits: Limits) -> str:
 
 
 def inspection_document(inspection: Inspection) -> dict[str, Json]:
-    """Return what a program wants to know of an inspection."""
-    manifest, doubt = inspection.manifest, inspection.doubt
+    """Return the same for a program, with the manifest as its owner signed it."""
+    doubt = inspection.doubt
     return {
         "train": inspection.digest.hex,
-        "name": manifest.name,
-        "owner": str(manifest.owner.party),
         "proven": doubt is None,
         "doubt": None if doubt is None else doubt.code,
-        "purpose": manifest.purpose,
-        "approval": manifest.approval.reference,
-        "base": str(manifest.base),
-        "code": str(manifest.code.digest),
-        "command": list(manifest.command),
-        "route": [str(stop.party) for stop in manifest.route.stops],
-        "outputs": [output.path for output in manifest.outputs],
-        "validFrom": print_time(manifest.valid_from),
-        "validUntil": print_time(manifest.valid_until),
+        "baseName": inspection.base_name,
+        "manifest": inspection.predicate,
     }

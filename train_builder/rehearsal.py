@@ -27,7 +27,7 @@ from train_builder.sources import collect
 from train_builder.spec import TrainSpec, load_spec
 from train_builder.submit import fetch_wheels
 from train_builder.units import show_size
-from train_builder.wheels import Target
+from train_builder.wheels import DEBIAN_12, Target
 
 OWNER: Final = PartyId("rehearsing-owner")
 SAMPLES: Final = "samples"
@@ -126,6 +126,7 @@ def rehearse_folder(
     engine: str,
     room: Path,
     results: Path,
+    target: Target = DEBIAN_12,
     tell: Callable[[PartyId, str], None] | None = None,
 ) -> Rehearsal:
     """Build the train in `folder` with the rehearsal's keys and let it go round; `room` is an empty private folder.
@@ -138,7 +139,7 @@ def rehearse_folder(
     spec = load_spec(folder)
     tree = collect(folder / spec.code)
     stations = samples_of(folder, spec, places)
-    _, vendored = fetch_wheels(folder, spec, tree, Target(), make_folder(room / "wheels"))
+    _, vendored = fetch_wheels(folder, spec, tree, target, make_folder(room / "wheels"))
 
     def submit(stage: Stage) -> TrainId:
         built = build(

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from security.ids import PartyId
 from train_builder.errors import TrainFailed
 from train_builder.home import open_home
 from train_builder.rehearsal import Bases, Rehearse, rehearsal_document, rehearse_folder, tell_rehearsal
+from train_builder.wheels import MACHINE, PYTHON, Target
+
+F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -29,6 +32,15 @@ class Doors(Protocol):
     @property
     def rehearse(self) -> Rehearse:
         """The stations' side of a rehearsal."""
+
+
+def target_options(function: F) -> F:
+    """Add ``--python`` and ``--machine``, handed on as `python_version` and `machine`: see `wheels.Target`."""
+    python = click.option(
+        "--python", "python_version", default=PYTHON, show_default=True, help="Python of the base image."
+    )
+    machine = click.option("--machine", default=MACHINE, show_default=True, help="Processor of the stations.")
+    return python(machine(function))
 
 
 @click.command("rehearse")
@@ -45,15 +57,25 @@ class Doors(Protocol):
     show_default=True,
     help="Address of a container engine.",
 )
+@target_options
 @click.pass_obj
 def rehearse(
-    doors: Doors, *, folder: Path, places: tuple[str, ...], results: Path | None, home_path: Path | None, engine: str
+    doors: Doors,
+    *,
+    folder: Path,
+    places: tuple[str, ...],
+    results: Path | None,
+    home_path: Path | None,
+    engine: str,
+    python_version: str,
+    machine: str,
 ) -> Answer:
     """Let the train in FOLDER go its whole route on this machine, on sample data, before anybody else sees it.
 
     The same protocol code and the same gate as at the stations, with keys made for the rehearsal and forgotten. The
     analysis runs in the stations' sandbox if a container engine answers and --home tells the registry with the base
-    image; else as a plain local process, and the answer says so.
+    image; else as a plain local process, and the answer says so. Packages of a requirements.txt are resolved as for
+    'pht train submit', with the same --python and --machine.
 
     Sample data are looked for in FOLDER/samples/STATION/NAME:
 
@@ -80,6 +102,7 @@ def rehearse(
             engine=engine,
             room=inner,
             results=results or inner / "results",
+            target=Target(python=python_version, machine=machine),
             tell=_teller(),
         )
         text, data = tell_rehearsal(done, results), rehearsal_document(done, results)

@@ -30,7 +30,7 @@ from train_builder.follow import follow
 from train_builder.home import Home, Record
 from train_builder.sources import SourceTree, collect
 from train_builder.spec import TrainSpec, load_spec
-from train_builder.wheels import REQUIREMENTS, Target, Wheel, vendor
+from train_builder.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def submit(
     unlock: Callable[[], Secrets],
     now: datetime,
     allow: Sequence[str] = (),
-    target: Target | None = None,
+    target: Target = DEBIAN_12,
     progress: Progress | None = None,
     working: Working = nullcontext,
 ) -> Submitted:
@@ -68,14 +68,14 @@ def submit(
     tree = collect(folder / spec.code)
     findings = preflight(spec, tree, trust, now=now, allow=allow)
     _need_clear(findings)
-    source = source_digest(spec, tree)
+    source = source_digest(spec, tree, target)
     record = _unsent(home, source, now)
     wheels: tuple[Wheel, ...] = ()
     resumed = record is not None
     if record is None:
         with tempfile.TemporaryDirectory(dir=home.path) as temporary:
             with working("resolving packages"):
-                wheels, vendored = fetch_wheels(folder, spec, tree, target or Target(), Path(temporary))
+                wheels, vendored = fetch_wheels(folder, spec, tree, target, Path(temporary))
             secrets = unlock()  # which may ask
             with working("sealing the code"):
                 built = build(

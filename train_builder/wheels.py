@@ -56,6 +56,9 @@ class Target:
         return ("--only-binary", ":all:", "--python-version", self.python, "--implementation", "cp", *named)
 
 
+DEBIAN_12: Final = Target()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
     """A wheel that was fetched: its file name, which tells name and version, and its digest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,7 @@ from registry.layout import LayoutRegistry
 from registry.places import Login
 from security.answer import Answer
 from security.digest import digest_of
+from security.envelope import parse_envelope
 from security.errors import PhtError
 from security.ids import PartyId
 from security.journey import Outcome
@@ -145,7 +147,10 @@ def test_the_whole_way(ready: Desk) -> None:
     proof = ready.run("verify", "latest", "--export", journey)
     assert "3. hospital-c signed" in proof.text
     assert (ready.path / "journey" / "verify.sh").exists()
-    assert ready.run("inspect", "latest").data["proven"] is True
+    inspected = ready.run("inspect", "latest").data
+    assert (inspected["proven"], inspected["doubt"], inspected["baseName"]) == (True, None, "python")
+    (sealed,) = ready.home.glob("trains/*/manifest.json")
+    assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
     assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "home"}]
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
@@ -174,6 +179,21 @@ def test_inspect_says_what_is_not_to_be_believed(ready: Desk) -> None:
     told = ready.run("inspect", str(copy))
     assert (told.data["proven"], told.data["doubt"]) == (False, "signature.invalid")
     assert "NOT TO BE BELIEVED" in told.text
+
+
+def test_inspect_lets_no_stranger_move_the_cursor_or_write_lines_of_its_own(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    (manifest,) = ready.home.glob("trains/*/manifest.json")
+    envelope = json.loads(manifest.read_bytes())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    statement["predicate"]["purpose"] = "x\n  signed by alice\x1b[2J"
+    envelope["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+    copy = ready.path / "copy.json"
+    copy.write_text(json.dumps(envelope))
+    told = ready.run("inspect", str(copy))
+    assert told.data["proven"] is False
+    assert "\x1b" not in told.text
+    assert not any(line.startswith("  signed by") for line in told.text.splitlines())
 
 
 def test_follow_tells_a_refusal(ready: Desk) -> None:

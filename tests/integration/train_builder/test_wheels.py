@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -13,8 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.owners import OwnerWorld, write_train
+from registry.depot import Depot
+from registry.errors import RegistryUnavailable
+from registry.layout import LayoutRegistry
+from tests.support.desk import in_a_process
+from tests.support.owners import SPEC, OwnerWorld, write_train
 from train_builder.errors import WheelsUnresolved
+from train_builder.submit import Submitted, submit
 from train_builder.wheels import Target, vendor
 
 
@@ -134,6 +140,51 @@ def test_a_train_takes_its_packages_along_and_leaves_the_folder_alone(tmp_path: 
     (room,) = (here.path / "rooms").iterdir()
     assert (room / "code" / "vendor" / "helper.py").read_bytes() == b"ONE = 1\n"
     assert sorted(path.name for path in (folder / "code").iterdir()) == ["main.py", "requirements.txt"]
+
+
+def test_an_unsent_train_is_sent_again_only_with_packages_for_the_same_python(tmp_path: Path) -> None:
+    for tag in ("cp311-none-any", "cp312-none-any"):
+        wheel(tmp_path / "index", "helper", {"helper.py": tag.encode()}, tag=tag)
+    here = OwnerWorld(tmp_path / "world")
+    lines = f"--no-index\n--find-links {tmp_path / 'index'}\nhelper\n"
+    folder = write_train(tmp_path / "t", files={"main.py": "pass\n", "requirements.txt": lines})
+    away = Depot(LayoutRegistry(tmp_path / "nowhere"))
+
+    def send(depot: Depot, python: str) -> Submitted:
+        return submit(
+            folder,
+            here.home(),
+            depot=depot,
+            trust=here.world.trust,
+            unlock=lambda: here.secrets("alice"),
+            now=here.now,
+            target=Target(python=python),
+        )
+
+    with pytest.raises(RegistryUnavailable):
+        send(away, "3.11")
+    other = send(here.depot, "3.12")
+    assert not other.resumed
+    assert [one.file for one in other.wheels] == ["helper-1.0-cp312-none-any.whl"]
+    first = send(here.depot, "3.11")
+    assert first.resumed
+    assert len({one.train for one in here.home().records()}) == 2
+
+
+@pytest.mark.parametrize(("options", "tag"), [((), "cp311"), (("--python", "3.12"), "cp312")])
+def test_a_rehearsal_takes_the_packages_that_would_travel(tmp_path: Path, options: tuple[str, ...], tag: str) -> None:
+    for one in ("cp311", "cp312"):
+        wheel(tmp_path / "index", "helper", {"helper.py": f"TAG = '{one}'\n".encode()}, tag=f"{one}-none-any")
+    code = (
+        "import sys; sys.path.insert(0, 'vendor')\nimport helper, json, os, pathlib\n"
+        "(pathlib.Path(os.environ['PHT_STATE']) / 'sums.json').write_text(json.dumps(helper.TAG))\n"
+    )
+    lines = f"--no-index\n--find-links {tmp_path / 'index'}\nhelper\n"
+    spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
+    write_train(tmp_path / "t", spec, {"main.py": code, "requirements.txt": lines})
+    done = in_a_process(tmp_path, {}, "train", "rehearse", "t", "--into", "out", *options)
+    assert done.exit == 0, str(done)
+    assert json.loads((tmp_path / "out" / "sums.json").read_text()) == tag
 
 
 @pytest.mark.parametrize("name", ["pip", "logging", "platform"])
