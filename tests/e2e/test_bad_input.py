@@ -181,7 +181,6 @@ STATION_COMMANDS = [
     (("ls", "nowhere"), "file.missing"),
     (("show", "ffff", *AT), "visit.unknown"),
     (("show", "ffff", "-s", "nowhere"), "file.missing"),
-    (("show", "", *AT, "--code", "../secret", *WITH), "file.missing"),
     (("show", "", *AT, "--code", *WRONG), "key.wrong-passphrase"),
     (("show", "", *AT, "--output", *WRONG), "key.wrong-passphrase"),
     (("approve", "ffff", *AT), "visit.unknown"),
