@@ -5,7 +5,7 @@ The only module of the station that chooses backings: which registry, which engi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from registry.base import base_repository, fetch_base
@@ -39,7 +39,7 @@ from station.spool import Spool
 from station.workroom import Workrooms
 
 
-def open_house(config: StationConfig, secrets: Secrets) -> House:
+def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secrets] = ()) -> House:
     """Open everything a station works with; nothing is sent yet.
 
     Raises:
@@ -50,6 +50,7 @@ def open_house(config: StationConfig, secrets: Secrets) -> House:
         party=config.party,
         name=house_name(config),
         secrets=secrets,
+        earlier=tuple(earlier),
         depot=Depot(registry),
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),

@@ -27,7 +27,7 @@ from station.assembly import base_loader, trust_loader
 from station.chain import parse_record
 from station.config import StationConfig
 from station.disk import at_rest
-from station.errors import ClockWrong
+from station.errors import ClockWrong, KeysElsewhere
 from station.journal import Journal
 from station.sandbox.docker import DockerSandbox
 from station.sandbox.image import BaseImage
@@ -106,6 +106,10 @@ def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
     if not trust:
         return "not looked up: there is no directory"
     trust[0].pinned(config.party, Role.STATION, ours, now)
+    newest = trust[0].current(config.party, Role.STATION, now).fingerprint
+    if newest != ours:
+        msg = "the directory has newer keys of this station, and new trains are made for those"
+        raise KeysElsewhere(msg, newest=newest.short, ours=ours.short)
     return f"{config.party} is in the directory with these keys"
 
 

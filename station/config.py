@@ -81,6 +81,7 @@ class StationConfig:
     folder: Path
     workrooms: Path
     keys: Path
+    earlier_keys: tuple[Path, ...]
     passphrase_file: Path | None
     registry: str
     login: Login
@@ -158,6 +159,7 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
         folder=folder,
         workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
         keys=home / keys["folder"],
+        earlier_keys=tuple(home / folder for folder in keys.get("earlier", ())),
         passphrase_file=_path(home, keys, "passphrase_file"),
         registry=_place(home, value["registry"]["location"]),
         login=_login(home, value["registry"]),
@@ -185,9 +187,12 @@ def _config(value: dict[str, Any], file: Path) -> StationConfig:
 
 def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
-    files = (config.passphrase_file, config.login.password_file)
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys)
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
-    closed = [path.resolve() for path in (config.keys, config.workrooms, config.spool, config.directory_cache)]
+    closed = [
+        path.resolve()
+        for path in (config.keys, *config.earlier_keys, config.workrooms, config.spool, config.directory_cache)
+    ]
     for name, one in config.data.items():
         folder = one.folder.resolve()
         if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):

@@ -199,6 +199,15 @@ class SpoolDamaged(Misconfigured):
     default_hint = "restore the spool from a backup, or refuse the visit"
 
 
+class KeysElsewhere(Misconfigured):
+    """A train was made for a key set that the directory knows as this station's, and that is in none of its key folders."""
+
+    code = "station.keys-elsewhere"
+    default_hint = (
+        "name the folder of those keys in station.yaml, as keys.folder or under keys.earlier; the train waits"
+    )
+
+
 class WorkroomNotWiped(Misconfigured):
     """Something in a workroom cannot be removed. Plaintext may be left."""
 

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import TypeAlias
 
 from registry.depot import Depot
+from security.digest import Digest
 from security.ids import PartyId
 from security.keys import Secrets
 from security.trust import Base, TrustStore
 from station.config import DataSet
+from station.errors import KeysElsewhere
 from station.journal import Journal
 from station.policy import Rule
 from station.sandbox.image import BaseImage
@@ -38,6 +40,8 @@ BaseLoader: TypeAlias = Callable[[Base], BaseImage]
 class House:
     """One station. `name` tells its containers from those of other stations on the same engine.
 
+    `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
+
     With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
     the gate lets pass; with `withhold`, an owner whose train does not pass is told that only.
     """
@@ -57,6 +61,26 @@ class House:
     by_code: bool = False
     release_by_hand: bool = False
     withhold: bool = False
+    earlier: tuple[Secrets, ...] = field(default=(), repr=False)
+
+    def keys(self, fingerprint: Digest) -> Secrets:
+        """Return the key set of ours that a train names.
+
+        Raises:
+            KeysElsewhere: it is in none of our key folders.
+        """
+        for one in self.keyring:
+            if one.key_set.fingerprint == fingerprint:
+                return one
+        msg = "the train was made for a key set of this station that is not here"
+        raise KeysElsewhere(
+            msg, wanted=fingerprint.short, here=", ".join(k.key_set.fingerprint.short for k in self.keyring)
+        )
+
+    @property
+    def keyring(self) -> tuple[Secrets, ...]:
+        """All key sets of ours that are here, the present one first."""
+        return (self.secrets, *self.earlier)
 
     @property
     def sandbox_profile(self) -> str:

@@ -74,6 +74,6 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
         msg = "nothing that a run of this train printed is kept"
         raise FileMissing(msg, visit=visit.arrival.short, hint="it is kept of runs that failed or were refused")
     with house.spool.read(visit.wiped.printed) as source:
-        printed = open_note(source, [house.secrets.identity])
+        printed = open_note(source, [one.identity for one in house.keyring])
         source.read()  # to its end, where its digest is checked
     return printed

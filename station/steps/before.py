@@ -8,6 +8,7 @@ signed: a backup may be from between the two. A registry that hides the receipt,
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 from registry.depot import Receipt, ReceiptKind
 from registry.errors import NotInRegistry, RegistryDenied
@@ -16,6 +17,7 @@ from security.envelope import Envelope, verify
 from security.errors import Refused
 from security.ids import PartyId, TrainId
 from security.journey import read_entry, read_refusal
+from security.keys import KeySet
 from station.house import House
 
 
@@ -31,24 +33,24 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
         receipts = house.depot.receipts(owner, train)
-    for receipt in receipts:
+    for receipt, ours in itertools.product(receipts, house.keyring):
         if receipt.stop != stop:
             continue
         try:
             envelope = house.depot.read_receipt(owner, receipt)
-            if _about(envelope, receipt.kind, house) == (train, stop, house.party):
+            if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):
                 return envelope.digest
         except (Refused, RegistryDenied, NotInRegistry):
             continue  # somebody else's writing under that name proves nothing, and hides nothing
     return None
 
 
-def _about(envelope: Envelope, kind: ReceiptKind, house: House) -> tuple[TrainId, int, PartyId]:
+def _about(envelope: Envelope, kind: ReceiptKind, ours: KeySet) -> tuple[TrainId, int, PartyId]:
     """Return which train and stop a statement of ours is about, and whose it says it is.
 
     Raises:
         Refused: it is not ours, or no such statement.
     """
-    payload = verify(envelope, house.secrets.key_set).value
+    payload = verify(envelope, ours).value
     told = read_entry(payload) if kind is ReceiptKind.ENTRY else read_refusal(payload)
     return told.train, told.stop, told.station

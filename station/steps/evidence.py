@@ -10,9 +10,10 @@ from datetime import datetime
 
 from registry.depot import Arrival
 from registry.names import Tag
-from security.errors import KeyNotTrusted, PhtError
+from security.errors import PhtError
 from security.ids import TrainId
 from security.journey import TrainParts
+from security.keys import Secrets
 from security.train import TrainManifest, read_manifest
 from security.trust import TrustStore
 from security.verify import AcceptedTrain, verify_train
@@ -47,14 +48,20 @@ def believe(parts: TrainParts, house: House, trust: TrustStore, at: datetime) ->
 
     Raises:
         Refused: one of its leaves.
-        KeyNotTrusted: also if the train expects this station to have other keys than it has.
+        KeysElsewhere: it was made for keys that the directory knows as ours and that are not here: no fault of its own.
     """
     accepted = verify_train(parts, trust, here=house.party, now=at)
-    expected, ours = accepted.manifest.value.route.stops[accepted.stop].key_set, house.secrets.key_set.fingerprint
-    if expected != ours:
-        msg = "the train expects this station to have another key set"
-        raise KeyNotTrusted(msg, expected=expected.short, ours=ours.short, hint="the owner submits it again")
+    keys_for(accepted.manifest.value, accepted.stop, house)
     return accepted
+
+
+def keys_for(manifest: TrainManifest, stop: int, house: House) -> Secrets:
+    """Return our keys that the train names for a stop: it is sealed for them, and expects to be signed with them.
+
+    Raises:
+        KeysElsewhere: they are not here.
+    """
+    return house.keys(manifest.route.stops[stop].key_set)
 
 
 def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:

@@ -15,7 +15,7 @@ from security.seal import CODE_BUDGET, open_code, open_state
 from security.verify import AcceptedTrain
 from station.events import Blob, KeyUsed, Opened
 from station.house import House
-from station.steps.evidence import verified
+from station.steps.evidence import keys_for, verified
 from station.visit import Visit
 
 STATE_FILES: Final = 10_000
@@ -31,7 +31,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
         WorkroomNotWiped: something of an earlier attempt is left.
     """
     accepted = verified(visit, house, house.trust(now), now)
-    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=f"open {accepted.train}"))
+    ours = keys_for(accepted.manifest.value, accepted.stop, house).key_set.fingerprint
+    house.journal.note(KeyUsed(at=now, key_set=ours, purpose=f"open {accepted.train}"))
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_state(accepted, house, room.state)
@@ -47,7 +48,7 @@ def unseal_code(accepted: AcceptedTrain, house: House, into: Path) -> Digest:
             return open_code(
                 source,
                 manifest=accepted.manifest.value,
-                identities=[house.secrets.identity],
+                identities=[keys_for(accepted.manifest.value, accepted.stop, house).identity],
                 into=into,
                 budget=CODE_BUDGET,
             )
@@ -67,7 +68,7 @@ def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
                 source,
                 accepted.state,
                 binding=accepted.received(),
-                identities=[house.secrets.identity],
+                identities=[keys_for(accepted.manifest.value, accepted.stop, house).identity],
                 into=into,
                 budget=budget,
             )

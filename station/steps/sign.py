@@ -10,13 +10,14 @@ from datetime import datetime
 
 from security.envelope import Envelope, sign
 from security.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
+from security.keys import Secrets
 from security.trust import DirectoryVersion
 from station.errors import LimitExceeded, RunTimedOut
 from station.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
 from station.house import House
 from station.plan import Phase, phase_of
 from station.steps.before import signed_before
-from station.steps.evidence import verified
+from station.steps.evidence import accepted_manifest, keys_for, verified
 from station.visit import Visit
 
 _EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
@@ -36,11 +37,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
     if before is not None:
         return Superseded(at=now, statement=before)
     if phase_of(visit) is Phase.READY:
-        return _keep(_entry(visit, house, now), SignedKind.ENTRY, house, now)
-    return _keep(_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
+        return _keep(*_entry(visit, house, now), SignedKind.ENTRY, house, now)
+    return _keep(*_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
 
 
-def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
+def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     if visit.sealed is None:
@@ -59,14 +60,15 @@ def _entry(visit: Visit, house: House, now: datetime) -> Envelope:
         sandbox=house.sandbox_profile,
         time=now,
     )
-    envelope = sign(print_entry(entry), house.secrets.signers)
+    ours = keys_for(accepted.manifest.value, accepted.stop, house)
+    envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
     entries = (*house.depot.load(visit.arrival, house.spool).entries, envelope)
     check_chain(accepted.manifest, entries, trust, now=now)
-    return envelope
+    return envelope, ours
 
 
-def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> Envelope:
+def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
     So could the class, if the house wants to tell not even that.
@@ -81,7 +83,8 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> E
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )
-    return sign(print_refusal(refusal), house.secrets.signers)
+    ours = keys_for(accepted_manifest(visit, house), accepted.stop, house)
+    return sign(print_refusal(refusal), ours.signers), ours
 
 
 def outcome_of(visit: Visit) -> Outcome:
@@ -91,6 +94,6 @@ def outcome_of(visit: Visit) -> Outcome:
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
 
 
-def _keep(envelope: Envelope, what: SignedKind, house: House, now: datetime) -> Signed:
-    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
+def _keep(envelope: Envelope, ours: Secrets, what: SignedKind, house: House, now: datetime) -> Signed:
+    house.journal.note(KeyUsed(at=now, key_set=ours.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
     return Signed(at=now, entry=envelope.digest, envelope=house.spool.keep(envelope.to_bytes()), what=what)

@@ -44,20 +44,24 @@ class Consortium:
     until: dict[Digest, datetime] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     expires: datetime = NOW + timedelta(days=7)
+    earlier: dict[PartyId, Secrets] = field(default_factory=dict)
+
+    def rotate(self, party: str) -> tuple[Secrets, Secrets]:
+        """Give a party new keys; the old ones stay in force. Returns both, the old first."""
+        old, new = self.secrets[PartyId(party)], generate([Scheme.ED25519])
+        self.earlier[PartyId(party)], self.secrets[PartyId(party)] = old, new
+        return old, new
 
     @property
     def trust(self) -> TrustStore:
         parties = {}
         for party, keys in self.secrets.items():
-            fingerprint = keys.key_set.fingerprint
-            record = KeySetRecord(
-                key_set=keys.key_set,
-                since=NOW - timedelta(days=30),
-                until=self.until.get(fingerprint),
-                revoked=fingerprint in self.revoked,
-            )
+            known = ([self.earlier[party]] if party in self.earlier else []) + [keys]
             parties[party] = Party(
-                party=party, title=str(party).title(), roles=frozenset({self.roles[party]}), key_sets=(record,)
+                party=party,
+                title=str(party).title(),
+                roles=frozenset({self.roles[party]}),
+                key_sets=tuple(map(self._record, known)),
             )
         return TrustStore(
             version=DirectoryVersion(root=1, targets=3),
@@ -65,6 +69,15 @@ class Consortium:
             parties=parties,
             bases=self.bases,
             policy=self.policy,
+        )
+
+    def _record(self, keys: Secrets) -> KeySetRecord:
+        fingerprint = keys.key_set.fingerprint
+        return KeySetRecord(
+            key_set=keys.key_set,
+            since=NOW - timedelta(days=30),
+            until=self.until.get(fingerprint),
+            revoked=fingerprint in self.revoked,
         )
 
     def stop(self, party: str) -> Stop:

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from registry.depot import ReceiptKind
+from security.envelope import verify
 from security.errors import DirectoryUnavailable, FileMissing, NotARecipient
 from security.journey import Outcome
 from security.keys import Scheme, generate
 from station.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
 from station.inside import what_it_printed
 from station.plan import Phase, approve, phase_of, refuse
-from station.policy import AllOf, ByHand
+from station.policy import AllOf, ByHand, Owners
 from station.sandbox.order import RunOrder
 from station.steps.wipe import PRINTED_BYTES
 from tests.support.trains import BASE
@@ -321,3 +322,46 @@ def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> 
     assert [(one.key_set, one.purpose) for one in uses] == [
         (house.secrets.key_set.fingerprint, f"look at the code of {made.id}")
     ]
+
+
+def test_a_train_made_before_a_rotation_is_taken_with_the_keys_it_was_made_for(here: World, tmp_path: Path) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    old, new = here.consortium.rotate("hospital-b")
+    here.change("hospital-b", secrets=new, earlier=(old,))
+    here.submit(made)
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 26, "n": 4}
+    used = {event.key_set for event in here.houses["hospital-b"].journal.station_events() if isinstance(event, KeyUsed)}
+    assert used == {old.key_set.fingerprint}
+
+
+@pytest.mark.parametrize("behind", ["the station", "the train"])
+def test_a_train_waits_for_keys_that_are_not_here_yet_or_no_longer(here: World, tmp_path: Path, behind: str) -> None:
+    """Neither is the train's fault; nothing may be lost whatever comes first, the directory or the key folder."""
+    made_before = here.train(route=("hospital-a",))
+    old, new = here.consortium.rotate("hospital-a")
+    made = made_before if behind == "the train" else here.train(route=("hospital-a",))
+    here.change("hospital-a", secrets=new if behind == "the train" else old)
+    here.submit(made)
+    for _ in range(6):
+        here.step("hospital-a")
+        here.now += timedelta(seconds=30)
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "station.keys-elsewhere"
+    assert here.waits_for("hospital-a") != ()
+    here.change("hospital-a", secrets=new, earlier=(old,))
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+
+
+def test_a_train_refused_after_a_rotation_is_answered_with_the_keys_it_knows(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    old, new = here.consortium.rotate("hospital-a")
+    here.change("hospital-a", secrets=new, earlier=(old,), policy=Owners(allowed=frozenset()))
+    here.submit(made)
+    here.settle()
+    (receipt,) = here.receipts(made, ReceiptKind.REFUSAL)
+    envelope = here.depot.read_receipt(made.manifest.owner.party, receipt)
+    assert verify(envelope, old.key_set).value
+    assert here.outcome(made) is Outcome.REFUSED
