@@ -156,8 +156,9 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage new keys of a party.
 
-    CARD is its new card. The old keys count for the overlap, so that trains under way may finish; if they were stolen,
-    revoke them as well.
+    CARD is its new card. The old keys count for the overlap, so that trains under way may finish: a station names their
+    folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
+    were stolen, revoke them as well.
     """
     ours, shown = Workspace(workspace), card_at(card)
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
@@ -311,7 +312,7 @@ def directory_publish(
             lifetimes=lifetimes,
             now=clock(),
         )
-    return told_publication(published, place)
+    return told_publication(published, place, unpublished(ours))
 
 
 @directory.command("show")

@@ -56,13 +56,16 @@ def told_root(state: RootState, *, done: str) -> Answer:
     return Answer(text="\n".join(lines), data=_root(state))
 
 
-def told_publication(published: Published, place: str) -> Answer:
-    """Show what went out."""
+def told_publication(published: Published, place: str, left: Mapping[str, str]) -> Answer:
+    """Show what went out, and what did not: `left` is what stays staged when only the dates were renewed."""
     lines = [f"published {published.documents} documents at {place}"]
     lines += [
         f"  {role:<10} version {version}, until {print_time(published.expires[role])}"
         for role, version in published.versions.items()
     ]
+    if left:
+        lines += ["NOT published:", *(f"  {what:<8} {name}" for name, what in left.items())]
+        lines += ["publish without --refresh makes it known"]
     first = min(published.expires.values())
     lines += [
         f"publish again before {print_time(first)} (pht directory publish --refresh renews snapshot and timestamp)"
@@ -71,6 +74,7 @@ def told_publication(published: Published, place: str) -> Answer:
         "place": place,
         "documents": published.documents,
         "files": published.files,
+        "staged": dict(left),
         "versions": dict(published.versions),
         "expires": {role: print_time(moment) for role, moment in published.expires.items()},
     }

@@ -313,7 +313,8 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     """
     home = open_home(home_path)
     found, trust = _bring(home, name)
-    secrets = unlocked(home.keys, str(home.keys), passphrase_file)
+    keys = home.keys_of(found.accepted.manifest.value.owner.key_set)
+    secrets = unlocked(keys, str(keys), passphrase_file)
     with working("opening the results"):
         opened = open_home_train(found, home, secrets=secrets, trust=trust, into=out)
     lines = [

@@ -14,6 +14,7 @@ A train is recorded, whole and durable, before it is sent, and only the recorded
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,10 +28,12 @@ from security.digest import Digest
 from security.directory import check_root, read_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
 from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from security.errors import FileMissing, InvalidInput, Malformed, NotPinned
+from security.errors import FileMissing, InvalidInput, Malformed, NotPinned, PhtError
 from security.files import make_folder, making_folder, read_file, told, write_file
 from security.ids import PartyId, TrainId
 from security.journey import TrainParts
+from security.keys import spell
+from security.keystore import PUBLIC, read_folder
 from security.train import TrainManifest, read_manifest
 from train_builder.errors import HomeInvalid, TrainNotHere
 
@@ -87,6 +90,20 @@ class Home:
     def keys(self) -> Path:
         """The owner's key folder."""
         return self.path / "keys"
+
+    def keys_of(self, fingerprint: Digest) -> Path:
+        """Return the key folder of a key set: the present one, or one from before a rotation that lies beside it.
+
+        Raises:
+            FileMissing: none here has it.
+        """
+        for folder in (self.keys, *sorted(path.parent for path in self.path.glob(f"*/{PUBLIC}"))):
+            with contextlib.suppress(PhtError):  # what else lies there is not asked for
+                if read_folder(folder).key_set.fingerprint == fingerprint:
+                    return folder
+        msg = "the keys this train was made with are not in the home folder"
+        hint = "put their folder into it, beside the present keys, under any name"
+        raise FileMissing(msg, key_set=spell(fingerprint), home=self.path, hint=hint)
 
     @property
     def cache(self) -> Path:

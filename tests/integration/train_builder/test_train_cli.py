@@ -21,7 +21,7 @@ from security.envelope import parse_envelope
 from security.errors import PhtError
 from security.ids import PartyId
 from security.journey import Outcome
-from security.keys import spell
+from security.keys import Scheme, generate, spell
 from security.keystore import create_folder
 from security.trust import Role
 from security.workspace import approve_base
@@ -194,6 +194,28 @@ def test_inspect_lets_no_stranger_move_the_cursor_or_write_lines_of_its_own(read
     assert told.data["proven"] is False
     assert "\x1b" not in told.text
     assert not any(line.startswith("  signed by") for line in told.text.splitlines())
+
+
+def test_results_sealed_for_earlier_keys_open_as_long_as_those_are_in_the_home(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    (ready.home / "keys").rename(ready.path / "away")
+    create_folder(
+        ready.home / "keys",
+        generate([Scheme.P256]),
+        party=PartyId("alice"),
+        title="Alice",
+        roles=frozenset({Role.OWNER}),
+        passphrase=PASSPHRASE,
+        now=clock(),
+        log_n=QUICK,
+    )
+    error = ready.fails("open", "latest", str(ready.path / "out"))
+    assert error.code == "file.missing"
+    assert error.fields["key_set"] == spell(ready.house.secrets["alice"].key_set.fingerprint)
+    assert not (ready.path / "out").exists()
+    (ready.path / "away").rename(ready.home / "keys-before")
+    assert ready.run("open", "latest", str(ready.path / "out")).data["files"] == ["sums.json"]
 
 
 def test_follow_tells_a_refusal(ready: Desk) -> None:
