@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +14,15 @@ from security.answer import Answer
 from security.cli import card_at, clock, confirmed, passphrase_option
 from security.digest import Digest
 from security.encoding import Json
-from security.envelope import MAX_ENVELOPE, parse_envelope
-from security.files import expect_new, making_folder, read_file, told, write_file, writing
+from security.envelope import MAX_ENVELOPE, Verified, parse_envelope
+from security.errors import SignatureMissing
+from security.files import expect_new, make_folder, making_folder, read_file, told, write_file, writing
 from security.ids import PartyId
 from security.keys import KeySet, spell
 from security.keystore import PUBLIC, read_folder
+from station.audit import SignedHead, export, read_export, read_head
 from station.audit import audit as audit_records
-from station.audit import export, read_export, read_head
-from station.config import FILE
+from station.config import FILE, StationConfig
 from station.folder_cli import PATH, by_option, config_at, existing_journal, person, secrets_of, station_option
 from station.heads import sign_end, signed_heads
 from station.spool import Spool
@@ -57,7 +58,9 @@ def audit_export(into: Path, folder: Path, by: str | None, passphrase_file: Path
             heads = signed_heads(journal, spool)
             for sequence, raw in heads:
                 write_file(new / f"head-{sequence}.json", raw, replace=False)
-            write_file(new / PUBLIC, read_file(config.keys / PUBLIC, limit=_MOST_PUBLIC), mode=0o644, replace=False)
+            for name, keys in {".": config.keys, **_earlier(config)}.items():
+                public = read_file(keys / PUBLIC, limit=_MOST_PUBLIC)
+                write_file(make_folder(new / name) / PUBLIC, public, mode=0o644, replace=False)
             with writing(new / _JOURNAL, replace=False) as out:
                 export(journal.records(), out)
             records = journal.head().sequence
@@ -78,6 +81,11 @@ def audit_export(into: Path, folder: Path, by: str | None, passphrase_file: Path
     return Answer(text="\n".join(lines), data=data)
 
 
+def _earlier(config: StationConfig) -> dict[str, Path]:
+    """Name the folders of earlier keys in an export."""
+    return {f"earlier-{number}": folder for number, folder in enumerate(config.earlier_keys, start=1)}
+
+
 def _vouched(records: int, proven: int) -> list[str]:
     """Say how far a signed head vouches; the record of its own signing is always after it."""
     rest = records - proven
@@ -93,11 +101,37 @@ def _vouched(records: int, proven: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Keys:
-    """Whose journal it should be, and which keys its heads must be signed with; `source` says who told."""
+    """Whose journal it should be, and which keys its heads must be signed with; `source` says who told.
+
+    `earlier` are those of before a rotation. A head by yet other keys proves nothing, whoever put it there.
+    """
 
     party: PartyId
     key_set: KeySet
     source: str
+    earlier: tuple[KeySet, ...] = ()
+
+    def heads(self, raws: Iterable[bytes]) -> tuple[list[Verified[SignedHead]], int]:
+        """Verify signed heads; return them, and how many others were signed by none of these keys.
+
+        Raises:
+            SignatureRejected: one is not what its keys signed, or all of them were signed by others.
+        """
+        known: list[Verified[SignedHead]] = []
+        others: list[SignatureMissing] = []
+        for envelope in map(parse_envelope, raws):
+            missing: SignatureMissing | None = None
+            for key_set in (self.key_set, *self.earlier):
+                try:
+                    known.append(read_head(envelope, key_set, station=self.party))
+                    break
+                except SignatureMissing as error:
+                    missing = error
+            else:
+                others += [missing] if missing else []
+        if others and not known:
+            raise others[0]
+        return known, len(others)
 
 
 @audit.command("verify")
@@ -121,12 +155,13 @@ def audit_verify(
         confirmed(keys.key_set.fingerprint, fingerprint, who="the station")
     with contextlib.ExitStack() as stack:
         records, raws = stack.enter_context(_live(folder) if exported is None else _copy(exported))
-        heads = [read_head(parse_envelope(raw), keys.key_set, station=keys.party) for raw in raws]
+        heads, others = keys.heads(raws)
         checked = audit_records(records, heads)
     spelled, sure = spell(keys.key_set.fingerprint), fingerprint is not None or keys.source != "export"
     lines = [
         f"in order: {checked.head.sequence} records, {len(checked.visits)} visits of {keys.party}",
         *_vouched(checked.head.sequence, checked.proven),
+        *([f"heads signed by keys that are not known here, and left aside: {others}"] if others else []),
         f"keys of the {keys.source}, fingerprint {spelled}",
         *(
             []
@@ -140,6 +175,7 @@ def audit_verify(
         "head": checked.head.hash,
         "visits": len(checked.visits),
         "proven": checked.proven,
+        "otherHeads": others,
         "keys": keys.source,
         "fingerprint": keys.key_set.fingerprint,
         "spelled": spelled,
@@ -153,9 +189,16 @@ def _keys(exported: Path | None, station: Path | None, card: Path | None) -> _Ke
         return _Keys(party=found.party, key_set=found.key_set, source="card")
     if station is not None:
         config = config_at(station)
-        return _Keys(party=config.party, key_set=read_folder(config.keys).key_set, source="station")
-    public = read_folder(exported or Path())
-    return _Keys(party=public.party, key_set=public.key_set, source="export")
+        earlier = _key_sets(config.party, config.earlier_keys)
+        return _Keys(party=config.party, key_set=read_folder(config.keys).key_set, source="station", earlier=earlier)
+    folder = exported or Path()
+    public = read_folder(folder)
+    earlier = _key_sets(public.party, sorted(folder.glob("earlier-*")))
+    return _Keys(party=public.party, key_set=public.key_set, source="export", earlier=earlier)
+
+
+def _key_sets(party: PartyId, folders: Iterable[Path]) -> tuple[KeySet, ...]:
+    return tuple(one.key_set for one in map(read_folder, folders) if one.party == party)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -31,8 +31,17 @@ from station.checkup import check as check_up
 from station.config import StationConfig
 from station.daemon import Pace, once, run
 from station.errors import CheckFailed, VisitUnknown
-from station.events import KeyUsed
-from station.folder_cli import PATH, by_option, config_at, existing_journal, person, secrets_of, station_option
+from station.events import KeyUsed, plain
+from station.folder_cli import (
+    PATH,
+    by_option,
+    config_at,
+    existing_journal,
+    keyring_of,
+    person,
+    secrets_of,
+    station_option,
+)
 from station.house import House
 from station.inside import look_inside, what_it_printed
 from station.journal import Journal
@@ -44,6 +53,8 @@ from station.spool import Spool
 from station.visit import Visit
 
 F = TypeVar("F", bound=Callable[..., object])
+
+_LEAST_DIGITS = 4
 
 
 class Root(Protocol):
@@ -215,9 +226,9 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     It finishes the step it is in. Containers go on; the next daemon adopts them.
     """
     config = config_at(folder)
-    secrets = secrets_of(config, passphrase_file)
+    keyring = keyring_of(config, passphrase_file)
     log_json_lines()
-    with _house(config, secrets) as house, _stoppable(config) as pace:
+    with _house(config, keyring) as house, _stoppable(config) as pace:
         run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
     return Answer(text="", data={"stopped": True})
 
@@ -233,7 +244,7 @@ def station_once(root_context: Root | None, *, folder: Path, passphrase_file: Pa
         log_json_lines()
     else:
         log_plain_lines()
-    with _house(config, secrets_of(config, passphrase_file)) as house, _stoppable(config) as pace:
+    with _house(config, keyring_of(config, passphrase_file)) as house, _stoppable(config) as pace:
         done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
         if done.trouble is not None and not done.recorded:
             raise done.trouble
@@ -244,8 +255,8 @@ def station_once(root_context: Root | None, *, folder: Path, passphrase_file: Pa
 
 
 @contextlib.contextmanager
-def _house(config: StationConfig, secrets: Secrets) -> Iterator[House]:
-    house = open_house(config, secrets)
+def _house(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[House]:
+    house = open_house(config, keyring[0], keyring[1:])
     with house.journal:
         yield house
 
@@ -299,8 +310,8 @@ def station_show(
         visit = _visit(journal, train)
         parts = Depot(MemoryRegistry()).load(visit.arrival, spool)
         if output:
-            secrets = _used(journal, config, passphrase_file, f"show {person(by)} what {_called(visit)} printed")
-            with _house(config, secrets) as house:
+            keyring = _used(journal, config, passphrase_file, f"show {person(by)} what {_called(visit)} printed")
+            with _house(config, keyring) as house:
                 text = printable(what_it_printed(visit, house))
             return Answer(text=text.removesuffix("\n"), data={"output": text})
         if code is None:
@@ -308,8 +319,8 @@ def station_show(
         if visit.departed and visit.pushed:
             msg = "the code of a train that was sent on is not kept"
             raise FileMissing(msg, train=train[:20])
-        secrets = _used(journal, config, passphrase_file, f"show {person(by)} the code of {_called(visit)}")
-    inside = look_inside(read_manifest(parts.manifest.payload), spool, secrets, wanted=code or None)
+        keyring = _used(journal, config, passphrase_file, f"show {person(by)} the code of {_called(visit)}")
+    inside = look_inside(read_manifest(parts.manifest.payload), spool, keyring, wanted=code or None)
     if inside.text is not None:
         text = printable(inside.text)
         return Answer(text=text.removesuffix("\n"), data={"path": code, "text": text})
@@ -317,11 +328,19 @@ def station_show(
     return told_train(visit, parts, {"content": inside.content, "files": files}, clock())
 
 
-def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None, purpose: str) -> Secrets:
+def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None, purpose: str) -> tuple[Secrets, ...]:
     """Open the station's keys for an operator, and record it before they are used."""
-    secrets = secrets_of(config, passphrase_file)
-    journal.note(KeyUsed(at=clock(), key_set=secrets.key_set.fingerprint, purpose=purpose))
-    return secrets
+    keyring = keyring_of(config, passphrase_file)
+    for one in keyring:
+        journal.note(KeyUsed(at=clock(), key_set=one.key_set.fingerprint, purpose=purpose))
+    return keyring
+
+
+def _told(visit: Visit) -> str:
+    told = visit.accepted
+    return (
+        _called(visit) if told is None else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop}"
+    )
 
 
 def _called(visit: Visit) -> str:
@@ -329,7 +348,15 @@ def _called(visit: Visit) -> str:
 
 
 def _visit(journal: Journal, name: str) -> Visit:
-    """Return the visit somebody means; of several of one train, the one that is not over."""
+    """Return the visit somebody means; of several of one train, the one that is not over.
+
+    Raises:
+        InvalidInput: too few digits: an empty variable in a script must not decide about anything.
+        VisitUnknown: there is none, or more than one.
+    """
+    if len(name) < _LEAST_DIGITS:
+        msg = "not a train: give four or more digits of its id, or of its visit's"
+        raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
     known = [journal.visit(arrival) for arrival in journal.arrivals()]
     meant = [
         one
@@ -358,7 +385,7 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
         visit = _visit(journal, train)
         event = approve(visit, by=person(by), note=note, now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
-    text = f"approved for {event.hold.value}; the daemon goes on with it"
+    text = f"approved for {event.hold.value}: {_told(visit)}; the daemon goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
 
 
@@ -373,9 +400,9 @@ def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes
     with existing_journal(config_at(folder)) as journal:
         visit = _visit(journal, train)
         event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
-        sure(f"Refuse {_called(visit)} for good?", yes=yes)
+        sure(f"Refuse {_told(visit)} for good?", yes=yes)
         journal.append(visit.arrival, event, expect=visit.length)
-    text = "refused; the daemon wipes what is here and tells the owner that it was refused"
+    text = f"refused: {_told(visit)}; the daemon wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})
 
 

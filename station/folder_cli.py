@@ -64,11 +64,21 @@ def secrets_of(config: StationConfig, passphrase_file: Path | None) -> Secrets:
     Raises:
         InvalidInput: they are another party's.
     """
-    public = read_folder(config.keys)
+    return _opened(config.keys, config, passphrase_file)
+
+
+def keyring_of(config: StationConfig, passphrase_file: Path | None) -> tuple[Secrets, ...]:
+    """Open the station's private keys and those it had before, in the same way; see `secrets_of`."""
+    return tuple(_opened(folder, config, passphrase_file) for folder in (config.keys, *config.earlier_keys))
+
+
+def _opened(folder: Path, config: StationConfig, passphrase_file: Path | None) -> Secrets:
+    public = read_folder(folder)
     if public.party != config.party:
         msg = "the keys are another party's"
-        raise InvalidInput(msg, keys=public.party, station=config.party)
-    return unlocked(config.keys, f"{config.party}'s keys", passphrase_file or config.passphrase_file)
+        raise InvalidInput(msg, keys=public.party, station=config.party, folder=folder)
+    what = f"{config.party}'s keys" if folder == config.keys else f"the earlier keys in {folder}"
+    return unlocked(folder, what, passphrase_file or config.passphrase_file)
 
 
 @contextlib.contextmanager

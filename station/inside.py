@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,7 @@ class Inside:
     text: bytes | None = field(repr=False)
 
 
-def look_inside(manifest: TrainManifest, spool: Spool, secrets: Secrets, *, wanted: str | None) -> Inside:
+def look_inside(manifest: TrainManifest, spool: Spool, keyring: Sequence[Secrets], *, wanted: str | None) -> Inside:
     """Unseal the code into a private folder that is gone again when this returns.
 
     Raises:
@@ -42,7 +43,7 @@ def look_inside(manifest: TrainManifest, spool: Spool, secrets: Secrets, *, want
     with tempfile.TemporaryDirectory(prefix="pht-code-") as folder:
         into = Path(folder)
         with spool.read(Blob(digest=manifest.code.digest, size=manifest.code.size)) as source:
-            identities = [secrets.identity]
+            identities = [one.identity for one in keyring]
             content = open_code(source, manifest=manifest, identities=identities, into=into, budget=CODE_BUDGET)
         members = members_of(into)
         text = None

@@ -120,7 +120,7 @@ folder: state
 
 keys:
   folder: {KEYS}
-  # earlier: [keys-2025]               # keys before a rotation, with the same passphrase: for trains made for them
+  # earlier: [keys-2025]               # keys before a rotation: for trains made for them
   {passphrase}
 
 registry:

@@ -14,7 +14,7 @@ from station.errors import DataSourceUnavailable
 from station.events import Admitted, Held, HoldFor, KeyUsed
 from station.house import House
 from station.policy import Hold, Request
-from station.steps.evidence import verified
+from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
 from station.visit import Visit
 
@@ -48,7 +48,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
 def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
     """Look into the sealed code to see whether it is one that was approved, and put nothing by."""
     purpose = f"look at the code of {accepted.train}"
-    house.journal.note(KeyUsed(at=now, key_set=house.secrets.key_set.fingerprint, purpose=purpose))
+    house.journal.note(
+        KeyUsed(
+            at=now, key_set=keys_for(accepted.manifest.value, accepted.stop, house).key_set.fingerprint, purpose=purpose
+        )
+    )
     room = house.workrooms.make(visit.arrival)
     try:
         return unseal_code(accepted, house, room.code)

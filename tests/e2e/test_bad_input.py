@@ -181,8 +181,11 @@ STATION_COMMANDS = [
     (("ls", "nowhere"), "file.missing"),
     (("show", "ffff", *AT), "visit.unknown"),
     (("show", "ffff", "-s", "nowhere"), "file.missing"),
-    (("show", "", *AT, "--code", *WRONG), "key.wrong-passphrase"),
-    (("show", "", *AT, "--output", *WRONG), "key.wrong-passphrase"),
+    (("show", "", *AT), "input.invalid"),
+    (("show", "TRAIN", *AT, "--code", *WRONG), "key.wrong-passphrase"),
+    (("show", "TRAIN", *AT, "--output", *WRONG), "key.wrong-passphrase"),
+    (("approve", "", *AT), "input.invalid"),
+    (("approve", "f", *AT), "input.invalid"),
     (("approve", "ffff", *AT), "visit.unknown"),
     (("refuse", "ffff", *AT, "--reason", "x"), "visit.unknown"),
     (("refuse", "ffff", *AT), "usage"),
@@ -221,4 +224,5 @@ def kept(furnished: Desk) -> Desk:
     ("group", "words", "code"), CASES, ids=lambda one: " ".join(one)[:60] if isinstance(one, tuple) else None
 )
 def test_what_makes_no_sense_is_told(kept: Desk, group: str, words: tuple[str, ...], code: str) -> None:
-    assert kept.fails(group, *words) == code
+    (train,) = (path.parent.name for path in (kept.path / "alice" / "trains").glob("*/record.json"))
+    assert kept.fails(group, *(train[:8] if word == "TRAIN" else word for word in words)) == code

@@ -167,9 +167,9 @@ def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Pat
 
     run(directory, "withdraw-base", ours, "python")
     run(directory, "revoke", ours, "hospital-a", "--yes")
-    renewed = run(directory, "publish", ours, "--to", place, "--refresh", *phrase)
-    assert renewed.data["staged"] == {"base.python.json": "changed", "party.hospital-a.json": "changed"}
-    assert "NOT published" in renewed.text
+    dates = run(directory, "publish", ours, "--to", place, "--refresh", *phrase)
+    assert dates.data["staged"] == {"base.python.json": "changed", "party.hospital-a.json": "changed"}
+    assert "NOT published" in dates.text
     run(directory, "publish", ours, "--to", place, *phrase)
     trust = load_trust(Folders().source(place), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
     assert trust.parties[PartyId("hospital-a")].revoked

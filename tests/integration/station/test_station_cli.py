@@ -465,6 +465,26 @@ def test_an_auditor_verifies_an_export_with_nothing_else(place: Place, exported:
     assert exported.refused("station", "audit", "verify", "export", "-s", "nowhere") == "file.missing"
 
 
+def test_a_journal_of_before_a_rotation_is_in_order_with_the_earlier_keys(place: Place, exported: Place) -> None:
+    """Named as `keys.earlier`; away from the station, as long as one head is by keys that are known there."""
+    (place.station / "keys").rename(place.station / "keys-before")
+    words = ("--party", "hospital-a", "--role", "station", *_with(place, "hospital-a"))
+    place.answer("keys", "new", str(place.station / "keys"), *words)
+    assert place.refused("station", "audit", "verify") == "signature.missing"
+    settings = place.station / "station.yaml"
+    before = settings.read_text()
+    settings.write_text(before.replace("  folder: keys\n", "  folder: keys\n  earlier: [keys-before]\n"))
+    assert place.answer("station", "audit", "verify")["otherHeads"] == 0
+    train = str(place.answer("station", "ls")["visits"][0]["train"])  # type: ignore[index] # a list, if there is one
+    assert place.answer("station", "show", train, "--code", "main.py", *_with(place, "hospital-a"))["path"] == "main.py"
+    place.answer("station", "audit", "export", str(exported.root / "later"), *_with(place, "hospital-a"))
+    assert exported.answer("station", "audit", "verify", "later")["otherHeads"] == 0
+    place.answer("keys", "card", str(place.station / "keys"), "-o", "new.card.json", *_with(place, "hospital-a"))
+    card = str(place.root / "new.card.json")
+    found = exported.answer("station", "audit", "verify", "later", "--card", card)
+    assert (found["otherHeads"], found["proven"]) == (2, int(str(found["records"])) - 1)
+
+
 def test_an_auditor_finds_a_tail_that_was_cut_off(exported: Place) -> None:
     path = exported.root / "export" / "journal.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
