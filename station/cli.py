@@ -30,31 +30,31 @@ from station.audit_cli import audit
 from station.checkup import check as check_up
 from station.config import StationConfig
 from station.daemon import Pace, once, run
-from station.errors import CheckFailed, VisitUnknown
-from station.events import KeyUsed, plain
+from station.errors import CheckFailed
+from station.events import KeyUsed
 from station.folder_cli import (
     PATH,
     by_option,
+    called,
     config_at,
     existing_journal,
     keyring_of,
     person,
     secrets_of,
     station_option,
+    told_shortly,
+    visit_named,
 )
 from station.house import House
 from station.inside import look_inside, what_it_printed
 from station.journal import Journal
 from station.log import log_json_lines, log_plain_lines
-from station.plan import Phase, approve, phase_of, refuse
+from station.plan import approve, refuse
 from station.setup import NewStation, found
 from station.show import printable, told_checkup, told_train, told_visits
 from station.spool import Spool
-from station.visit import Visit
 
 F = TypeVar("F", bound=Callable[..., object])
-
-_LEAST_DIGITS = 4
 
 
 class Root(Protocol):
@@ -307,10 +307,10 @@ def station_show(
     config = config_at(folder)
     spool = Spool(config.spool)
     with existing_journal(config) as journal:
-        visit = _visit(journal, train)
+        visit = visit_named(journal, train)
         parts = Depot(MemoryRegistry()).load(visit.arrival, spool)
         if output:
-            keyring = _used(journal, config, passphrase_file, f"show {person(by)} what {_called(visit)} printed")
+            keyring = _used(journal, config, passphrase_file, f"show {person(by)} what {called(visit)} printed")
             with _house(config, keyring) as house:
                 text = printable(what_it_printed(visit, house))
             return Answer(text=text.removesuffix("\n"), data={"output": text})
@@ -319,7 +319,7 @@ def station_show(
         if visit.departed and visit.pushed:
             msg = "the code of a train that was sent on is not kept"
             raise FileMissing(msg, train=train[:20])
-        keyring = _used(journal, config, passphrase_file, f"show {person(by)} the code of {_called(visit)}")
+        keyring = _used(journal, config, passphrase_file, f"show {person(by)} the code of {called(visit)}")
     inside = look_inside(read_manifest(parts.manifest.payload), spool, keyring, wanted=code or None)
     if inside.text is not None:
         text = printable(inside.text)
@@ -336,41 +336,6 @@ def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None,
     return keyring
 
 
-def _told(visit: Visit) -> str:
-    told = visit.accepted
-    return (
-        _called(visit) if told is None else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop}"
-    )
-
-
-def _called(visit: Visit) -> str:
-    return f"visit {visit.arrival.short}" if visit.accepted is None else visit.accepted.train
-
-
-def _visit(journal: Journal, name: str) -> Visit:
-    """Return the visit somebody means; of several of one train, the one that is not over.
-
-    Raises:
-        InvalidInput: too few digits: an empty variable in a script must not decide about anything.
-        VisitUnknown: there is none, or more than one.
-    """
-    if len(name) < _LEAST_DIGITS:
-        msg = "not a train: give four or more digits of its id, or of its visit's"
-        raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
-    known = [journal.visit(arrival) for arrival in journal.arrivals()]
-    meant = [
-        one
-        for one in known
-        if one.arrival.hex.startswith(name) or (one.accepted and one.accepted.train.startswith(name))
-    ]
-    going = [one for one in meant if phase_of(one) is not Phase.GONE]
-    found = going if len(meant) > 1 and going else meant
-    if len(found) != 1:
-        msg = "no such train here" if not found else "more than one visit is meant; use the visit's own digits"
-        raise VisitUnknown(msg, train=name[:20], hint="'pht station ls' lists them")
-    return found[0]
-
-
 # --- Deciding --------------------------------------------------------------------------------------------------------
 
 
@@ -382,10 +347,10 @@ def _visit(journal: Journal, name: str) -> Visit:
 def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
     with existing_journal(config_at(folder)) as journal:
-        visit = _visit(journal, train)
+        visit = visit_named(journal, train)
         event = approve(visit, by=person(by), note=note, now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
-    text = f"approved for {event.hold.value}: {_told(visit)}; the daemon goes on with it"
+    text = f"approved for {event.hold.value}: {told_shortly(visit)}; the daemon goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
 
 
@@ -398,11 +363,11 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
     """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
     with existing_journal(config_at(folder)) as journal:
-        visit = _visit(journal, train)
+        visit = visit_named(journal, train)
         event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
-        sure(f"Refuse {_told(visit)} for good?", yes=yes)
+        sure(f"Refuse {told_shortly(visit)} for good?", yes=yes)
         journal.append(visit.arrival, event, expect=visit.length)
-    text = f"refused: {_told(visit)}; the daemon wipes what is here and tells the owner that it was refused"
+    text = f"refused: {told_shortly(visit)}; the daemon wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})
 
 

@@ -17,10 +17,14 @@ from security.keys import Secrets
 from security.keystore import read_folder
 from station.config import FILE, StationConfig, load_config
 from station.errors import VisitUnknown
+from station.events import plain
 from station.journal import Journal
+from station.plan import Phase, phase_of
+from station.visit import Visit
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_LEAST_DIGITS: Final = 4
 PATH: Final = click.Path(path_type=Path)
 
 
@@ -89,3 +93,40 @@ def existing_journal(config: StationConfig) -> Iterator[Journal]:
         raise VisitUnknown(msg, folder=config.folder, hint="'pht station run' begins it")
     with Journal.open(config.journal) as journal:
         yield journal
+
+
+def visit_named(journal: Journal, name: str) -> Visit:
+    """Return the visit somebody means; of several of one train, the one that is not over.
+
+    Raises:
+        InvalidInput: too few digits: an empty variable in a script must not decide about anything.
+        VisitUnknown: there is none, or more than one.
+    """
+    if len(name) < _LEAST_DIGITS:
+        msg = "not a train: give four or more digits of its id, or of its visit's"
+        raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
+    known = [journal.visit(arrival) for arrival in journal.arrivals()]
+    meant = [
+        one
+        for one in known
+        if one.arrival.hex.startswith(name) or (one.accepted and one.accepted.train.startswith(name))
+    ]
+    going = [one for one in meant if phase_of(one) is not Phase.GONE]
+    found = going if len(meant) > 1 and going else meant
+    if len(found) != 1:
+        msg = "no such train here" if not found else "more than one visit is meant; use the visit's own digits"
+        raise VisitUnknown(msg, train=name[:20], hint="'pht station ls' lists them")
+    return found[0]
+
+
+def told_shortly(visit: Visit) -> str:
+    """Say which train is meant, for a person who has just decided about it."""
+    told = visit.accepted
+    return (
+        called(visit) if told is None else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop}"
+    )
+
+
+def called(visit: Visit) -> str:
+    """Return the train's id, or, before it was verified, the visit's."""
+    return f"visit {visit.arrival.short}" if visit.accepted is None else visit.accepted.train
