@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_program_that_follows_is_told_at_the_end(desk: Desk) -> None:
         assert person.stderr is not None
         told = [person.stderr.readline() for _ in range(2)]
         assert any("hospital-a" in line for line in told), told
-        desk.answer("station", "refuse", train, "-s", "hospital-a", "--reason", "no")
+        desk.answer("station", "refuse", train, "-s", "hospital-a", "--reason", "no", "--yes")
         desk.answer("station", "once", "hospital-a", *WITH)
         out, err = program.communicate(timeout=60)
         person.communicate(timeout=60)
@@ -81,13 +82,18 @@ def test_a_program_that_follows_is_told_at_the_end(desk: Desk) -> None:
     assert json.loads(out)["ended"] is True
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command, and do not leave it behind."""
+    with subprocess.Popen(
         [sys.executable, str(ROOT / "pht.py"), *words],
         cwd=folder,
-        env=os.environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
