@@ -31,7 +31,7 @@ from registry.server import RunningServer, down, status, up
 from registry.server_config import ServerSettings
 from registry.upload import CHUNK
 from security.digest import digest_of
-from security.errors import InvalidInput
+from security.errors import DigestMismatch, InvalidInput
 from tests.support.certificates import Authority
 from tests.support.engine import Engine
 from tests.support.registries import program
@@ -144,7 +144,15 @@ def test_what_is_asked_is_not_logged_for_ever(state: Path) -> None:
     before = (state / "registry.log").stat().st_size
     for _ in range(50):
         assert client(server).list_tags(REPO) == (Tag("t"),)
-    assert (state / "registry.log").stat().st_size == before
+        assert client(server).list_tags(Repository("mailbox/nobody")) == ()
+    with pytest.raises(DigestMismatch):  # what is an error is logged
+        client(server).put_blob(
+            REPO, Descriptor(media_type="x/y", digest=digest_of(b"a"), size=1), lambda _: io.BytesIO(b"b")
+        )
+    assert down(state, sleep=time.sleep)
+    log = (state / "registry.log").read_bytes()
+    assert log[before:].count(b"\n") < 10
+    assert b"digest invalid" in log[before:]
 
 
 def test_stale_record_of_another_process_is_not_believed(state: Path) -> None:
