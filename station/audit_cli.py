@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +15,10 @@ from security.cli import card_at, clock, confirmed, passphrase_option
 from security.digest import Digest
 from security.encoding import Json
 from security.envelope import MAX_ENVELOPE, Verified, parse_envelope
-from security.errors import SignatureMissing
+from security.errors import KeyNotTrusted, SignatureMissing
 from security.files import expect_new, make_folder, making_folder, read_file, told, write_file, writing
 from security.ids import PartyId
-from security.keys import KeySet, spell
+from security.keys import KeySet, confirms, spell
 from security.keystore import PUBLIC, read_folder
 from station.audit import SignedHead, export, read_export, read_head
 from station.audit import audit as audit_records
@@ -111,6 +111,21 @@ class _Keys:
     source: str
     earlier: tuple[KeySet, ...] = ()
 
+    def confirmed(self, fingerprints: Sequence[str]) -> _Keys:
+        """Return these keys with only those earlier ones whose fingerprints somebody was told: an export can bring any.
+
+        Raises:
+            KeyNotTrusted: none of them is the newest keys', or one of them is nobody's.
+        """
+        mine, *others = sorted(fingerprints, key=lambda text: not confirms(text, self.key_set.fingerprint))
+        confirmed(self.key_set.fingerprint, mine, who="the station")
+        for text in others:
+            if not any(confirms(text, one.fingerprint) for one in (self.key_set, *self.earlier)):
+                msg = "no keys have the fingerprint that was read out"
+                raise KeyNotTrusted(msg, given=text[:80], hint="the station's own folder names its earlier keys")
+        told = tuple(one for one in self.earlier if any(confirms(text, one.fingerprint) for text in others))
+        return replace(self, earlier=told)
+
     def heads(self, raws: Iterable[bytes]) -> tuple[list[Verified[SignedHead]], int]:
         """Verify signed heads; return them, and how many others were signed by none of these keys.
 
@@ -138,35 +153,44 @@ class _Keys:
 @click.argument("exported", type=PATH, required=False)
 @station_option
 @click.option("--card", type=PATH, help="The station's party card: whose journal it should be.")
-@click.option("--fingerprint", metavar="HEX", help="Of the station's keys, as it or the consortium read it out to you.")
+@click.option(
+    "--fingerprint",
+    "fingerprints",
+    metavar="HEX",
+    multiple=True,
+    help="Of the station's keys, as it or the consortium read it out to you; once more for each of its earlier keys.",
+)
 @click.pass_context
 def audit_verify(
-    context: click.Context, exported: Path | None, folder: Path, card: Path | None, fingerprint: str | None
+    context: click.Context, exported: Path | None, folder: Path, card: Path | None, fingerprints: tuple[str, ...]
 ) -> Answer:
     """Verify this station's journal, or the copy in EXPORTED, against itself and the heads that were signed.
 
     Away from the station, the keys are those of --card, or those in the export: anybody could have put others there, so
-    compare their fingerprint with what the station or the consortium reads out, or give that with --fingerprint.
+    compare their fingerprints with what the station or the consortium reads out, or give that with --fingerprint. Then
+    keys with another fingerprint count for nothing.
     """
     given = context.get_parameter_source("folder") is not click.core.ParameterSource.DEFAULT
     at_home = given or exported is None or (folder / FILE).exists()
     keys = _keys(exported, folder if at_home else None, card)
-    if fingerprint is not None:
-        confirmed(keys.key_set.fingerprint, fingerprint, who="the station")
+    if fingerprints:
+        keys = keys.confirmed(fingerprints)
     with contextlib.ExitStack() as stack:
         records, raws = stack.enter_context(_live(folder) if exported is None else _copy(exported))
         heads, others = keys.heads(raws)
         checked = audit_records(records, heads)
-    spelled, sure = spell(keys.key_set.fingerprint), fingerprint is not None or keys.source != "export"
+    spelled, sure = spell(keys.key_set.fingerprint), bool(fingerprints) or keys.source != "export"
+    earlier = [spell(one.fingerprint) for one in keys.earlier]
     lines = [
         f"in order: {checked.head.sequence} records, {len(checked.visits)} visits of {keys.party}",
         *_vouched(checked.head.sequence, checked.proven),
         *([f"heads signed by keys that are not known here, and left aside: {others}"] if others else []),
         f"keys of the {keys.source}, fingerprint {spelled}",
+        *(f"earlier keys of the {keys.source}, fingerprint {one}" for one in earlier),
         *(
             []
             if sure
-            else ["compare it with what the station or the consortium reads out: an export can bring any keys"]
+            else ["compare that with what the station or the consortium reads out: an export can bring any keys"]
         ),
     ]
     data: dict[str, Any] = {
@@ -179,6 +203,7 @@ def audit_verify(
         "keys": keys.source,
         "fingerprint": keys.key_set.fingerprint,
         "spelled": spelled,
+        "earlier": earlier,
     }
     return Answer(text="\n".join(lines), data=data)
 

@@ -26,7 +26,7 @@ from security.encoding import dump_json
 from security.ids import PartyId
 from security.journey import Outcome, read_refusal
 from security.keys import Scheme, Secrets, generate, spell
-from security.keystore import open_folder
+from security.keystore import open_folder, read_folder
 from security.publish import publish
 from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
 from security.trust import Policy
@@ -455,8 +455,8 @@ def test_an_auditor_verifies_an_export_with_nothing_else(place: Place, exported:
     assert found["proven"] == int(str(found["records"])) - 1
     text = exported.told("station", "audit", "verify", "export")
     assert spelled in text
-    assert "compare it" in text
-    assert "compare it" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
+    assert "compare that" in text
+    assert "compare that" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
     wrong = spell(open_keys(place, "alice").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", wrong) == "key.not-trusted"
     card = str(place.station / "hospital-a.card.json")
@@ -479,6 +479,13 @@ def test_a_journal_of_before_a_rotation_is_in_order_with_the_earlier_keys(place:
     assert place.answer("station", "show", train, "--code", "main.py", *_with(place, "hospital-a"))["path"] == "main.py"
     place.answer("station", "audit", "export", str(exported.root / "later"), *_with(place, "hospital-a"))
     assert exported.answer("station", "audit", "verify", "later")["otherHeads"] == 0
+    after, before_it = (spell(read_folder(place.station / one).key_set.fingerprint) for one in ("keys", "keys-before"))
+    verify = ("station", "audit", "verify", "later", "--fingerprint")
+    assert exported.answer(*verify, after)["otherHeads"] == 2
+    told = exported.answer(*verify, before_it, "--fingerprint", after)
+    assert (told["otherHeads"], told["spelled"], told["earlier"]) == (0, after, [before_it])
+    assert exported.refused(*verify, before_it) == "key.not-trusted"
+    assert exported.refused(*verify, after, "--fingerprint", "0" * 32) == "key.not-trusted"
     place.answer("keys", "card", str(place.station / "keys"), "-o", "new.card.json", *_with(place, "hospital-a"))
     card = str(place.root / "new.card.json")
     found = exported.answer("station", "audit", "verify", "later", "--card", card)
@@ -510,6 +517,27 @@ def test_an_auditor_with_the_card_finds_an_export_with_somebody_elses_keys(place
     assert exported.refused("station", "audit", "verify", "export", "--card", card) == "signature.missing"
     ours = spell(open_keys(place, "hospital-a").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", ours) == "key.not-trusted"
+
+
+def test_an_export_cannot_bring_earlier_keys_of_its_own_making(place: Place, exported: Place) -> None:
+    """The station's real keys, and beside them a forger's as "earlier" ones: only what was read out counts."""
+    forger, folder = generate([Scheme.ED25519]), exported.root / "export"
+    for path in folder.glob("head-*.json"):
+        path.unlink()
+    (line, *_) = (folder / "journal.jsonl").read_text().splitlines()
+    (folder / "journal.jsonl").write_text(f"{line}\n")
+    head = Head(sequence=1, hash=Digest(json.loads(line)["hash"]))
+    forged = sign_head(head, station=PartyId("hospital-a"), signers=forger.signers, now=NOW)
+    (folder / "head-1.json").write_bytes(forged.to_bytes())
+    public = json.loads((folder / "public.json").read_text())
+    public |= {"signing": [key.pem for key in forger.key_set.signing], "sealing": forger.key_set.sealing}
+    (folder / "earlier-1").mkdir()
+    (folder / "earlier-1" / "public.json").write_text(json.dumps(public))
+    text = exported.told("station", "audit", "verify", "export")
+    assert spell(forger.key_set.fingerprint) in text
+    assert "compare that" in text
+    ours = spell(open_keys(place, "hospital-a").key_set.fingerprint)
+    assert exported.refused("station", "audit", "verify", "export", "--fingerprint", ours) == "signature.missing"
 
 
 def test_the_end_of_the_journal_is_signed_for_an_export_while_the_daemon_works(
