@@ -51,6 +51,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         name=house_name(config),
         secrets=secrets,
         earlier=tuple(earlier),
+        settings=config.digest,
         depot=Depot(registry),
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),

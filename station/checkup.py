@@ -27,8 +27,10 @@ from station.assembly import base_loader, trust_loader
 from station.chain import parse_record
 from station.config import StationConfig
 from station.disk import at_rest
-from station.errors import ClockWrong, KeysElsewhere
+from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
+from station.health import read_health
 from station.journal import Journal
+from station.lock import held
 from station.sandbox.docker import DockerSandbox
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
@@ -73,6 +75,7 @@ def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
     findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
     findings.append(_at_rest(config.workrooms))
     findings.append(_tried("journal", lambda: _journal(config)))
+    findings.append(_tried("daemon", lambda: _daemon(config)))
     findings.append(_admission(config))
     return tuple(findings)
 
@@ -219,6 +222,17 @@ def _journal(config: StationConfig) -> str:
         head = journal.check()
         waiting = sum(journal.visit(one).held is not None for one in journal.unfinished())
     return f"{head.sequence} records, chain unbroken, {waiting} waiting for a person"
+
+
+def _daemon(config: StationConfig) -> str:
+    if not held(config.folder):
+        return "none runs here now"
+    health = read_health(config.health)
+    if health.settings != config.digest:
+        msg = "the daemon runs with another station.yaml than this one"
+        raise DaemonBehind(msg, process=health.process)
+    trouble = f"; in the way: {', '.join(health.trouble)}" if health.trouble else ""
+    return f"process {health.process}, last turn {print_time(health.turn)}{trouble}"
 
 
 def _admission(config: StationConfig) -> Finding:

@@ -5,54 +5,46 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import click
 
-from registry.depot import Depot
-from registry.memory import MemoryRegistry
 from registry.places import Login, anchored, source_at
 from security.answer import Answer
 from security.cli import clock, new_passphrase_for, passphrase_option, sure
 from security.directory import pin_root, read_root
-from security.encoding import Json
-from security.errors import FileMissing, InvalidInput
+from security.errors import InvalidInput
 from security.ids import PartyId
-from security.keys import Scheme, Secrets, spell
+from security.keys import Scheme, spell
 from security.progress import working
-from security.train import read_manifest
 from security.version import VERSION
-from station.assembly import open_house
 from station.audit_cli import audit
 from station.checkup import check as check_up
 from station.config import StationConfig
 from station.daemon import Pace, once, run
 from station.errors import CheckFailed
-from station.events import KeyUsed
 from station.folder_cli import (
     PATH,
     by_option,
-    called,
     config_at,
     existing_journal,
     keyring_of,
+    opened_house,
     person,
     secrets_of,
     station_option,
     told_shortly,
     visit_named,
 )
-from station.house import House
-from station.inside import look_inside, what_it_printed
-from station.journal import Journal
+from station.lock import held
 from station.log import log_json_lines, log_plain_lines
 from station.plan import approve, refuse
 from station.setup import NewStation, found
-from station.show import printable, told_checkup, told_train, told_visits
-from station.spool import Spool
+from station.show import told_checkup, told_visits
+from station.show_cli import station_show
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -228,7 +220,7 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     config = config_at(folder)
     keyring = keyring_of(config, passphrase_file)
     log_json_lines()
-    with _house(config, keyring) as house, _stoppable(config) as pace:
+    with opened_house(config, keyring) as house, _stoppable(config) as pace:
         run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
     return Answer(text="", data={"stopped": True})
 
@@ -244,7 +236,7 @@ def station_once(root_context: Root | None, *, folder: Path, passphrase_file: Pa
         log_json_lines()
     else:
         log_plain_lines()
-    with _house(config, keyring_of(config, passphrase_file)) as house, _stoppable(config) as pace:
+    with opened_house(config, keyring_of(config, passphrase_file)) as house, _stoppable(config) as pace:
         done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
         if done.trouble is not None and not done.recorded:
             raise done.trouble
@@ -252,13 +244,6 @@ def station_once(root_context: Root | None, *, folder: Path, passphrase_file: Pa
         answer = told_visits(waiting, clock())
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
-
-
-@contextlib.contextmanager
-def _house(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[House]:
-    house = open_house(config, keyring[0], keyring[1:])
-    with house.journal:
-        yield house
 
 
 @contextlib.contextmanager
@@ -286,54 +271,8 @@ def station_ls(folder: Path, waiting: bool) -> Answer:
     return told_visits([one for one in visits if one.held or not waiting], clock())
 
 
-@station.command("show")
-@click.argument("train")
-@station_option
-@click.option(
-    "--code", is_flag=False, flag_value="", default=None, metavar="[FILE]", help="List the code, or print FILE."
-)
-@click.option(
-    "--output", is_flag=True, help="Print what the run printed: while it runs, or if it did not pass. It may hold data."
-)
-@by_option
-@passphrase_option
-def station_show(
-    *, train: str, folder: Path, code: str | None, output: bool, by: str | None, passphrase_file: Path | None
-) -> Answer:
-    """Show what TRAIN (the first digits of its id, or of its visit's) is, wants and will leave behind.
-
-    --code and --output open what is sealed for this station; the journal keeps that they did, and for whom.
-    """
-    config = config_at(folder)
-    spool = Spool(config.spool)
-    with existing_journal(config) as journal:
-        visit = visit_named(journal, train)
-        parts = Depot(MemoryRegistry()).load(visit.arrival, spool)
-        if output:
-            keyring = _used(journal, config, passphrase_file, f"show {person(by)} what {called(visit)} printed")
-            with _house(config, keyring) as house:
-                text = printable(what_it_printed(visit, house))
-            return Answer(text=text.removesuffix("\n"), data={"output": text})
-        if code is None:
-            return told_train(visit, parts, None, clock())
-        if visit.departed and visit.pushed:
-            msg = "the code of a train that was sent on is not kept"
-            raise FileMissing(msg, train=train[:20])
-        keyring = _used(journal, config, passphrase_file, f"show {person(by)} the code of {called(visit)}")
-    inside = look_inside(read_manifest(parts.manifest.payload), spool, keyring, wanted=code or None)
-    if inside.text is not None:
-        text = printable(inside.text)
-        return Answer(text=text.removesuffix("\n"), data={"path": code, "text": text})
-    files: list[Json] = [{"path": path, "size": size} for path, size in inside.files]
-    return told_train(visit, parts, {"content": inside.content, "files": files}, clock())
-
-
-def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None, purpose: str) -> tuple[Secrets, ...]:
-    """Open the station's keys for an operator, and record it before they are used."""
-    keyring = keyring_of(config, passphrase_file)
-    for one in keyring:
-        journal.note(KeyUsed(at=clock(), key_set=one.key_set.fingerprint, purpose=purpose))
-    return keyring
+def _daemon(config: StationConfig) -> str:
+    return "the daemon" if held(config.folder) else "no daemon runs here: 'pht station run' or 'once'"
 
 
 # --- Deciding --------------------------------------------------------------------------------------------------------
@@ -346,11 +285,12 @@ def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None,
 @by_option
 def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
-    with existing_journal(config_at(folder)) as journal:
+    config = config_at(folder)
+    with existing_journal(config) as journal:
         visit = visit_named(journal, train)
         event = approve(visit, by=person(by), note=note, now=clock())
         journal.append(visit.arrival, event, expect=visit.length)
-    text = f"approved for {event.hold.value}: {told_shortly(visit)}; the daemon goes on with it"
+    text = f"approved for {event.hold.value}: {told_shortly(visit)}; {_daemon(config)} goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
 
 
@@ -362,13 +302,17 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
     """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
-    with existing_journal(config_at(folder)) as journal:
+    config = config_at(folder)
+    with existing_journal(config) as journal:
         visit = visit_named(journal, train)
         event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
         sure(f"Refuse {told_shortly(visit)} for good?", yes=yes)
         journal.append(visit.arrival, event, expect=visit.length)
-    text = f"refused: {told_shortly(visit)}; the daemon wipes what is here and tells the owner that it was refused"
+    text = (
+        f"refused: {told_shortly(visit)}; {_daemon(config)} wipes what is here and tells the owner that it was refused"
+    )
     return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})
 
 
+station.add_command(station_show)
 station.add_command(audit)

@@ -21,7 +21,7 @@ from jsonschema.exceptions import ValidationError
 
 from registry.names import Origin, location
 from registry.places import Login, anchored
-from security.digest import Digest
+from security.digest import Digest, digest_of
 from security.errors import InvalidInput
 from security.files import read_file
 from security.ids import PartyId
@@ -77,6 +77,7 @@ class StationConfig:
     """Everything a person has decided about a station."""
 
     file: Path
+    digest: Digest
     party: PartyId
     folder: Path
     workrooms: Path
@@ -142,19 +143,20 @@ def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     source.check()
     value = source.value
     try:
-        config = _config(value, file)
+        config = _config(value, file, digest_of(raw))
         _need_apart(config)
     except InvalidInput as error:
         raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
     return config
 
 
-def _config(value: dict[str, Any], file: Path) -> StationConfig:
+def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
     home = file.absolute().parent
     folder = home / value["folder"]
     keys, sandbox, admission = value["keys"], value.get("sandbox", {}), value["admission"]
     return StationConfig(
         file=file.absolute(),
+        digest=digest,
         party=PartyId(value["party"]),
         folder=folder,
         workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",

@@ -7,9 +7,7 @@ the others. Asked to stop, the daemon finishes the step it is in; containers go 
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from security.digest import Digest
-from security.encoding import dump_pretty, print_time
 from security.errors import FileMissing, Forked, PhtError, Refused, Replayed, Unavailable
-from security.files import write_file
+from security.trust import Role
 from station.errors import JournalDamaged
 from station.events import DaemonStarted, DaemonStopped, Departed, HeadSigned
 from station.heads import sign_end
+from station.health import say
 from station.house import House
 from station.lock import holding
 from station.plan import Phase, Wait, next_step, phase_of
@@ -86,9 +84,10 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -
     with holding(folder):
         _begin(house, pace, version)
         log.info("started", extra={"party": house.party, "version": version})
+        _warn(house, pace.clock())
         while not pace.stop.is_set():
             done = turn(house, pace)
-            _say(health, house, done, pace, version)
+            say(health, house, done.trouble, now=pace.clock(), version=version)
             if not done.recorded:
                 _pause(house, pace)
         house.journal.note(DaemonStopped(at=pace.clock()))
@@ -107,7 +106,7 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
         while True:
             done = turn(house, pace)
             recorded += done.recorded
-            _say(health, house, done, pace, version)
+            say(health, house, done.trouble, now=pace.clock(), version=version)
             if pace.stop.is_set() or not (done.recorded or _running(house, pace.clock())):
                 house.journal.note(DaemonStopped(at=pace.clock()))
                 return Turn(recorded=recorded, trouble=done.trouble)
@@ -260,19 +259,13 @@ def _sign_head(house: House, now: datetime) -> None:
     sign_end(house.journal, house.spool, house.secrets, station=house.party, now=now, purpose="sign the journal's head")
 
 
-def _say(health: Path, house: House, done: Turn, pace: Pace, version: str) -> None:
-    """Leave word for whoever watches: alive, when, and what is in the way."""
-    visits = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
-    told = {
-        "party": house.party,
-        "process": os.getpid(),
-        "version": version,
-        "turn": print_time(pace.clock()),
-        "visits": dict(sorted(Counter(phase_of(visit).value for visit in visits).items())),
-        "waiting_for_a_person": sum(visit.held is not None for visit in visits),
-        "trouble": None if done.trouble is None else done.trouble.code,
-    }
+def _warn(house: House, now: datetime) -> None:
+    """Say at once what would keep the first train waiting; nothing of it keeps the daemon from starting."""
     try:
-        write_file(health, dump_pretty(told), mode=0o644)
-    except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
-        log.warning("cannot tell how we are", extra={"code": error.code, "reason": str(error)})
+        known = house.trust(now).current(house.party, Role.STATION, now).fingerprint
+        house.keys(known)
+    except PhtError as error:
+        log.warning("not ready", extra={"code": error.code, "reason": str(error), "hint": error.hint})
+    for finding in house.sandbox.doctor(None):
+        if not finding.ok:
+            log.warning("not ready", extra={"reason": f"{finding.name}: {finding.detail}", "hint": finding.hint})

@@ -208,6 +208,13 @@ class KeysElsewhere(Misconfigured):
     )
 
 
+class DaemonBehind(Misconfigured):
+    """The daemon was started with another station.yaml than the one that is there now."""
+
+    code = "station.daemon-behind"
+    default_hint = "restart it: what was changed does not count before"
+
+
 class WorkroomNotWiped(Misconfigured):
     """Something in a workroom cannot be removed. Plaintext may be left."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,9 +15,11 @@ from security.cli import unlocked
 from security.errors import InvalidInput
 from security.keys import Secrets
 from security.keystore import read_folder
+from station.assembly import open_house
 from station.config import FILE, StationConfig, load_config
 from station.errors import VisitUnknown
 from station.events import plain
+from station.house import House
 from station.journal import Journal
 from station.plan import Phase, phase_of
 from station.visit import Visit
@@ -130,3 +132,11 @@ def told_shortly(visit: Visit) -> str:
 def called(visit: Visit) -> str:
     """Return the train's id, or, before it was verified, the visit's."""
     return f"visit {visit.arrival.short}" if visit.accepted is None else visit.accepted.train
+
+
+@contextlib.contextmanager
+def opened_house(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[House]:
+    """Open everything the station works with, with its present keys and those it had before."""
+    house = open_house(config, keyring[0], keyring[1:])
+    with house.journal:
+        yield house

@@ -62,6 +62,8 @@ class House:
     release_by_hand: bool = False
     withhold: bool = False
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
+    settings: Digest | None = None
+    """The digest of the station.yaml this house was opened with."""
 
     def keys(self, fingerprint: Digest) -> Secrets:
         """Return the key set of ours that a train names.

@@ -14,20 +14,21 @@ from security.errors import FileMissing
 from security.keys import Secrets
 from security.seal import CODE_BUDGET, open_code, open_note
 from security.train import TrainManifest
-from station.events import Blob
+from station.events import Blob, HoldFor
 from station.house import House
 from station.spool import Spool
 from station.steps.wipe import PRINTED_BYTES
 from station.visit import Visit
+from station.workroom import Workrooms
 
 MOST_SHOWN: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """The code: the digest of its content (what ``known_code`` lists), its files, and the text of one, if wanted."""
+    """Files, and the text of one, if wanted; of a train's code also the digest of its content, which ``known_code`` lists."""
 
-    content: Digest
+    content: Digest | None
     files: tuple[tuple[str, int], ...]
     text: bytes | None = field(repr=False)
 
@@ -45,15 +46,32 @@ def look_inside(manifest: TrainManifest, spool: Spool, keyring: Sequence[Secrets
         with spool.read(Blob(digest=manifest.code.digest, size=manifest.code.size)) as source:
             identities = [one.identity for one in keyring]
             content = open_code(source, manifest=manifest, identities=identities, into=into, budget=CODE_BUDGET)
-        members = members_of(into)
-        text = None
-        if wanted is not None:
-            member = next((one for one in members if one.path == wanted), None)
-            if member is None:
-                msg = "no such file in the code"
-                raise FileMissing(msg, file=wanted[:200], hint="--code alone lists them")
-            with member.open() as opened:
-                text = opened.read(MOST_SHOWN)
+        return _look(into, wanted, content)
+
+
+def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -> Inside:
+    """Return what a run left and the gate let pass, for the person who decides whether it goes on.
+
+    Raises:
+        FileMissing: nothing waits for release, or there is no file called `wanted` in it.
+        RoomMissing: the workroom is gone.
+    """
+    if visit.held is None or visit.held.hold is not HoldFor.RELEASE:
+        msg = "nothing of this train waits for release"
+        raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
+    return _look(workrooms.find(visit.arrival).state, wanted, None)
+
+
+def _look(folder: Path, wanted: str | None, content: Digest | None) -> Inside:
+    members = members_of(folder)
+    text = None
+    if wanted is not None:
+        member = next((one for one in members if one.path == wanted), None)
+        if member is None:
+            msg = "there is no such file"
+            raise FileMissing(msg, file=wanted[:200], hint="the same option without a name lists them")
+        with member.open() as opened:
+            text = opened.read(MOST_SHOWN)
     return Inside(content=content, files=tuple((one.path, one.size) for one in members), text=text)
 
 

@@ -40,3 +40,13 @@ def holding(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def held(folder: Path) -> bool:
+    """Whether a daemon holds the state folder now. Asks the kernel's list: trying the lock would get in a daemon's way."""
+    try:
+        number = (folder / "lock").stat().st_ino
+        with Path("/proc/locks").open(encoding="ascii") as locks:
+            return any("FLOCK" in line and f":{number} " in line for line in locks)
+    except OSError:
+        return False

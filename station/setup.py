@@ -109,6 +109,7 @@ def print_config(new: NewStation) -> str:
     engine = f"engine: {_quoted(new.engine or ENGINE)}"
     return f"""\
 # A station of the Personal Health Train. 'pht station check' reads this file and says what is missing.
+# The daemon reads it when it starts: restart it after a change.
 # Relative paths are relative to this file. Secrets are never in here, only the paths of private files.
 
 party: {_quoted(new.party)}

@@ -25,7 +25,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
     files = tuple(ClearedFile(path=one.declared, size=one.member.size) for one in cleared.files)
     if not house.release_by_hand:
         return Cleared(at=now, by="gate", files=files)
-    reason = f"{len(files)} files with {sum(one.size for one in files)} bytes wait to be released"
+    reason = (
+        f"{len(files)} files with {sum(one.size for one in files)} bytes wait to be released: show them with --results"
+    )
     approval = visit.approved_for(HoldFor.RELEASE, reason)
     if approval is None:
         return Held(at=now, hold=HoldFor.RELEASE, reason=reason)

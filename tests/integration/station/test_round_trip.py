@@ -16,7 +16,7 @@ from security.errors import DirectoryUnavailable, FileMissing, NotARecipient
 from security.journey import Outcome
 from security.keys import Scheme, generate
 from station.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
-from station.inside import what_it_printed
+from station.inside import waiting_results, what_it_printed
 from station.plan import Phase, approve, phase_of, refuse
 from station.policy import AllOf, ByHand, Owners
 from station.sandbox.order import RunOrder
@@ -197,6 +197,23 @@ def test_a_release_by_hand_waits_after_the_gate(here: World) -> None:
     assert cleared is not None
     assert cleared.by == "grace"
     assert here.at_home(made.id)
+
+
+def test_a_person_sees_what_waits_for_release(here: World) -> None:
+    here.change("hospital-a", release_by_hand=True)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    rooms = here.houses["hospital-a"].workrooms
+    here.step("hospital-a")
+    with pytest.raises(FileMissing, match="waits for release"):
+        waiting_results(here.visit("hospital-a"), rooms, wanted=None)
+    for _ in range(12):
+        here.step("hospital-a")
+    visit = here.visit("hospital-a")
+    assert waiting_results(visit, rooms, wanted=None).files == (("sums.json", 19),)
+    assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"sum": 15, "n": 3}'
+    with pytest.raises(FileMissing, match="no such file"):
+        waiting_results(visit, rooms, wanted="../code/main.py")
 
 
 def _fails(order: RunOrder, say: object) -> int:

@@ -424,6 +424,37 @@ def test_what_a_run_printed_is_not_shown_without_a_record(place: Place) -> None:
     assert uses_of_the_key(place)[-1].purpose == f"show grace what {made.id} printed"
 
 
+# --- the daemon and its settings --------------------------------------------------------------------------------------
+
+
+def looked(place: Place) -> dict[str, tuple[bool, str]]:
+    done = place.pht("station", "check", *_with(place, "hospital-a"))
+    return {one["name"]: (one["ok"], one["detail"]) for one in json.loads(done.stdout)["findings"]}
+
+
+def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
+    place: Place, daemon: Callable[[], subprocess.Popen[str]]
+) -> None:
+    assert looked(place)["daemon"] == (True, "none runs here now")
+    settings = place.station / "station.yaml"
+    text = settings.read_text()
+    settings.write_text(
+        text.replace("# passphrase_file: passphrase ", f"passphrase_file: {place.secret('hospital-a')} #")
+    )
+    running = daemon()
+    wait_for((place.station / "state" / "health.json").exists)
+    ok, detail = looked(place)["daemon"]
+    assert ok
+    assert detail.startswith(f"process {running.pid}, last turn ")
+    settings.write_text(settings.read_text() + "# changed since\n")
+    ok, detail = looked(place)["daemon"]
+    assert not ok
+    assert "[station.daemon-behind]" in detail
+    running.terminate()
+    running.communicate()
+    assert looked(place)["daemon"] == (True, "none runs here now")
+
+
 # --- the audit -------------------------------------------------------------------------------------------------------
 
 
