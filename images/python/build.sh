@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the base image `python` as .state/base/python.tar: Debian's own Python and its standard library, nothing to install with,
-# nothing that gains privileges. The same packages give the same bytes. Needs Debian and root, but no container engine.
+# Makes the base image `python` as .state/base/python.tar: Debian's own Python and its standard library, the C++ library that
+# wheels such as those of numpy need; nothing to install with, nothing that gains privileges. The same packages give the same
+# bytes. Needs Debian and root, but no container engine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=images/steps.sh
@@ -40,7 +41,7 @@ printf '%s\n' "$lines" >"$work/sources.list"
 # shellcheck disable=SC2016 # the hooks are expanded by mmdebstrap, where $1 is the root of the new system
 step 'building the base image from Debian packages' mmdebstrap \
     --variant=essential \
-    --include=python3-minimal,libpython3-stdlib,media-types,usr-is-merged \
+    --include=python3-minimal,libpython3-stdlib,libstdc++6,media-types,usr-is-merged \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
