@@ -240,6 +240,28 @@ def test_t5_nothing_is_signed_while_nobody_can_tell_whether_it_was_before(here: 
     assert here.at_home(made.id)
 
 
+def test_t5_what_was_signed_is_what_is_sent_after_an_outage_and_a_restart(here: World) -> None:
+    made = here.train(route=("hospital-a", "hospital-b"))
+    here.submit(made)
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.SIGNED:
+        here.step("hospital-a")
+    signed = here.visit("hospital-a").signed
+    assert signed is not None
+    honest = here.houses["hospital-a"].depot
+    here.change("hospital-a", depot=Depot(Unreachable()))  # type: ignore[arg-type] # whatever is asked of it
+    for _ in range(3):
+        reconcile(here.visit("hospital-a").arrival, here.houses["hospital-a"], here.now)
+        here.now += timedelta(minutes=1)
+    assert phase_of(here.visit("hospital-a")) is Phase.SIGNED
+    here.restart("hospital-a")
+    here.change("hospital-a", depot=honest)
+    here.settle()
+    (receipt,) = (one for one in here.receipts(made, ReceiptKind.ENTRY) if one.stop == 0)
+    assert here.depot.read_receipt(PartyId("alice"), receipt).digest == signed.entry
+    assert here.visit("hospital-a").signed == signed
+    assert here.at_home(made.id)
+
+
 def test_t5_what_others_put_under_our_receipts_name_keeps_no_train(here: World) -> None:
     """Entry and refusal for our stop, signed by another station: whoever may write there could stop every train."""
     made = here.train(route=("hospital-a", "hospital-b"))
