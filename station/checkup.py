@@ -167,18 +167,23 @@ def _data(config: StationConfig) -> Iterator[Finding]:
         yield Finding(name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}")
     uid, gid = run_user(os.geteuid(), os.getegid())
     for name, one in config.data.items():
-        closed = _closed_to(one.folder, uid, gid)
-        hint = f"user {uid} must be able to read it: chmod -R a+rX {one.folder}"
-        detail = (
-            f"{one.folder}, readable by the sandbox's user {uid}" if closed is None else f"cannot be read: {closed}"
-        )
-        yield Finding(name=f"data {name}", ok=closed is None, detail=detail, hint=hint if closed else None)
+        yield _readable(name, one.folder, uid, gid)
+
+
+def _readable(name: str, folder: Path, uid: int, gid: int) -> Finding:
+    if not folder.is_dir():
+        hint = "make or mount it, or name another one in station.yaml"
+        return Finding(name=f"data {name}", ok=False, detail=f"no such folder: {folder}", hint=hint)
+    closed = _closed_to(folder, uid, gid)
+    if closed is None:
+        return Finding(name=f"data {name}", ok=True, detail=f"{folder}, readable by the sandbox's user {uid}")
+    # By the group, not by everybody: these are patients' data.
+    hint = f"the sandbox's group {gid} must be able to: chgrp -R {gid} {folder} && chmod -R g+rX {folder}"
+    return Finding(name=f"data {name}", ok=False, detail=f"cannot be read: {closed}", hint=hint)
 
 
 def _closed_to(folder: Path, uid: int, gid: int) -> Path | None:
     """Return the first thing in a folder that a user has no right to read, if there is one."""
-    if not folder.is_dir():
-        return folder
     waiting, seen = [folder], 0
     while waiting and seen < _MOST_FILES:
         path = waiting.pop()

@@ -268,7 +268,8 @@ def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
     with existing_journal(config_at(folder)) as journal:
         visits = [journal.visit(arrival) for arrival in journal.arrivals()]
-    return told_visits([one for one in visits if one.held or not waiting], clock())
+    nobody = "no train waits for a person" if waiting else "no train has been here"
+    return told_visits([one for one in visits if one.held or not waiting], clock(), nobody=nobody)
 
 
 def _daemon(config: StationConfig) -> str:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import click
 
 from security.cli import unlocked
-from security.errors import InvalidInput
+from security.errors import FileMissing, InvalidInput
 from security.keys import Secrets
 from security.keystore import read_folder
 from station.assembly import open_house
@@ -60,7 +60,16 @@ def person(given: str | None) -> str:
 
 
 def config_at(folder: Path) -> StationConfig:
-    """Read the configuration of the station in a folder."""
+    """Read the configuration of the station in a folder.
+
+    Raises:
+        FileMissing: there is no station.
+        ConfigInvalid: its configuration is not right.
+    """
+    if folder.is_dir() and not (folder / FILE).exists():
+        msg = "there is no station in this folder"
+        hint = "name its folder (-s FOLDER, or PHT_STATION), or make one: pht station init --help"
+        raise FileMissing(msg, folder=folder.absolute(), hint=hint)
     return load_config(folder / FILE)
 
 

@@ -18,7 +18,7 @@ from station.plan import Ask, Do, Over, Wait, next_step, phase_of
 from station.visit import Visit
 
 
-def told_visits(visits: Sequence[Visit], now: datetime) -> Answer:
+def told_visits(visits: Sequence[Visit], now: datetime, *, nobody: str = "no train has been here") -> Answer:
     """Show all visits as a table, the newest last."""
     rows = [("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")]
     listed: list[Json] = []
@@ -39,7 +39,7 @@ def told_visits(visits: Sequence[Visit], now: datetime) -> Answer:
         listed.append(_summary(visit, now))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return Answer(text="\n".join(lines) if visits else "no train has been here", data={"visits": listed})
+    return Answer(text="\n".join(lines) if visits else nobody, data={"visits": listed})
 
 
 def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None, now: datetime) -> Answer:

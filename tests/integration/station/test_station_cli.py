@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -334,6 +335,22 @@ def test_check_says_what_is_missing(place: Place) -> None:
     assert ("data patients" in wrong) == (os.geteuid() == 0)
 
 
+def test_data_that_runs_cannot_read_are_opened_to_their_group_and_not_to_the_world(place: Place) -> None:
+    """What the hint says is done, and helps."""
+    for path, mode in ((place.root / "data", 0o700), (place.root / "data" / "patients.csv", 0o600)):
+        path.chmod(mode)
+    (hint,) = (one["hint"] for one in looked(place) if one["name"] == "data patients" and not one["ok"])
+    subprocess.run(hint.partition(": ")[2], shell=True, check=True)  # noqa: S602 - as a person would
+    assert [one["ok"] for one in looked(place) if one["name"] == "data patients"] == [True]
+    assert all(path.stat().st_mode & 0o007 == 0 for path in (place.root / "data").rglob("*"))
+
+
+def looked(place: Place) -> list[dict[str, Any]]:
+    done = place.pht("station", "check", *_with(place, "hospital-a"))
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    return found
+
+
 # --- the daemon, and deciding while it works ---------------------------------------------------------------------------
 
 
@@ -427,15 +444,15 @@ def test_what_a_run_printed_is_not_shown_without_a_record(place: Place) -> None:
 # --- the daemon and its settings --------------------------------------------------------------------------------------
 
 
-def looked(place: Place) -> dict[str, tuple[bool, str]]:
-    done = place.pht("station", "check", *_with(place, "hospital-a"))
-    return {one["name"]: (one["ok"], one["detail"]) for one in json.loads(done.stdout)["findings"]}
+def the_daemon(place: Place) -> tuple[bool, str]:
+    (found,) = (one for one in looked(place) if one["name"] == "daemon")
+    return found["ok"], found["detail"]
 
 
 def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
     place: Place, daemon: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    assert looked(place)["daemon"] == (True, "none runs here now")
+    assert the_daemon(place) == (True, "none runs here now")
     settings = place.station / "station.yaml"
     text = settings.read_text()
     settings.write_text(
@@ -443,16 +460,16 @@ def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
     )
     running = daemon()
     wait_for((place.station / "state" / "health.json").exists)
-    ok, detail = looked(place)["daemon"]
+    ok, detail = the_daemon(place)
     assert ok
     assert detail.startswith(f"process {running.pid}, last turn ")
     settings.write_text(settings.read_text() + "# changed since\n")
-    ok, detail = looked(place)["daemon"]
+    ok, detail = the_daemon(place)
     assert not ok
     assert "[station.daemon-behind]" in detail
     running.terminate()
     running.communicate()
-    assert looked(place)["daemon"] == (True, "none runs here now")
+    assert the_daemon(place) == (True, "none runs here now")
 
 
 # --- the audit -------------------------------------------------------------------------------------------------------
