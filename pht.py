@@ -220,8 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(error, as_json=as_json)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
-    except click.exceptions.Abort:
-        msg = "interrupted"
+    except click.exceptions.Abort as leaving:
+        msg = str(leaving) or "interrupted"  # a question answered with no says what that means
         _leave(Interrupted(msg), as_json=as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if not as_json:

@@ -17,7 +17,7 @@ import click
 from security.answer import Answer
 from security.card import MAX_CARD, PartyCard, make_card, parse_card
 from security.digest import Digest, digest_of
-from security.errors import InvalidInput, KeyNotTrusted
+from security.errors import InvalidInput, KeyNotTrusted, Malformed
 from security.files import expect_new, read_file, write_file
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, confirms, generate, spell
@@ -94,11 +94,20 @@ def sure(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         msg = "this needs to be confirmed"
         raise InvalidInput(msg, hint="add --yes if you are sure")
-    click.confirm(question, abort=True, err=True)
+    _agreed(question)
 
 
-def confirmed(fingerprint: Digest, given: str | None, *, who: str) -> None:
-    """Make sure that a person has compared the fingerprint with what they were told by another way."""
+def _agreed(question: str) -> None:
+    if not click.confirm(question, err=True):
+        msg = "not confirmed; nothing was changed"
+        raise click.Abort(msg)
+
+
+def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str = "--fingerprint") -> None:
+    """Make sure that a person has compared the fingerprint with what they were told by another way.
+
+    `option` is the one the fingerprint may be given with.
+    """
     if given is not None:
         if not confirms(given, fingerprint):
             msg = "the fingerprint is not the one that was read out"
@@ -106,12 +115,14 @@ def confirmed(fingerprint: Digest, given: str | None, *, who: str) -> None:
         return
     if not sys.stdin.isatty():
         msg = "the fingerprint must be confirmed"
-        raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with --fingerprint")
+        raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with {option}")
     click.echo(f"fingerprint  {spell(fingerprint)}", err=True)
-    click.confirm(f"Did {who}, by telephone or in person, read out exactly this?", abort=True, err=True)
+    _agreed(f"Did {who}, by telephone or in person, read out exactly this?")
 
 
-def confirmed_root(file: Path | None, source: Callable[[], DirectorySource], fingerprint: str | None) -> bytes:
+def confirmed_root(
+    file: Path | None, source: Callable[[], DirectorySource], fingerprint: str | None, *, option: str = "--fingerprint"
+) -> bytes:
     """Return the first root of a directory: the file the consortium handed over, or what is published and confirmed.
 
     Raises:
@@ -128,7 +139,7 @@ def confirmed_root(file: Path | None, source: Callable[[], DirectorySource], fin
     if fingerprint is not None:
         return pin_root(source(), fingerprint)
     root = first_root(source())
-    confirmed(digest_of(root), None, who="the consortium")
+    confirmed(digest_of(root), None, who="the consortium", option=option)
     return root
 
 
@@ -138,8 +149,18 @@ def clock() -> datetime:
 
 
 def card_at(path: Path) -> PartyCard:
-    """Read a party card from a file."""
-    return parse_card(read_file(path, limit=MAX_CARD))
+    """Read a party card from a file.
+
+    Raises:
+        Malformed: it is none; the error names the file.
+    """
+    raw = read_file(path, limit=MAX_CARD)
+    try:
+        return parse_card(raw)
+    except Malformed as error:
+        msg = "the file is not a party card"
+        hint = "'pht keys card' makes one, of a key folder; ask its party for it"
+        raise type(error)(msg, file=path, reason=error.message, hint=hint) from error
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------

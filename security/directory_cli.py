@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 import click
 
 from security.answer import Answer
+from security.card import PartyCard
 from security.cli import (
     card_at,
     clock,
@@ -41,7 +42,16 @@ from security.root import (
 )
 from security.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
 from security.trust import Policy
-from security.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base
+from security.workspace import (
+    Workspace,
+    add_party,
+    approve_base,
+    revocable,
+    revoke,
+    rotate_party,
+    was_withdrawn,
+    withdraw_base,
+)
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -140,7 +150,7 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 
     It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
     """
-    ours, shown = Workspace(workspace), card_at(card)
+    ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = add_party(ours, shown, now=clock())
     return told_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
@@ -160,7 +170,7 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
     folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
     were stolen, revoke them as well.
     """
-    ours, shown = Workspace(workspace), card_at(card)
+    ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
     return told_party(party, done=f"{party.party} has new keys")
@@ -177,7 +187,9 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
     What PARTY signed in the past, with the revoked keys, no longer counts either.
     """
     ours, name = Workspace(workspace), PartyId(party)
-    sure(f"Revoke {name}?", yes=yes)
+    count = len(revocable(ours, name, key_set))
+    what = str(name) if key_set is None else f"{count} of the key sets of {name}"
+    sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
     changed = revoke(ours, name, key_set)
     return told_party(changed, done=f"{name}: revoked")
 
@@ -187,12 +199,16 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 @click.argument("name")
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
-def directory_approve_base(name: str, digest: str, note: str, workspace: Path) -> Answer:
+@click.option("--yes", is_flag=True, help="Do not ask whether an image that was withdrawn shall count again.")
+def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspace: Path) -> Answer:
     """Stage the approval of a base image.
 
-    NAME is what trains call it, DIGEST (sha256:…) what 'pht registry base push' printed.
+    NAME is what trains call it, DIGEST what 'pht registry base push' printed: sha256:…, or base/NAME@sha256:…
     """
-    base = approve_base(Workspace(workspace), name, _digest(digest), note=note)
+    ours, image = Workspace(workspace), _digest(digest, name)
+    if was_withdrawn(ours, name, image):
+        sure(f"The approval of {name} was withdrawn. Approve this very image again?", yes=yes)
+    base = approve_base(ours, name, image, note=note)
     return told_base(base, done=f"{base.name}: approved")
 
 
@@ -357,9 +373,16 @@ def directory_pin(places: Places, place: str, output: Path, fingerprint: str | N
     return told_pin(digest_of(raw), str(output))
 
 
-def _digest(text: str) -> Digest:
+def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:
+    if folder.is_file() and card.is_dir():
+        msg = "the folder comes first"
+        raise InvalidInput(msg, hint=f"pht directory {command} {card} {folder}")
+    return Workspace(folder), card_at(card)
+
+
+def _digest(text: str, name: str) -> Digest:
     try:
-        return Digest(text)
+        return Digest(text.removeprefix(f"base/{name}@"))
     except Malformed as error:
         msg = "not a digest (sha256: and 64 hexadecimal digits)"
         raise InvalidInput(msg, value=repr(text)[:80]) from error

@@ -87,18 +87,19 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
     if not stat.S_ISREG(facts.st_mode):
         os.close(handle)
         msg = "not a plain file"
-        raise KeyUnreadable(msg, path=path)
+        raise KeyUnreadable(msg, path=path, hint="name a file")
     with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
         if facts.st_mode & 0o077:
             msg = "private file is open to others"
             raise KeyUnreadable(msg, path=path, mode=f"{facts.st_mode & 0o777:o}", hint=f"chmod 600 {path}")
         if facts.st_uid != os.geteuid():
             msg = "private file belongs to another user"
-            raise KeyUnreadable(msg, path=path, owner=facts.st_uid, me=os.geteuid())
+            hint = "use a file of your own, or run this as the user it belongs to"
+            raise KeyUnreadable(msg, path=path, owner=facts.st_uid, me=os.geteuid(), hint=hint)
         data = source.read(limit + 1)
     if len(data) > limit:
         msg = "file is too large"
-        raise KeyUnreadable(msg, path=path, limit=limit)
+        raise KeyUnreadable(msg, path=path, limit=limit, hint="is it the right file?")
     return data
 
 

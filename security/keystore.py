@@ -96,7 +96,7 @@ def read_passphrase(path: Path) -> bytes:
     line, *rest = read_private(path, limit=4096).split(b"\n")
     if not line or any(rest):
         msg = "passphrase file does not hold exactly one line"
-        raise KeyUnreadable(msg, path=path)
+        raise KeyUnreadable(msg, path=path, hint="a passphrase file holds one line, the passphrase, and nothing else")
     return line.removesuffix(b"\r")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -54,13 +54,19 @@ class RootChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootState:
-    """The newest root: who must sign what, and the fingerprint of the *first* root, which participants pin."""
+    """The newest root: who must sign what, and the fingerprint of the *first* root, which participants pin.
+
+    After a change of keys ``made`` are the files of the new ones, and ``retired`` the names of the files whose keys no
+    longer count.
+    """
 
     version: int
     expires: datetime
     threshold: int
     root_keys: tuple[str, ...]
     fingerprint: Digest
+    made: tuple[Path, ...] = ()
+    retired: tuple[str, ...] = ()
 
 
 def init_workspace(
@@ -176,12 +182,13 @@ def rotate_keys(
         result = root.get_root_verification_result(old, new.signed_bytes, new.signatures)
         if not result.verified:
             msg = "too few of the root keys were given"
-            missing = max(result.first.missing, result.second.missing)
-            raise KeyNotTrusted(msg, missing=missing, threshold=old.roles[Root.type].threshold)
-        for folder, role, signer in keys:
-            _keep_key(folder, role, signer, passphrase, log_n=log_n)
+            short = max(result.first, result.second, key=lambda one: one.missing)
+            more = "one more" if short.missing == 1 else f"{short.missing} more"
+            hint = f"give {more} of the root keys {', '.join(key_id[:8] for key_id in short.unsigned)}: --root-key FILE"
+            raise KeyNotTrusted(msg, missing=short.missing, threshold=short.threshold, hint=hint)
+        files = tuple(_keep_key(folder, role, signer, passphrase, log_n=log_n) for folder, role, signer in keys)
         write_file(workspace.published / f"{root.version}.root.json", raw, mode=0o644, replace=False)
-    return root_state(workspace)
+    return replace(root_state(workspace), made=files, retired=_retired(old, root))
 
 
 # --- Metadata files of the workspace -----------------------------------------------------------------------------------
@@ -240,12 +247,24 @@ def _new_key(folder: Path, role: str, passphrase: bytes, *, log_n: int) -> Softw
     return signer
 
 
-def _keep_key(folder: Path, role: str, signer: SoftwareSigner, passphrase: bytes | None, *, log_n: int) -> None:
+def _keep_key(folder: Path, role: str, signer: SoftwareSigner, passphrase: bytes | None, *, log_n: int) -> Path:
     if passphrase is None:
         msg = "new keys need a passphrase"
         raise InvalidInput(msg)
     path = folder / _key_file(role, signer.for_tuf().public_key.keyid)
     write_file(path, lock(signer.to_pkcs8(), passphrase, log_n=log_n), replace=False)  # a key is never overwritten
+    return path
+
+
+def _retired(old: Root, new: Root) -> tuple[str, ...]:
+    """Return the names of the files of keys that counted in the old root and do not in the new one."""
+    roles = ((Root.type, Root.type), (Targets.type, "targets"), (Timestamp.type, "online"))
+    return tuple(
+        _key_file(name, key_id)
+        for role, name in roles
+        for key_id in old.roles[role].keyids
+        if key_id not in new.roles[role].keyids
+    )
 
 
 def _key_file(role: str, key_id: str) -> str:

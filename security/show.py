@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from security.answer import Answer
 from security.digest import Digest
@@ -52,6 +53,8 @@ def told_root(state: RootState, *, done: str) -> Answer:
         f"  pin            {spell(state.fingerprint)}",
         f"  root version   {state.version}, until {print_time(state.expires)}",
         f"  root keys      {', '.join(key[:8] for key in state.root_keys)} (any {state.threshold} of them sign)",
+        *(f"  new            {path}: {_keeping(path)}" for path in state.made),
+        *(f"  no longer      {name}: once this is published, destroy it and every copy" for name in state.retired),
     ]
     return Answer(text="\n".join(lines), data=_root(state))
 
@@ -172,7 +175,13 @@ def _root(state: RootState) -> dict[str, Json]:
         "rootKeys": list(state.root_keys),
         "fingerprint": state.fingerprint,
         "spelled": spell(state.fingerprint),
+        "made": [str(path) for path in state.made],
+        "retired": list(state.retired),
     }
+
+
+def _keeping(path: Path) -> str:
+    return "move it to its holder" if path.name.startswith("root-") else "it stays; back it up"
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -135,6 +135,20 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
         return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
 
 
+def revocable(workspace: Workspace, party: PartyId, key_set: str | None) -> frozenset[Digest]:
+    """Return the fingerprints that `revoke` would revoke; changes nothing, and raises what that raises."""
+    known = _party(workspace, party)
+    chosen = frozenset(
+        record.key_set.fingerprint
+        for record in known.key_sets
+        if key_set is None or confirms(key_set, record.key_set.fingerprint)
+    )
+    if not chosen:
+        msg = "the party has no such key set"
+        raise InvalidInput(msg, party=party, key_set=key_set, hint="'pht directory show' lists them")
+    return chosen
+
+
 def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
     """Stage the revocation of a party, or of the one key set with that fingerprint. It counts for the past as well.
 
@@ -144,14 +158,7 @@ def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
     """
     with locked(workspace.lock):
         known = _party(workspace, party)
-        chosen = {
-            record.key_set.fingerprint
-            for record in known.key_sets
-            if key_set is None or confirms(key_set, record.key_set.fingerprint)
-        }
-        if not chosen:
-            msg = "the party has no such key set"
-            raise InvalidInput(msg, party=party, key_set=key_set)
+        chosen = revocable(workspace, party, key_set)
         records = tuple(
             replace(record, revoked=True) if record.key_set.fingerprint in chosen else record
             for record in known.key_sets
@@ -180,6 +187,15 @@ def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) 
             msg = "the note is not one line of up to 500 characters"
             raise InvalidInput(msg)
         return _stage_base(workspace, Base(name=name, digest=digest, note=note, withdrawn=False))
+
+
+def was_withdrawn(workspace: Workspace, name: str, digest: Digest) -> bool:
+    """Whether this image was approved under this name, and its approval withdrawn."""
+    path = workspace.work / base_file(name)
+    if not path.exists():
+        return False
+    base = parse_base(read_file(path))
+    return base.withdrawn and base.digest == digest
 
 
 def withdraw_base(workspace: Workspace, name: str) -> Base:

@@ -144,7 +144,12 @@ def train_setup(
     if (home_path / "keys").is_dir() and read_folder(home_path / "keys").party != settings.party:
         msg = "the keys in the home folder belong to another party"
         raise HomeInvalid(msg, path=home_path / "keys", hint="choose another folder")
-    root = confirmed_root(root_file, lambda: source_at(settings.directory, settings.login), root_fingerprint)
+    root = confirmed_root(
+        root_file,
+        lambda: source_at(settings.directory, settings.login),
+        root_fingerprint,
+        option="--root-fingerprint",
+    )
     home = make_home(home_path, settings, root)
     lines = [f"{home.party} at {home.settings.registry}", f"  root  {spell(digest_of(root))}"]
     if not home.keys.is_dir():

@@ -20,7 +20,9 @@ from security.errors import (
     InvalidInput,
     KeyNotTrusted,
     KeyUnreadable,
+    Malformed,
     NotPinned,
+    PartyUnknown,
     SignatureInvalid,
     WrongPassphrase,
 )
@@ -276,3 +278,96 @@ def test_a_person_is_asked_for_the_passphrase_and_it_is_not_shown(folder: Path, 
     assert status == WrongPassphrase.exit
     assert "key.wrong-passphrase" in screen
     assert "another passphrase" not in screen
+
+
+def test_a_no_changes_nothing_and_is_told_as_one(workspace: Path, card: Path, folder: Path, tmp_path: Path) -> None:
+    status, screen = at_a_terminal("directory", "add", workspace, card, typed="n")
+    assert status == 130
+    assert "not confirmed; nothing was changed" in screen
+    run(directory, "add", workspace, card, "--fingerprint", fingerprint(card))
+    before = (workspace / "work" / "party.hospital-a.json").read_bytes()
+    status, screen = at_a_terminal("directory", "revoke", workspace, "hospital-a", typed="n")
+    assert status == 130
+    assert "no longer verify" in screen
+    assert "not confirmed" in screen
+    assert (workspace / "work" / "party.hospital-a.json").read_bytes() == before
+    status, screen = at_a_terminal("keys", "export", folder, tmp_path / "plain", typed="n")
+    assert status == 130
+    assert not (tmp_path / "plain").exists()
+
+
+def test_what_is_not_there_is_told_before_anybody_is_asked(workspace: Path, card: Path) -> None:
+    status, screen = at_a_terminal("directory", "revoke", workspace, "nobody")
+    assert status == PartyUnknown.exit
+    assert "Revoke" not in screen
+    run(directory, "add", workspace, card, "--fingerprint", fingerprint(card))
+    with pytest.raises(InvalidInput) as caught:
+        run(directory, "revoke", workspace, "hospital-a", "--key-set", "0" * 32)
+    assert "no such key set" in caught.value.message
+
+
+def test_what_is_no_card_is_named_and_folder_and_card_may_not_change_places(
+    workspace: Path, card: Path, tmp_path: Path
+) -> None:
+    for text in ("{", "{}", '{"type": "x"}'):
+        (tmp_path / "else.json").write_text(text)
+        with pytest.raises(Malformed) as malformed:
+            run(directory, "add", workspace, tmp_path / "else.json")
+        assert malformed.value.fields["file"] == tmp_path / "else.json"
+        assert "party card" in malformed.value.message
+    for command in ("add", "rotate"):
+        with pytest.raises(InvalidInput) as caught:
+            run(directory, command, card, workspace)
+        assert caught.value.hint == f"pht directory {command} {workspace} {card}"
+
+
+def test_a_base_is_approved_as_base_push_prints_it(workspace: Path) -> None:
+    run(directory, "approve-base", workspace, "python", f"base/python@{DIGEST}")
+    assert run(directory, "show", workspace).data["bases"][0]["digest"] == DIGEST  # type: ignore[index, call-overload]
+    with pytest.raises(InvalidInput):
+        run(directory, "approve-base", workspace, "other", f"base/python@{DIGEST}")
+
+
+def test_a_withdrawn_base_counts_again_only_after_a_yes(workspace: Path) -> None:
+    run(directory, "approve-base", workspace, "python", DIGEST)
+    run(directory, "approve-base", workspace, "python", DIGEST)
+    run(directory, "withdraw-base", workspace, "python")
+    with pytest.raises(InvalidInput) as caught:
+        run(directory, "approve-base", workspace, "python", DIGEST)
+    assert "--yes" in str(caught.value.hint)
+    assert run(directory, "show", workspace).data["bases"][0]["withdrawn"] is True  # type: ignore[index, call-overload]
+    assert run(directory, "approve-base", workspace, "python", DIGEST, "--yes").data["withdrawn"] is False
+
+
+def test_too_few_root_keys_names_those_that_may_be_given(tmp_path: Path, secret: Path) -> None:
+    ours = house(tmp_path / "ours", keys=3, threshold=2).workspace.path
+    first, *others = sorted((ours / "root-keys").iterdir())
+    with pytest.raises(KeyNotTrusted) as caught:
+        run(directory, "rotate-keys", ours, "--root-key", first, "--passphrase-file", secret)
+    hint = str(caught.value.hint)
+    assert "one more" in hint
+    assert all(path.stem.removeprefix("root-") in hint for path in others)
+    assert first.stem.removeprefix("root-") not in hint
+
+
+def test_new_keys_of_the_directory_tell_which_files_are_new_and_which_are_over(tmp_path: Path, secret: Path) -> None:
+    ours = house(tmp_path / "ours", keys=2, threshold=1).workspace.path
+    keep, drop = sorted((ours / "root-keys").iterdir())
+    (online,) = ours.glob("online-*.age")
+    words = ["--root-key", keep, "--replace", "online", "--add-root-keys", 1]
+    words += ["--drop-root-key", drop.stem.removeprefix("root-"), "--passphrase-file", secret]
+    done = run(directory, "rotate-keys", ours, *words)
+    (new_root,) = set((ours / "root-keys").iterdir()) - {keep, drop}
+    (new_online,) = set(ours.glob("online-*.age")) - {online}
+    assert done.data["made"] == [str(new_root), str(new_online)]
+    assert done.data["retired"] == [drop.name, online.name]
+    assert f"{new_root}: move it to its holder" in done.text
+    assert run(directory, "show", ours).data["root"]["made"] == []  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"a long passphrase\nand another line\n"])
+def test_a_passphrase_file_of_another_form_says_which_form_it_has(folder: Path, tmp_path: Path, data: bytes) -> None:
+    write_file(tmp_path / "odd", data)
+    with pytest.raises(KeyUnreadable) as caught:
+        run(keys, "check", folder, "--passphrase-file", tmp_path / "odd")
+    assert "one line" in str(caught.value.hint)
