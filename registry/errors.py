@@ -25,14 +25,20 @@ class ForeignRedirect(RegistryMisbehaved):
     """A registry redirected a request to a place that the configuration does not name, or that may not be redirected."""
 
     code = "registry.foreign-redirect"
-    default_hint = "if this storage host is the consortium's, name its origin among the registry's blob hosts"
+    default_hint = (
+        "if this storage host is the consortium's, name its origin under blob_hosts of 'registry' in station.yaml, or as "
+        "login.blobHosts in the home's pht.json"
+    )
 
 
 class ForeignRealm(RegistryMisbehaved):
     """A registry asked for credentials to be sent to a token service that the configuration does not name."""
 
     code = "registry.foreign-realm"
-    default_hint = "if this token service is the consortium's, name its origin among the registry's token hosts"
+    default_hint = (
+        "if this token service is the consortium's, name its origin: --registry-token-host, or token_hosts under "
+        "'registry' in station.yaml"
+    )
 
 
 class ForeignUpload(RegistryMisbehaved):
@@ -67,14 +73,20 @@ class RegistryDenied(Misconfigured):
     """The registry knows us not, or does not allow this."""
 
     code = "registry.denied"
-    default_hint = "check the account and its rights with the registry's operator"
+    default_hint = (
+        "check the account: --registry-user and --registry-password-file before the command ('pht train setup' keeps "
+        "them), or username and password_file under 'registry' in station.yaml; and its rights, with its operator"
+    )
 
 
 class RegistryUntrusted(Misconfigured):
     """The registry's certificate is not signed by an authority this installation trusts, or is for another host."""
 
     code = "registry.certificate"
-    default_hint = "give the authority's certificate as the registry's ca_file"
+    default_hint = (
+        "give the authority's certificate with --registry-ca-file before the command ('pht train setup' keeps it), or as "
+        "ca_file under 'registry' in station.yaml"
+    )
 
 
 class RegistryToolMissing(Misconfigured):

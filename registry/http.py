@@ -299,7 +299,8 @@ def _authorities(ca_file: Path | None) -> str | bool:
         raise InvalidInput(msg, path=ca_file) from error
     except OSError as error:
         msg = "certificate authority's file cannot be read"
-        raise FileMissing(msg, path=ca_file) from error
+        hint = "--registry-ca-file, or ca_file under 'registry' in station.yaml, names a certificate (PEM)"
+        raise FileMissing(msg, path=ca_file, hint=hint) from error
     return str(ca_file)
 
 

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from security.digest import Digest
@@ -22,6 +22,10 @@ _REPOSITORY_CHARACTERS = 200
 _RESERVED = frozenset({"blobs", "manifests", "tags", "uploads", "index.json", "oci-layout"})
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+ACCOUNT: Final = (
+    "give the account with --registry-user and --registry-password-file, before the command ('pht train setup' keeps "
+    "them), or as username and password_file under 'registry' in station.yaml"
+)
 PORTS = {"http": 80, "https": 443}
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,2048}")
 
@@ -144,25 +148,15 @@ class FolderLocation:
         return f"layout:{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryLocation:
-    """A registry that lasts as long as the process: rehearsals and tests."""
-
-    def __str__(self) -> str:
-        return "memory:"
-
-
-Location: TypeAlias = HttpLocation | FolderLocation | MemoryLocation
+Location: TypeAlias = HttpLocation | FolderLocation
 
 
 def location(text: str) -> Location:
-    """Parse ``https://host[:port][/prefix]``, ``http://…``, ``layout:/folder`` or ``memory:``.
+    """Parse ``https://host[:port][/prefix]``, ``http://…`` or ``layout:/folder``.
 
     Raises:
         InvalidInput: anything else; also a URL with an account in it, because such a text ends up in logs.
     """
-    if text == "memory:":
-        return MemoryLocation()
     if text.startswith("layout:") and len(text) > len("layout:") and "\0" not in text:
         return FolderLocation(path=Path(text.removeprefix("layout:")))
     parts, origin = _split(text)
@@ -171,7 +165,7 @@ def location(text: str) -> Location:
 
 
 def _split(text: str, *, query: bool = False) -> tuple[SplitResult, Origin]:
-    msg = "not a registry address (https://host:port/prefix, layout:/folder or memory:)"
+    msg = "not a registry address (https://host:port/prefix or layout:/folder)"
     if _PRINTABLE.fullmatch(text) is None or "\\" in text:
         raise InvalidInput(msg, value=repr(text)[:80])
     try:
@@ -181,11 +175,27 @@ def _split(text: str, *, query: bool = False) -> tuple[SplitResult, Origin]:
         raise InvalidInput(msg) from error
     if parts.username is not None or parts.password is not None:
         msg = "an address may not hold an account"
-        raise InvalidInput(msg, hint="give the account as credentials")
+        raise InvalidInput(msg, hint=ACCOUNT)
     if parts.scheme not in PORTS or parts.fragment or (parts.query and not query) or not _is_host(host):
-        raise InvalidInput(msg, value=repr(text.partition("?")[0])[:80])
+        raise InvalidInput(msg, value=repr(text.partition("?")[0])[:80], hint=_meant(text))
     shown = f"[{host}]" if ":" in host else host
     return parts, Origin(scheme=parts.scheme, host=shown, port=PORTS[parts.scheme] if port is None else port)
+
+
+def _meant(text: str) -> str | None:
+    """Return a hint for an address that lacks nothing but its scheme."""
+    if text.startswith(("/", "./", "../")):
+        return f"did you mean layout:{text}?"
+    if "://" in text or re.search(r"[.:]|^localhost\b", text) is None:
+        return None
+    for scheme in PORTS:
+        try:
+            _, origin = _split(f"{scheme}://{text}")
+        except InvalidInput:
+            return None
+        if origin.loopback or scheme == "https":
+            return f"did you mean {scheme}://{text}?"
+    return None
 
 
 def _is_host(host: str) -> bool:

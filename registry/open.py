@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, assert_never
 
 from registry.auth import Credentials
 from registry.http import Http, Timeouts, Trust
 from registry.layout import LayoutRegistry
-from registry.memory import MemoryRegistry
-from registry.names import FolderLocation, HttpLocation, Location, MemoryLocation
+from registry.names import FolderLocation, HttpLocation, Location
 from registry.port import Registry
 from registry.proxies import Proxies
 from registry.remote import HttpRegistry
 from registry.retry import RetryingRegistry
 from security.errors import InvalidInput
+
+_INSECURE: Final = (
+    "use https; if the network is private: --registry-insecure before the command, or 'insecure: true' under 'registry' "
+    "in station.yaml"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,6 @@ def open_registry(place: Location, access: Access | None = None, *, sleep: Calla
         FileMissing: the certificate authority's file cannot be read.
     """
     match place:
-        case MemoryLocation():
-            return MemoryRegistry()
         case FolderLocation():
             return LayoutRegistry(place.path)
         case HttpLocation():
@@ -52,7 +54,7 @@ def open_registry(place: Location, access: Access | None = None, *, sleep: Calla
 def _remote(place: HttpLocation, access: Access) -> HttpRegistry:
     if place.origin.scheme == "http" and not place.origin.loopback and not access.insecure:
         msg = "plain http to a registry on another machine"
-        raise InvalidInput(msg, registry=place, hint="use https, or say 'insecure: true' if the network is private")
+        raise InvalidInput(msg, registry=place, hint=_INSECURE)
     http = Http(
         place.origin,
         credentials=access.credentials,

@@ -15,7 +15,7 @@ from typing import Final
 from registry.auth import Credentials
 from registry.directory import RegistryDirectory, WebDirectory
 from registry.http import Http, Timeouts, Trust
-from registry.names import HttpLocation, Origin, location
+from registry.names import ACCOUNT, HttpLocation, Origin, location
 from registry.open import Access, open_registry
 from registry.port import Registry
 from registry.proxies import Proxies
@@ -53,7 +53,7 @@ class Login:
         """
         if (self.username is None) != (self.password_file is None):
             msg = "a registry account needs both a name and a password file"
-            raise InvalidInput(msg, username=self.username, password_file=self.password_file)
+            raise InvalidInput(msg, username=self.username, password_file=self.password_file, hint=ACCOUNT)
         credentials = None
         if self.username is not None and self.password_file is not None:
             password = read_private(self.password_file, limit=_PASSWORD_BYTES).decode("utf-8", "replace")

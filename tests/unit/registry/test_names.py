@@ -11,7 +11,6 @@ from registry.layout import LayoutRegistry
 from registry.names import (
     FolderLocation,
     HttpLocation,
-    MemoryLocation,
     Origin,
     Repository,
     Tag,
@@ -92,10 +91,10 @@ def test_http_location(text: str, origin: str, prefix: str | None, loopback: boo
     assert location(str(place)) == place
 
 
-@pytest.mark.parametrize("text", ["memory:", "layout:/srv/registry", "layout:relative"])
+@pytest.mark.parametrize("text", ["layout:/srv/registry", "layout:relative"])
 def test_other_locations(text: str) -> None:
     place = location(text)
-    assert isinstance(place, MemoryLocation | FolderLocation)
+    assert isinstance(place, FolderLocation)
     assert str(place) == text
 
 
@@ -105,6 +104,7 @@ def test_other_locations(text: str) -> None:
         "",
         "registry.example.org",
         "docker.io/library/debian",
+        "memory:",
         "ftp://x",
         "https://",
         "https:///x",
@@ -171,3 +171,28 @@ def test_folder_that_is_not_there_is_away(tmp_path: Path) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - its code says it all
         registry.list_tags(Repository("a"))
     assert getattr(caught.value, "code", None) == "registry.unavailable"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("127.0.0.1:5610", "http://127.0.0.1:5610"),
+        ("localhost:5000/pilot", "http://localhost:5000/pilot"),
+        ("[::1]:5000", "http://[::1]:5000"),
+        ("registry.example.org", "https://registry.example.org"),
+        ("registry.example.org:5000/pht", "https://registry.example.org:5000/pht"),
+        ("/srv/registry", "layout:/srv/registry"),
+    ],
+)
+def test_an_address_without_its_scheme_is_guessed(text: str, meant: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        location(text)
+    assert caught.value.hint == f"did you mean {meant}?"
+    location(meant)
+
+
+@pytest.mark.parametrize("text", ["ftp://x", "nowhere", "me:secret@registry.example.org", "a b", "127.0.0.1:x"])
+def test_what_is_no_address_at_all_is_not_guessed(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        location(text)
+    assert "did you mean" not in str(caught.value.hint)
