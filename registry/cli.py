@@ -15,17 +15,18 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 
 import click
 
-from registry.auth import Credentials
 from registry.base import base_repository, push_base, push_base_folder
 from registry.depot import Depot
 from registry.names import FolderLocation, location
 from registry.places import Login, registry_at
 from registry.port import Registry
-from registry.server import RunningServer, ServerSettings, down, status, up
+from registry.server import RunningServer, down, status, up
+from registry.server_config import LOOPBACK
+from registry.server_options import SETTINGS, ServerOptions, options_of
 from security.answer import Answer
 from security.encoding import Json
-from security.errors import FileMissing, InvalidInput
-from security.files import make_folder, read_private, told
+from security.errors import InvalidInput
+from security.files import make_folder, told
 from security.ids import PartyId
 from security.progress import showing
 
@@ -33,6 +34,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 _DEFAULT_STATE: Final = Path("pht-registry")
+_LAYOUT: Final = "layout:"
+_NO_PROCESS: Final = "no process is needed: this folder is the registry"
 
 
 class Doors(Protocol):
@@ -72,54 +75,60 @@ def _address(function: F) -> F:
 @click.argument("state", metavar="[FOLDER]", default=str(_DEFAULT_STATE))
 @click.option(
     "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Where to listen. For other machines, accounts and a certificate are needed.",
+    show_default=LOOPBACK,
+    help="Where to listen; 0.0.0.0 is everywhere. For other machines, accounts and a certificate are needed.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 chooses a free one, and keeps it.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default, or 0: a free one is chosen, and kept.")
 @click.option("--certificate", type=_PATH, help="TLS certificate (PEM), with --key.")
 @click.option("--key", type=_PATH, help="The certificate's private key (PEM).")
 @click.option("--account", "accounts", multiple=True, metavar="NAME=PASSWORD-FILE", help="May be repeated.")
 @click.option("--engine", help="For the registry container: the engine's address, as the docker command takes it.")
+@click.option("--anew", is_flag=True, help="Forget the options of last time.")
 def registry_up(
     *,
     state: str,
-    host: str,
-    port: int,
+    host: str | None,
+    port: int | None,
     certificate: Path | None,
     key: Path | None,
     accounts: tuple[str, ...],
     engine: str | None,
+    anew: bool,
 ) -> Answer:
     """Start a registry with its state in FOLDER, wait until it answers, and print how to reach it.
 
-    Run again, it says where the registry is. It goes on when this command has ended; 'pht registry down' stops it.
+    Run again, it says where the registry is. It goes on when this command has ended; 'pht registry down' stops it. What
+    is not said means as before: 'pht registry up FOLDER' starts it again with the options of last time.
     FOLDER may be layout:/path for a registry without any process: an OCI image layout on a disk or a stick.
     """
-    if state.startswith("layout:"):
+    if _is_layout(state):
         place = location(state)
         assert isinstance(place, FolderLocation)  # noqa: S101 - what the prefix means
         make_folder(place.path, mode=0o755)
         return Answer(
-            text=f"{place}\nno process is needed: this folder is the registry",
+            text=f"{place}\n{_NO_PROCESS}",
             data={"url": str(place), "runs": "folder", "storage": str(place.path), "started": False},
         )
-    settings = ServerSettings(
-        state=Path(state),
+    said = ServerOptions(
         host=host,
         port=port,
         certificate=certificate,
         key=key,
-        accounts=tuple(_account(text) for text in accounts),
+        accounts=tuple(map(_account, accounts)),
         engine=engine,
     )
-    return _told(up(settings, sleep=time.sleep))
+    options = said if anew else said.over(options_of(Path(state)))
+    server = up(options.settings(Path(state)), sleep=time.sleep)
+    options.keep(Path(state))
+    return _told(server)
 
 
 @registry.command("down")
 @_state
 def registry_down(state: Path) -> Answer:
     """Stop the registry of FOLDER. What it stores stays."""
+    if _is_layout(state):
+        return Answer(text=_NO_PROCESS, data={"stopped": False, "runs": "folder"})
     stopped = down(state, sleep=time.sleep)
     return Answer(text="stopped" if stopped else "it was not running", data={"stopped": stopped})
 
@@ -128,9 +137,14 @@ def registry_down(state: Path) -> Answer:
 @_state
 def registry_status(state: Path) -> Answer:
     """Say whether the registry of FOLDER runs, and where it is."""
+    if _is_layout(state):
+        there = Path(str(state).removeprefix(_LAYOUT)).is_dir()
+        text = _NO_PROCESS if there else f"there is no such folder; make it: pht registry up {state}"
+        return Answer(text=text, data={"running": False, "runs": "folder", "there": there})
     running = status(state)
     if running is None:
-        return Answer(text="not running; start it with: pht registry up " + str(state), data={"running": False})
+        before = " (with the options of last time)" if (state / SETTINGS).exists() else ""
+        return Answer(text=f"not running; start it with: pht registry up {state}{before}", data={"running": False})
     answer = _told(running)
     return Answer(text=answer.text, data={**answer.data, "running": True})
 
@@ -233,21 +247,23 @@ def _opened(image: Path) -> Iterator[BinaryIO]:
         yield source
 
 
-def _account(text: str) -> Credentials:
+def _is_layout(state: str | Path) -> bool:
+    return str(state).startswith(_LAYOUT)
+
+
+def _account(text: str) -> tuple[str, Path]:
     name, found, path = text.partition("=")
     if not found or not path:
         msg = "an account is NAME=PASSWORD-FILE"
         raise InvalidInput(msg, value=name[:40])
-    password = read_private(Path(path)).decode("utf-8", "replace").removesuffix("\n")
-    if not password:
-        msg = "the password file is empty"
-        raise FileMissing(msg, path=path)
-    return Credentials(username=name, password=password)
+    return name, Path(path)
 
 
 def _told(server: RunningServer) -> Answer:
     verb = "started" if server.started else "runs"
     text = f"{server.address}\n{verb} with {server.runs}; storage in {server.storage}; log: {server.log}"
+    if server.everywhere:
+        text += "\nit listens on every address of this machine; its certificate must name the host above"
     return Answer(
         text=text,
         data={

@@ -3,7 +3,7 @@
 There is no registry server of our own: this starts and configures an existing one, the CNCF ``registry`` program
 (Debian: ``docker-registry``) or, if an engine has it, the image ``registry:2``. Everything lies in one state folder::
 
-    config.yml   htpasswd   storage/   registry.log   server.json   .lock   .running
+    config.yml   htpasswd   storage/   registry.log   server.json   settings.json   .lock   .running
 
 A program holds a lock on ``.running`` as long as it lives, so that nobody is fooled by a process id used again.
 """
@@ -35,6 +35,7 @@ __all__ = ["RunningServer", "ServerSettings", "down", "status", "up"]
 
 PROGRAMS: Final = ("docker-registry", "registry")
 IMAGE: Final = "registry:2"
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - compared with
 _POLL_SECONDS: Final = 0.1
 _POLLS: Final = 300
 _TERM_POLLS: Final = 100
@@ -58,13 +59,17 @@ Sleep = Callable[[float], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
-    """A registry that answers. ``started`` tells whether it was this call that started it."""
+    """A registry that answers. ``started`` tells whether it was this call that started it.
+
+    If it listens ``everywhere``, its ``address`` has this machine's name: that is what a certificate can bear.
+    """
 
     address: str
     runs: str
     storage: Path
     log: str
     started: bool
+    everywhere: bool = False
 
 
 class _Runner(Protocol):
@@ -101,7 +106,9 @@ def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
         if record is not None and running is not None:
             if record.wanted != fingerprint(settings) or not same_passwords(settings):
                 msg = "a registry with other settings runs from this folder"
-                raise RegistryInTheWay(msg, state=settings.state, hint="stop it first: pht registry down")
+                raise RegistryInTheWay(
+                    msg, state=settings.state, hint=f"stop it first: pht registry down {settings.state}"
+                )
             return running
         runner = _choose(settings)
         port = _port(settings.port, record)
@@ -120,13 +127,7 @@ def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
             if not runner.alive():
                 break
             if _answers(new):
-                return RunningServer(
-                    address=new.address,
-                    runs=runner.name,
-                    storage=settings.state / "storage",
-                    log=runner.log,
-                    started=True,
-                )
+                return _server(settings.state, new, runner, started=True)
             sleep(_POLL_SECONDS)
         runner.stop(sleep)
         msg = "the registry was started but does not answer"
@@ -190,8 +191,19 @@ def _running(state: Path, record: _Record | None) -> RunningServer | None:
     runner = _runner(record, state)
     if not runner.alive():
         return None
+    return _server(state, record, runner, started=False)
+
+
+def _server(state: Path, record: _Record, runner: _Runner, *, started: bool) -> RunningServer:
+    everywhere = f"://{_EVERYWHERE}:" in record.address
+    address = record.address.replace(_EVERYWHERE, socket.getfqdn()) if everywhere else record.address
     return RunningServer(
-        address=record.address, runs=runner.name, storage=state / "storage", log=runner.log, started=False
+        address=address,
+        runs=runner.name,
+        storage=state / "storage",
+        log=runner.log,
+        started=started,
+        everywhere=everywhere,
     )
 
 

@@ -1,0 +1,114 @@
+"""``pht registry``: does a registry come up again as it was, and do its commands say where it is?"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.auth import Credentials
+from registry.errors import RegistryDenied
+from registry.http import Trust
+from registry.names import Repository, location
+from registry.open import Access, open_registry
+from registry.server import down
+from tests.support.certificates import Authority
+from tests.support.desk import Desk, private
+
+REPO = Repository("mailbox/hospital-a")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    yield Desk(path=tmp_path, whole=tmp_path)
+    for name in ("r", "other"):
+        down(tmp_path / name, sleep=time.sleep)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
+
+
+def options(desk: Desk, authority: Authority, name: str = "127.0.0.1") -> list[str]:
+    certificate, key = authority.issue(name)
+    private(desk.path / "password", b"secret of a\n")
+    files = [str(path.relative_to(desk.path)) for path in (certificate, key)]
+    return ["--certificate", files[0], "--key", files[1], "--account", "hospital-a=password"]
+
+
+def test_up_again_without_options_is_as_before(desk: Desk, authority: Authority) -> None:
+    first = desk.answer("registry", "up", "r", *options(desk, authority))
+    assert desk.answer("registry", "up", "r")["started"] is False
+    assert first["url"].startswith("https://127.0.0.1:")
+    desk.answer("registry", "down", "r")
+    assert "pht registry up r" in desk.pht("registry", "status", "r").out
+    again = desk.answer("registry", "up", "r")
+    assert (again["url"], again["started"]) == (first["url"], True)
+    trust = Trust(ca_file=authority.file)
+    with pytest.raises(RegistryDenied):
+        open_registry(location(again["url"]), Access(trust=trust), sleep=time.sleep).list_tags(REPO)
+    account = Credentials(username="hospital-a", password="secret of a")  # noqa: S106 - for a registry that lives for one test
+    access = Access(credentials=account, trust=trust)
+    assert open_registry(location(again["url"]), access, sleep=time.sleep).list_tags(REPO) == ()
+    assert desk.answer("registry", "up", "r")["started"] is False
+    kept = desk.path / "r" / "settings.json"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "secret of a" not in kept.read_text()
+
+
+def test_options_that_are_not_said_stay_and_anew_forgets_them(desk: Desk, authority: Authority) -> None:
+    desk.answer("registry", "up", "r", *options(desk, authority))
+    desk.answer("registry", "down", "r")
+    private(desk.path / "second", b"secret of b\n")
+    assert desk.answer("registry", "up", "r", "--account", "hospital-b=second")["url"].startswith("https://")
+    typed = desk.pht("--json", "registry", "up", "r", "--account", "hospital-c=second")
+    assert typed.code == "registry.in-the-way"
+    assert typed.document["error"]["hint"].endswith("pht registry down r")
+    kept = json.loads((desk.path / "r" / "settings.json").read_text())
+    assert [one["name"] for one in kept["accounts"]] == ["hospital-b"], "what was refused is not remembered"
+    desk.answer("registry", "down", "r")
+    plain = desk.answer("registry", "up", "r", "--anew")["url"]
+    assert plain.startswith("http://127.0.0.1:")
+    assert open_registry(location(plain), sleep=time.sleep).list_tags(REPO) == ()
+
+
+def test_a_password_file_that_went_away_starts_no_open_registry(desk: Desk, authority: Authority) -> None:
+    desk.answer("registry", "up", "r", *options(desk, authority))
+    desk.answer("registry", "down", "r")
+    (desk.path / "password").unlink()
+    assert desk.fails("registry", "up", "r") == "file.missing"
+    assert desk.answer("registry", "status", "r")["running"] is False
+
+
+def test_settings_that_are_damaged_start_nothing(desk: Desk, authority: Authority) -> None:
+    desk.answer("registry", "up", "r", *options(desk, authority))
+    desk.answer("registry", "down", "r")
+    (desk.path / "r" / "settings.json").write_text("{}")
+    assert desk.fails("registry", "up", "r") == "input.invalid"
+    assert desk.answer("registry", "status", "r")["running"] is False
+
+
+def test_listening_everywhere_is_told_with_a_name_that_others_can_use(desk: Desk, authority: Authority) -> None:
+    name = socket.getfqdn()
+    words = options(desk, authority, name)
+    typed = desk.pht("registry", "up", "r", "--host", "0.0.0.0", *words)  # noqa: S104 - with accounts and a certificate
+    assert typed.exit == 0, str(typed)
+    assert typed.out.splitlines()[0].startswith(f"https://{name}:")
+    assert "certificate must name" in typed.out
+    assert desk.answer("registry", "status", "r")["url"] == typed.out.splitlines()[0]
+
+
+def test_a_folder_needs_no_process(desk: Desk) -> None:
+    place = f"layout:{desk.path}/other"
+    assert "no such folder" in desk.pht("registry", "status", place).out
+    desk.answer("registry", "up", place)
+    for command in ("status", "down"):
+        told = desk.pht("registry", command, place)
+        assert told.exit == 0, str(told)
+        assert "no process is needed" in told.out
+        assert desk.answer("registry", command, place)["runs"] == "folder"
