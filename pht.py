@@ -117,6 +117,7 @@ class Context:
         base: Base,
         bases: Registry | None,
         engine: str,
+        walls: bool,
         room: Path,
         results: Path,
         tell: Callable[[PartyId, str], None] | None,
@@ -124,6 +125,8 @@ class Context:
         """Let stations of this process run a train; see `station.rehearsal`. Implements `train_builder`'s `Rehearse`."""
         from station.rehearsal import Venue, rehearse  # noqa: PLC0415 - only for the command that needs it
 
+        if walls:
+            _need_walls(engine)
         venue = Venue(
             room=room, engine=engine, bases=bases, path=os.defpath, clock=lambda: datetime.now(UTC), sleep=time.sleep
         )
@@ -135,6 +138,17 @@ class Context:
         from registry.places import Login  # noqa: PLC0415 - only for the commands that need it
 
         return Login(**self.login_options)
+
+
+def _need_walls(engine: str) -> None:
+    """Refuse to rehearse without a sandbox, if somebody said which engine has one."""
+    from station.sandbox.docker import DockerSandbox  # noqa: PLC0415 - only for the command that needs it
+    from train_builder.errors import EngineUnavailable  # noqa: PLC0415 - the same
+
+    bad = next((finding for finding in DockerSandbox(url=engine).doctor(None) if not finding.ok), None)
+    if bad is not None:
+        msg = "the engine that was named gives no sandbox"
+        raise EngineUnavailable(msg, engine=engine, reason=f"{bad.name}: {bad.detail}", hint=bad.hint)
 
 
 def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -175,7 +189,7 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
 
     \b
     First steps
-      scientist           pht keys new --help      then  pht train init --help
+      scientist           pht train setup, pht keys new, pht keys card, pht train init, check, submit, follow, open
       station operator    pht station init --help
       consortium          pht directory init --help
       registry operator   pht registry up --help

@@ -21,7 +21,7 @@ from security.trust import Role, TrustStore
 from train_builder.contents import looks_into, state_paths
 from train_builder.problems import did_you_mean, line_of
 from train_builder.sources import SourceTree
-from train_builder.spec import TrainSpec
+from train_builder.spec import SPEC_FILE, TrainSpec
 from train_builder.units import show_size
 
 _LARGE_FILE: Final = 10 << 20
@@ -75,6 +75,20 @@ def stops_departure(findings: Sequence[Finding]) -> bool:
     return any(one.level is Level.ERROR and not one.allowed for one in findings)
 
 
+def hint_for(findings: Sequence[Finding]) -> str:
+    """Return what to do about the findings that stop a departure."""
+    errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
+    ours = [one for one in errors if one.path == SPEC_FILE]
+    files = sorted({one.path for one in errors if one.path != SPEC_FILE})
+    told = [ours[0].hint or f"correct {SPEC_FILE}"] if ours else []
+    told += (
+        [f"correct what is found in the code, or accept it if it is meant to be so: --allow {files[0]}"]
+        if files
+        else []
+    )
+    return "; ".join(told)
+
+
 def finding_document(finding: Finding) -> Json:
     """Return a finding for a program."""
     return {
@@ -83,6 +97,7 @@ def finding_document(finding: Finding) -> Json:
         "path": finding.path,
         "line": finding.line,
         "text": finding.text,
+        "hint": finding.hint,
         "allowed": finding.allowed,
     }
 

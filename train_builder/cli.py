@@ -7,41 +7,37 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import click
 
-from registry.depot import Depot
 from registry.places import Login, anchored, registry_at, source_at
 from security.answer import Answer
 from security.cli import clock, confirmed_root, passphrase_option, unlocked
 from security.digest import digest_of
-from security.directory import load_trust
 from security.encoding import Json, print_time
 from security.envelope import MAX_ENVELOPE, parse_envelope
-from security.errors import InvalidInput, Unavailable
+from security.errors import Unavailable
 from security.files import read_file
 from security.ids import PartyId, TrainId
 from security.keys import Secrets, spell
 from security.keystore import read_folder
 from security.progress import showing, working
 from security.trust import TrustStore
-from train_builder.check import finding_document, preflight, stops_departure
+from train_builder.check import finding_document
+from train_builder.check_cli import allow_option, check, init
 from train_builder.collect import HomeTrain, bring_home, open_home_train
-from train_builder.errors import HomeInvalid, PreflightFailed
+from train_builder.errors import HomeInvalid
 from train_builder.export import export_journey
 from train_builder.follow import Progress, describe, follow, progress_document
 from train_builder.home import Home, Settings, make_home, open_home
+from train_builder.home_cli import depot_of, home_option, trust_of
 from train_builder.inspect import describe_inspection, inspect_envelope, inspection_document
-from train_builder.problems import Problem
 from train_builder.proof import describe_proof, proof_document, prove
 from train_builder.rehearsal_cli import rehearse, target_options
-from train_builder.sources import collect
-from train_builder.spec import SPEC_FILE, read_spec, spec_error
 from train_builder.submit import submit
-from train_builder.templates import TEMPLATES, start_train
 from train_builder.units import show_size
 from train_builder.wheels import Target
 
@@ -70,40 +66,12 @@ def train() -> None:
     pht train init my-train                         a train that runs as it is
     pht train check my-train
     pht train setup ~/.pht --party alice --registry https://registry.example.org --root root.json
+    pht keys new ~/.pht/keys --party alice --role owner
     pht train submit my-train
     pht train follow --watch
     pht train open latest results
     pht train verify latest --export journey        files and commands for a check without this software
     """
-
-
-def _usual_home() -> Path:
-    try:
-        return Path.home() / ".pht"
-    except RuntimeError as error:
-        msg = "this user has no home folder"
-        raise InvalidInput(msg, hint="name one: --home FOLDER, or PHT_HOME") from error
-
-
-def _home_option(function: F) -> F:
-    return click.option(
-        "--home",
-        "home_path",
-        type=_PATH,
-        envvar="PHT_HOME",
-        default=_usual_home,
-        show_default="~/.pht",
-        help="Your home folder: settings, keys, trains. Or set PHT_HOME.",
-    )(function)
-
-
-def _allow_option(function: F) -> F:
-    return click.option(
-        "--allow",
-        multiple=True,
-        metavar="PATH",
-        help="Accept findings about this file of the code folder (a name or a pattern); may be repeated.",
-    )(function)
 
 
 @train.command("setup")
@@ -154,70 +122,17 @@ def train_setup(
     lines = [f"{home.party} at {home.settings.registry}", f"  root  {spell(digest_of(root))}"]
     if not home.keys.is_dir():
         lines.append(f"next: pht keys new {home.keys} --party {home.party} --role owner")
+    else:
+        lines.append(f"next: pht keys card {home.keys} -o {home.party}.card.json, for the consortium, if it has none")
+    lines.append("then: pht train init my-train")
     data: dict[str, Json] = {"home": str(home.path), "party": str(home.party), "root": str(digest_of(root))}
     return Answer(text="\n".join(lines), data=data)
 
 
-@train.command("init")
-@click.argument("folder", type=_PATH)
-@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True, help="Which one.")
-@click.option("--name", help="What the train is called. Default: like the folder.")
-@click.option("--route", metavar="A,B,C", help="The stations, in order.")
-def train_init(*, folder: Path, template: str, name: str | None, route: str | None) -> Answer:
-    """Begin a new train in FOLDER: a small analysis that runs as it is, to be made your own."""
-    stations = tuple(map(PartyId, route.split(","))) if route else ()
-    made = start_train(template, folder, name=name, route=stations)
-    lines = [f"made {folder}", *(f"  {path}" for path in made), f"next: pht train check {folder}"]
-    return Answer(text="\n".join(lines), data={"folder": str(folder), "files": list(made)})
-
-
-@train.command("check")
-@click.argument("folder", type=_PATH)
-@_home_option
-@_allow_option
-@click.option("--offline", is_flag=True, help="Do not ask the directory whether it knows the stations and the base.")
-def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offline: bool) -> Answer:
-    """Look at the train in FOLDER before departure: its train.yaml, data and secrets in its code, its outputs."""
-    spec, problems = read_spec(folder)
-    if spec is None:
-        return _problems(folder, problems)
-    tree = collect(folder / spec.code)
-    known: TrustStore | None = None
-    if not offline and (home_path / "pht.json").exists():
-        known = _trust(open_home(home_path))
-    findings = preflight(spec, tree, known, now=clock(), allow=allow)
-    data: dict[str, Json] = {
-        "train": spec.name,
-        "files": [member.path for member in tree.members],
-        "directory": known is not None,
-        "findings": [finding_document(finding) for finding in findings],
-    }
-    if stops_departure(findings):
-        msg = "this train should not depart like this"
-        error = PreflightFailed(msg, findings=len(findings))
-        return Answer(text="\n".join(map(str, findings)), data=data, error=error)
-    told = [
-        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
-        "stations and base image: " + ("in the directory" if known else "not looked up; set up a home folder for that"),
-        *map(str, findings),
-        "good to go" if not findings else "good to go, if the above is meant to be so",
-    ]
-    return Answer(text="\n".join(told), data=data)
-
-
-def _problems(folder: Path, problems: Sequence[Problem]) -> Answer:
-    """Tell everything that is wrong with a train.yaml, if it is more than the error can say."""
-    lines = [f"error: {folder / SPEC_FILE}: {problem}" for problem in problems] if problems[1:] else []
-    listed: list[Json] = [
-        {"line": one.line, "place": one.place, "problem": one.text, "hint": one.hint} for one in problems
-    ]
-    return Answer(text="\n".join(lines), data={"problems": listed}, error=spec_error(folder, problems))
-
-
 @train.command("submit")
 @click.argument("folder", type=_PATH)
-@_home_option
-@_allow_option
+@home_option
+@allow_option
 @target_options
 @passphrase_option
 def train_submit(
@@ -243,8 +158,8 @@ def train_submit(
         sent = submit(
             folder,
             home,
-            depot=_depot(home),
-            trust=_trust(home),
+            depot=depot_of(home),
+            trust=trust_of(home),
             unlock=unlock,
             now=clock(),
             allow=allow,
@@ -260,6 +175,7 @@ def train_submit(
         f"  until  {print_time(manifest.valid_until)}",
         *(f"  {wheel.file}" for wheel in sent.wheels),
         *map(str, sent.findings),
+        *([] if sent.twin is None else [f"note: the same train is under way as {sent.twin.short}"]),
         f"next: pht train follow {sent.record.train.short}",
     ]
     data: dict[str, Json] = {
@@ -267,6 +183,7 @@ def train_submit(
         "name": manifest.name,
         "to": str(sent.first),
         "resumed": sent.resumed,
+        "twin": None if sent.twin is None else str(sent.twin),
         "code": str(manifest.code.digest),
         "base": str(manifest.base),
         "wheels": [{"file": wheel.file, "digest": str(wheel.digest)} for wheel in sent.wheels],
@@ -277,7 +194,7 @@ def train_submit(
 
 @train.command("follow")
 @click.argument("name", metavar="[TRAIN]", default="latest")
-@_home_option
+@home_option
 @click.option("--watch", is_flag=True, help="Wait until the train has ended its journey.")
 @click.option(
     "--every", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds between looks."
@@ -286,12 +203,13 @@ def train_submit(
 def train_follow(doors: Doors, *, name: str, home_path: Path, watch: bool, every: float) -> Answer:
     """Tell where TRAIN is (the beginning of its id, or 'latest'), from the receipts stations have signed."""
     home = open_home(home_path)
-    record, depot = home.find(name), _depot(home)
+    record, depot = home.find(name), depot_of(home)
     seen: Progress | None = None
     heard = sys.stderr.isatty() or not doors.as_json  # a program is told at the end
     while True:
         try:
-            found = follow(record, depot, _trust(home), now=clock())
+            found = follow(record, depot, trust_of(home), now=clock())
+            home.note_seen(found.train, found.learnt)
         except Unavailable as error:
             if not watch:
                 raise
@@ -309,7 +227,7 @@ def train_follow(doors: Doors, *, name: str, home_path: Path, watch: bool, every
 @train.command("open")
 @click.argument("name", metavar="TRAIN")
 @click.argument("out", type=_PATH)
-@_home_option
+@home_option
 @passphrase_option
 def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path | None) -> Answer:
     """Verify the whole journey of TRAIN and open its results into the new folder OUT.
@@ -338,7 +256,7 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
 
 @train.command("verify")
 @click.argument("name", metavar="TRAIN")
-@_home_option
+@home_option
 @click.option("--export", "into", type=_PATH, help="Write files and commands for a check without this software.")
 def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
     """Verify the whole journey of TRAIN and tell it step by step. Needs no passphrase."""
@@ -355,48 +273,43 @@ def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
 
 @train.command("inspect")
 @click.argument("name", metavar="TRAIN|FILE")
-@_home_option
+@home_option
 def train_inspect(*, name: str, home_path: Path) -> Answer:
     """Tell what a train is: one of yours, or the manifest.json of any train. Says whether it is to be believed."""
     home, path = open_home(home_path), Path(name)
     given = path.is_file()
     envelope = parse_envelope(read_file(path, limit=MAX_ENVELOPE)) if given else home.find(name).envelope
-    inspection = inspect_envelope(envelope, _trust(home))
+    inspection = inspect_envelope(envelope, trust_of(home))
     return Answer(text=describe_inspection(inspection), data=inspection_document(inspection))
 
 
 @train.command("ls")
-@_home_option
+@home_option
 def train_ls(*, home_path: Path) -> Answer:
-    """List the trains made here, the oldest first. Asks nobody."""
+    """List the trains made here, the oldest first, with what 'pht train follow' learnt last. Asks nobody."""
     home = open_home(home_path)
     lines: list[str] = []
     found: list[Json] = []
-    for record in home.records():
-        home_again = home.arrival(record.train) is not None
-        state = "home" if home_again else "not sent" if record.sent is None else "sent"
-        lines.append(f"{record.train.short}  {print_time(record.recorded)}  {state:<8}  {record.manifest.name}")
+    records = home.records()
+    states = [home.state_of(record) for record in records]
+    width = max((len(state) for state in states), default=0)
+    for record, state in zip(records, states, strict=True):
+        lines.append(f"{record.train.short}  {print_time(record.recorded)}  {state:<{width}}  {record.manifest.name}")
         found.append({"train": str(record.train), "name": record.manifest.name, "state": state})
+    if lines:
+        lines.insert(0, f"{'train':<12}  {'made':<20}  {'state':<{width}}  name")
     return Answer(
         text="\n".join(lines) if lines else "no trains yet; 'pht train submit' sends one", data={"trains": found}
     )
 
 
-train.add_command(rehearse)
-
-
-def _depot(home: Home) -> Depot:
-    return Depot(registry_at(home.settings.registry, home.settings.login))
-
-
-def _trust(home: Home) -> TrustStore:
-    source = source_at(home.settings.directory, home.settings.login)
-    return load_trust(source, home.cache, home.root(), clock())
+for command in (init, check, rehearse):
+    train.add_command(command)
 
 
 def _bring(home: Home, name: str) -> tuple[HomeTrain, TrustStore]:
     whole = TrainId(name) if len(name) == _ID_CHARACTERS else home.find(name).train
-    trust = _trust(home)
+    trust = trust_of(home)
     with showing("fetching") as carried:
-        found = bring_home(whole, home, depot=_depot(home), trust=trust, now=clock(), progress=carried)
+        found = bring_home(whole, home, depot=depot_of(home), trust=trust, now=clock(), progress=carried)
     return found, trust

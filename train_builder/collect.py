@@ -90,7 +90,9 @@ def bring_home(
     if found is None:
         found = _waiting(train, home, depot, verified, progress)
     if found is None:
-        raise not_home(follow(home.find(train), depot, trust, now=now))
+        progress_so_far = follow(home.find(train), depot, trust, now=now)
+        home.note_seen(train, progress_so_far.learnt)
+        raise not_home(progress_so_far)
     home.note_home(train, found.digest)
     return found
 

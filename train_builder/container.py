@@ -41,7 +41,7 @@ def saved_image(name: str, engine: str | None) -> Iterator[BinaryIO]:
     except ImageNotFound as error:
         client.close()
         msg = "the engine has no such image"
-        raise FileMissing(msg, image=name) from error
+        raise FileMissing(msg, image=name, hint="'docker images' lists them") from error
     except (DockerException, RequestException) as error:
         client.close()
         raise _broken(name) from error

@@ -65,21 +65,21 @@ class PreflightFailed(Misconfigured):
     """The check before departure found something that must be put right, or allowed, first."""
 
     code = "train.preflight"
-    default_hint = "'pht train check' shows every finding; '--allow PATH' accepts one that is meant to be so"
+    default_hint = "'pht train check' shows every finding"
 
 
 class WheelsUnresolved(Misconfigured):
     """The requirements.txt cannot be met with wheels for the base image's Python, or the package index is away."""
 
     code = "wheels.unresolved"
-    default_hint = "only ready-made wheels can travel; 'pip download' with the options shown tells more"
+    default_hint = "only ready-made wheels can travel: check the names and versions in requirements.txt, and --python and --machine"
 
 
 class HomeInvalid(Misconfigured):
     """The owner's home folder is not set up, or its settings are not what they should be."""
 
     code = "home.invalid"
-    default_hint = "'pht train setup' makes one"
+    default_hint = "name another with --home or PHT_HOME, or make one with 'pht train setup'"
 
 
 class TrainNotHere(Misconfigured):

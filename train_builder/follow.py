@@ -23,7 +23,7 @@ from security.train import TrainManifest, train_id
 from security.trust import TrustStore
 from security.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
-from train_builder.home import Record
+from train_builder.home import Record, Seen
 from train_builder.units import show_duration
 
 WHAT_TO_DO: Final = {
@@ -86,6 +86,17 @@ class Progress:
     def ended(self) -> bool:
         """Whether nothing more will happen on the way."""
         return self.passed or self.stopped is not None
+
+    @property
+    def learnt(self) -> Seen | None:
+        """What of it is worth keeping: where the train was, signed for; None as long as nothing is."""
+        stopped = self.stopped
+        if stopped is not None:
+            return Seen(stop=stopped.stop, party=stopped.station, outcome=stopped.outcome)
+        if self.untouched or self.waiting_for is None:
+            return None
+        here = next((one.stop for one in self.stops if one.state is StopState.WAITING), len(self.stops))
+        return Seen(stop=here, party=self.waiting_for, passed=self.passed)
 
     def stranded(self, now: datetime) -> bool:
         """Whether it is under way, and no station may run it any more."""

@@ -6,7 +6,7 @@
     keys/             the owner's key folder (`security.keystore`)
     trust/root.json   the pinned root of the directory; trust/cache/ what was seen of it last
     trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
-                      home.json
+                      seen.json, home.json
     blobs/            sealed code and states, by digest
 
 A train is recorded, whole and durable, before it is sent, and only the recorded train is ever sent.
@@ -31,7 +31,7 @@ from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import FileMissing, InvalidInput, Malformed, NotPinned, PhtError
 from security.files import make_folder, making_folder, read_file, told, write_file
 from security.ids import PartyId, TrainId
-from security.journey import TrainParts
+from security.journey import Outcome, TrainParts
 from security.keys import spell
 from security.keystore import PUBLIC, read_folder
 from security.train import TrainManifest, read_manifest
@@ -72,6 +72,26 @@ class Record:
     def parts(self) -> TrainParts:
         """The train as it departs."""
         return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, state=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """How far verified receipts once told that a train was: at a station, ended there, or (``passed``) past them all."""
+
+    stop: int
+    party: PartyId
+    outcome: Outcome | None = None
+    passed: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether no station will run it any more."""
+        return self.passed or self.outcome is not None
+
+    def __str__(self) -> str:
+        if self.outcome is not None:
+            return f"{self.outcome.value} at {self.party}"
+        return "ready to open" if self.passed else f"at {self.party}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +187,39 @@ class Home:
         """Record that the first station's mailbox has confirmed the train."""
         write_file(self._folder(train) / "sent.json", dump_pretty({"at": print_time(at)}))
 
+    def note_seen(self, train: TrainId, seen: Seen | None) -> None:
+        """Record how far a train was seen, unless it was seen further before: receipts may be taken away, facts not."""
+        before = self.seen(train)
+        if seen is None or (before is not None and (seen.stop, seen.ended) <= (before.stop, before.ended)):
+            return
+        document: dict[str, Json] = {"stop": seen.stop, "party": str(seen.party), "passed": seen.passed}
+        if seen.outcome is not None:
+            document["outcome"] = seen.outcome.value
+        write_file(self._folder(train) / "seen.json", dump_pretty(document))
+
+    def seen(self, train: TrainId) -> Seen | None:
+        """Return how far a train was seen; None if nothing was heard of it."""
+        path = self._folder(train) / "seen.json"
+        if not path.exists():
+            return None
+        try:
+            fields = _note(path)
+            return Seen(
+                stop=fields.number("stop", least=0),
+                party=PartyId(fields.text("party")),
+                outcome=Outcome(fields.text("outcome")) if fields.has("outcome") else None,
+                passed=fields.flag("passed"),
+            )
+        except (Malformed, InvalidInput, ValueError):
+            return None  # it can be asked for again
+
+    def state_of(self, record: Record) -> str:
+        """Say in a word or two where a train is, as far as is known here."""
+        if self.arrival(record.train) is not None:
+            return "home"
+        seen = self.seen(record.train)
+        return str(seen) if seen is not None else "not sent" if record.sent is None else "sent"
+
     def note_home(self, train: TrainId, arrival: Digest) -> None:
         """Record which verified artifact came home; its blobs are in `blobs`."""
         folder = make_folder(self._folder(train))
@@ -200,12 +253,16 @@ def open_home(path: Path) -> Home:
         if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             raise  # it may well be one, of another user
         msg = "not an owner's home folder"
-        raise HomeInvalid(msg, path=path) from error
+        raise HomeInvalid(
+            msg, path=path, hint="name yours with --home or PHT_HOME, or make one with 'pht train setup'"
+        ) from error
     try:
         settings = _parse_settings(raw)
     except (Malformed, InvalidInput) as error:
         msg = "the settings of the home folder are not as they should be"
-        raise HomeInvalid(msg, path=path / SETTINGS, problem=str(error)) from error
+        raise HomeInvalid(
+            msg, path=path / SETTINGS, problem=str(error), hint="'pht train setup' writes them anew"
+        ) from error
     return Home(path=path, settings=settings)
 
 

@@ -31,6 +31,13 @@ from train_builder.wheels import DEBIAN_12, Target
 
 OWNER: Final = PartyId("rehearsing-owner")
 SAMPLES: Final = "samples"
+_GATE: Final = {
+    "gate.undeclared": "declare under 'outputs' in train.yaml every file the analysis leaves in /pht/state, or remove it",
+    "gate.oversized": "leave less in /pht/state, or raise max_bytes of the output, or limits.output, in train.yaml",
+    "gate.type": "write each output in the media_type that train.yaml declares for it, as plain files",
+    "gate.schema": "write each output as its schema in train.yaml says, or correct the schema",
+    "run.no-results": "the analysis must leave a declared output in /pht/state",
+}
 
 
 class Stage(Protocol):
@@ -102,11 +109,16 @@ class Rehearse(Protocol):
         base: Base,
         bases: Registry | None,
         engine: str,
+        walls: bool,
         room: Path,
         results: Path,
         tell: Callable[[PartyId, str], None] | None,
     ) -> Rehearsal:
-        """Let the train that `submit` sends go its whole way."""
+        """Let the train that `submit` sends go its whole way.
+
+        Raises:
+            EngineUnavailable: there must be `walls`, and the engine gives none.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +136,7 @@ def rehearse_folder(
     places: Sequence[str],
     bases: Bases | None,
     engine: str,
+    walls: bool,
     room: Path,
     results: Path,
     target: Target = DEBIAN_12,
@@ -131,7 +144,10 @@ def rehearse_folder(
 ) -> Rehearsal:
     """Build the train in `folder` with the rehearsal's keys and let it go round; `room` is an empty private folder.
 
+    With `walls` it does not run as a plain process, whatever is missing.
+
     Raises:
+        EngineUnavailable: there must be `walls`, and the engine gives none.
         SpecInvalid, SourcesRejected, WheelsUnresolved: there is something to put right first.
         FileMissing: a data set of a station is nowhere to be found.
         BaseNotApproved: the base image is not in the directory.
@@ -166,6 +182,7 @@ def rehearse_folder(
         base=base,
         bases=None if bases is None else bases.registry,
         engine=engine,
+        walls=walls,
         room=make_folder(room / "stations"),
         results=results,
         tell=tell,
@@ -214,6 +231,13 @@ def tell_rehearsal(done: Rehearsal, results: Path | None) -> str:
     else:
         lines.append("this train would come home" + (f"; its results are in {results}" if results else ""))
     return "\n".join(lines)
+
+
+def hint_for(failed: Rehearsed) -> str:
+    """Return what to do about a stop that did not pass."""
+    if failed.code in _GATE:
+        return _GATE[failed.code]
+    return "what the analysis printed stands above" if failed.printed else "the analysis printed nothing"
 
 
 def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from registry.places import registry_at, source_at
+from registry.places import registry_at
 from security.answer import Answer
-from security.cli import clock
-from security.directory import load_trust
-from security.errors import FileExists
+from security.errors import FileExists, InvalidInput
 from security.ids import PartyId
 from train_builder.errors import TrainFailed
 from train_builder.home import open_home
-from train_builder.rehearsal import Bases, Rehearse, rehearsal_document, rehearse_folder, tell_rehearsal
+from train_builder.home_cli import trust_of
+from train_builder.rehearsal import Bases, Rehearse, hint_for, rehearsal_document, rehearse_folder, tell_rehearsal
 from train_builder.wheels import MACHINE, PYTHON, Target
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -55,7 +55,7 @@ def target_options(function: F) -> F:
     envvar="DOCKER_HOST",
     default="unix:///var/run/docker.sock",
     show_default=True,
-    help="Address of a container engine.",
+    help="Address of a container engine. If it is said here, and does not answer, nothing runs.",
 )
 @target_options
 @click.pass_obj
@@ -74,7 +74,7 @@ def rehearse(
 
     The same protocol code and the same gate as at the stations, with keys made for the rehearsal and forgotten. The
     analysis runs in the stations' sandbox if a container engine answers and --home tells the registry with the base
-    image; else as a plain local process, and the answer says so. Packages of a requirements.txt are resolved as for
+    image; else, unless --engine was given, as a plain local process, and the answer says so. Packages of a requirements.txt are resolved as for
     'pht train submit', with the same --python and --machine.
 
     Sample data are looked for in FOLDER/samples/STATION/NAME:
@@ -86,12 +86,14 @@ def rehearse(
     if results is not None and results.exists():
         msg = "the folder for the results is already there"
         raise FileExists(msg, path=results, hint="name a new one")
+    walls = click.get_current_context().get_parameter_source("engine") is ParameterSource.COMMANDLINE
+    if walls and home_path is None:
+        msg = "a sandbox needs a base image, and nobody said which registry has it"
+        raise InvalidInput(msg, engine=engine, hint="add --home, or leave --engine out to rehearse without walls")
     bases = None
     if home_path is not None:
         home = open_home(home_path)
-        source = source_at(home.settings.directory, home.settings.login)
-        trust = load_trust(source, home.cache, home.root(), clock())
-        bases = Bases(trust=trust, registry=registry_at(home.settings.registry, home.settings.login))
+        bases = Bases(trust=trust_of(home), registry=registry_at(home.settings.registry, home.settings.login))
     with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as room:
         inner = Path(room)
         done = rehearse_folder(
@@ -100,6 +102,7 @@ def rehearse(
             places=places,
             bases=bases,
             engine=engine,
+            walls=walls,
             room=inner,
             results=results or inner / "results",
             target=Target(python=python_version, machine=machine),
@@ -111,7 +114,7 @@ def rehearse(
         msg = "the train would not come home"
         error = TrainFailed(
             msg,
-            hint="what the analysis printed stands above",
+            hint=hint_for(failed) if failed else None,
             stop=failed.stop if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,

@@ -18,13 +18,13 @@ from registry.depot import Depot
 from registry.port import Progress
 from security.archive import Member
 from security.digest import Digest
-from security.ids import PartyId
+from security.ids import PartyId, TrainId
 from security.keys import Secrets
 from security.progress import Working
 from security.trust import TrustStore
 from security.verify import verify_train
 from train_builder.build import build, source_digest
-from train_builder.check import Finding, Level, preflight, stops_departure
+from train_builder.check import Finding, Level, hint_for, preflight, stops_departure
 from train_builder.errors import PreflightFailed
 from train_builder.follow import follow
 from train_builder.home import Home, Record
@@ -35,13 +35,17 @@ from train_builder.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt."""
+    """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt.
+
+    ``twin`` is an earlier train, made from the same source, that is not known to have ended.
+    """
 
     record: Record
     first: PartyId
     findings: tuple[Finding, ...]
     wheels: tuple[Wheel, ...]
     resumed: bool
+    twin: TrainId | None
 
 
 def submit(
@@ -69,7 +73,7 @@ def submit(
     findings = preflight(spec, tree, trust, now=now, allow=allow)
     _need_clear(findings)
     source = source_digest(spec, tree, target)
-    record = _unsent(home, source, now)
+    twin, record = _under_way(home, source, now), _unsent(home, source, now)
     wheels: tuple[Wheel, ...] = ()
     resumed = record is not None
     if record is None:
@@ -90,7 +94,7 @@ def submit(
                 )
         record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
     first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
-    return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed)
+    return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed, twin=twin)
 
 
 def fetch_wheels(
@@ -138,8 +142,20 @@ def _unsent(home: Home, source: Digest, now: datetime) -> Record | None:
     return None
 
 
+def _under_way(home: Home, source: Digest, now: datetime) -> TrainId | None:
+    """Find the newest train that was sent from the same source and may still be run somewhere."""
+    for record in reversed(home.records()):
+        if record.source == source and record.sent is not None and record.manifest.is_valid_at(now):
+            seen = home.seen(record.train)
+            if home.arrival(record.train) is None and (seen is None or not seen.ended):
+                return record.train
+    return None
+
+
 def _need_clear(findings: Sequence[Finding]) -> None:
     if stops_departure(findings):
         errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
         msg = "the check before departure found something"
-        raise PreflightFailed(msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors))
+        raise PreflightFailed(
+            msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors), hint=hint_for(findings)
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from security.trust import Role
 from security.workspace import approve_base
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
-from tests.support.owners import OwnerWorld, write_train
+from tests.support.owners import SPEC, OwnerWorld, write_train
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli import train
@@ -321,9 +322,19 @@ def test_check_tells_everything_and_stops(ready: Desk) -> None:
 
 
 def test_check_without_a_home_says_that_nobody_was_asked(desk: Desk) -> None:
-    told = desk.run("check", str(write_train(desk.path / "t")), home=desk.path / "nowhere")
-    assert told.data["directory"] is False
-    assert "not looked up" in told.text
+    folder = str(write_train(desk.path / "t"))
+    typed = in_a_process(desk.path, {"HOME": str(desk.path / "nowhere")}, "--json", "train", "check", folder)
+    assert (typed.exit, typed.document["directory"]) == (0, False), str(typed)
+    assert "not looked up" in in_a_process(desk.path, {"HOME": str(desk.path)}, "train", "check", folder).out
+
+
+def test_check_with_a_home_that_somebody_named_needs_it(desk: Desk) -> None:
+    folder, nowhere = str(write_train(desk.path / "t")), desk.path / "nowhere"
+    assert desk.fails("check", folder, "--home", str(nowhere)).code == "home.invalid"
+    error = desk.fails("check", folder, home=nowhere)
+    assert error.code == "home.invalid"
+    assert "--home" in str(error.hint)
+    assert desk.run("check", folder, "--offline", home=nowhere).data["directory"] is False
 
 
 def test_check_tells_every_line_that_is_wrong(desk: Desk) -> None:
@@ -339,3 +350,99 @@ def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: De
     first, second = ready.run("submit", folder), ready.run("submit", folder)
     assert first.data["train"] != second.data["train"]
     assert ready.fails("follow", "zz").code == "input.invalid"
+
+
+def states(desk: Desk) -> list[str]:
+    trains: Any = desk.run("ls").data["trains"]
+    return [str(one["state"]) for one in trains]
+
+
+def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> None:
+    for name in ("one", "two"):
+        ready.run("submit", str(write_train(ready.path / name, SPEC.replace("train: sums", f"train: {name}"))))
+        if name == "one":
+            ready.pass_on("hospital-a")
+    assert states(ready) == ["sent", "sent"]
+    first, second = open_home(ready.home).records()
+    ready.run("follow", first.train[:8])
+    ready.world.refuse("hospital-a", second, 0, Outcome.FAILED)
+    assert ready.fails("open", second.train[:8], str(ready.path / "out")).code == "train.failed"
+    registry = ready.path / "registry"
+    registry.rename(ready.path / "away")
+    assert states(ready) == ["at hospital-b", "failed at hospital-a"]
+    assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "name"]
+    (ready.path / "away").rename(registry)
+    ready.pass_on("hospital-b", "hospital-c")
+    ready.run("follow", first.train[:8])
+    assert states(ready)[0] == "ready to open"
+    ready.run("open", first.train[:8], str(ready.path / "out"))
+    assert states(ready)[0] == "home"
+
+
+def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    ready.pass_on("hospital-a", "hospital-b")
+    ready.run("follow")
+    shutil.rmtree(ready.path / "registry" / "mailbox" / "alice")
+    assert ready.run("follow").data["waitingFor"] == "hospital-a"
+    assert states(ready) == ["at hospital-c"]
+    (seen,) = ready.home.glob("trains/*/seen.json")
+    seen.write_text("{}")
+    assert states(ready) == ["sent"]
+
+
+def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Desk) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    (record,) = open_home(ready.home).records()
+    ready.world.now = clock()
+    ready.world.world.secrets[PartyId("hospital-a")] = generate([Scheme.ED25519])
+    ready.world.refuse("hospital-a", record, 0, Outcome.FAILED)
+    assert ready.run("follow").data["doubts"]
+    assert states(ready) == ["sent"]
+
+
+def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
+    folder = str(write_train(ready.path / "t"))
+    first = ready.run("submit", folder)
+    assert first.data["twin"] is None
+    second = ready.run("submit", folder)
+    assert second.data["twin"] == first.data["train"]
+    assert f"note: the same train is under way as {str(first.data['train'])[:12]}" in second.text
+    for record in open_home(ready.home).records():
+        ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
+        ready.run("follow", record.train[:12])
+    assert ready.run("submit", folder).data["twin"] is None
+
+
+def test_the_hint_of_a_check_fits_what_it_found(ready: Desk) -> None:
+    typo = write_train(ready.path / "typo", SPEC.replace("hospital-b", "hospital-bb"))
+    found = ready.run("check", str(typo))
+    assert found.error is not None
+    assert found.error.hint == "did you mean 'hospital-b'?"
+    findings: Any = found.data["findings"]
+    assert [one["hint"] for one in findings] == ["did you mean 'hospital-b'?"]
+    data = write_train(ready.path / "data", files={"main.py": "pass\n", "patients.csv": "a\n"})
+    error = ready.fails("check", str(data))
+    assert "--allow patients.csv" in str(error.hint)
+    assert "--allow patients.csv" in str(ready.fails("submit", str(data)).hint)
+
+
+def test_setup_names_its_own_option_for_the_fingerprint(desk: Desk) -> None:
+    error = desk.fails("setup", str(desk.home), "--party", "alice", "--registry", desk.address)
+    assert "--root-fingerprint" in str(error.hint)
+
+
+def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Desk) -> None:
+    folder, left = write_train(ready.path / "t"), ready.path / "left"
+    (folder / "code" / "main.py").write_text(f"open({str(left)!r}, 'w').close()\n")
+    words = ("train", "rehearse", str(folder), "--engine", f"unix://{ready.path}/nowhere")
+    typed = in_a_process(ready.path, {}, "--json", *words, "--home", str(ready.home))
+    assert typed.code == "engine.unavailable", str(typed)
+    assert in_a_process(ready.path, {}, "--json", *words).code == "input.invalid"
+    assert not left.exists()
+    away = {"DOCKER_HOST": f"unix://{ready.path}/nowhere"}
+    usual = in_a_process(ready.path, away, "--json", "train", "rehearse", str(folder), "--home", str(ready.home))
+    assert usual.document["sealed"] is False
+    assert usual.document["lacking"]
+    assert usual.document["error"]["hint"] == "the analysis must leave a declared output in /pht/state"
+    assert left.exists()
