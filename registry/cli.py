@@ -161,8 +161,10 @@ def registry_ls(doors: Doors, address: str, parties: tuple[str, ...]) -> Answer:
     for party in map(PartyId, parties):
         trains, receipts = depot.arrivals(party), depot.receipts(party)
         lines.append(f"{party}: {len(trains)} trains, {len(receipts)} receipts")
-        lines += [f"  train {one.train.short} before stop {one.stop}  {one.digest.short}" for one in trains]
-        lines += [f"  {one.kind.value} {one.train.short} of stop {one.stop}  {one.digest.short}" for one in receipts]
+        lines += [f"  train {one.train.short} before stop {one.stop + 1}  {one.digest.short}" for one in trains]
+        lines += [
+            f"  {one.kind.value} {one.train.short} of stop {one.stop + 1}  {one.digest.short}" for one in receipts
+        ]
         found[party] = {
             "trains": [
                 {"train": str(one.train), "stop": one.stop, "digest": str(one.digest), "tag": str(one.tag)}

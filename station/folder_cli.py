@@ -134,7 +134,9 @@ def told_shortly(visit: Visit) -> str:
     """Say which train is meant, for a person who has just decided about it."""
     told = visit.accepted
     return (
-        called(visit) if told is None else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop}"
+        called(visit)
+        if told is None
+        else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop + 1}"
     )
 
 

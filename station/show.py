@@ -28,7 +28,7 @@ def told_visits(visits: Sequence[Visit], now: datetime, *, nobody: str = "no tra
         rows.append(
             (
                 accepted.train.short if accepted else f"({visit.arrival.short})",
-                str(accepted.stop) if accepted else "-",
+                str(accepted.stop + 1) if accepted else "-",
                 accepted.name if accepted else "-",
                 str(accepted.owner) if accepted else "-",
                 phase_of(visit).value,
@@ -58,7 +58,7 @@ def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None,
         f"  purpose    {plain(manifest.purpose)}",
         f"  approval   {plain(manifest.approval.reference)}"
         + (f" ({plain(manifest.approval.legal_basis)})" if manifest.approval.legal_basis else ""),
-        f"  route      {' -> '.join(one.party for one in manifest.route.stops)} -> home; this is stop {stop}",
+        f"  route      {' -> '.join(one.party for one in manifest.route.stops)} -> home; this is stop {stop + 1}",
         f"  valid      {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
         "wants",
         f"  base       {manifest.base}",
@@ -168,7 +168,7 @@ def _journey_lines(entries: Sequence[Envelope]) -> list[str]:
         except PhtError:
             lines.append("  an entry that cannot be read")
             continue
-        lines.append(f"  stop {entry.stop}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}")
+        lines.append(f"  stop {entry.stop + 1}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}")
     return lines
 
 

@@ -179,7 +179,7 @@ def not_home(progress: Progress) -> PhtError:
             hint=WHAT_TO_DO[stopped.outcome],
             train=progress.train.short,
             station=stopped.station,
-            stop=stopped.stop + 1,
+            place=f"{stopped.stop + 1} of {len(progress.stops)}",
             outcome=stopped.outcome.value,
         )
     msg = "the train is not home yet"

@@ -222,9 +222,9 @@ def tell_rehearsal(done: Rehearsal, results: Path | None) -> str:
     for one in done.stops:
         if one.passed:
             files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
-            lines.append(f"  stop {one.stop}  {one.station}: passed; leaves {files or 'nothing'}")
+            lines.append(f"  stop {one.stop + 1}  {one.station}: passed; leaves {files or 'nothing'}")
             continue
-        lines.append(f"  stop {one.stop}  {one.station}: {one.code}: {one.reason}")
+        lines.append(f"  stop {one.stop + 1}  {one.station}: {one.code}: {one.reason}")
         lines += [f"    | {line}" for line in one.printed.decode("utf-8", "replace").splitlines()[-20:]]
     if done.results is None:
         lines.append("this train would not come home")

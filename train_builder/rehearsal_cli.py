@@ -115,7 +115,7 @@ def rehearse(
         error = TrainFailed(
             msg,
             hint=hint_for(failed) if failed else None,
-            stop=failed.stop if failed else None,
+            place=failed.stop + 1 if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,
         )
