@@ -189,7 +189,8 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
 
     \b
     First steps
-      scientist           pht train setup, pht keys new, pht keys card, pht train init, check, submit, follow, open
+      scientist           pht train setup, pht keys new, pht keys card (for the consortium),
+                          then pht train init, check, submit, follow, open
       station operator    pht station init --help
       consortium          pht directory init --help
       registry operator   pht registry up --help

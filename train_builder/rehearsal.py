@@ -21,6 +21,7 @@ from security.errors import FileMissing, InvalidInput
 from security.files import make_folder
 from security.ids import PartyId, TrainId
 from security.keys import Secrets
+from security.train import Output
 from security.trust import Base, TrustStore
 from train_builder.build import build
 from train_builder.sources import collect
@@ -32,11 +33,11 @@ from train_builder.wheels import DEBIAN_12, Target
 OWNER: Final = PartyId("rehearsing-owner")
 SAMPLES: Final = "samples"
 _GATE: Final = {
-    "gate.undeclared": "declare under 'outputs' in train.yaml every file the analysis leaves in /pht/state, or remove it",
-    "gate.oversized": "leave less in /pht/state, or raise max_bytes of the output, or limits.output, in train.yaml",
-    "gate.type": "write each output in the media_type that train.yaml declares for it, as plain files",
-    "gate.schema": "write each output as its schema in train.yaml says, or correct the schema",
-    "run.no-results": "the analysis must leave a declared output in /pht/state",
+    "gate.undeclared": "the analysis left a file in /pht/state that train.yaml does not declare under 'outputs'",
+    "gate.oversized": "leave less in /pht/state, or raise limits.output or an output's max_bytes in train.yaml",
+    "gate.type": "leave plain files in /pht/state, of the media_type that train.yaml declares for them",
+    "gate.schema": "what the analysis left does not satisfy a schema in train.yaml",
+    "run.no-results": "the analysis left none of the outputs of train.yaml in /pht/state",
 }
 
 
@@ -233,10 +234,11 @@ def tell_rehearsal(done: Rehearsal, results: Path | None) -> str:
     return "\n".join(lines)
 
 
-def hint_for(failed: Rehearsed) -> str:
-    """Return what to do about a stop that did not pass."""
+def hint_for(failed: Rehearsed, outputs: Sequence[Output]) -> str:
+    """Return what to do about a stop that did not pass; `outputs` are those the train declares."""
     if failed.code in _GATE:
-        return _GATE[failed.code]
+        meant = [one.path for one in outputs if failed.code != "gate.schema" or one.schema is not None]
+        return f"{_GATE[failed.code]}: {', '.join(meant)}"
     return "what the analysis printed stands above" if failed.printed else "the analysis printed nothing"
 
 

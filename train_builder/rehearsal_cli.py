@@ -19,6 +19,7 @@ from train_builder.errors import TrainFailed
 from train_builder.home import open_home
 from train_builder.home_cli import trust_of
 from train_builder.rehearsal import Bases, Rehearse, hint_for, rehearsal_document, rehearse_folder, tell_rehearsal
+from train_builder.spec import load_spec
 from train_builder.wheels import MACHINE, PYTHON, Target
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -114,7 +115,7 @@ def rehearse(
         msg = "the train would not come home"
         error = TrainFailed(
             msg,
-            hint=hint_for(failed) if failed else None,
+            hint=hint_for(failed, load_spec(folder).outputs) if failed else None,
             place=failed.stop + 1 if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,

@@ -61,6 +61,7 @@ DIRECTORY = [
     (("add", "consortium", "alice.card.json"), "input.invalid"),
     (("add", "consortium", "alice.card.json", "--fingerprint", "not one"), "input.invalid"),
     (("add", "consortium", "alice.card.json", "--fingerprint", "0" * 64), "key.not-trusted"),
+    (("add", "alice.card.json", "consortium"), "input.invalid"),
     (("rotate", "consortium", "nowhere"), "file.missing"),
     (("rotate", "consortium", "alice.card.json"), "input.invalid"),
     (("rotate", "consortium", "alice.card.json", "--overlap", "-1"), "usage"),
@@ -69,6 +70,7 @@ DIRECTORY = [
     (("revoke", "consortium", "alice", "--key-set", "0" * 64, "--yes"), "input.invalid"),
     (("approve-base", "consortium", "python", "latest"), "input.invalid"),
     (("approve-base", "consortium", "Py thon", A), "input.invalid"),
+    (("approve-base", "consortium", "other", f"base/python@{A}"), "input.invalid"),
     (("approve-base", "nowhere", "python", A), "file.missing"),
     (("withdraw-base", "consortium", "none"), "file.missing"),
     (("rotate-keys", "consortium", "--root-key", "none", *WITH), "file.missing"),
@@ -109,6 +111,8 @@ REGISTRY = [
     (("up", "1.root.json"), "file.missing"),
     (("up", "layout:1.root.json"), "file.missing"),
     (("ls", "nonsense", "alice"), "input.invalid"),
+    (("ls", "127.0.0.1:1", "alice"), "input.invalid"),
+    (("ls", "memory:", "alice"), "input.invalid"),
     (("ls", "layout:registry"), "usage"),
     (("ls", "layout:registry", "Not A Party"), "input.invalid"),
     (("ls", "layout:nowhere", "alice"), "registry.unavailable"),
@@ -139,6 +143,7 @@ TRAIN = [
     (("check", "nowhere", *HOME), "file.missing"),
     (("check", "data", *HOME), "file.missing"),
     (("check", "my-train", "--home", "broken"), "home.invalid"),
+    (("check", "my-train", "--home", "nowhere"), "home.invalid"),
     (("submit", "nowhere", *HOME, *WITH), "file.missing"),
     (("submit", "my-train", "--home", "nowhere", *WITH), "home.invalid"),
     (("submit", "my-train", *HOME, *WRONG), "key.wrong-passphrase"),
@@ -163,6 +168,8 @@ TRAIN = [
     (("rehearse", "my-train", "--data", "nonsense"), "input.invalid"),
     (("rehearse", "my-train", "--data", "hospital-a/patients=none"), "input.invalid"),
     (("rehearse", "my-train", "--home", "nowhere"), "home.invalid"),
+    (("rehearse", "my-train", "--engine", "unix:///nowhere"), "input.invalid"),
+    (("rehearse", "my-train", "--engine", "unix:///nowhere", *HOME), "engine.unavailable"),
 ]
 
 STATION_COMMANDS = [

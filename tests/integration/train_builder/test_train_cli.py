@@ -444,5 +444,22 @@ def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Desk) -> None:
     usual = in_a_process(ready.path, away, "--json", "train", "rehearse", str(folder), "--home", str(ready.home))
     assert usual.document["sealed"] is False
     assert usual.document["lacking"]
-    assert usual.document["error"]["hint"] == "the analysis must leave a declared output in /pht/state"
+    assert usual.document["error"]["hint"].endswith(": sums.json")
     assert left.exists()
+
+
+def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk: Desk) -> None:
+    second = "\n  - {path: other.json, media_type: application/json, max_bytes: 10KB, schema: other.schema.json}"
+    spec = SPEC.replace("max_bytes: 10KB}", "max_bytes: 10KB}" + second)
+    script = "import os, pathlib\n(pathlib.Path(os.environ['PHT_STATE']) / 'other.json').write_text('{}')\n"
+    folder = write_train(desk.path / "t", spec, files={"main.py": script})
+    (folder / "other.schema.json").write_text('{"type": "array"}')
+    document = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    assert document["error"]["fields"]["reason"] == "gate.schema"
+    assert document["error"]["hint"].endswith(": other.json")
+    (folder / "code" / "main.py").write_text("raise SystemExit(1)\n")
+    silent = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    assert silent["error"]["hint"] == "the analysis printed nothing"
+    (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
+    told = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    assert "stands above" in told["error"]["hint"]
