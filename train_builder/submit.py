@@ -126,7 +126,9 @@ def deliver(
     """
     first = record.manifest.route.stops[0].party
     # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
-    if record.sent is None and follow(record, depot, trust, now=now).untouched:
+    learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
+    home.note_seen(record.train, learnt)
+    if record.sent is None and learnt is None:
         verify_train(record.parts, trust, here=first, now=now)
         depot.send(record.parts, home.blobs, to=first, train=record.train, progress=progress)
     if record.sent is None:
