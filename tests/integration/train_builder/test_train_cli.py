@@ -362,21 +362,28 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> Non
         ready.run("submit", str(write_train(ready.path / name, SPEC.replace("train: sums", f"train: {name}"))))
         if name == "one":
             ready.pass_on("hospital-a")
-    assert states(ready) == ["sent", "sent"]
-    first, second = open_home(ready.home).records()
-    ready.run("follow", first.train[:8])
-    ready.world.refuse("hospital-a", second, 0, Outcome.FAILED)
-    assert ready.fails("open", second.train[:8], str(ready.path / "out")).code == "train.failed"
+
+    def listed() -> dict[str, str]:
+        trains: Any = ready.run("ls").data["trains"]
+        return {one["name"]: one["state"] for one in trains}
+
+    assert listed() == {"one": "sent", "two": "sent"}
+    records = {record.manifest.name: record for record in open_home(ready.home).records()}
+    first, second = (records[name].train[:12] for name in ("one", "two"))
+    ready.run("follow", first)
+    ready.world.now = clock()
+    ready.world.refuse("hospital-a", records["two"], 0, Outcome.FAILED)
+    assert ready.fails("open", second, str(ready.path / "out")).code == "train.failed"
     registry = ready.path / "registry"
     registry.rename(ready.path / "away")
-    assert states(ready) == ["at hospital-b", "failed at hospital-a"]
+    assert listed() == {"one": "at hospital-b", "two": "failed at hospital-a"}
     assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "name"]
     (ready.path / "away").rename(registry)
     ready.pass_on("hospital-b", "hospital-c")
-    ready.run("follow", first.train[:8])
-    assert states(ready)[0] == "ready to open"
-    ready.run("open", first.train[:8], str(ready.path / "out"))
-    assert states(ready)[0] == "home"
+    ready.run("follow", first)
+    assert listed()["one"] == "ready to open"
+    ready.run("open", first, str(ready.path / "out"))
+    assert listed()["one"] == "home"
 
 
 def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> None:
@@ -408,6 +415,7 @@ def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
     second = ready.run("submit", folder)
     assert second.data["twin"] == first.data["train"]
     assert f"note: the same train is under way as {str(first.data['train'])[:12]}" in second.text
+    ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
         ready.run("follow", record.train[:12])
