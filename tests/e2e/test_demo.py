@@ -81,10 +81,11 @@ class Demo:
         self.runs = [self.script() for _ in range(times)]
         return self
 
-    def pht(self, *words: str | Path) -> dict[str, Any]:
+    def pht(self, *words: str | Path, **more: str) -> dict[str, Any]:
+        """Type a command, with more in the environment."""
         command = [sys.executable, str(PHT), "--json", *map(str, words)]
         done = subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+            command, env=self.environment | more, cwd=self.folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
@@ -209,8 +210,8 @@ def test_a_template_is_rehearsed_with_an_engine_and_without(
     engine = demo.engine.url if sealed else f"unix://{tmp_path}/nobody"
     demo.pht("train", "init", tmp_path / "first", "--template", template)
     done = demo.pht(
-        *("train", "rehearse", tmp_path / "first", "--home", demo.folder / "alice", "--engine", engine),
-        *("--into", tmp_path / "results"),
+        *("train", "rehearse", tmp_path / "first", "--home", demo.folder / "alice", "--into", tmp_path / "results"),
+        DOCKER_HOST=engine,
     )
     assert done["home"] is True
     assert done["sealed"] is sealed
