@@ -27,10 +27,10 @@ from security.encoding import dump_json
 from security.ids import PartyId
 from security.journey import Outcome, read_refusal
 from security.keys import Scheme, Secrets, generate, spell
-from security.keystore import open_folder, read_folder
+from security.keystore import create_folder, open_folder, read_folder
 from security.publish import publish
 from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
-from security.trust import Policy
+from security.trust import Policy, Role
 from security.workspace import add_party, approve_base
 from station.audit import sign_head
 from station.chain import Head
@@ -127,10 +127,23 @@ def make(root: Path) -> Place:
         now=datetime.now(UTC),
         log_n=QUICK,
     )
+    for party, folder, role in (
+        ("hospital-a", place.station / "keys", Role.STATION),
+        ("alice", root / "alice", Role.OWNER),
+    ):
+        create_folder(
+            folder,
+            generate([Scheme.ED25519]),
+            party=PartyId(party),
+            title=party.title(),
+            roles=frozenset({role}),
+            passphrase=place.secret(party).read_bytes().strip(),
+            now=datetime.now(UTC),
+            log_n=QUICK,
+        )
     place.answer(*init_words(place))
     settings = place.station / "station.yaml"
     settings.write_text(settings.read_text().replace("poll_seconds: 5", "poll_seconds: 1"))
-    place.answer("keys", "new", "alice", "--party", "alice", "--role", "owner", *_with(place, "alice"))
     place.answer("keys", "card", "alice", "-o", "alice.card.json", *_with(place, "alice"))
     for card in (root / "alice.card.json", place.station / "hospital-a.card.json"):
         add_party(workspace, parse_card(card.read_bytes()), now=datetime.now(UTC) - timedelta(hours=1))
