@@ -1,4 +1,4 @@
-"""How is a train begun and looked at before departure, on the command line?"""
+"""Where can a train go, how is it begun, and how looked at before departure, on the command line?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import click
 from security.answer import Answer
 from security.cli import clock
 from security.encoding import Json
+from security.errors import Refused
 from security.ids import PartyId
+from security.trust import Role
 from train_builder.check import finding_document, hint_for, preflight, stops_departure
 from train_builder.errors import PreflightFailed
+from train_builder.home import open_home
 from train_builder.home_cli import home_if_any, home_option, trust_of
 from train_builder.problems import Problem
 from train_builder.sources import collect
@@ -34,6 +37,35 @@ def allow_option(function: F) -> F:
         metavar="PATH",
         help="Accept findings about this file of the code folder (a name or a pattern); may be repeated.",
     )(function)
+
+
+@click.command("stations")
+@home_option
+def stations(*, home_path: Path) -> Answer:
+    """List where a train can go, and on which base images, as the directory says now."""
+    trust = trust_of(open_home(home_path))
+    lines: list[str] = []
+    found: list[Json] = []
+    for party in sorted(trust.parties.values(), key=lambda known: known.party):
+        if Role.STATION not in party.roles:
+            continue
+        reason = None
+        try:
+            trust.current(party.party, Role.STATION, clock())
+        except Refused as error:
+            reason = error
+        lines.append(f"  {party.party}: {party.title}" + ("" if reason is None else f" (not now: {reason})"))
+        code = None if reason is None else reason.code
+        found.append({"party": party.party, "title": party.title, "open": reason is None, "code": code})
+    approved = sorted((base for base in trust.bases.values() if not base.withdrawn), key=lambda base: base.name)
+    told = [
+        "stations:" if lines else "stations: none yet",
+        *lines,
+        "base images:" if approved else "base images: none yet",
+        *(f"  {base.name}: {base.note or base.digest}" for base in approved),
+    ]
+    bases: list[Json] = [{"name": base.name, "digest": base.digest, "note": base.note} for base in approved]
+    return Answer(text="\n".join(told), data={"stations": found, "bases": bases})
 
 
 @click.command("init")

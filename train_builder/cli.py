@@ -27,7 +27,7 @@ from security.keystore import read_folder
 from security.progress import showing, working
 from security.trust import TrustStore
 from train_builder.check import finding_document
-from train_builder.check_cli import allow_option, check, init
+from train_builder.check_cli import allow_option, check, init, stations
 from train_builder.collect import HomeTrain, bring_home, open_home_train
 from train_builder.errors import HomeInvalid
 from train_builder.export import export_journey
@@ -63,10 +63,11 @@ def train() -> None:
     """Build a train, send it, follow it, and open what it brings home.
 
     \b
-    pht train init my-train                         a train that runs as it is
-    pht train check my-train
     pht train setup ~/.pht --party alice --registry https://registry.example.org --root root.json
     pht keys new ~/.pht/keys --party alice --role owner
+    pht train stations                              where a train can go
+    pht train init my-train --route hospital-a,hospital-b
+    pht train check my-train
     pht train submit my-train
     pht train follow --watch
     pht train open latest results
@@ -124,7 +125,7 @@ def train_setup(
         lines.append(f"next: pht keys new {home.keys} --party {home.party} --role owner")
     else:
         lines.append(f"next: pht keys card {home.keys} -o {home.party}.card.json, for the consortium, if it has none")
-    lines.append("then: pht train init my-train")
+    lines.append("then: pht train stations, pht train init my-train")
     data: dict[str, Json] = {"home": str(home.path), "party": str(home.party), "root": str(digest_of(root))}
     return Answer(text="\n".join(lines), data=data)
 
@@ -303,7 +304,7 @@ def train_ls(*, home_path: Path) -> Answer:
     )
 
 
-for command in (init, check, rehearse):
+for command in (stations, init, check, rehearse):
     train.add_command(command)
 
 

@@ -163,6 +163,7 @@ TRAIN = [
     (("inspect", "nowhere", *HOME), "input.invalid"),
     (("inspect", "latest", "--home", "nowhere"), "home.invalid"),
     (("ls", "--home", "nowhere"), "home.invalid"),
+    (("stations", "--home", "nowhere"), "home.invalid"),
     (("rehearse", "nowhere"), "file.missing"),
     (("rehearse", "my-train", "--into", "data"), "file.exists"),
     (("rehearse", "my-train", "--data", "nonsense"), "input.invalid"),

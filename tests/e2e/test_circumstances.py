@@ -35,6 +35,7 @@ TRUSTING = [
     ("train", "open", "latest", "results", *HOME, *WITH),
     ("train", "verify", "latest", *HOME),
     ("train", "inspect", "latest", *HOME),
+    ("train", "stations", *HOME),
     ("train", "rehearse", "my-train", *HOME, *SANDBOX),
     ("directory", "verify", "layout:registry", "--root", "1.root.json"),
 ]

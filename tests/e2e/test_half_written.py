@@ -26,6 +26,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("keys", "export", "alice/keys", "exported", "--yes", *WITH),
         ("train", "setup", "alice", *SETUP),
         ("train", "ls", *HOME),
+        ("train", "stations", *HOME),
         ("train", "check", "my-train", *HOME),
         ("train", "follow", *HOME),
         ("train", "inspect", "latest", *HOME),

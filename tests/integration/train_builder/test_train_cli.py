@@ -25,7 +25,7 @@ from security.journey import Outcome
 from security.keys import Scheme, generate, spell
 from security.keystore import create_folder
 from security.trust import Role
-from security.workspace import approve_base
+from security.workspace import approve_base, revoke, withdraw_base
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
 from tests.support.owners import SPEC, OwnerWorld, write_train
@@ -271,9 +271,37 @@ def test_setup_with_what_is_no_root(desk: Desk) -> None:
     assert error.code == "directory.not-pinned"
 
 
+def test_the_stations_that_can_be_visited(ready: Desk) -> None:
+    told = ready.run("stations")
+    titles = {f"hospital-{letter}": f"Hospital-{letter.upper()}" for letter in "abc"}
+    assert told.data["stations"] == [
+        {"party": name, "title": title, "open": True, "code": None} for name, title in titles.items()
+    ]
+    assert told.data["bases"] == [{"name": "python", "digest": BASE, "note": ""}]
+    assert "alice" not in told.text
+
+
+def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Desk) -> None:
+    consort = ready.house
+    revoke(consort.workspace, PartyId("hospital-b"), None)
+    withdraw_base(consort.workspace, "python")
+    consort.publish(RegistryDirectory(LayoutRegistry(ready.path / "registry")))
+    told = ready.run("stations")
+    stations: Any = told.data["stations"]
+    assert {one["party"]: one["code"] for one in stations} == {
+        "hospital-a": None,
+        "hospital-b": "key.revoked",
+        "hospital-c": None,
+    }
+    assert "not now: every key set of the party is revoked" in told.text
+    assert told.data["bases"] == []
+    assert "base images: none" in told.text
+
+
 def test_a_home_that_is_not_set_up(desk: Desk) -> None:
     for words in (
         ("ls",),
+        ("stations",),
         ("follow",),
         ("submit", "x"),
         ("open", "latest", "out"),
