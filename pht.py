@@ -21,7 +21,7 @@ import click
 
 from security.answer import Answer
 from security.encoding import Json
-from security.errors import PhtError
+from security.errors import FileMissing, PhtError
 from security.version import VERSION
 
 if TYPE_CHECKING:
@@ -207,6 +207,11 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
         logging.getLogger(name).setLevel(logging.ERROR)
     if sys.stderr.isatty() and not as_json:  # whoever sits there shall know what is waited for
         logging.getLogger("registry.retry").setLevel(logging.INFO)
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        msg = "the folder you are in has been removed"
+        raise FileMissing(msg, hint="change to another one: cd") from error
     ctx.obj = Context(as_json=as_json, login_options=login_options)
 
 

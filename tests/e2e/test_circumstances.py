@@ -146,13 +146,14 @@ def test_a_directory_past_its_date_is_told_by_every_command_that_needs_one(desk:
 
 
 @contextlib.contextmanager
-def somebody_else() -> Iterator[None]:
-    """Be another user; the tests run as root."""
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+def somebody_else(folder: Path) -> Iterator[None]:
+    """Be another user, in a folder that he may enter; the tests run as root, perhaps where only root may be."""
+    with contextlib.chdir(folder):
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
 
 
 OF_OTHERS = {
@@ -203,7 +204,7 @@ def test_the_wrong_user_is_told_so_by_every_command(public: Desk, area: str) -> 
     before = public.files()
     ends = usual(public, OF_OTHERS[area][:1])
     for words in OF_OTHERS[area]:
-        with somebody_else():
+        with somebody_else(public.path):
             typed = public.pht("--json", *words)
         assert typed.exit == 40, str(typed)
         assert "not allowed by the file system" in typed.out or "another user" in typed.out, str(typed)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from security.errors import FileMissing
 from security.version import VERSION
-from tests.support.desk import HOME, WITH, Desk, in_a_process
+from tests.support.desk import HOME, ROOT, SETUP, WITH, Desk, in_a_process
 from tests.support.registries import RealRegistries
 
 
@@ -57,3 +60,16 @@ def test_another_word_in_the_variable_asks_for_no_json(desk: Desk, said: str) ->
     typed = in_a_process(desk.path, {"PHT_JSON": said, "PHT_AS_JSON": "1"}, "keys", "show", "nowhere")
     assert typed.out == "", str(typed)
     assert typed.err.startswith("pht: "), str(typed)
+
+
+@pytest.mark.parametrize(
+    "words", [("keys", "show", "keys"), ("train", "setup", "alice", *SETUP), ("registry", "up", "r")]
+)
+def test_a_folder_that_was_removed_under_ones_feet(tmp_path: Path, words: tuple[str, ...]) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    gone = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", sys.executable, str(ROOT / "pht.py"), *words]
+    done = subprocess.run(gone, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == FileMissing.exit
+    assert done.stderr.splitlines()[0] == "pht: the folder you are in has been removed [file.missing]"
+    assert list(tmp_path.iterdir()) == []

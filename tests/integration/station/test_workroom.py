@@ -178,7 +178,8 @@ def as_an_ordinary_user(tmp_path: Path, script: str) -> str:
     mine.chmod(0o777)
     done = subprocess.run(
         [sys.executable, "-B", "-c", AS_AN_ORDINARY_USER + script, str(mine / "rooms")],
-        cwd=ROOT,
+        cwd=mine,  # the checkout may lie in root's own folder, where nobody else can go
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
