@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -26,6 +25,7 @@ from security.trust import Role, TrustStore
 from station.assembly import base_loader, trust_loader
 from station.chain import parse_record
 from station.config import StationConfig
+from station.data import closed, how_to_open
 from station.disk import at_rest
 from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
 from station.health import read_health
@@ -37,7 +37,6 @@ from station.sandbox.order import run_user
 from station.sandbox.port import Finding
 
 LEAST_DISK: Final = 2 << 30
-_MOST_FILES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,35 +173,11 @@ def _readable(name: str, folder: Path, uid: int, gid: int) -> Finding:
     if not folder.is_dir():
         hint = "make or mount it, or name another one in station.yaml"
         return Finding(name=f"data {name}", ok=False, detail=f"no such folder: {folder}", hint=hint)
-    closed = _closed_to(folder, uid, gid)
-    if closed is None:
+    first = closed(folder, uid, gid)
+    if first is None:
         return Finding(name=f"data {name}", ok=True, detail=f"{folder}, readable by the sandbox's user {uid}")
-    # By the group, not by everybody: these are patients' data.
-    hint = f"the sandbox's group {gid} must be able to: chgrp -R {gid} {folder} && chmod -R g+rX {folder}"
-    return Finding(name=f"data {name}", ok=False, detail=f"cannot be read: {closed}", hint=hint)
-
-
-def _closed_to(folder: Path, uid: int, gid: int) -> Path | None:
-    """Return the first thing in a folder that a user has no right to read, if there is one."""
-    waiting, seen = [folder], 0
-    while waiting and seen < _MOST_FILES:
-        path = waiting.pop()
-        seen += 1
-        try:
-            facts = path.stat()
-            need = 0o5 if stat.S_ISDIR(facts.st_mode) else 0o4
-            if not _may(facts, need, uid, gid):
-                return path
-            if stat.S_ISDIR(facts.st_mode):
-                waiting += sorted(path.iterdir())
-        except OSError:
-            return path
-    return None
-
-
-def _may(facts: os.stat_result, need: int, uid: int, gid: int) -> bool:
-    shift = 6 if facts.st_uid == uid else 3 if facts.st_gid == gid else 0
-    return (facts.st_mode >> shift) & need == need
+    hint = f"the sandbox's group {gid} must be able to: {how_to_open(folder, gid)}"
+    return Finding(name=f"data {name}", ok=False, detail=f"cannot be read: {first}", hint=hint)
 
 
 def _disk(name: str, folder: Path) -> Finding:

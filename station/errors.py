@@ -146,6 +146,13 @@ class SandboxRefused(Misconfigured):
     default_hint = "an engine plugin, a policy or a person changes containers here; find out which"
 
 
+class DataClosed(Misconfigured):
+    """The user that runs have in the sandbox may not read a data set. The train waits."""
+
+    code = "data.closed"
+    default_hint = "'pht station check' tells which file, and what to do; the train waits"
+
+
 class ConfigInvalid(Misconfigured):
     """The station's configuration file is not what it should be."""
 

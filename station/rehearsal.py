@@ -8,6 +8,7 @@ Nothing of a rehearsal counts anywhere else: its keys are made for it and forgot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, 
 from security.verify import verify_home
 from station.assembly import base_loader
 from station.config import DataSet
-from station.errors import RehearsalStuck
+from station.data import closed, how_to_open
+from station.errors import DataClosed, RehearsalStuck
 from station.events import VisitEvent
 from station.house import BaseLoader, House
 from station.journal import Journal
@@ -36,6 +38,7 @@ from station.policy import AllOf, CheckableOutputs, DataSets
 from station.reconcile import reconcile
 from station.sandbox.docker import DockerSandbox
 from station.sandbox.image import BaseImage
+from station.sandbox.order import run_user
 from station.sandbox.port import Sandbox
 from station.sandbox.process import ProcessSandbox
 from station.spool import Spool
@@ -126,6 +129,7 @@ def rehearse(
 
     Raises:
         Whatever `submit` raises.
+        DataClosed: the sandbox's user may not read the samples.
         RehearsalStuck: a station cannot go on here: the engine fails, or the disk is full.
     """
     now = venue.clock().replace(microsecond=0)  # statements tell whole seconds
@@ -133,6 +137,8 @@ def rehearse(
     trust = _directory(owner, secrets, base, now)
     depot = Depot(MemoryRegistry())
     with _sandbox(venue) as (sandbox, lacking):
+        if sandbox.sealed:
+            _look_at_samples(stations)
         bases = _bases(venue, sandbox)
         houses = [
             _house(party, data, secrets[party], depot=depot, trust=trust, sandbox=sandbox, bases=bases, venue=venue)
@@ -188,6 +194,17 @@ def _sandbox(venue: Venue) -> Iterator[tuple[Sandbox, str | None]]:
             return
         lacking = f"{bad.name}: {bad.detail}"
     yield ProcessSandbox(room=make_folder(venue.room / "processes"), path=venue.path), lacking
+
+
+def _look_at_samples(stations: Mapping[PartyId, Mapping[str, Path]]) -> None:
+    uid, gid = run_user(os.geteuid(), os.getegid())
+    for party, data in stations.items():
+        for name, folder in data.items():
+            first = closed(folder, uid, gid)
+            if first is not None:
+                msg = "the sandbox's user cannot read the samples"
+                hint = f"let its group do it: {how_to_open(folder, gid)}"
+                raise DataClosed(msg, station=party, data=name, path=first, user=uid, hint=hint)
 
 
 def _bases(venue: Venue, sandbox: Sandbox) -> BaseLoader:

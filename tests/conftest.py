@@ -4,6 +4,8 @@ import os
 
 from hypothesis import settings
 
+os.umask(0o022)  # runs are somebody else, and must be able to read what tests make for them
+
 pytest_plugins = ("tests.support.engine", "tests.support.registries", "tests.support.bases")
 
 settings.register_profile("dev", deadline=None)

@@ -107,7 +107,7 @@ mkdir -m 700 secrets
 for party in consortium alice "${HOSPITALS[@]}"; do
     (umask 077 && head -c 24 /dev/urandom | base64 >"secrets/$party")
 done
-python "$HERE/split.py" "$DEMO/data"
+(umask 022 && python "$HERE/split.py" "$DEMO/data")  # the sandbox is somebody else, and must be able to read them
 say "Three hospitals with 310, 171 and 88 patients; a scientist, alice; a consortium that knows them all. No patient leaves a hospital."
 
 # --- the registry ------------------------------------------------------------------------------------------------------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path, PurePosixPath
 
 from security.digest import Digest
-from security.files import told
 from security.train import DataNeed
 from security.verify import AcceptedTrain
+from station.data import missing
 from station.errors import DataSourceUnavailable
 from station.events import Admitted, Held, HoldFor, KeyUsed
 from station.house import House
@@ -17,8 +15,6 @@ from station.policy import Hold, Request
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
 from station.visit import Visit
-
-_MOST_FILES = 100_000
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
@@ -66,19 +62,4 @@ def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
     if not folder.is_dir():
         msg = "the folder of a data set is not there"
         raise DataSourceUnavailable(msg, data=need.name, folder=folder)
-    left = list(need.files)
-    for path in _files(folder):
-        left = [pattern for pattern in left if not path.match("/" + pattern)]
-        if not left:
-            break
-    return tuple(left)
-
-
-def _files(folder: Path) -> Iterator[PurePosixPath]:
-    """Yield the files of a data set, by their path in it; a run sees no more of it than this either."""
-    with told(folder):
-        for count, path in enumerate(folder.rglob("*")):
-            if count > _MOST_FILES:
-                return
-            if path.is_file():
-                yield PurePosixPath("/", path.relative_to(folder))
+    return missing(folder, need.files)

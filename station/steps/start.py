@@ -9,8 +9,9 @@ from datetime import datetime
 from security.digest import Digest
 from security.errors import PhtError
 from security.files import write_file
-from security.train import TrainManifest
-from station.errors import DataSourceUnavailable, PolicyRefused, RoomMissing
+from security.train import DataNeed, TrainManifest
+from station.data import closed
+from station.errors import DataClosed, DataSourceUnavailable, PolicyRefused, RoomMissing
 from station.events import Started
 from station.house import House
 from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
@@ -25,6 +26,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
 
     Raises:
         RoomMissing: the workroom is gone.
+        DataSourceUnavailable, DataClosed: the data cannot be read, or not by a run.
         BaseNotApproved: the base image was withdrawn meanwhile.
         RunFailed: the command cannot be started.
     """
@@ -33,12 +35,21 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     base = trust.approved_base(accepted.manifest.value.base)
     image = house.sandbox.prepare(house.base_image(base))
     order = order_of(visit, accepted.manifest.value, house, image)
-    for name, folder in order.data.items():
-        if not folder.is_dir():
-            msg = "the folder of a data set is not there"
-            raise DataSourceUnavailable(msg, data=name, folder=folder)
+    for need in accepted.manifest.value.data:
+        _look_at(need, order, house)
     _start(order, house, visit)
     return Started(at=now, attempt=visit.attempt, name=order.name, image=image)
+
+
+def _look_at(need: DataNeed, order: RunOrder, house: House) -> None:
+    """See to it that no train fails because of what its station forgot."""
+    folder = order.data[need.name]
+    if not folder.is_dir():
+        msg = "the folder of a data set is not there"
+        raise DataSourceUnavailable(msg, data=need.name, folder=folder)
+    if house.sandbox.sealed and closed(folder, order.uid, order.gid, need.files) is not None:
+        msg = "the sandbox's user cannot read what the train asks for"
+        raise DataClosed(msg, data=need.name, folder=folder, user=order.uid)
 
 
 def _start(order: RunOrder, house: House, visit: Visit) -> None:

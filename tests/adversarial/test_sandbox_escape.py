@@ -102,7 +102,7 @@ def test_t19_no_address_of_the_host_or_beyond_can_be_reached(cell: Cell) -> None
 
 def test_t19_an_abstract_socket_of_the_host_cannot_be_reached(cell: Cell) -> None:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(b"\0pht-test-" + os.urandom(8))
+        server.bind(b"\0pht-test-" + os.urandom(8).hex().encode())
         server.listen()
         assert server.getsockname().decode("latin-1")[1:] in Path("/proc/net/unix").read_text(encoding="latin-1")
         _, said = cell.run("cat /proc/net/unix")

@@ -1,0 +1,133 @@
+"""What of a data set can a run read? Trains wait for what their station forgot, and do not fail because of it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from station.data import closed, missing
+from tests.support.world import World, world
+
+US, GROUP, OTHERS = (65532, 1), (1, 65532), (1, 1)
+RUN = (65532, 65532)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data set that anybody may read: two years, and a folder for something else."""
+    for name in ("2024/patients.csv", "2025/patients.csv", "notes/private.txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path / "world")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "readable"),
+    [
+        (US, 0o400, True),
+        (US, 0o044, False),
+        (GROUP, 0o040, True),
+        (GROUP, 0o404, False),
+        (OTHERS, 0o004, True),
+        (OTHERS, 0o440, False),
+        (OTHERS, 0o000, False),
+    ],
+)
+def test_the_mode_counts_for_the_owner_the_group_and_the_others(
+    folder: Path, owner: tuple[int, int], mode: int, *, readable: bool
+) -> None:
+    path = folder / "2024" / "patients.csv"
+    os.chown(path, *owner)
+    path.chmod(mode)
+    assert closed(folder, *RUN) == (None if readable else path)
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o751, 0o754])
+@pytest.mark.parametrize("name", [".", "2025"])
+def test_a_folder_must_be_open_to_listing_and_to_entering(folder: Path, name: str, mode: int) -> None:
+    (folder / name).chmod(mode)
+    assert closed(folder, *RUN) == folder / name
+    assert closed(folder, *RUN, ["*/*.csv"]) == folder / name
+
+
+def test_only_what_the_train_asks_for_must_be_open(folder: Path) -> None:
+    (folder / "notes").chmod(0o700)
+    (folder / "2024" / "patients.csv").chmod(0o600)
+    assert closed(folder, *RUN, ["2025/*.csv"]) is None
+    assert closed(folder, *RUN, []) is None
+    assert closed(folder, *RUN, ["2025/*.csv", "2024/*"]) == folder / "2024" / "patients.csv"
+    assert closed(folder, *RUN, ["notes/*"]) == folder / "notes"
+
+
+def test_what_the_file_system_keeps_for_itself_is_left_to_it(folder: Path) -> None:
+    (folder / "lost+found").mkdir(mode=0o700)
+    (folder / "lost+found" / "#1").touch(mode=0o600)
+    assert closed(folder, *RUN) is None
+    assert missing(folder, ["lost+found/*"]) == ("lost+found/*",)
+
+
+def test_an_access_list_is_taken_to_allow_what_the_mode_does_not(folder: Path) -> None:
+    """Linux, include/uapi/linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry."""
+    path = folder / "2024" / "patients.csv"
+    path.chmod(0o600)
+    assert closed(folder, *RUN) == path
+    anybody = 0xFFFFFFFF
+    entries = [(0x01, 6, anybody), (0x02, 4, 65532), (0x04, 0, anybody), (0x10, 4, anybody), (0x20, 0, anybody)]
+    os.setxattr(
+        path, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+    )
+    assert closed(folder, *RUN) is None
+
+
+def test_a_link_to_nothing_cannot_be_read(folder: Path) -> None:
+    (folder / "2026.csv").symlink_to("nowhere")
+    assert closed(folder, *RUN) == folder / "2026.csv"
+    assert closed(folder, *RUN, ["*.csv"]) is None
+    assert missing(folder, ["*.csv", "*/*.csv"]) == ("*.csv",)
+
+
+@pytest.mark.parametrize("shut", [".", "patients.csv"])
+def test_a_train_waits_for_data_that_runs_cannot_read(here: World, shut: str) -> None:
+    data = here.folder("hospital-a") / "data"
+    usual = (data / shut).stat().st_mode
+    (data / shut).chmod(0o700 if shut == "." else 0o600)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    for _ in range(12):
+        here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "data.closed"
+    assert here.sandboxes["hospital-a"].started == []
+    (data / shut).chmod(usual)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_a_train_waits_for_data_that_are_not_mounted(here: World) -> None:
+    data = here.folder("hospital-a") / "data"
+    data.rename(data.with_name("elsewhere"))
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    for _ in range(12):
+        here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "data.unavailable"
+    data.with_name("elsewhere").rename(data)
+    here.settle()
+    assert here.at_home(made.id)
