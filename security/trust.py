@@ -178,6 +178,14 @@ class TrustStore:
         msg = "base image is not in the directory"
         raise BaseNotApproved(msg, name=name[:60], known=", ".join(sorted(base.name for base in self.bases.values())))
 
+    def approved_bases(self) -> tuple[Base, ...]:
+        """Return the base images that trains may run on: those that are not withdrawn, in the directory's order."""
+        return tuple(base for base in self.bases.values() if not base.withdrawn)
+
+    def holding(self, role: Role) -> tuple[Party, ...]:
+        """Return the parties that have `role`, in the directory's order, whether or not their keys still count."""
+        return tuple(party for party in self.parties.values() if role in party.roles)
+
     def check_fresh(self, now: datetime) -> None:
         """Refuse to decide anything with old news (attack T21: freeze).
 

@@ -152,12 +152,11 @@ def _registry(config: StationConfig) -> str:
 
 def _base(config: StationConfig, trust: list[TrustStore]) -> BaseImage | None:
     """Return a base image to try the sandbox with: the first approved one that can be had."""
-    for base in trust[0].bases.values() if trust else ():
-        if not base.withdrawn:
-            try:
-                return base_loader(registry_at(config.registry, config.login))(base)
-            except PhtError:
-                continue
+    for base in trust[0].approved_bases() if trust else ():
+        try:
+            return base_loader(registry_at(config.registry, config.login))(base)
+        except PhtError:
+            continue
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from security.files import told
+from station.errors import DataSourceUnavailable
 
 _MOST_FILES: Final = 100_000
 _SEARCH, _READ = 0o5, 0o4
@@ -16,14 +17,26 @@ _NOT_OURS: Final = "lost+found"  # the file system's own, in the topmost folder 
 _ACCESS_LISTS: Final = ("system.posix_acl_access", "system.nfs4_acl")
 
 
+def mounted(name: str, folder: Path) -> Path:
+    """Return the folder of the data set `name`.
+
+    Raises:
+        DataSourceUnavailable: it is not there.
+    """
+    if not folder.is_dir():
+        msg = "the folder of a data set is not there"
+        raise DataSourceUnavailable(msg, data=name, folder=folder)
+    return folder
+
+
 def missing(folder: Path, patterns: Sequence[str]) -> tuple[str, ...]:
     """Return the patterns that no file in `folder` matches; a run sees no more of the folder than its files' paths."""
     left = list(patterns)
-    for path in _entries(folder):
+    for path, inside in _entries(folder):
         if not left:
             break
         if path.is_file():
-            left = [pattern for pattern in left if not _matches(path, folder, pattern)]
+            left = [pattern for pattern in left if not _matches(inside, pattern)]
     return tuple(left)
 
 
@@ -44,11 +57,11 @@ def closed(folder: Path, uid: int, gid: int, patterns: Sequence[str] | None = No
 
     if shut(folder):
         return folder
-    seen = {folder}
-    for path in _entries(folder):
-        if patterns is None or (path.is_file() and any(_matches(path, folder, one) for one in patterns)):
+    seen = {folder, *folder.parents}
+    for path, inside in _entries(folder):
+        if patterns is None or (path.is_file() and any(_matches(inside, one) for one in patterns)):
             for part in (*reversed(path.parents), path):
-                if part.is_relative_to(folder) and part not in seen:
+                if part not in seen:
                     seen.add(part)
                     if shut(part):
                         return part
@@ -60,17 +73,19 @@ def how_to_open(folder: Path, gid: int) -> str:
     return f"chgrp -R {gid} {folder} && chmod -R g+rX {folder}"
 
 
-def _entries(folder: Path) -> Iterator[Path]:
+def _entries(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Yield what lies in `folder`, with its path from there, which begins with a slash."""
     with told(folder):
         for count, path in enumerate(folder.rglob("*")):
             if count == _MOST_FILES:
                 return
-            if path.relative_to(folder).parts[0] != _NOT_OURS:
-                yield path
+            inside = PurePosixPath("/", path.relative_to(folder))
+            if inside.parts[1] != _NOT_OURS:
+                yield path, inside
 
 
-def _matches(path: Path, folder: Path, pattern: str) -> bool:
-    return PurePosixPath("/", path.relative_to(folder)).match("/" + pattern)
+def _matches(inside: PurePosixPath, pattern: str) -> bool:
+    return inside.match("/" + pattern)
 
 
 def _may(facts: os.stat_result, need: int, uid: int, gid: int) -> bool:

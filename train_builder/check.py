@@ -196,7 +196,7 @@ def _in_code(word: str) -> str | None:
 
 
 def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Finding]:
-    stations = [party.party for party in trust.parties.values() if Role.STATION in party.roles]
+    stations = [party.party for party in trust.holding(Role.STATION)]
     kinds: dict[bool, PartyId] = {}
     for index, party in enumerate(spec.route):
         try:
@@ -211,7 +211,7 @@ def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Fi
     try:
         trust.base_named(spec.base)
     except BaseNotApproved as error:
-        names = [base.name for base in trust.bases.values() if not base.withdrawn]
+        names = [base.name for base in trust.approved_bases()]
         line = line_of(spec.lines, ("base",))
         yield _error(error.code, f"base '{spec.base}': {error.message}", line, did_you_mean(spec.base, names))
     if spec.valid.days > trust.policy.max_train_days:

@@ -43,21 +43,18 @@ def allow_option(function: F) -> F:
 @home_option
 def stations(*, home_path: Path) -> Answer:
     """List where a train can go, and on which base images, as the directory says now."""
-    trust = trust_of(open_home(home_path))
+    trust, now = trust_of(open_home(home_path)), clock()
     lines: list[str] = []
     found: list[Json] = []
-    for party in sorted(trust.parties.values(), key=lambda known: known.party):
-        if Role.STATION not in party.roles:
-            continue
-        reason = None
+    for party in sorted(trust.holding(Role.STATION), key=lambda known: known.party):
+        line, code = f"  {party.party}: {party.title}", None
         try:
-            trust.current(party.party, Role.STATION, clock())
+            trust.current(party.party, Role.STATION, now)
         except Refused as error:
-            reason = error
-        lines.append(f"  {party.party}: {party.title}" + ("" if reason is None else f" (not now: {reason})"))
-        code = None if reason is None else reason.code
-        found.append({"party": party.party, "title": party.title, "open": reason is None, "code": code})
-    approved = sorted((base for base in trust.bases.values() if not base.withdrawn), key=lambda base: base.name)
+            line, code = f"{line} (not now: {error})", error.code
+        lines.append(line)
+        found.append({"party": party.party, "title": party.title, "open": code is None, "code": code})
+    approved = sorted(trust.approved_bases(), key=lambda base: base.name)
     told = [
         "stations:" if lines else "stations: none yet",
         *lines,

@@ -7,8 +7,7 @@ from datetime import datetime
 from security.digest import Digest
 from security.train import DataNeed
 from security.verify import AcceptedTrain
-from station.data import missing
-from station.errors import DataSourceUnavailable
+from station.data import missing, mounted
 from station.events import Admitted, Held, HoldFor, KeyUsed
 from station.house import House
 from station.policy import Hold, Request
@@ -21,6 +20,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     """Ask the policy, and a person where the policy says so.
 
     Raises:
+        DataSourceUnavailable: the folder of a data set is not there.
         PolicyRefused: the policy says no, with or without a person's approval.
     """
     trust = house.trust(now)
@@ -58,8 +58,4 @@ def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) ->
 
 def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
     """Return the file patterns of a need that nothing in the data set's folder matches."""
-    folder = house.data[need.name].folder
-    if not folder.is_dir():
-        msg = "the folder of a data set is not there"
-        raise DataSourceUnavailable(msg, data=need.name, folder=folder)
-    return missing(folder, need.files)
+    return missing(mounted(need.name, house.data[need.name].folder), need.files)

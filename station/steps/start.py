@@ -10,8 +10,8 @@ from security.digest import Digest
 from security.errors import PhtError
 from security.files import write_file
 from security.train import DataNeed, TrainManifest
-from station.data import closed
-from station.errors import DataClosed, DataSourceUnavailable, PolicyRefused, RoomMissing
+from station.data import closed, mounted
+from station.errors import DataClosed, PolicyRefused, RoomMissing
 from station.events import Started
 from station.house import House
 from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
@@ -43,10 +43,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
 
 def _look_at(need: DataNeed, order: RunOrder, house: House) -> None:
     """See to it that no train fails because of what its station forgot."""
-    folder = order.data[need.name]
-    if not folder.is_dir():
-        msg = "the folder of a data set is not there"
-        raise DataSourceUnavailable(msg, data=need.name, folder=folder)
+    folder = mounted(need.name, order.data[need.name])
     if house.sandbox.sealed and closed(folder, order.uid, order.gid, need.files) is not None:
         msg = "the sandbox's user cannot read what the train asks for"
         raise DataClosed(msg, data=need.name, folder=folder, user=order.uid)

@@ -21,12 +21,10 @@ import pht
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
 from security.errors import PhtError
-from security.ids import PartyId
-from security.keys import Scheme, Secrets, generate
-from security.keystore import create_folder
+from security.keys import Scheme, generate
 from security.trust import Role
 from security.workspace import add_party, approve_base
-from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house
+from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
 from tests.support.owners import SPEC, write_train
 from tests.support.trains import BASE
 
@@ -151,22 +149,6 @@ class Desk:
             private(path, kept)
 
 
-def keys_at(folder: Path, party: str, role: Role) -> Secrets:
-    """Make a key folder whose passphrase is quickly tried."""
-    secrets = generate([Scheme.ED25519])
-    create_folder(
-        folder,
-        secrets,
-        party=PartyId(party),
-        title=party.title(),
-        roles=frozenset({role}),
-        passphrase=PASSPHRASE,
-        now=clock(),
-        log_n=QUICK,
-    )
-    return secrets
-
-
 def private(path: Path, data: bytes) -> Path:
     """Write a file nobody else may read."""
     path.touch(mode=0o600)
@@ -188,7 +170,9 @@ def furnish(path: Path) -> Desk:
         ("alice", path / "alice" / "keys", Role.OWNER),
         ("hospital-a", path / "hospital-a" / "keys", Role.STATION),
     ):
-        add_party(consort.workspace, card_of(keys_at(folder, party, role), party, role), now=clock())
+        secrets = generate([Scheme.ED25519])
+        key_folder(folder, secrets, party, role)
+        add_party(consort.workspace, card_of(secrets, party, role), now=clock())
         desk.answer("keys", "card", str(folder), "-o", f"{party}.card.json", *WITH)
     approve_base(consort.workspace, "python", BASE, note="")
     consort.publish(RegistryDirectory(LayoutRegistry(path / "registry")))

@@ -14,6 +14,7 @@ from security.errors import BudgetExceeded, NotPublished
 from security.files import read_file
 from security.ids import PartyId
 from security.keys import Scheme, Secrets, SoftwareSigner, generate
+from security.keystore import KeyFolder, create_folder
 from security.publish import Published, publish
 from security.root import Lifetimes, init_workspace, open_online_key, open_root_key, open_targets_key
 from security.trust import Policy, Role, TrustStore
@@ -113,6 +114,22 @@ def house(
 def card_of(secrets: Secrets, party: str, role: Role = Role.STATION) -> PartyCard:
     return parse_card(
         make_card(secrets, party=PartyId(party), title=party.title(), roles={role}, now=clock()).to_bytes()
+    )
+
+
+def key_folder(
+    folder: Path, secrets: Secrets, party: str, role: Role = Role.STATION, *, passphrase: bytes = PASSPHRASE
+) -> KeyFolder:
+    """Put keys by in a folder whose passphrase is quickly tried."""
+    return create_folder(
+        folder,
+        secrets,
+        party=PartyId(party),
+        title=party.title(),
+        roles=frozenset({role}),
+        passphrase=passphrase,
+        now=clock(),
+        log_n=QUICK,
     )
 
 

@@ -29,9 +29,7 @@ from security.errors import (
 from security.files import read_file, write_file
 from security.ids import PartyId
 from security.keys import Scheme, generate
-from security.keystore import create_folder
-from security.trust import Role
-from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house
+from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
 from tests.support.terminal import at_a_terminal
 
 ROOT = Path(__file__).parents[3]
@@ -65,17 +63,7 @@ def secret(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = create_folder(
-        tmp_path / "keys",
-        generate([Scheme.ED25519, Scheme.ML_DSA_65]),
-        party=PartyId("hospital-a"),
-        title="Hospital A",
-        roles=frozenset({Role.STATION}),
-        passphrase=PASSPHRASE,
-        now=clock(),
-        log_n=QUICK,
-    )
-    return made.folder
+    return key_folder(tmp_path / "keys", generate([Scheme.ED25519, Scheme.ML_DSA_65]), "hospital-a").folder
 
 
 @pytest.fixture
@@ -199,16 +187,7 @@ def test_new_keys_replace_old_ones_after_the_same_question(
     run(directory, "add", workspace, card, "--fingerprint", fingerprint(card))
     before = fingerprint(card)
     made = generate([Scheme.P256])
-    newer = create_folder(
-        tmp_path / "newer",
-        made,
-        party=PartyId("hospital-a"),
-        title="Hospital A",
-        roles=frozenset({Role.STATION}),
-        passphrase=PASSPHRASE,
-        now=clock(),
-        log_n=QUICK,
-    )
+    newer = key_folder(tmp_path / "newer", made, "hospital-a")
     run(keys, "card", newer.folder, "-o", tmp_path / "newer.json", "--passphrase-file", secret)
     with pytest.raises(KeyNotTrusted):
         run(directory, "rotate", workspace, tmp_path / "newer.json", "--fingerprint", before)

@@ -100,6 +100,14 @@ def test_a_link_to_nothing_cannot_be_read(folder: Path) -> None:
     assert missing(folder, ["*.csv", "*/*.csv"]) == ("*.csv",)
 
 
+def waits_for(here: World) -> str | None:
+    """Turn until the hospital has done what it can; what keeps the visit from going on?"""
+    for _ in range(12):
+        here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    return stumbled.code if stumbled else None
+
+
 @pytest.mark.parametrize("shut", [".", "patients.csv"])
 def test_a_train_waits_for_data_that_runs_cannot_read(here: World, shut: str) -> None:
     data = here.folder("hospital-a") / "data"
@@ -107,11 +115,7 @@ def test_a_train_waits_for_data_that_runs_cannot_read(here: World, shut: str) ->
     (data / shut).chmod(0o700 if shut == "." else 0o600)
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    for _ in range(12):
-        here.step("hospital-a")
-    stumbled = here.visit("hospital-a").stumbled
-    assert stumbled is not None
-    assert stumbled.code == "data.closed"
+    assert waits_for(here) == "data.closed"
     assert here.sandboxes["hospital-a"].started == []
     (data / shut).chmod(usual)
     here.settle()
@@ -123,11 +127,7 @@ def test_a_train_waits_for_data_that_are_not_mounted(here: World) -> None:
     data.rename(data.with_name("elsewhere"))
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    for _ in range(12):
-        here.step("hospital-a")
-    stumbled = here.visit("hospital-a").stumbled
-    assert stumbled is not None
-    assert stumbled.code == "data.unavailable"
+    assert waits_for(here) == "data.unavailable"
     data.with_name("elsewhere").rename(data)
     here.settle()
     assert here.at_home(made.id)

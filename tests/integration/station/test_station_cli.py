@@ -27,7 +27,7 @@ from security.encoding import dump_json
 from security.ids import PartyId
 from security.journey import Outcome, read_refusal
 from security.keys import Scheme, Secrets, generate, spell
-from security.keystore import create_folder, open_folder, read_folder
+from security.keystore import open_folder, read_folder
 from security.publish import publish
 from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
 from security.trust import Policy, Role
@@ -37,7 +37,7 @@ from station.chain import Head
 from station.disk import Rest
 from station.events import DaemonStarted, KeyUsed, Noticed
 from station.journal import Journal
-from tests.support.directories import QUICK
+from tests.support.directories import QUICK, key_folder
 from tests.support.trains import NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
 
@@ -131,16 +131,7 @@ def make(root: Path) -> Place:
         ("hospital-a", place.station / "keys", Role.STATION),
         ("alice", root / "alice", Role.OWNER),
     ):
-        create_folder(
-            folder,
-            generate([Scheme.ED25519]),
-            party=PartyId(party),
-            title=party.title(),
-            roles=frozenset({role}),
-            passphrase=place.secret(party).read_bytes().strip(),
-            now=datetime.now(UTC),
-            log_n=QUICK,
-        )
+        key_folder(folder, generate([Scheme.ED25519]), party, role, passphrase=place.secret(party).read_bytes().strip())
     place.answer(*init_words(place))
     settings = place.station / "station.yaml"
     settings.write_text(settings.read_text().replace("poll_seconds: 5", "poll_seconds: 1"))

@@ -23,11 +23,10 @@ from security.errors import PhtError
 from security.ids import PartyId
 from security.journey import Outcome
 from security.keys import Scheme, generate, spell
-from security.keystore import create_folder
 from security.trust import Role
 from security.workspace import approve_base, revoke, withdraw_base
 from tests.support.desk import in_a_process
-from tests.support.directories import PASSPHRASE, QUICK, House, clock, house
+from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
@@ -105,16 +104,7 @@ def desk(tmp_path: Path) -> Desk:
     passphrase = tmp_path / "passphrase"
     passphrase.write_bytes(PASSPHRASE + b"\n")
     passphrase.chmod(0o600)
-    create_folder(
-        tmp_path / "home" / "keys",
-        consort.secrets["alice"],
-        party=PartyId("alice"),
-        title="Alice",
-        roles=frozenset({Role.OWNER}),
-        passphrase=PASSPHRASE,
-        now=clock(),
-        log_n=QUICK,
-    )
+    key_folder(tmp_path / "home" / "keys", consort.secrets["alice"], "alice", Role.OWNER)
     return Desk(tmp_path, consort, OwnerWorld(tmp_path / "world", world=members, registry=registry, now=clock()))
 
 
@@ -201,16 +191,7 @@ def test_results_sealed_for_earlier_keys_open_as_long_as_those_are_in_the_home(r
     ready.run("submit", str(write_train(ready.path / "t")))
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     (ready.home / "keys").rename(ready.path / "away")
-    create_folder(
-        ready.home / "keys",
-        generate([Scheme.P256]),
-        party=PartyId("alice"),
-        title="Alice",
-        roles=frozenset({Role.OWNER}),
-        passphrase=PASSPHRASE,
-        now=clock(),
-        log_n=QUICK,
-    )
+    key_folder(ready.home / "keys", generate([Scheme.P256]), "alice", Role.OWNER)
     error = ready.fails("open", "latest", str(ready.path / "out"))
     assert error.code == "file.missing"
     assert error.fields["key_set"] == spell(ready.house.secrets["alice"].key_set.fingerprint)
