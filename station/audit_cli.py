@@ -44,7 +44,7 @@ def audit() -> None:
 def audit_export(into: Path, folder: Path, by: str | None, passphrase_file: Path | None) -> Answer:
     """Write the journal as JSON lines, the heads signed so far, and the public keys, into the new folder INTO.
 
-    With --passphrase-file, its end is signed first, so that the heads vouch for all of it.
+    With --passphrase-file, its end is signed first: the heads then vouch for all of it but the record of this signing.
     """
     config = config_at(folder)
     expect_new(into)
