@@ -11,44 +11,39 @@ import json
 import logging
 import os
 import sys
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import click
 
-from security.answer import Answer
+from console.answer import Answer
 from security.encoding import Json
 from security.errors import FileMissing, PhtError
 from security.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping, Sequence
 
     from registry.places import Login
-    from registry.port import Registry
-    from security.directory import DirectorySink, DirectorySource
-    from security.ids import PartyId, TrainId
-    from security.trust import Base
-    from station.rehearsal import Rehearsal, Stage
 
 _PATH: Final = click.Path(path_type=Path)
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # what click takes for yes in a variable
 _TALKATIVE: Final = ("docker", "requests", "urllib3")
 
 _GROUPS: Final = {
-    "keys": ("security.cli:keys", "Make, show and check a party's keys."),
+    "keys": ("console.keys:keys", "Make, show and check a party's keys."),
     "directory": (
-        "security.directory_cli:directory",
+        "console.directory:directory",
         "Run the consortium's directory of parties, bases and revocations.",
     ),
-    "registry": ("registry.cli:registry", "Start a registry and publish base images in it."),
-    "train": ("train_builder.cli:train", "Build, submit, follow and open trains (for scientists)."),
-    "station": ("station.cli:station", "Run a hospital's station (for operators)."),
+    "registry": ("console.registry:registry", "Start a registry and publish base images in it."),
+    "train": ("train_builder.cli.commands:train", "Build, submit, follow and open trains (for scientists)."),
+    "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
 }
+
+_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse",)}
+"""Commands that a group teaches and does not know: what they need lies above it."""
 
 _log = logging.getLogger("pht")
 
@@ -72,10 +67,11 @@ class LazyGroup(click.Group):
         """Import a group."""
         if cmd_name not in _GROUPS:
             return None
-        module, _, name = _GROUPS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Group)  # noqa: S101 - a mistake in the table above
-        return command
+        group = _imported(_GROUPS[cmd_name][0])
+        assert isinstance(group, click.Group)  # noqa: S101 - a mistake in the table above
+        for place in _FROM_ABOVE.get(cmd_name, ()):
+            group.add_command(_imported(place))
+        return group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
@@ -83,72 +79,25 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _GROUPS.items()])
 
 
+def _imported(place: str) -> click.Command:
+    module, _, name = place.partition(":")
+    command = getattr(importlib.import_module(module), name)
+    assert isinstance(command, click.Command)  # noqa: S101 - a mistake in the tables above
+    return command
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every command may ask of the root. Implements `security.directory_cli.Places` and `registry.cli.Doors`."""
+    """What every command may ask of the root. Implements `console.root.Root`."""
 
     as_json: bool
     login_options: dict[str, Any]
-
-    def source(self, text: str) -> DirectorySource:
-        """Open a place to read a directory from; see `registry.places.source_at`."""
-        from registry.places import source_at  # noqa: PLC0415 - only for the commands that need it
-
-        return source_at(text, self.login())
-
-    def sink(self, text: str) -> DirectorySink:
-        """Open a place to publish a directory to; see `registry.places.sink_at`."""
-        from registry.places import sink_at  # noqa: PLC0415 - only for the commands that need it
-
-        return sink_at(text, self.login())
-
-    def saved_image(self, name: str, engine: str | None) -> AbstractContextManager[BinaryIO]:
-        """Stream an image of a container engine; see `train_builder.container`."""
-        from train_builder.container import saved_image  # noqa: PLC0415 - only for the command that needs it
-
-        return saved_image(name, engine)
-
-    def rehearse(
-        self,
-        submit: Callable[[Stage], TrainId],
-        *,
-        owner: PartyId,
-        stations: Mapping[PartyId, Mapping[str, Path]],
-        base: Base,
-        bases: Registry | None,
-        engine: str,
-        walls: bool,
-        room: Path,
-        results: Path,
-        tell: Callable[[PartyId, str], None] | None,
-    ) -> Rehearsal:
-        """Let stations of this process run a train; see `station.rehearsal`. Implements `train_builder`'s `Rehearse`."""
-        from station.rehearsal import Venue, rehearse  # noqa: PLC0415 - only for the command that needs it
-
-        if walls:
-            _need_walls(engine)
-        venue = Venue(
-            room=room, engine=engine, bases=bases, path=os.defpath, clock=lambda: datetime.now(UTC), sleep=time.sleep
-        )
-        told = None if tell is None else lambda party, event: tell(party, event.kind)
-        return rehearse(submit, owner=owner, stations=stations, base=base, venue=venue, results=results, tell=told)
 
     def login(self) -> Login:
         """Return the account and the trust that the options of ``pht`` tell."""
         from registry.places import Login  # noqa: PLC0415 - only for the commands that need it
 
         return Login(**self.login_options)
-
-
-def _need_walls(engine: str) -> None:
-    """Refuse to rehearse without a sandbox, if somebody said which engine has one."""
-    from station.sandbox.docker import DockerSandbox  # noqa: PLC0415 - only for the command that needs it
-    from train_builder.errors import EngineUnavailable  # noqa: PLC0415 - the same
-
-    bad = next((finding for finding in DockerSandbox(url=engine).doctor(None) if not finding.ok), None)
-    if bad is not None:
-        msg = "the engine that was named gives no sandbox"
-        raise EngineUnavailable(msg, engine=engine, reason=f"{bad.name}: {bad.detail}", hint=bad.hint)
 
 
 def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -23,21 +23,31 @@ from registry.memory import MemoryRegistry
 from registry.names import Tag
 from security.age import X25519Identity, decrypt
 from security.archive import Budget, Member, unpack
-from security.card import make_card
 from security.digest import Digest, digest_of
-from security.documents import base_file, parse_trust, party_file, print_base, print_party, print_policy
-from security.envelope import Envelope, sign
-from security.ids import PartyId, TrainId
-from security.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
-from security.keys import Secrets, SoftwareSigner
-from security.seal import CodeBinding, StateBinding, seal_code, seal_state
-from security.train import Approval, CodeRef, DataNeed, Limits, Output, Route, Stop, TrainManifest, print_manifest
-from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, Role
-from security.verify import verify_home
-from station.audit import export, sign_head
-from station.chain import START, Head, Record, link
-from station.events import ArrivalId, DaemonStarted, Noticed
-from train_builder.proof import proof_document, prove
+from security.directory.card import make_card
+from security.directory.documents import base_file, parse_trust, party_file, print_base, print_party, print_policy
+from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy
+from security.ids import PartyId, Role, TrainId
+from security.keys.keyset import Secrets, SoftwareSigner
+from security.statement.envelope import Envelope, sign
+from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.manifest import (
+    Approval,
+    CodeRef,
+    DataNeed,
+    Limits,
+    Output,
+    Route,
+    Stop,
+    TrainManifest,
+    print_manifest,
+)
+from security.train.seal import CodeBinding, StateBinding, seal_code, seal_state
+from security.train.verify import verify_home
+from station.journal.audit import export, sign_head
+from station.journal.chain import START, Head, Record, link
+from station.visit.events import ArrivalId, DaemonStarted, Noticed
+from train_builder.proof.proof import proof_document, prove
 
 NOW: Final = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
 ALICE, ULM, KIEL = PartyId("alice"), PartyId("ulm"), PartyId("kiel")
@@ -216,7 +226,7 @@ def _manifest(keys: dict[PartyId, Secrets], code: CodeRef) -> TrainManifest:
 
 
 def _files(documents: dict[str, bytes]) -> str:
-    """Return the names of a directory's files, as `security.publish` gives them out."""
+    """Return the names of a directory's files, as `security.directory.publish` gives them out."""
     named = [f"{digest_of(raw).hex}.{name}" for name, raw in sorted(documents.items())]
     return "\n".join(["1.root.json", "4.targets.json", "9.snapshot.json", "timestamp.json", *named])
 

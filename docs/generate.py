@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
-ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors")
+ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors")
 
 
 def error_table() -> str:
@@ -49,10 +49,10 @@ def error_table() -> str:
 
 def visit_diagram() -> str:
     """Return ``visit.md``: the state machine of a visit, drawn from its table."""
-    from station.plan import diagram
+    from station.visit.plan import diagram
 
     return (
-        "# A visit\n\nDrawn from the table in `station/plan.py` by `make docs`.\n\n```mermaid\n"
+        "# A visit\n\nDrawn from the table in `station/visit/plan.py` by `make docs`.\n\n```mermaid\n"
         + diagram().strip()
         + "\n```\n"
     )

@@ -15,10 +15,10 @@ from typing import Final
 
 from registry.oci import EMPTY, OCI_MANIFEST, Descriptor, OciManifest, make_manifest
 from security.digest import Digest, digest_of
-from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import MalformedArtifact
-from security.journey import StateRef, TrainParts
-from security.train import CodeRef
+from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.train.journey import StateRef, TrainParts
+from security.train.manifest import CodeRef
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"

@@ -33,10 +33,10 @@ from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
-from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import Malformed
 from security.ids import PartyId, TrainId
-from security.journey import TrainParts
+from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.train.journey import TrainParts
 
 _TRAIN_TAG = re.compile(r"train-([0-9a-f]{64})-([0-9]{1,3})")
 _RECEIPT_TAG = re.compile(r"(entry|refusal)-([0-9a-f]{64})-([0-9]{1,3})")

@@ -1,7 +1,7 @@
 """How does the consortium's directory lie in a registry, or on a web server?
 
 In a registry: repository ``directory``, one tag per file of the directory, each an artifact with the file as its only
-layer. So it needs no service of its own. What is read is not believed here: `security.directory` verifies it (T21).
+layer. So it needs no service of its own. What is read is not believed here: `security.directory.client` verifies it (T21).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from registry.check import put_bytes, read_blob
 from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
-from registry.http import Http
+from registry.http.request import Http
 from registry.names import HttpLocation, Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, make_manifest, parse_manifest
 from registry.port import Registry
@@ -22,13 +22,13 @@ _LAYER_TYPE: Final = "application/json"
 
 
 class RegistryDirectory:
-    """A directory in a registry: a source and a sink in the sense of `security.directory`."""
+    """A directory in a registry: a source and a sink in the sense of `security.directory.client`."""
 
     def __init__(self, registry: Registry, repository: Repository = DIRECTORY) -> None:
         self._registry, self._repository = registry, repository
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `security.directory.DirectorySource.read`."""
+        """See `security.directory.client.DirectorySource.read`."""
         try:
             stored = self._registry.get_manifest(self._repository, Tag(name))
             manifest = parse_manifest(stored.raw, stored.media_type)
@@ -42,7 +42,7 @@ class RegistryDirectory:
             raise _unavailable(error) from error
 
     def write(self, name: str, data: bytes) -> None:
-        """See `security.directory.DirectorySink.write`: the bytes first, then the tag that names them."""
+        """See `security.directory.client.DirectorySink.write`: the bytes first, then the tag that names them."""
         config = put_bytes(self._registry, self._repository, EMPTY_BYTES, EMPTY.media_type)
         layer = put_bytes(self._registry, self._repository, data, _LAYER_TYPE)
         manifest = make_manifest(config=config, layers=[layer], artifact_type=_FILE_TYPE)
@@ -56,7 +56,7 @@ class WebDirectory:
         self._http, self._path = http, "/" if place.prefix is None else f"/{place.prefix}/"
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `security.directory.DirectorySource.read`; a file that is too long is `RegistryMisbehaved` here."""
+        """See `security.directory.client.DirectorySource.read`; a file that is too long is `RegistryMisbehaved` here."""
         try:
             url = self._http.url(f"{self._path}{Tag(name)}")
             return self._http.send("GET", url, scopes=(), expect={200}, limit=limit).body

@@ -99,3 +99,10 @@ class RegistryInTheWay(Misconfigured):
     """The state folder belongs to a registry that was started differently."""
 
     code = "registry.in-the-way"
+
+
+class EngineUnavailable(Unavailable):
+    """No container engine answers, or it stopped in the middle of its work."""
+
+    code = "engine.unavailable"
+    default_hint = "is the container engine running, and may this user open its socket?"

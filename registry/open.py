@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from registry.auth import Credentials
-from registry.http import Http, Timeouts, Trust
+from registry.http.auth import Credentials
+from registry.http.proxies import Proxies
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http, Timeouts, Trust
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, HttpLocation, Location
 from registry.port import Registry
-from registry.proxies import Proxies
-from registry.remote import HttpRegistry
 from registry.retry import RetryingRegistry
 from security.errors import InvalidInput
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from registry.auth import Credentials
 from registry.directory import RegistryDirectory, WebDirectory
-from registry.http import Http, Timeouts, Trust
+from registry.http.auth import Credentials
+from registry.http.proxies import Proxies
+from registry.http.request import Http, Timeouts, Trust
 from registry.names import ACCOUNT, HttpLocation, Origin, location
 from registry.open import Access, open_registry
 from registry.port import Registry
-from registry.proxies import Proxies
-from security.directory import DirectorySink, DirectorySource, FolderDirectory
+from security.directory.client import DirectorySink, DirectorySource, FolderDirectory
 from security.errors import InvalidInput
 from security.files import read_private
 

@@ -1,6 +1,6 @@
 """What does everybody else know of a registry?
 
-Backings: `registry.memory`, `registry.layout`, `registry.remote`; `registry.retry` wraps any of them. All pass
+Backings: `registry.memory`, `registry.layout`, `registry.http.remote`; `registry.retry` wraps any of them. All pass
 one contract suite.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import ClassVar, Self
 
 from security.errors import InvalidInput
@@ -53,3 +54,10 @@ class KeyId(_Name):
     __slots__ = ()
     _form = re.compile(r"[0-9a-f]{64}")
     _what = "a key id (64 hexadecimal digits)"
+
+
+class Role(StrEnum):
+    """What a party may do."""
+
+    OWNER = "owner"
+    STATION = "station"

@@ -218,7 +218,7 @@ class KeysElsewhere(Misconfigured):
 class DaemonBehind(Misconfigured):
     """The daemon was started with another station.yaml than the one that is there now."""
 
-    code = "station.daemon-behind"
+    code = "station.daemon.loop-behind"
     default_hint = "restart it: what was changed does not count before"
 
 
@@ -227,12 +227,6 @@ class WorkroomNotWiped(Misconfigured):
 
     code = "workroom.not-wiped"
     default_hint = "remove it by hand, and find out who put it there"
-
-
-class RehearsalStuck(Misconfigured):
-    """A rehearsal cannot go on on this machine; this says nothing about the train."""
-
-    code = "rehearsal.stuck"
 
 
 class CheckFailed(Misconfigured):

@@ -27,13 +27,6 @@ class NotHomeYet(Unavailable):
     default_hint = "'pht train follow' tells where it is"
 
 
-class EngineUnavailable(Unavailable):
-    """No container engine answers, or it stopped in the middle of its work."""
-
-    code = "engine.unavailable"
-    default_hint = "is the container engine running, and may this user open its socket?"
-
-
 # --- TrainFault ------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 ::
 
     pht.json          who the owner is, and how registry and directory are reached
-    keys/             the owner's key folder (`security.keystore`)
+    keys/             the owner's key folder (`security.keys.store`)
     trust/root.json   the pinned root of the directory; trust/cache/ what was seen of it last
     trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
                       seen.json, home.json
@@ -25,16 +25,16 @@ from registry.blobs import BlobFolder
 from registry.names import location
 from registry.places import Login
 from security.digest import Digest
-from security.directory import check_root, read_root
+from security.directory.client import check_root, read_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
-from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.errors import FileMissing, InvalidInput, Malformed, NotPinned, PhtError
 from security.files import make_folder, making_folder, read_file, told, write_file
 from security.ids import PartyId, TrainId
-from security.journey import Outcome, TrainParts
-from security.keys import spell
-from security.keystore import PUBLIC, read_folder
-from security.train import TrainManifest, read_manifest
+from security.keys.keyset import spell
+from security.keys.store import PUBLIC, read_folder
+from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.train.journey import Outcome, TrainParts
+from security.train.manifest import TrainManifest, read_manifest
 from train_builder.errors import HomeInvalid, TrainNotHere
 
 SETTINGS: Final = "pht.json"

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from station.events import VisitEvent
-from station.house import House
-from station.plan import Step
+from station.house.house import House
 from station.steps import admit, collect, depart, fetch, gate, opening, push, receipt, seal, sign, start, verify, wipe
-from station.visit import Visit
+from station.visit.events import VisitEvent
+from station.visit.plan import Step
+from station.visit.state import Visit
 
 Performer: TypeAlias = Callable[[Visit, House, datetime], VisitEvent | None]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
-from security.train import DataNeed
-from security.verify import AcceptedTrain
-from station.data import missing, mounted
-from station.events import Admitted, Held, HoldFor, KeyUsed
-from station.house import House
-from station.policy import Hold, Request
+from security.train.manifest import DataNeed
+from security.train.verify import AcceptedTrain
+from station.admission.policy import Hold, Request
+from station.data.folder import missing, mounted
+from station.house.house import House
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
-from station.visit import Visit
+from station.visit.events import Admitted, Held, HoldFor, KeyUsed
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:

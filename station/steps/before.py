@@ -13,12 +13,12 @@ import itertools
 from registry.depot import Receipt, ReceiptKind
 from registry.errors import NotInRegistry, RegistryDenied
 from security.digest import Digest
-from security.envelope import Envelope, verify
 from security.errors import Refused
 from security.ids import PartyId, TrainId
-from security.journey import read_entry, read_refusal
-from security.keys import KeySet
-from station.house import House
+from security.keys.keyset import KeySet
+from security.statement.envelope import Envelope, verify
+from security.train.journey import read_entry, read_refusal
+from station.house.house import House
 
 
 def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Digest | None:

@@ -7,14 +7,14 @@ from datetime import datetime
 from security.digest import Digest
 from security.errors import DirectoryRejected, Unavailable
 from station.errors import RoomMissing
-from station.events import Ended, Held, RoomLost
-from station.house import House
-from station.plan import lose_room
+from station.house.house import House
 from station.sandbox.port import Absent, Running
 from station.sandbox.watch import watch
 from station.steps.evidence import accepted_manifest, verified
 from station.steps.start import order_of
-from station.visit import Visit
+from station.visit.events import Ended, Held, RoomLost
+from station.visit.plan import lose_room
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Ended | RoomLost | Held | None:

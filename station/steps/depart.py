@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from station.events import Departed
-from station.house import House
+from station.house.house import House
 from station.steps.evidence import arrival_of
-from station.visit import Visit
+from station.visit.events import Departed
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Departed:

@@ -10,17 +10,17 @@ from datetime import datetime
 
 from registry.depot import Arrival
 from registry.names import Tag
+from security.directory.trust import TrustStore
 from security.errors import PhtError
 from security.ids import TrainId
-from security.journey import TrainParts
-from security.keys import Secrets
-from security.train import TrainManifest, read_manifest
-from security.trust import TrustStore
-from security.verify import AcceptedTrain, verify_train
+from security.keys.keyset import Secrets
+from security.train.journey import TrainParts
+from security.train.manifest import TrainManifest, read_manifest
+from security.train.verify import AcceptedTrain, verify_train
 from station.errors import SpoolDamaged
-from station.events import Accepted
-from station.house import House
-from station.visit import Visit
+from station.house.house import House
+from station.visit.events import Accepted
+from station.visit.state import Visit
 
 
 def arrival_of(visit: Visit, house: House) -> Arrival:

@@ -14,11 +14,11 @@ from security.errors import (
     KeyOutsideValidity,
     PhtError,
 )
-from security.journey import TrainParts
-from station.events import Blob, Fetched
-from station.house import House, newest_trust
+from security.train.journey import TrainParts
+from station.house.house import House, newest_trust
 from station.steps.evidence import arrival_of, believe
-from station.visit import Visit
+from station.visit.events import Blob, Fetched
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Fetched:

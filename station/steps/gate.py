@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from station.events import Cleared, ClearedFile, Held, HoldFor
-from station.gate import inspect
-from station.house import House
+from station.gate.inspect import inspect
+from station.house.house import House
 from station.steps.evidence import verified
-from station.visit import Visit
+from station.visit.events import Cleared, ClearedFile, Held, HoldFor
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:

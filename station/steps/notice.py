@@ -8,8 +8,8 @@ from registry.depot import Arrival, mailbox
 from registry.errors import NotInRegistry
 from security.errors import DiskFull, PhtError
 from station.errors import JournalDamaged
-from station.events import ArrivalId, Noticed, Redelivered
-from station.house import House
+from station.house.house import House
+from station.visit.events import ArrivalId, Noticed, Redelivered
 
 
 def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:

@@ -11,12 +11,12 @@ from security.digest import Digest
 from security.encoding import Json, dump_pretty
 from security.errors import NotARecipient, SealRecipients
 from security.files import write_file
-from security.seal import CODE_BUDGET, open_code, open_state
-from security.verify import AcceptedTrain
-from station.events import Blob, KeyUsed, Opened
-from station.house import House
+from security.train.seal import CODE_BUDGET, open_code, open_state
+from security.train.verify import AcceptedTrain
+from station.house.house import House
 from station.steps.evidence import keys_for, verified
-from station.visit import Visit
+from station.visit.events import Blob, KeyUsed, Opened
+from station.visit.state import Visit
 
 STATE_FILES: Final = 10_000
 """Files and folders a state may hold, in and out."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from security.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from security.journey import StateRef
-from security.train import read_manifest
+from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.train.journey import StateRef
+from security.train.manifest import read_manifest
 from station.errors import SpoolDamaged
-from station.events import Pushed
-from station.house import House
+from station.house.house import House
 from station.steps.evidence import parts_of
-from station.visit import Visit
+from station.visit.events import Pushed
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from registry.depot import ReceiptKind
 from station.errors import SpoolDamaged
-from station.events import ReceiptSent
-from station.house import House
+from station.house.house import House
 from station.steps.push import signed_envelope
-from station.visit import Visit
+from station.visit.events import ReceiptSent
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> ReceiptSent:

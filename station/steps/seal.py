@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import BinaryIO, cast
 
+from security.directory.trust import TrustStore
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
-from security.seal import seal_state
-from security.trust import Role, TrustStore
-from security.verify import AcceptedTrain
+from security.ids import Role
+from security.train.seal import seal_state
+from security.train.verify import AcceptedTrain
 from station.errors import GateType
-from station.events import Sealed
-from station.gate import inspect
-from station.house import House
+from station.gate.inspect import inspect
+from station.house.house import House
 from station.steps.evidence import verified
-from station.visit import Visit
+from station.visit.events import Sealed
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from security.envelope import Envelope, sign
-from security.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
-from security.keys import Secrets
-from security.trust import DirectoryVersion
+from security.directory.trust import DirectoryVersion
+from security.keys.keyset import Secrets
+from security.statement.envelope import Envelope, sign
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
 from station.errors import LimitExceeded, RunTimedOut
-from station.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
-from station.house import House
-from station.plan import Phase, phase_of
+from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
-from station.visit import Visit
+from station.visit.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
+from station.visit.plan import Phase, phase_of
+from station.visit.state import Visit
 
 _EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
 

@@ -9,16 +9,16 @@ from datetime import datetime
 from security.digest import Digest
 from security.errors import PhtError
 from security.files import write_file
-from security.train import DataNeed, TrainManifest
-from station.data import closed, mounted
+from security.train.manifest import DataNeed, TrainManifest
+from station.data.folder import closed, mounted
 from station.errors import DataClosed, PolicyRefused, RoomMissing
-from station.events import Started
-from station.house import House
+from station.house.house import House
 from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
 from station.sandbox.port import Absent, Ended, Running, Sight
 from station.steps.evidence import verified
 from station.steps.opening import STATE_FILES
-from station.visit import Visit
+from station.visit.events import Started
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Started:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.errors import Replayed
-from station.events import Accepted
-from station.house import House
+from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_event, verified
-from station.visit import Visit
+from station.visit.events import Accepted
+from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Accepted:

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from security.errors import DiskFull
-from security.seal import seal_note
-from station.events import Blob, Wiped
-from station.house import House
+from security.train.seal import seal_note
+from station.house.house import House
 from station.sandbox.order import container_name
-from station.visit import Visit
+from station.visit.events import Blob, Wiped
+from station.visit.state import Visit
 
 PRINTED_BYTES: Final = 64 << 10
 

@@ -19,10 +19,8 @@ from registry.depot import ReceiptKind, mailbox, train_tag
 from registry.memory import MemoryRegistry
 from registry.names import Tag
 from registry.oci import OCI_MANIFEST
-from security import seal
 from security.archive import Member
 from security.digest import Digest, digest_of
-from security.envelope import Envelope, Signature, sign
 from security.errors import (
     CodeAltered,
     DigestMismatch,
@@ -41,14 +39,16 @@ from security.errors import (
     SignatureMissing,
 )
 from security.ids import PartyId, TrainId
-from security.journey import Outcome, StateRef, TrainParts, print_entry, read_entry
-from security.keys import Scheme, generate
-from security.seal import CODE_BUDGET, CodeBinding, StateBinding, open_code, seal_code
-from security.train import print_manifest, read_manifest
+from security.keys.keyset import Scheme, generate
+from security.statement.envelope import Envelope, Signature, sign
+from security.train import seal
+from security.train.journey import Outcome, StateRef, TrainParts, print_entry, read_entry
+from security.train.manifest import print_manifest, read_manifest
+from security.train.seal import CODE_BUDGET, CodeBinding, StateBinding, open_code, seal_code
 from tests.support.owners import OwnerWorld, write_train
 from tests.support.trains import members
-from train_builder.collect import HomeTrain, bring_home, open_home_train
-from train_builder.follow import StopState, follow
+from train_builder.follow.collect import HomeTrain, bring_home, open_home_train
+from train_builder.follow.follow import StopState, follow
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ from tuf.api.metadata import (
 
 from registry.errors import ForeignRedirect, RegistryMisbehaved
 from security.digest import Digest, digest_of
-from security.directory import FolderDirectory, check_root, load_trust, pin_root
-from security.envelope import sign, verify
+from security.directory.client import FolderDirectory, check_root, load_trust, pin_root
+from security.directory.root import Lifetimes, RootChange, rotate_keys
+from security.directory.trust import TrustStore
+from security.directory.workspace import approve_base, revoke, rotate_party
 from security.errors import (
     BudgetExceeded,
     DigestMismatch,
@@ -46,11 +48,9 @@ from security.errors import (
     Refused,
     SignatureMissing,
 )
-from security.ids import PartyId
-from security.keys import Scheme, SoftwareSigner, generate, spell
-from security.root import Lifetimes, RootChange, rotate_keys
-from security.trust import Role, TrustStore
-from security.workspace import approve_base, revoke, rotate_party
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, SoftwareSigner, generate, spell
+from security.statement.envelope import sign, verify
 from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house, participant
 
 A = PartyId("hospital-a")

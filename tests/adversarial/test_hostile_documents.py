@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from security.encoding import MAX_BYTES, parse_json
-from security.envelope import parse_envelope
 from security.errors import MalformedJson
+from security.statement.envelope import parse_envelope
 
 _ENDLESS_STRINGS = {
     "quotes": b'"' + b'\\"' * (MAX_BYTES // 2 - 1),

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from registry.auth import Credentials
 from registry.errors import (
     ForeignRealm,
     ForeignRedirect,
@@ -26,7 +25,9 @@ from registry.errors import (
     RegistryMisbehaved,
     RegistryUnavailable,
 )
-from registry.http import Http, Timeouts
+from registry.http.auth import Credentials
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http, Timeouts
 from registry.names import Origin, Repository, Tag
 from registry.oci import (
     DOCKER_MANIFEST,
@@ -38,7 +39,6 @@ from registry.oci import (
     parse_manifest,
 )
 from registry.port import Registry
-from registry.remote import HttpRegistry
 from security.digest import digest_of
 from security.errors import BudgetExceeded, DigestMismatch, MalformedArtifact, MalformedJson, PhtError
 from tests.support.liar import Liar, Reply, endless

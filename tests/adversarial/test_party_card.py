@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from security.card import CARD_TYPE, make_card, parse_card
-from security.envelope import Envelope, Signature, Statement, Subject, parse_statement, print_statement, sign
+from security.directory.card import CARD_TYPE, make_card, parse_card
 from security.errors import (
     InvalidInput,
     Malformed,
@@ -16,9 +15,9 @@ from security.errors import (
     SignatureInvalid,
     SignatureMissing,
 )
-from security.ids import PartyId
-from security.keys import Scheme, Secrets, SoftwareSigner, confirms, generate
-from security.trust import Role
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, Secrets, SoftwareSigner, confirms, generate
+from security.statement.envelope import Envelope, Signature, Statement, Subject, parse_statement, print_statement, sign
 from tests.support.directories import clock
 
 HONEST = generate([Scheme.ED25519, Scheme.ML_DSA_65])

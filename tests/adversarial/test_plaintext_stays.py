@@ -15,10 +15,10 @@ import pytest
 
 from registry.memory import MemoryRegistry
 from security.encoding import Json
-from security.journey import Outcome
-from security.train import Output
-from station.audit import export
-from station.log import JsonLines
+from security.train.journey import Outcome
+from security.train.manifest import Output
+from station.daemon.log import JsonLines
+from station.journal.audit import export
 from station.sandbox.order import RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.world import World, world
@@ -186,9 +186,9 @@ def test_t20_an_internal_error_is_logged_without_what_it_says(tmp_path: Path, lo
 CLOSING = """
 import os, sys
 from pathlib import Path
-from security.train import Limits, Output
+from security.train.manifest import Limits, Output
 from station.errors import GateType, LimitExceeded
-from station.gate import inspect
+from station.gate.inspect import inspect
 from station.sandbox.folder import measure
 from station.sandbox.order import RunLimits
 

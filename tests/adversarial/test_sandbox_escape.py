@@ -22,8 +22,8 @@ import pytest
 
 from security.digest import digest_of
 from station.errors import LimitExceeded, RunFailed, RunTimedOut, SandboxRefused, SandboxUnavailable, SandboxUnfit
-from station.sandbox.compare import differences
-from station.sandbox.docker import DockerSandbox
+from station.sandbox.docker.compare import differences
+from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.folder import measure
 from station.sandbox.image import BaseImage
 from station.sandbox.order import MIB, NOBODY, RunOrder, create_payload

@@ -25,10 +25,10 @@ from security.errors import (
     SealRecipients,
 )
 from security.ids import PartyId
-from security.journey import StateRef
-from security.seal import StateBinding, open_code, open_state
-from security.train import CodeRef
-from security.verify import verify_train
+from security.train.journey import StateRef
+from security.train.manifest import CodeRef
+from security.train.seal import StateBinding, open_code, open_state
+from security.train.verify import verify_train
 from tests.support.trains import CODE, NOW, Consortium, Train, consortium, members, train
 
 A, B, C, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("hospital-c"), PartyId("alice")

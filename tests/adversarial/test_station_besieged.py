@@ -15,20 +15,20 @@ import pytest
 
 from registry.depot import Depot, ReceiptKind, mailbox
 from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
+from registry.http.remote import HttpRegistry, _Bytes
 from registry.names import Repository, Tag
 from registry.port import Registry, StoredManifest
-from registry.remote import HttpRegistry, _Bytes
 from security.digest import Digest
+from security.directory.trust import TrustStore
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
-from security.trust import TrustStore
-from station.daemon import Pace, once, turn
-from station.events import HeadSigned, Held, HoldFor, Redelivered
-from station.house import FreshTrust
-from station.journal import Journal
-from station.plan import Phase, approve, phase_of
-from station.policy import Admit, Hold, Request
+from station.admission.policy import Admit, Hold, Request
+from station.daemon.loop import Pace, once, turn
+from station.house.house import FreshTrust
+from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
+from station.visit.events import HeadSigned, Held, HoldFor, Redelivered
+from station.visit.plan import Phase, approve, phase_of
 from tests.support.registries import RealRegistries
 from tests.support.trains import Train
 from tests.support.world import World, world

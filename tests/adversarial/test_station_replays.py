@@ -17,19 +17,19 @@ from registry.errors import RegistryUnavailable
 from registry.names import Repository, Tag
 from registry.oci import OCI_MANIFEST
 from security.digest import Digest
-from security.envelope import Envelope, sign
+from security.directory.trust import Base
 from security.errors import Forked, Replayed
 from security.ids import PartyId
-from security.journey import JourneyEntry, Outcome, Refusal, print_entry, print_refusal
-from security.trust import Base
-from station.events import Redelivered
-from station.house import House
-from station.inside import what_it_printed
-from station.journal import Journal
-from station.plan import Phase, phase_of, refuse
-from station.reconcile import reconcile
+from security.statement.envelope import Envelope, sign
+from security.train.journey import JourneyEntry, Outcome, Refusal, print_entry, print_refusal
+from station.daemon.reconcile import reconcile
+from station.desk.inside import what_it_printed
+from station.house.house import House
+from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
+from station.visit.events import Redelivered
+from station.visit.plan import Phase, phase_of, refuse
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import NOW, Train
 from tests.support.world import World, world

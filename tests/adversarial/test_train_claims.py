@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from security.digest import digest_of
+from security.directory.trust import Base, DirectoryVersion, Policy
 from security.encoding import dump_json, parse_json
-from security.envelope import Envelope, parse_envelope, sign
 from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
@@ -34,8 +34,10 @@ from security.errors import (
     SignatureInvalid,
     SignatureMissing,
 )
-from security.ids import PartyId
-from security.journey import (
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, generate
+from security.statement.envelope import Envelope, parse_envelope, sign
+from security.train.journey import (
     Outcome,
     Refusal,
     StateRef,
@@ -44,11 +46,9 @@ from security.journey import (
     need_entries,
     print_refusal,
 )
-from security.keys import Scheme, generate
-from security.seal import most_sealed
-from security.train import print_manifest
-from security.trust import Base, DirectoryVersion, Policy, Role
-from security.verify import verify_home, verify_train
+from security.train.manifest import print_manifest
+from security.train.seal import most_sealed
+from security.train.verify import verify_home, verify_train
 from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
 
 A, B, C, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("hospital-c"), PartyId("alice")
@@ -110,7 +110,7 @@ def test_t1_a_signature_that_claims_the_owners_key_id_is_refused(world: Consorti
 def test_t1_an_entry_signed_by_another_station_is_refused(world: Consortium) -> None:
     it = train(world)
     state = it.seal({})
-    from security.journey import print_entry
+    from security.train.journey import print_entry
 
     it.entries.append(sign(print_entry(it.entry(state)), world.secrets[C].signers))
     it.state = state

@@ -14,21 +14,21 @@ from typing import Any
 import jsonschema
 import pytest
 
-import security.verify
+import security.train.verify
 from registry.artifact import ENTRY_LAYER, receipt_layer, train_layers
 from registry.depot import mailbox, train_tag
 from registry.names import Tag
 from registry.oci import OCI_MANIFEST, parse_manifest
-from security.card import _read
 from security.digest import Digest, digest_of
-from security.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.card import _read
+from security.directory.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.workspace import approve_base
 from security.encoding import dump_json, parse_json
-from security.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, parse_statement, verify
 from security.ids import PartyId, TrainId
-from security.journey import read_entry, read_refusal
-from security.train import read_manifest
-from security.workspace import approve_base
-from station.audit import HEAD_TYPE, audit, read_export
+from security.statement.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, parse_statement, verify
+from security.train.journey import read_entry, read_refusal
+from security.train.manifest import read_manifest
+from station.journal.audit import HEAD_TYPE, audit, read_export
 from tests.support.directories import Place, house
 
 ROOT = Path(__file__).parents[2]
@@ -151,5 +151,5 @@ def test_the_verification_is_told_as_the_module_tells_it() -> None:
 
     chapter = TEXT[TEXT.index("## 4. ") : TEXT.index("When a seal is opened")]
     told = steps(re.sub(r"\s\*[^*]+\*", "", chapter))
-    assert told == steps(security.verify.__doc__ or "")
+    assert told == steps(security.train.verify.__doc__ or "")
     assert list(told) == list(range(1, 13))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from security.errors import Forked, Replayed
-from station.chain import START
 from station.errors import AlreadySigned, JournalDamaged, JournalRaced, VisitUnknown
-from station.events import Accepted, DaemonStarted, VisitEvent
-from station.journal import Journal
+from station.journal.chain import START
+from station.journal.journal import Journal
+from station.visit.events import Accepted, DaemonStarted, VisitEvent
 from tests.support.visits import (
     ACCEPTED,
     ARRIVAL,

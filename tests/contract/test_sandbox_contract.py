@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.process import ProcessSandbox
 from security.digest import Digest
 from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sandbox
-from station.sandbox.process import ProcessSandbox
 from station.sandbox.watch import watch
 from tests.support.engine import Engine
 from tests.support.images import base_of, busybox_layer, file

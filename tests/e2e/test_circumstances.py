@@ -16,8 +16,8 @@ import pytest
 
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
-from security.workspace import Workspace
-from station.lock import holding
+from security.directory.workspace import Workspace
+from station.house.lock import holding
 from tests.support.desk import HOME, SETUP, STATION, WITH, Desk, copy_of
 from tests.support.directories import House, clock
 from tests.support.liar import Liar, Reply

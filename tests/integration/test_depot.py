@@ -25,8 +25,8 @@ from security.errors import (
     SignatureRejected,
 )
 from security.ids import PartyId
-from security.journey import StateRef, TrainParts
-from security.verify import verify_train
+from security.train.journey import StateRef, TrainParts
+from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, Train, consortium, train
 
 A, B, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("alice")

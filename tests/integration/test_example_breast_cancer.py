@@ -19,8 +19,8 @@ from registry.port import Registry
 from security.encoding import parse_json
 from security.errors import PhtError, SignatureInvalid, SignatureMissing
 from security.ids import PartyId
-from security.verify import verify_home
-from station.schema import compile_schema
+from security.train.verify import verify_home
+from station.gate.schema import compile_schema
 from tests.support.registries import RealRegistries
 from tests.support.trains import NOW, Train, consortium, train
 

@@ -11,12 +11,12 @@ import pytest
 
 from registry.check import put_bytes
 from registry.errors import RegistryDenied, RegistryUnavailable
-from registry.http import Http, Timeouts, Trust
+from registry.http.proxies import Proxies
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http, Timeouts, Trust
 from registry.names import HttpLocation, Origin, Repository, location
-from registry.proxies import Proxies
-from registry.remote import HttpRegistry
-from registry.server import down, up
-from registry.server_config import ServerSettings
+from registry.server.config import ServerSettings
+from registry.server.process import down, up
 from security.errors import InvalidInput, PhtError
 from security.ids import PartyId
 from tests.support.certificates import Authority

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.auth import Credentials
 from registry.errors import RegistryDenied
-from registry.http import Trust
+from registry.http.auth import Credentials
+from registry.http.request import Trust
 from registry.names import Repository, location
 from registry.open import Access, open_registry
-from registry.server import down
+from registry.server.process import down
 from tests.support.certificates import Authority
 from tests.support.desk import Desk, private
 

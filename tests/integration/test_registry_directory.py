@@ -1,4 +1,4 @@
-"""Does the consortium's directory lie in a registry and on a web server as `security.directory` wants it?"""
+"""Does the consortium's directory lie in a registry and on a web server as `security.directory.client` wants it?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from registry.check import put_bytes
 from registry.directory import DIRECTORY, RegistryDirectory, WebDirectory
 from registry.errors import RegistryMisbehaved
-from registry.http import Http, Timeouts
+from registry.http.request import Http, Timeouts
 from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Tag, location
 from registry.oci import EMPTY, EMPTY_BYTES, make_manifest
-from security.directory import DirectorySink, DirectorySource
+from security.directory.client import DirectorySink, DirectorySource
 from security.errors import BudgetExceeded, DirectoryUnavailable, NotPublished
 from tests.support.liar import Liar, Reply, endless
 from tests.support.registries import RealRegistries

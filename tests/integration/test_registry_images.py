@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from registry.base import BaseImage, base_repository, fetch_base, push_base, push_base_folder
+from registry.base.store import BaseImage, base_repository, fetch_base, push_base, push_base_folder
 from registry.check import put_bytes
 from registry.errors import RegistryMisbehaved
 from registry.layout import LayoutRegistry

@@ -19,17 +19,17 @@ from typing import BinaryIO
 
 import pytest
 
-from registry.auth import Credentials
 from registry.check import put_bytes
 from registry.errors import RegistryDenied, RegistryInTheWay, RegistryNotStarted, RegistryToolMissing, RegistryUntrusted
-from registry.http import Trust
+from registry.http.auth import Credentials
+from registry.http.request import Trust
+from registry.http.upload import CHUNK
 from registry.names import Repository, Tag, location
 from registry.oci import EMPTY, EMPTY_BYTES, Descriptor, make_manifest
 from registry.open import Access, open_registry
 from registry.port import Registry
-from registry.server import RunningServer, down, status, up
-from registry.server_config import ServerSettings
-from registry.upload import CHUNK
+from registry.server.config import ServerSettings
+from registry.server.process import RunningServer, down, status, up
 from security.digest import digest_of
 from security.errors import DigestMismatch, InvalidInput
 from tests.support.certificates import Authority

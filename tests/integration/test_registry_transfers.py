@@ -15,12 +15,12 @@ import pytest
 
 from registry.check import put_bytes
 from registry.errors import RegistryUnavailable
-from registry.http import Http
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http
 from registry.layout import LayoutRegistry
 from registry.names import Origin, Repository, Tag
 from registry.oci import OCI_CONFIG, OCI_LAYER, Descriptor, make_manifest, parse_manifest
 from registry.port import Registry
-from registry.remote import HttpRegistry
 from registry.retry import RetryingRegistry
 from security.digest import digest_of
 from tests.support.cutter import Cutter

@@ -19,14 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.answers import Answer, failure, next_page, redacted, resolved
 from registry.artifact import pack as pack_artifact
 from registry.artifact import train_layers
-from registry.auth import _read_token, parse_challenges
-from registry.image_archive import from_stream
+from registry.base.archive import from_stream
+from registry.http.answers import Answer, failure, next_page, redacted, resolved
+from registry.http.auth import _read_token, parse_challenges
+from registry.http.remote import _tags
 from registry.names import Repository, location
 from registry.oci import OCI_MANIFEST, parse_index, parse_manifest, print_index
-from registry.remote import _tags
 from security.age import (
     PassphraseIdentity,
     PassphraseRecipient,
@@ -39,18 +39,18 @@ from security.age import (
     parse_recipient,
 )
 from security.archive import Budget, pack, unpack
-from security.card import make_card, parse_card
-from security.directory import check_root, load_trust
-from security.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.card import make_card, parse_card
+from security.directory.client import check_root, load_trust
+from security.directory.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.trust import DirectoryVersion, Policy
 from security.encoding import parse_json
-from security.envelope import parse_envelope, parse_statement
 from security.errors import PhtError
-from security.ids import PartyId
-from security.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
-from security.keys import PublicKey, Secrets
-from security.keystore import parse_identity_file, parse_signers
-from security.train import read_manifest
-from security.trust import DirectoryVersion, Policy, Role
+from security.ids import PartyId, Role
+from security.keys.keyset import PublicKey, Secrets
+from security.keys.store import parse_identity_file, parse_signers
+from security.statement.envelope import parse_envelope, parse_statement
+from security.train.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.train.manifest import read_manifest
 from tests.support.directories import House, Place, clock, house
 from tests.support.trains import BASE, NOW, consortium, members, train
 

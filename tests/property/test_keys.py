@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from security.card import make_card, parse_card
 from security.digest import Digest
-from security.documents import parse_party, print_party
+from security.directory.card import make_card, parse_card
+from security.directory.documents import parse_party, print_party
+from security.directory.trust import DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
 from security.errors import KeyOutsideValidity, KeyRevoked, Refused, SignatureInvalid
-from security.ids import PartyId
-from security.keys import KeySet, PublicKey, Scheme, SoftwareSigner, confirms, generate, spell
-from security.trust import DirectoryVersion, KeySetRecord, Party, Policy, Role, TrustStore
+from security.ids import PartyId, Role
+from security.keys.keyset import KeySet, PublicKey, Scheme, SoftwareSigner, confirms, generate, spell
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

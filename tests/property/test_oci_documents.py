@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.auth import parse_challenges
 from registry.errors import RegistryMisbehaved
+from registry.http.auth import parse_challenges
 from registry.names import location
 from registry.oci import OCI_MANIFEST, Descriptor, OciManifest, make_manifest, parse_index, parse_manifest, print_index
 from security.digest import digest_of

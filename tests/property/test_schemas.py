@@ -22,18 +22,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from security.card import _read, make_card
-from security.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.card import _read, make_card
+from security.directory.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
+from security.directory.trust import DirectoryVersion, KeySetRecord, Party, Policy
 from security.encoding import dump_json
-from security.envelope import parse_envelope, sign
 from security.errors import Malformed, PhtError
-from security.ids import PartyId
-from security.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
-from security.seal import _state_meta
-from security.train import read_manifest
-from security.trust import DirectoryVersion, KeySetRecord, Party, Policy, Role
-from station.audit import read_head, sign_head
-from station.chain import START
+from security.ids import PartyId, Role
+from security.statement.envelope import parse_envelope, sign
+from security.train.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.train.manifest import read_manifest
+from security.train.seal import _state_meta
+from station.journal.audit import read_head, sign_head
+from station.journal.chain import START
 from tests.support.trains import BASE, NOW, consortium, train
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from station import plan
 from station.errors import NothingToDecide
-from station.events import Held, HoldFor, Signed, Stumbled, VisitEvent
-from station.plan import Over, next_step
-from station.visit import Visit
+from station.visit import plan
+from station.visit.events import Held, HoldFor, Signed, Stumbled, VisitEvent
+from station.visit.plan import Over, next_step
+from station.visit.state import Visit
 from tests.support.model_house import ARRIVAL, CrashError, Cut, House, Story
 
 ENDED_BY_SIGNATURE = {Story.GOOD, Story.HELD, Story.FAILING, Story.UNWANTED}

@@ -20,10 +20,10 @@ import pytest
 import pht
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
+from security.directory.workspace import add_party, approve_base
 from security.errors import PhtError
-from security.keys import Scheme, generate
-from security.trust import Role
-from security.workspace import add_party, approve_base
+from security.ids import Role
+from security.keys.keyset import Scheme, generate
 from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
 from tests.support.owners import SPEC, write_train
 from tests.support.trains import BASE

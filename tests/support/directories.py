@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from security.card import PartyCard, make_card, parse_card
 from security.digest import Digest
-from security.directory import DirectorySink, load_trust
+from security.directory.card import PartyCard, make_card, parse_card
+from security.directory.client import DirectorySink, load_trust
+from security.directory.publish import Published, publish
+from security.directory.root import Lifetimes, init_workspace, open_online_key, open_root_key, open_targets_key
+from security.directory.trust import Policy, TrustStore
+from security.directory.workspace import Workspace, add_party
 from security.errors import BudgetExceeded, NotPublished
 from security.files import read_file
-from security.ids import PartyId
-from security.keys import Scheme, Secrets, SoftwareSigner, generate
-from security.keystore import KeyFolder, create_folder
-from security.publish import Published, publish
-from security.root import Lifetimes, init_workspace, open_online_key, open_root_key, open_targets_key
-from security.trust import Policy, Role, TrustStore
-from security.workspace import Workspace, add_party
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, Secrets, SoftwareSigner, generate
+from security.keys.store import KeyFolder, create_folder
 
 PASSPHRASE = b"correct horse battery"
 QUICK = 8  # scrypt work for tests: these passphrases protect nothing

@@ -21,7 +21,7 @@ import pytest
 from docker import APIClient
 from docker.errors import DockerException, NotFound
 
-from station.sandbox.docker import DockerSandbox
+from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage
 
 PATIENCE = 60

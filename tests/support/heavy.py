@@ -15,7 +15,7 @@ from security.age import HybridIdentity
 from security.archive import Budget, members_of
 from security.digest import digest_of
 from security.ids import PartyId, TrainId
-from security.seal import StateBinding, open_state, seal_state
+from security.train.seal import StateBinding, open_state, seal_state
 
 ADDRESS_SPACE = 450 << 20
 

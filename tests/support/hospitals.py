@@ -25,9 +25,9 @@ from docker.errors import NotFound
 from registry.depot import Depot
 from registry.places import Login, registry_at
 from security.ids import TrainId
-from station.journal import Journal
-from station.plan import Phase, phase_of
-from station.visit import Visit
+from station.journal.journal import Journal
+from station.visit.plan import Phase, phase_of
+from station.visit.state import Visit
 from tests.support.barrier import Barrier
 from tests.support.engine import Engine
 

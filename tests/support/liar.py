@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from registry.auth import Credentials
-from registry.http import Http, Timeouts, Trust
+from registry.http.auth import Credentials
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http, Timeouts, Trust
 from registry.names import Origin
-from registry.remote import HttpRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from security.digest import Digest, digest_of
 from security.ids import PartyId, TrainId
-from station import plan
-from station.events import (
+from station.journal.journal import Journal
+from station.visit import plan
+from station.visit.events import (
     Accepted,
     Admitted,
     Blob,
@@ -39,9 +40,8 @@ from station.events import (
     VisitEvent,
     Wiped,
 )
-from station.journal import Journal
-from station.plan import Ask, Do, Next, Over, Phase, Step, Wait, next_step, phase_of
-from station.visit import Visit
+from station.visit.plan import Ask, Do, Next, Over, Phase, Step, Wait, next_step, phase_of
+from station.visit.state import Visit
 from tests.support.visits import NOW
 
 ARRIVED = b"an oci manifest"

@@ -17,17 +17,17 @@ from registry.memory import MemoryRegistry
 from registry.places import Login
 from registry.port import Registry
 from security.archive import Budget
-from security.envelope import sign
+from security.directory.trust import DirectoryVersion
 from security.files import make_folder
 from security.ids import PartyId, TrainId
-from security.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
-from security.keys import Secrets
-from security.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
-from security.trust import DirectoryVersion
-from security.verify import verify_train
+from security.keys.keyset import Secrets
+from security.statement.envelope import sign
+from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
+from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, consortium, members
+from train_builder.build.submit import Submitted, submit
 from train_builder.home import Home, Record, Settings
-from train_builder.submit import Submitted, submit
 
 SPEC = """\
 train: sums

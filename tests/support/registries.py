@@ -18,10 +18,10 @@ from typing import Any
 import bcrypt
 import pytest
 
-from registry.auth import Credentials
-from registry.http import Http, Trust
+from registry.http.auth import Credentials
+from registry.http.remote import HttpRegistry
+from registry.http.request import Http, Trust
 from registry.names import HttpLocation, location
-from registry.remote import HttpRegistry
 from tests.support.certificates import Authority
 from tests.support.tokens import ISSUER, SERVICE, TokenService
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from security.archive import Member
 from security.digest import Digest, digest_of
-from security.envelope import Envelope, Verified, sign
-from security.ids import PartyId, TrainId
-from security.journey import JourneyEntry, StateRef, TrainParts, print_entry
-from security.keys import Scheme, Secrets, generate
-from security.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
-from security.train import (
+from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
+from security.ids import PartyId, Role, TrainId
+from security.keys.keyset import Scheme, Secrets, generate
+from security.statement.envelope import Envelope, Verified, sign
+from security.train.journey import JourneyEntry, StateRef, TrainParts, print_entry
+from security.train.manifest import (
     Approval,
     DataNeed,
     Limits,
@@ -26,7 +26,7 @@ from security.train import (
     parse_manifest,
     print_manifest,
 )
-from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, Role, TrustStore
+from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASE = digest_of(b"an approved base")

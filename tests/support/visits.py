@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from security.digest import Digest, digest_of
 from security.ids import PartyId, TrainId
-from station.events import (
+from station.visit.events import (
     Accepted,
     Admitted,
     Approved,

@@ -1,6 +1,6 @@
 """A consortium at work in one process: stations with real journals, spools and workrooms, a registry, an owner.
 
-Everything a station does it does itself, through `station.reconcile`; what the world adds is time, the ways a registry
+Everything a station does it does itself, through `station.daemon.reconcile`; what the world adds is time, the ways a registry
 or a sender can misbehave, and places to look. A test changes one fact and asserts what the world looks like after.
 """
 
@@ -20,24 +20,24 @@ from registry.memory import MemoryRegistry
 from registry.port import Registry
 from security.archive import Budget
 from security.digest import Digest
+from security.directory.trust import Base, TrustStore
 from security.errors import FileMissing
 from security.ids import PartyId, TrainId
-from security.journey import Outcome, read_refusal
-from security.seal import open_state
-from security.trust import Base, TrustStore
-from security.verify import verify_home
-from station.config import CEILING, DataSet
-from station.events import VisitEvent
-from station.house import House
-from station.journal import Journal
-from station.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
-from station.reconcile import reconcile
+from security.train.journey import Outcome, read_refusal
+from security.train.seal import open_state
+from security.train.verify import verify_home
+from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.daemon.reconcile import reconcile
+from station.house.config import CEILING, DataSet
+from station.house.house import House
+from station.house.spool import Spool
+from station.house.workroom import Workrooms
+from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
-from station.spool import Spool
 from station.steps.notice import notice
-from station.visit import Visit
-from station.workroom import Workrooms
+from station.visit.events import VisitEvent
+from station.visit.state import Visit
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
 from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
 

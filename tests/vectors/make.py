@@ -13,14 +13,14 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from security.digest import digest_of  # noqa: E402 - after the path is set
-from security.documents import base_file, party_file, print_base, print_party, print_policy  # noqa: E402
+from security.directory.documents import base_file, party_file, print_base, print_party, print_policy  # noqa: E402
 from security.encoding import print_time  # noqa: E402
-from security.envelope import sign  # noqa: E402
 from security.errors import PhtError  # noqa: E402
 from security.ids import PartyId  # noqa: E402
-from security.journey import StateRef  # noqa: E402
-from security.keys import Scheme, generate  # noqa: E402
-from security.verify import verify_home, verify_train  # noqa: E402
+from security.keys.keyset import Scheme, generate  # noqa: E402
+from security.statement.envelope import sign  # noqa: E402
+from security.train.journey import StateRef  # noqa: E402
+from security.train.verify import verify_home, verify_train  # noqa: E402
 from tests.support.trains import NOW, Consortium, Train, consortium, train  # noqa: E402
 
 Spoil = Callable[[Train], object]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from security.digest import Digest
-from security.documents import parse_trust
+from security.directory.documents import parse_trust
+from security.directory.trust import DirectoryVersion
 from security.encoding import dump_json, parse_time
-from security.envelope import parse_envelope
 from security.errors import PhtError
 from security.ids import PartyId
-from security.journey import StateRef, TrainParts
-from security.train import CodeRef
-from security.trust import DirectoryVersion
-from security.verify import verify_home, verify_train
+from security.statement.envelope import parse_envelope
+from security.train.journey import StateRef, TrainParts
+from security.train.manifest import CodeRef
+from security.train.verify import verify_home, verify_train
 
 VECTORS = sorted((Path(__file__).parent / "journeys").glob("*.json"))
 

@@ -15,7 +15,7 @@ from typing import Final
 from security.errors import InvalidInput
 from security.files import make_folder, making_folder, write_file
 from security.ids import PartyId
-from security.train import NAMES
+from security.train.manifest import NAMES
 from train_builder.errors import FolderNotEmpty
 
 TEMPLATES: Final = ("python", "shell")

@@ -20,9 +20,9 @@ from security.errors import (
     NotAKeyFile,
     WrongPassphrase,
 )
-from security.ids import PartyId
-from security.keys import Scheme, Secrets, generate
-from security.keystore import (
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, Secrets, generate
+from security.keys.store import (
     KeyFolder,
     check_passphrase,
     create_folder,
@@ -35,7 +35,6 @@ from security.keystore import (
     read_passphrase,
     unlock,
 )
-from security.trust import Role
 from tests.support.directories import PASSPHRASE, QUICK, clock
 
 STATION = frozenset({Role.STATION})

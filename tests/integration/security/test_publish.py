@@ -12,8 +12,21 @@ from pathlib import Path
 import pytest
 
 from security.digest import digest_of
-from security.directory import DirectorySink, FolderDirectory, load_trust
-from security.documents import MAX_KEY_SETS, parse_party, print_party
+from security.directory.client import DirectorySink, FolderDirectory, load_trust
+from security.directory.documents import MAX_KEY_SETS, parse_party, print_party
+from security.directory.publish import unpublished
+from security.directory.root import (
+    Lifetimes,
+    RootChange,
+    RootState,
+    init_workspace,
+    open_root_key,
+    open_targets_key,
+    root_state,
+    rotate_keys,
+)
+from security.directory.trust import Policy
+from security.directory.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base
 from security.errors import (
     BudgetExceeded,
     DirectoryRejected,
@@ -29,22 +42,9 @@ from security.errors import (
     WrongPassphrase,
 )
 from security.files import read_file, write_file
-from security.ids import PartyId
-from security.keys import KeySet, Scheme, SoftwareSigner, generate
-from security.keystore import lock
-from security.publish import unpublished
-from security.root import (
-    Lifetimes,
-    RootChange,
-    RootState,
-    init_workspace,
-    open_root_key,
-    open_targets_key,
-    root_state,
-    rotate_keys,
-)
-from security.trust import Policy, Role
-from security.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base
+from security.ids import PartyId, Role
+from security.keys.keyset import KeySet, Scheme, SoftwareSigner, generate
+from security.keys.store import lock
 from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house
 
 A = PartyId("hospital-a")
@@ -168,7 +168,7 @@ def test_a_publication_cut_anywhere_harms_nobody_and_is_repeated(tmp_path: Path,
             try:
                 met = load_trust(place, cache, home.root, clock())
                 assert met.version.targets == 1
-            except DirectoryRejected:  # between the new root and the new timestamp; see security/publish.py
+            except DirectoryRejected:  # between the new root and the new timestamp; see security/directory/publish.py
                 assert rotated
                 assert "2.root.json" in place.served
         place.before_write = lambda _name: None
@@ -232,7 +232,7 @@ def test_all_keys_can_be_changed_and_participants_follow(home: House, tmp_path: 
 
 
 def _publish_with(home: House, place: DirectorySink, targets: object, online: object) -> None:
-    from security.publish import publish
+    from security.directory.publish import publish
 
     publish(home.workspace, place, targets_key=targets, online_key=online, lifetimes=Lifetimes(), now=clock())  # type: ignore[arg-type]
 
@@ -430,7 +430,7 @@ READER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from security.directory import FolderDirectory, load_trust
+from security.directory.client import FolderDirectory, load_trust
 folder, cache, root = map(Path, sys.argv[1:])
 for _ in range(10):
     print(load_trust(FolderDirectory(folder), cache, root.read_bytes(), datetime.now(UTC)).version.targets)

@@ -12,15 +12,15 @@ import pytest
 
 from security.digest import Digest
 from security.encoding import Json
-from security.envelope import Envelope, Statement, Subject, Verified, parse_envelope, print_statement, sign
 from security.errors import MalformedStatement, SignatureInvalid, SignatureMissing
 from security.ids import PartyId
-from security.keys import Scheme, Secrets, generate
-from station.audit import HEAD_TYPE, SignedHead, audit, export, read_export, read_head, sign_head
-from station.chain import START, Head, Record, link
+from security.keys.keyset import Scheme, Secrets, generate
+from security.statement.envelope import Envelope, Statement, Subject, Verified, parse_envelope, print_statement, sign
 from station.errors import JournalDamaged, JournalTruncated
-from station.events import Event
-from station.journal import Journal
+from station.journal.audit import HEAD_TYPE, SignedHead, audit, export, read_export, read_head, sign_head
+from station.journal.chain import START, Head, Record, link
+from station.journal.journal import Journal
+from station.visit.events import Event
 from tests.support.visits import (
     ACCEPTED,
     ARRIVAL,

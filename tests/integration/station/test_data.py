@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from station.data import closed, missing
+from station.data.folder import closed, missing
 from tests.support.world import World, world
 
 US, GROUP, OTHERS = (65532, 1), (1, 65532), (1, 1)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from security.errors import DiskFull, FileMissing
-from station.chain import check_chain
 from station.errors import JournalBusy, JournalDamaged, JournalRaced
-from station.events import DaemonStarted
-from station.journal import Journal
+from station.journal.chain import check_chain
+from station.journal.journal import Journal
+from station.visit.events import DaemonStarted
 from tests.support.visits import ARRIVAL, FETCHED, NOTICED, NOW, QUIET_DAY, STUMBLED
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import sys
 from pathlib import Path
-from station.journal import Journal
+from station.journal.journal import Journal
 from tests.support.visits import ARRIVAL, NOTICED, STUMBLED
 
 with Journal.open(Path(sys.argv[1])) as journal:

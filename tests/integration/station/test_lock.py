@@ -12,13 +12,13 @@ import pytest
 
 from security.errors import FileMissing
 from station.errors import StationBusy
-from station.lock import holding
+from station.house.lock import holding
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLDER = """
 import sys
 from pathlib import Path
-from station.lock import holding
+from station.house.lock import holding
 with holding(Path(sys.argv[1])):
     print("holding", flush=True)
     sys.stdin.read()

@@ -14,7 +14,7 @@ from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
 from security.ids import PartyId
-from station.daemon import Pace, turn
+from station.daemon.loop import Pace, turn
 from tests.support.world import World, world
 
 POLL = 30

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.errors import RehearsalStuck
+from rehearsal.stations import Rehearsal, Stage, Venue, rehearse
 from security.digest import digest_of
-from security.envelope import sign
-from security.ids import PartyId, TrainId
-from security.journey import TrainParts
-from security.seal import CodeBinding, code_recipients, seal_code
-from security.train import Approval, DataNeed, Limits, Output, Route, Stop, TrainManifest, print_manifest
-from security.trust import Base, Role
-from station.errors import RehearsalStuck
-from station.events import VisitEvent
-from station.rehearsal import Rehearsal, Stage, Venue, rehearse
+from security.directory.trust import Base
+from security.ids import PartyId, Role, TrainId
+from security.statement.envelope import sign
+from security.train.journey import TrainParts
+from security.train.manifest import Approval, DataNeed, Limits, Output, Route, Stop, TrainManifest, print_manifest
+from security.train.seal import CodeBinding, code_recipients, seal_code
+from station.visit.events import VisitEvent
 from tests.support.trains import members
 from tests.support.world import MemoryBlobs
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from registry.depot import ReceiptKind
-from security.envelope import verify
 from security.errors import DirectoryUnavailable, FileMissing, NotARecipient
-from security.journey import Outcome
-from security.keys import Scheme, generate
-from station.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
-from station.inside import waiting_results, what_it_printed
-from station.plan import Phase, approve, phase_of, refuse
-from station.policy import AllOf, ByHand, Owners
+from security.keys.keyset import Scheme, generate
+from security.statement.envelope import verify
+from security.train.journey import Outcome
+from station.admission.policy import AllOf, ByHand, Owners
+from station.desk.inside import waiting_results, what_it_printed
 from station.sandbox.order import RunOrder
 from station.steps.wipe import PRINTED_BYTES
+from station.visit.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
+from station.visit.plan import Phase, approve, phase_of, refuse
 from tests.support.trains import BASE
 from tests.support.world import ROUTE, TOTAL, World, add_up, usual_policy, world
 
@@ -324,7 +324,7 @@ def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
 
 
 def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> None:
-    from station.policy import KnownCode
+    from station.admission.policy import KnownCode
 
     here.change("hospital-a", policy=KnownCode(approved=frozenset()), by_code=True)
     made = here.train(route=("hospital-a",))

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from security.digest import Digest, digest_of
 from security.errors import BudgetExceeded, DigestMismatch
 from station.errors import SpoolDamaged
-from station.events import Blob
-from station.spool import Spool
+from station.house.spool import Spool
+from station.visit.events import Blob
 from tests.support.visits import digest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -97,7 +97,7 @@ WRITER = """
 import sys
 import threading
 from pathlib import Path
-from station.spool import Spool
+from station.house.spool import Spool
 with Spool(Path(sys.argv[1])).writing() as writer:
     writer.write(b"half")
     writer._out.flush()

@@ -20,23 +20,23 @@ import pytest
 from registry.depot import Depot, ReceiptKind
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
-from security.card import parse_card
 from security.digest import Digest, digest_of
-from security.directory import load_trust
+from security.directory.card import parse_card
+from security.directory.client import load_trust
+from security.directory.publish import publish
+from security.directory.root import Lifetimes, init_workspace, open_online_key, open_targets_key
+from security.directory.trust import Policy
+from security.directory.workspace import add_party, approve_base
 from security.encoding import dump_json
-from security.ids import PartyId
-from security.journey import Outcome, read_refusal
-from security.keys import Scheme, Secrets, generate, spell
-from security.keystore import open_folder, read_folder
-from security.publish import publish
-from security.root import Lifetimes, init_workspace, open_online_key, open_targets_key
-from security.trust import Policy, Role
-from security.workspace import add_party, approve_base
-from station.audit import sign_head
-from station.chain import Head
-from station.disk import Rest
-from station.events import DaemonStarted, KeyUsed, Noticed
-from station.journal import Journal
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, Secrets, generate, spell
+from security.keys.store import open_folder, read_folder
+from security.train.journey import Outcome, read_refusal
+from station.house.disk import Rest
+from station.journal.audit import sign_head
+from station.journal.chain import Head
+from station.journal.journal import Journal
+from station.visit.events import DaemonStarted, KeyUsed, Noticed
 from tests.support.directories import QUICK, key_folder
 from tests.support.trains import NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
@@ -470,7 +470,7 @@ def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
     settings.write_text(settings.read_text() + "# changed since\n")
     ok, detail = the_daemon(place)
     assert not ok
-    assert "[station.daemon-behind]" in detail
+    assert "[station.daemon.loop-behind]" in detail
     running.terminate()
     running.communicate()
     assert the_daemon(place) == (True, "none runs here now")
@@ -621,8 +621,8 @@ def test_once_tells_a_person_what_it_recorded(place: Place) -> None:
         env=place.environment,
         timeout=PATIENCE,
     )
-    (line,) = [line for line in done.stderr.splitlines() if "station.reconcile" in line]
-    assert line.startswith("WARNING station.reconcile: recorded, visit=")
+    (line,) = [line for line in done.stderr.splitlines() if "station.daemon.reconcile" in line]
+    assert line.startswith("WARNING station.daemon.reconcile: recorded, visit=")
     assert f"train={made.id.short} stop=0 step=admit event=held" in line
     assert 'reason="' in line
 

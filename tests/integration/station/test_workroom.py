@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from station.errors import RoomMissing
-from station.workroom import Workrooms
+from station.house.workroom import Workrooms
 from tests.support.visits import ARRIVAL, digest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -137,7 +137,7 @@ AS_AN_ORDINARY_USER = """
 import os, sys
 from pathlib import Path
 from station.errors import WorkroomNotWiped
-from station.workroom import Workrooms
+from station.house.workroom import Workrooms
 from tests.integration.station.test_workroom import LEFTOVERS
 from tests.support.visits import ARRIVAL
 

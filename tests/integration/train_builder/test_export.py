@@ -14,14 +14,14 @@ import pytest
 
 from security.age import X25519Identity
 from security.ids import PartyId
-from security.keys import Scheme, Secrets, SoftwareSigner
-from security.train import read_manifest
+from security.keys.keyset import Scheme, Secrets, SoftwareSigner
+from security.train.manifest import read_manifest
 from tests.support.owners import OwnerWorld
 from tests.support.trains import consortium
-from train_builder.collect import bring_home
 from train_builder.errors import FolderNotEmpty
-from train_builder.export import export_journey
-from train_builder.proof import prove
+from train_builder.follow.collect import bring_home
+from train_builder.proof.export import export_journey
+from train_builder.proof.proof import prove
 
 NOT_CHECKED = 3
 SCHEMES = {"hospital-b": [Scheme.P256], "hospital-c": [Scheme.ED25519, Scheme.P256]}

@@ -15,11 +15,10 @@ from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
 from security.digest import Digest
 from security.ids import PartyId
-from security.journey import Outcome
-from security.seal import CODE_BUDGET, open_code
-from security.verify import verify_manifest
+from security.train.journey import Outcome
+from security.train.seal import CODE_BUDGET, open_code
+from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from train_builder.collect import bring_home, open_home_train
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -28,8 +27,9 @@ from train_builder.errors import (
     TrainNotHere,
     TrainRefused,
 )
-from train_builder.follow import StopState, describe, follow
-from train_builder.proof import describe_proof, prove
+from train_builder.follow.collect import bring_home, open_home_train
+from train_builder.follow.follow import StopState, describe, follow
+from train_builder.proof.proof import describe_proof, prove
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_validity_does_not_begin_before_the_owners_keys(here: OwnerWorld, tmp_pa
     fresh = replace(alice, key_sets=(replace(alice.key_sets[0], since=here.now),))
     young = replace(trust, parties={**trust.parties, PartyId("alice"): fresh})
     home = here.home()
-    from train_builder.submit import submit
+    from train_builder.build.submit import submit
 
     record = submit(
         write_train(tmp_path / "t"),

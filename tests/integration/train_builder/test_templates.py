@@ -12,13 +12,13 @@ import pytest
 
 from security.errors import InvalidInput
 from security.ids import PartyId
-from security.train import read_manifest
+from security.train.manifest import read_manifest
 from tests.support.owners import OwnerWorld
 from tests.support.trains import NOW, consortium
-from train_builder.check import preflight
+from train_builder.code.check import preflight
+from train_builder.code.sources import collect
 from train_builder.errors import FolderNotEmpty
-from train_builder.sources import collect
-from train_builder.spec import load_spec
+from train_builder.spec.spec import load_spec
 from train_builder.templates import TEMPLATES, start_train
 
 

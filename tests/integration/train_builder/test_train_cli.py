@@ -13,35 +13,25 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from console.answer import Answer
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
-from registry.places import Login
-from security.answer import Answer
 from security.digest import digest_of
-from security.envelope import parse_envelope
+from security.directory.workspace import approve_base, revoke, withdraw_base
 from security.errors import PhtError
-from security.ids import PartyId
-from security.journey import Outcome
-from security.keys import Scheme, generate, spell
-from security.trust import Role
-from security.workspace import approve_base, revoke, withdraw_base
+from security.ids import PartyId, Role
+from security.keys.keyset import Scheme, generate, spell
+from security.statement.envelope import parse_envelope
+from security.train.journey import Outcome
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
-from train_builder.cli import train
+from train_builder.cli.commands import train
 from train_builder.errors import PreflightFailed, SpecInvalid
 from train_builder.home import open_home
-
-
-class Doors:
-    """The part of ``pht`` that the group asks for."""
-
-    as_json = False
-
-    def login(self) -> Login:
-        return Login()
 
 
 @dataclass
@@ -63,7 +53,7 @@ class Desk:
     def run(self, *words: str, home: Path | None = None) -> Answer:
         """Run a command; its error is raised."""
         environment = {"PHT_PASSPHRASE_FILE": str(self.path / "passphrase"), "PHT_HOME": str(home or self.home)}
-        done = CliRunner().invoke(train, list(words), obj=Doors(), standalone_mode=False, env=environment)
+        done = CliRunner().invoke(train, list(words), obj=Root(), standalone_mode=False, env=environment)
         if done.exception is not None:
             raise done.exception
         answer = done.return_value

@@ -19,9 +19,9 @@ from registry.errors import RegistryUnavailable
 from registry.layout import LayoutRegistry
 from tests.support.desk import in_a_process
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from train_builder.build.submit import Submitted, submit
+from train_builder.code.wheels import Target, vendor
 from train_builder.errors import WheelsUnresolved
-from train_builder.submit import Submitted, submit
-from train_builder.wheels import Target, vendor
 
 
 def wheel(folder: Path, name: str, files: Mapping[str, bytes], *, tag: str = "py3-none-any", needs: str = "") -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry.auth import Authority, Credentials, parse_challenges
 from registry.errors import ForeignRealm, RegistryDenied, RegistryMisbehaved
+from registry.http.auth import Authority, Credentials, parse_challenges
 from registry.names import Origin
 
 HOME = Origin.from_text("https://registry.example.org")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.auth import Credentials
+from registry.http.auth import Credentials
 from registry.layout import LayoutRegistry
 from registry.names import (
     FolderLocation,

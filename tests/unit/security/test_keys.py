@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from security.digest import digest_of
 from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, SignatureInvalid
-from security.keys import KeySet, PublicKey, Scheme, SoftwareSigner, confirms, generate, spell
+from security.keys.keyset import KeySet, PublicKey, Scheme, SoftwareSigner, confirms, generate, spell
 
 SCHEMES = list(Scheme)
 P = 2**255 - 19

@@ -13,10 +13,10 @@ import pytest
 
 from security.digest import digest_of
 from security.encoding import dump_json
-from security.envelope import MAX_ENVELOPE, MAX_PAYLOAD, parse_envelope, sign
 from security.errors import InvalidInput, Malformed, MalformedStatement
 from security.ids import PartyId
-from security.train import Approval, Output, TrainManifest, print_manifest, read_manifest, train_id
+from security.statement.envelope import MAX_ENVELOPE, MAX_PAYLOAD, parse_envelope, sign
+from security.train.manifest import Approval, Output, TrainManifest, print_manifest, read_manifest, train_id
 from tests.support.trains import NOW, Train, consortium, train
 
 

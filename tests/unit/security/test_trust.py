@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from security.digest import Digest, digest_of
-from security.documents import (
+from security.directory.documents import (
     base_file,
     parse_base,
     parse_party,
@@ -18,6 +18,7 @@ from security.documents import (
     print_party,
     print_policy,
 )
+from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
 from security.errors import (
     BaseNotApproved,
     DirectoryExpired,
@@ -32,9 +33,8 @@ from security.errors import (
     OutsideValidity,
     PartyUnknown,
 )
-from security.ids import PartyId
-from security.keys import KeySet, Scheme, generate
-from security.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, Role, TrustStore
+from security.ids import PartyId, Role
+from security.keys.keyset import KeySet, Scheme, generate
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -15,11 +15,11 @@ from registry.places import Login
 from security.digest import Digest
 from security.errors import FileMissing
 from security.ids import PartyId
-from station.assembly import policy_of
-from station.config import CEILING, Approve, load_config, parse_config
+from station.admission.policy import AllOf, ByHand, KnownCode
 from station.errors import ConfigInvalid
-from station.policy import AllOf, ByHand, KnownCode
-from station.setup import NewStation, print_config
+from station.house.assembly import policy_of
+from station.house.config import CEILING, Approve, load_config, parse_config
+from station.house.setup import NewStation, print_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -200,7 +200,7 @@ def test_the_file_that_init_writes_names_every_setting() -> None:
             yield name
             yield from settings(inner)
 
-    schema = json.loads(resources.files("station").joinpath("config.schema.json").read_text("utf-8"))
+    schema = json.loads(resources.files("station.house").joinpath("config.schema.json").read_text("utf-8"))
     text = print_config(new(Path("/srv/pht")))
     assert [name for name in settings(schema) if not re.search(rf"^[ #]*{name}:", text, re.MULTILINE)] == []
     assert max(map(len, text.splitlines())) <= 120

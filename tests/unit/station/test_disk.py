@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from station.disk import Rest, at_rest
+from station.house.disk import Rest, at_rest
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from security.encoding import Json, dump_json, parse_json
 from security.errors import MalformedStatement
-from station.event_json import parse_event, print_event
-from station.events import Event, Refused, Wiped, plain
+from station.visit.event_json import parse_event, print_event
+from station.visit.events import Event, Refused, Wiped, plain
 from tests.support.visits import (
     ACCEPTED,
     ENDED,

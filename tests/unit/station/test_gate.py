@@ -12,8 +12,8 @@ import pytest
 
 from security.archive import Member
 from security.encoding import Json
-from security.output_schema import safe_pattern
-from security.train import Limits, Output
+from security.train.manifest import Limits, Output
+from security.train.output_schema import safe_pattern
 from station.errors import (
     GateOversized,
     GateRefused,
@@ -23,8 +23,8 @@ from station.errors import (
     NoResults,
     PolicyRefused,
 )
-from station.gate import MAX_JSON_BYTES, inspect, judge, need_usable
-from station.schema import MAX_LOOKS, compile_schema
+from station.gate.inspect import MAX_JSON_BYTES, inspect, judge, need_usable
+from station.gate.schema import MAX_LOOKS, compile_schema
 
 LIMITS = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=8, output_bytes=1 << 20)
 

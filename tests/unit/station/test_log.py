@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 
-from station.log import JsonLines, PlainLines
+from station.daemon.log import JsonLines, PlainLines
 
 RECORD = logging.makeLogRecord(
     {
-        "name": "station.reconcile",
+        "name": "station.daemon.reconcile",
         "levelname": "WARNING",
         "msg": "recorded",
         "train": "1f2e3d4c5b6a",
@@ -24,7 +24,7 @@ RECORD = logging.makeLogRecord(
 
 def test_a_plain_line_tells_the_fields() -> None:
     assert PlainLines().format(RECORD) == (
-        "WARNING station.reconcile: recorded, train=1f2e3d4c5b6a stop=0 step=admit code=policy.refused"
+        "WARNING station.daemon.reconcile: recorded, train=1f2e3d4c5b6a stop=0 step=admit code=policy.refused"
         r' reason="not \"today\" \u001b[2J\n=)"'
     )
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from station.errors import JournalDamaged, NothingToDecide
-from station.events import Approved, Held, HoldFor, Noticed, Refused, Signed, Stumbled, VisitEvent
-from station.plan import (
+from station.visit.events import Approved, Held, HoldFor, Noticed, Refused, Signed, Stumbled, VisitEvent
+from station.visit.plan import (
     LONGEST_BACKOFF,
     MOST_INTERNAL_STUMBLES,
     MOST_ROOMS_LOST,
@@ -29,7 +29,7 @@ from station.plan import (
     stumble,
     stumble_internally,
 )
-from station.visit import INTERNAL, Visit, replay
+from station.visit.state import INTERNAL, Visit, replay
 from tests.support.visits import (
     ACCEPTED,
     ADMITTED,

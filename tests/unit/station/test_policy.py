@@ -9,10 +9,8 @@ import pytest
 
 from security.digest import digest_of
 from security.ids import PartyId
-from security.train import Approval, Output, TrainManifest
-from station.config import CEILING
-from station.errors import PolicyRefused
-from station.policy import (
+from security.train.manifest import Approval, Output, TrainManifest
+from station.admission.policy import (
     Admit,
     AllOf,
     Approvals,
@@ -28,6 +26,8 @@ from station.policy import (
     Request,
     Rule,
 )
+from station.errors import PolicyRefused
+from station.house.config import CEILING
 from tests.support.trains import consortium, train
 
 MANIFEST = train(consortium()).manifest

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.process import ProcessSandbox
 from security.digest import digest_of
 from security.errors import DigestMismatch, DiskFull
 from security.ids import TrainId
 from station.errors import LimitExceeded, RunTimedOut, SandboxUnfit
-from station.sandbox.compare import differences
-from station.sandbox.docker import DockerSandbox
-from station.sandbox.doctor import examine, judge, probe, seccomp_on
+from station.sandbox.docker.compare import differences
+from station.sandbox.docker.doctor import examine, judge, probe, seccomp_on
+from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.folder import hand_over, measure
 from station.sandbox.image import BaseImage, ImageLayer, load_archive, mismatches, mount_points
 from station.sandbox.order import (
@@ -32,7 +33,6 @@ from station.sandbox.order import (
     create_payload,
     run_user,
 )
-from station.sandbox.process import ProcessSandbox
 from station.sandbox.watch import watch
 from tests.support.runs import ended
 from tests.support.scripted_sandbox import BEGINNING, ScriptedSandbox

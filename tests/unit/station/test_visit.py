@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from station.errors import JournalDamaged
-from station.events import Approved, Held, HoldFor, Stumbled, VisitEvent
-from station.visit import INTERNAL, replay
+from station.visit.events import Approved, Held, HoldFor, Stumbled, VisitEvent
+from station.visit.state import INTERNAL, replay
 from tests.support.visits import (
     ACCEPTED,
     ADMITTED,

@@ -12,16 +12,16 @@ import pytest
 
 from security.age import X25519Identity
 from security.archive import Member
+from security.directory.trust import Base, Policy
 from security.encoding import Json
 from security.ids import PartyId
-from security.keys import Secrets
-from security.trust import Base, Policy
+from security.keys.keyset import Secrets
 from tests.support.owners import SPEC, write_train
 from tests.support.trains import BASE, NOW, Consortium, consortium
-from train_builder.check import Finding, Level, finding_document, preflight, stops_departure
-from train_builder.contents import state_paths
-from train_builder.sources import SourceTree
-from train_builder.spec import load_spec
+from train_builder.code.check import Finding, Level, finding_document, preflight, stops_departure
+from train_builder.code.contents import state_paths
+from train_builder.code.sources import SourceTree
+from train_builder.spec.spec import load_spec
 
 MAIN = {"main.py": b"print('hello')\n"}
 

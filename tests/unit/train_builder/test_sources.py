@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from train_builder import sources
+from train_builder.code import sources
+from train_builder.code.sources import collect, merged, parse_ignores
 from train_builder.errors import SourcesRejected
-from train_builder.sources import collect, merged, parse_ignores
 
 
 def tree(folder: Path, *files: str) -> Path:

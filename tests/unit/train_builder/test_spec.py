@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from security.errors import FileMissing
 from tests.support.owners import SPEC, write_train
 from train_builder.errors import SpecInvalid
-from train_builder.problems import Problem
-from train_builder.spec import load_spec, parse_yaml, read_spec
+from train_builder.spec.problems import Problem
+from train_builder.spec.spec import load_spec, parse_yaml, read_spec
 
 
 def problems(tmp_path: Path, spec: str) -> tuple[Problem, ...]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.errors import InvalidInput
-from train_builder.units import parse_duration, parse_size, show_duration, show_size
+from train_builder.spec.units import parse_duration, parse_size, show_duration, show_size
 
 
 @pytest.mark.parametrize(

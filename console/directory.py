@@ -1,0 +1,389 @@
+"""What can the consortium, and whoever starts to trust it, do with the directory from the command line?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from console.answer import Answer
+from console.progress import working
+from console.prompts import (
+    card_at,
+    clock,
+    confirmed,
+    confirmed_root,
+    new_passphrase_for,
+    passphrase_for,
+    passphrase_option,
+    sure,
+)
+from console.root import Root
+from console.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
+from registry.places import sink_at, source_at
+from security.digest import Digest, digest_of
+from security.directory.card import PartyCard
+from security.directory.client import load_trust
+from security.directory.publish import publish, unpublished
+from security.directory.root import (
+    Lifetimes,
+    RootChange,
+    init_workspace,
+    open_online_key,
+    open_root_key,
+    open_targets_key,
+    root_state,
+    rotate_keys,
+)
+from security.directory.trust import Policy
+from security.directory.workspace import (
+    Workspace,
+    add_party,
+    approve_base,
+    revocable,
+    revoke,
+    rotate_party,
+    was_withdrawn,
+    withdraw_base,
+)
+from security.errors import InvalidInput, Malformed
+from security.files import expect_new, read_file, write_file
+from security.ids import PartyId
+from security.keys.store import read_passphrase
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_PATH: Final = click.Path(path_type=Path)
+_DAYS: Final = click.IntRange(1, 3650)
+
+
+@click.group()
+def directory() -> None:
+    """Run the consortium's directory of parties, base images and revocations.
+
+    \b
+    pht directory init consortium --root-keys 3 --threshold 2
+    pht directory add consortium hospital-a.card.json        asks for the fingerprint
+    pht directory approve-base consortium python-3.11 sha256:…
+    pht directory publish consortium --to http://registry.example:5000
+
+    Changes are staged in the workspace and take effect with 'publish'. A participant starts from the first root:
+
+    \b
+    pht directory pin http://registry.example:5000 --fingerprint "…" -o root.json
+    """
+
+
+def _workspace(function: F) -> F:
+    return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
+
+
+def _fingerprint_option(function: F) -> F:
+    return click.option("--fingerprint", help="What was read out to you. Without it, you are asked to compare.")(
+        function
+    )
+
+
+@directory.command("init")
+@click.argument("folder", type=_PATH)
+@click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
+@click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
+@click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it shall have its own.")
+@click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
+@click.option("--post-quantum", is_flag=True, help="Let only key sets with ML-DSA-65 and a hybrid recipient count.")
+@click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
+@passphrase_option
+def directory_init(
+    *,
+    folder: Path,
+    root_keys: int,
+    threshold: int,
+    root_files: tuple[Path, ...],
+    online_passphrase_file: Path | None,
+    max_train_days: int,
+    post_quantum: bool,
+    root_days: int,
+    passphrase_file: Path | None,
+) -> Answer:
+    """Make the consortium's workspace.
+
+    It holds the keys, the first root, and an empty directory.
+
+    Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
+    """
+    expect_new(folder)
+    own = new_passphrase_for("the directory's keys", passphrase_file)
+    with working("making the keys"):
+        workspace = init_workspace(
+            folder,
+            root_passphrases=_per_key(root_files, root_keys) or [own] * root_keys,
+            threshold=threshold,
+            targets_passphrase=own,
+            online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
+            policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
+            lifetimes=Lifetimes(root=timedelta(days=root_days)),
+            now=clock(),
+        )
+    done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
+    return told_root(root_state(workspace), done=done)
+
+
+@directory.command("add")
+@_workspace
+@click.argument("card", type=_PATH)
+@_fingerprint_option
+def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
+    """Stage a new party.
+
+    It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
+    """
+    ours, shown = _workspace_and_card(workspace, card, "add")
+    confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
+    party = add_party(ours, shown, now=clock())
+    return told_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
+
+
+@directory.command("rotate")
+@_workspace
+@click.argument("card", type=_PATH)
+@click.option(
+    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys still count."
+)
+@_fingerprint_option
+def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
+    """Stage new keys of a party.
+
+    CARD is its new card. The old keys count for the overlap, so that trains under way may finish: a station names their
+    folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
+    were stolen, revoke them as well.
+    """
+    ours, shown = _workspace_and_card(workspace, card, "rotate")
+    confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
+    party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
+    return told_party(party, done=f"{party.party} has new keys")
+
+
+@directory.command("revoke")
+@_workspace
+@click.argument("party")
+@click.option("--key-set", help="Fingerprint of the key set to revoke. Without it: the whole party.")
+@click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
+def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
+    """Stage the revocation of a party, or of a key set.
+
+    What PARTY signed in the past, with the revoked keys, no longer counts either.
+    """
+    ours, name = Workspace(workspace), PartyId(party)
+    count = len(revocable(ours, name, key_set))
+    what = str(name) if key_set is None else f"{count} of the key sets of {name}"
+    sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
+    changed = revoke(ours, name, key_set)
+    return told_party(changed, done=f"{name}: revoked")
+
+
+@directory.command("approve-base")
+@_workspace
+@click.argument("name")
+@click.argument("digest")
+@click.option("--note", default="", help="One line for people, such as where it was built.")
+@click.option("--yes", is_flag=True, help="Do not ask whether an image that was withdrawn shall count again.")
+def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspace: Path) -> Answer:
+    """Stage the approval of a base image.
+
+    NAME is what trains call it, DIGEST what 'pht registry base push' printed: sha256:…, or base/NAME@sha256:…
+    """
+    ours, image = Workspace(workspace), _digest(digest, name)
+    if was_withdrawn(ours, name, image):
+        sure(f"The approval of {name} was withdrawn. Approve this very image again?", yes=yes)
+    base = approve_base(ours, name, image, note=note)
+    return told_base(base, done=f"{base.name}: approved")
+
+
+@directory.command("withdraw-base")
+@_workspace
+@click.argument("name")
+def directory_withdraw_base(name: str, workspace: Path) -> Answer:
+    """Stage the withdrawal of a base image.
+
+    No station will run a train on the image called NAME any more.
+    """
+    base = withdraw_base(Workspace(workspace), name)
+    return told_base(base, done=f"{base.name}: withdrawn")
+
+
+@directory.command("rotate-keys")
+@_workspace
+@click.option("--root-key", "root_keys", type=_PATH, multiple=True, required=True, help="Root key file; repeatable.")
+@click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
+@click.option(
+    "--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to make anew; repeatable."
+)
+@click.option("--add-root-keys", type=click.IntRange(0, 16), default=0, help="How many root keys to make.")
+@click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
+@click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
+@click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the new root.")
+@passphrase_option
+def directory_rotate_keys(
+    *,
+    workspace: Path,
+    root_keys: tuple[Path, ...],
+    root_files: tuple[Path, ...],
+    replace: tuple[str, ...],
+    add_root_keys: int,
+    drop: tuple[str, ...],
+    threshold: int | None,
+    root_days: int,
+    passphrase_file: Path | None,
+) -> Answer:
+    """Make the next root.
+
+    With other keys, another threshold, or the same for another year.
+
+    As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
+
+    \b
+    pht directory rotate-keys consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
+    """
+    ours = Workspace(workspace)
+    own = None if passphrase_file is None else read_passphrase(passphrase_file)
+    phrases = _per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
+    with working("opening the root keys"):
+        signers = [open_root_key(path, phrase) for path, phrase in zip(root_keys, phrases, strict=True)]
+    change = RootChange(
+        replace_targets="targets" in replace,
+        replace_online="online" in replace,
+        add_root_keys=add_root_keys,
+        drop_root_keys=drop,
+        threshold=threshold,
+    )
+    new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
+    with working("making the next root"):
+        state = rotate_keys(
+            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
+        )
+    return told_root(state, done="made the next root; pht directory publish makes it known")
+
+
+@directory.command("publish")
+@_workspace
+@click.option("--to", "place", required=True, metavar="PLACE", help="folder:/path, layout:/path, or a registry's URL.")
+@click.option("--refresh", is_flag=True, help="Renew snapshot and timestamp only: needs nothing but the online key.")
+@click.option("--targets-days", type=_DAYS, default=90, show_default=True, help="Validity of the list of documents.")
+@click.option("--snapshot-days", type=_DAYS, default=30, show_default=True, help="Validity of the snapshot.")
+@click.option("--timestamp-days", type=_DAYS, default=7, show_default=True, help="Validity of the timestamp.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it has its own passphrase.")
+@passphrase_option
+@click.pass_obj
+def directory_publish(
+    context: Root,
+    *,
+    place: str,
+    workspace: Path,
+    refresh: bool,
+    targets_days: int,
+    snapshot_days: int,
+    timestamp_days: int,
+    online_passphrase_file: Path | None,
+    passphrase_file: Path | None,
+) -> Answer:
+    """Sign what is staged, and publish it.
+
+    An interrupted publication is simply repeated.
+
+    \b
+    pht directory publish consortium --to http://registry.example:5000
+    pht directory publish consortium --to folder:/srv/www/directory --refresh      (weekly, from cron)
+    """
+    ours, sink = Workspace(workspace), sink_at(place, context.login())
+    if online_passphrase_file is None:
+        online = passphrase_for("the directory's keys", passphrase_file)
+        own = online
+    else:
+        online = read_passphrase(online_passphrase_file)
+        own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
+    lifetimes = Lifetimes(
+        targets=timedelta(days=targets_days),
+        snapshot=timedelta(days=snapshot_days),
+        timestamp=timedelta(days=timestamp_days),
+    )
+    with working("signing and publishing"):
+        published = publish(
+            ours,
+            sink,
+            targets_key=None if refresh else open_targets_key(ours, own),
+            online_key=open_online_key(ours, online),
+            lifetimes=lifetimes,
+            now=clock(),
+        )
+    return told_publication(published, place, unpublished(ours))
+
+
+@directory.command("show")
+@_workspace
+def directory_show(workspace: Path) -> Answer:
+    """Show root, parties, base images, and what is staged."""
+    ours = Workspace(workspace)
+    return told_workspace(root_state(ours), ours.staged(), unpublished(ours))
+
+
+@directory.command("verify")
+@click.argument("place")
+@click.option("--root", type=_PATH, required=True, help="The pinned root.json.")
+@click.pass_obj
+def directory_verify(context: Root, place: str, root: Path) -> Answer:
+    """Verify a directory as a new participant would.
+
+    Fetches what is published at PLACE, and shows what it says.
+    """
+    with tempfile.TemporaryDirectory(prefix="pht-") as cache:
+        return told_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
+
+
+@directory.command("pin")
+@click.argument("place")
+@click.option(
+    "-o", "--output", type=_PATH, default=Path("root.json"), show_default=True, help="Where to keep the root."
+)
+@_fingerprint_option
+@click.pass_obj
+def directory_pin(context: Root, place: str, output: Path, fingerprint: str | None) -> Answer:
+    """Keep the consortium's first root.
+
+    Everything the directory says is checked against it from then on.
+
+    PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
+    what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
+    """
+    file = Path(place) if Path(place).is_file() else None
+    raw = confirmed_root(file, lambda: source_at(place, context.login()), fingerprint)
+    write_file(output, raw, mode=0o644, replace=False)
+    return told_pin(digest_of(raw), str(output))
+
+
+def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:
+    if folder.is_file() and card.is_dir():
+        msg = "the folder comes first"
+        raise InvalidInput(msg, hint=f"pht directory {command} {card} {folder}")
+    return Workspace(folder), card_at(card)
+
+
+def _digest(text: str, name: str) -> Digest:
+    try:
+        return Digest(text.removeprefix(f"base/{name}@"))
+    except Malformed as error:
+        msg = "not a digest (sha256: and 64 hexadecimal digits)"
+        raise InvalidInput(msg, value=repr(text)[:80]) from error
+
+
+def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
+    """Return one passphrase for each of `count` root keys; none if no file was named."""
+    if len(files) not in {0, 1, count}:
+        msg = "give one passphrase file for all root keys, or one for each"
+        raise InvalidInput(msg, given=len(files), keys=count)
+    phrases = [read_passphrase(path) for path in files]
+    return phrases * count if len(phrases) == 1 else phrases

@@ -1,0 +1,148 @@
+"""How is a person asked for what is secret, or must be sure?
+
+Passphrases come from a private file or a prompt; never from an argument, where every user of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from console.progress import working
+from security.digest import Digest, digest_of
+from security.directory.card import MAX_CARD, PartyCard, parse_card
+from security.errors import InvalidInput, KeyNotTrusted, Malformed
+from security.files import read_file
+from security.keys.keyset import Secrets, confirms, spell
+from security.keys.store import check_passphrase, open_folder, read_passphrase
+
+if TYPE_CHECKING:
+    from security.directory.client import DirectorySource
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_PATH: Final = click.Path(path_type=Path)
+
+
+def passphrase_option(function: F) -> F:
+    """Add ``--passphrase-file`` to a command; it is handed on as `passphrase_file`."""
+    return click.option(
+        "--passphrase-file",
+        type=_PATH,
+        envvar="PHT_PASSPHRASE_FILE",
+        help="Private file (mode 600) with the passphrase as its only line. Without it, you are asked.",
+    )(function)
+
+
+def passphrase_for(what: str, path: Path | None) -> bytes:
+    """Read the passphrase of existing keys from `path`, or ask for it."""
+    if path is not None:
+        return read_passphrase(path)
+    return _asked(f"Passphrase of {what}", again=False)
+
+
+def unlocked(folder: Path, what: str, path: Path | None) -> Secrets:
+    """Open the private keys of a folder; the passphrase is read or asked for first, as by `passphrase_for`."""
+    phrase = passphrase_for(what, path)
+    with working("opening the keys"):
+        return open_folder(folder, phrase)
+
+
+def new_passphrase_for(what: str, path: Path | None) -> bytes:
+    """Read a passphrase for new keys from `path`, or ask for it twice.
+
+    Raises:
+        InvalidInput: it is too short.
+    """
+    return check_passphrase(
+        read_passphrase(path) if path is not None else _asked(f"New passphrase for {what}", again=True)
+    )
+
+
+def _asked(question: str, *, again: bool) -> bytes:
+    if not sys.stdin.isatty():
+        msg = "a passphrase is needed, and nobody is there to be asked"
+        raise InvalidInput(msg, hint="name a private file: --passphrase-file FILE, or PHT_PASSPHRASE_FILE")
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again, err=True)
+    return answer.encode()
+
+
+def sure(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone, unless ``--yes`` was given."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        msg = "this needs to be confirmed"
+        raise InvalidInput(msg, hint="add --yes if you are sure")
+    _agreed(question)
+
+
+def _agreed(question: str) -> None:
+    if not click.confirm(question, err=True):
+        msg = "not confirmed; nothing was changed"
+        raise click.Abort(msg)
+
+
+def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str = "--fingerprint") -> None:
+    """Make sure that a person has compared the fingerprint with what they were told by another way.
+
+    `option` is the one the fingerprint may be given with.
+    """
+    if given is not None:
+        if not confirms(given, fingerprint):
+            msg = "the fingerprint is not the one that was read out"
+            raise KeyNotTrusted(msg, found=spell(fingerprint), hint="do not go on: the file may have been exchanged")
+        return
+    if not sys.stdin.isatty():
+        msg = "the fingerprint must be confirmed"
+        raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with {option}")
+    click.echo(f"fingerprint  {spell(fingerprint)}", err=True)
+    _agreed(f"Did {who}, by telephone or in person, read out exactly this?")
+
+
+def confirmed_root(
+    file: Path | None, source: Callable[[], DirectorySource], fingerprint: str | None, *, option: str = "--fingerprint"
+) -> bytes:
+    """Return the first root of a directory: the file the consortium handed over, or what is published and confirmed.
+
+    Raises:
+        NotPinned: it is no root, or not the one with this fingerprint.
+        KeyNotTrusted: the file has another fingerprint.
+    """
+    from security.directory.client import first_root, pin_root, read_root  # noqa: PLC0415 - slow to import; keys need none of it
+
+    if file is not None:
+        root = read_root(file)
+        if fingerprint is not None:
+            confirmed(digest_of(root), fingerprint, who="the consortium")
+        return root
+    if fingerprint is not None:
+        return pin_root(source(), fingerprint)
+    root = first_root(source())
+    confirmed(digest_of(root), None, who="the consortium", option=option)
+    return root
+
+
+def clock() -> datetime:
+    """Read the clock: the command line is where `now` comes from."""
+    return datetime.now(UTC)
+
+
+def card_at(path: Path) -> PartyCard:
+    """Read a party card from a file.
+
+    Raises:
+        Malformed: it is none; the error names the file.
+    """
+    raw = read_file(path, limit=MAX_CARD)
+    try:
+        return parse_card(raw)
+    except Malformed as error:
+        msg = "the file is not a party card"
+        hint = "'pht keys card' makes one, of a key folder; ask its party for it"
+        raise type(error)(msg, file=path, reason=error.message, hint=hint) from error

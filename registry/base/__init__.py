@@ -1,0 +1,1 @@
+"""Base images: into a registry, and out of it again."""

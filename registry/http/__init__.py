@@ -1,0 +1,1 @@
+"""A registry across the network."""

@@ -1,0 +1,185 @@
+"""How does a registry across the network become a `Registry`?
+
+OCI distribution specification 1.1, and docker-registry 2.8, which predates it: no referrers, no tag paging.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Final
+
+from registry.check import expected_digest, open_checked
+from registry.errors import RegistryDenied, RegistryMisbehaved, RegistryUnavailable
+from registry.http.answers import REDIRECTS, next_page
+from registry.http.auth import Scopes
+from registry.http.request import MAX_DOCUMENT, Http
+from registry.http.upload import Upload
+from registry.names import Reference, Repository, Tag
+from registry.oci import MANIFEST_TYPES, MAX_MANIFEST, Descriptor, parse_manifest
+from registry.port import OpenAt, Progress, StoredManifest
+from security.digest import Digest
+from security.encoding import parse_json
+from security.errors import DigestMismatch, InvalidInput, MalformedJson
+
+MAX_TAGS: Final = 50_000
+_MAX_PAGES: Final = 500
+_NOT_FOUND: Final = 404
+
+
+class HttpRegistry:
+    """A `Registry` over the distribution API. Safe to share between threads."""
+
+    def __init__(self, http: Http, *, prefix: Repository | None) -> None:
+        self._http, self._prefix = http, prefix
+        self._broken_off: dict[tuple[Repository, Digest], str] = {}
+
+    def has_blob(self, repo: Repository, digest: Digest) -> bool:
+        """See `Registry.has_blob`."""
+        url, scopes = self._url(repo, f"blobs/{digest}"), self._scopes(repo, "pull")
+        # a registry that keeps blobs elsewhere redirects for those it has; the answer is in the status already
+        answer = self._http.send("HEAD", url, scopes=scopes, expect={200, _NOT_FOUND, *REDIRECTS})
+        return answer.status != _NOT_FOUND
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+        """See `Registry.open_blob`."""
+        url = self._url(repo, f"blobs/{descriptor.digest}")
+        source, announced = self._http.open(url, scopes=self._scopes(repo, "pull"))
+        if announced not in {None, descriptor.size}:
+            source.close()
+            msg = "registry announces another size than the descriptor"
+            raise DigestMismatch(msg, digest=descriptor.digest, size=descriptor.size, announced=announced)
+        return open_checked(source, descriptor)
+
+    def put_blob(
+        self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
+    ) -> None:
+        """See `Registry.put_blob`."""
+        if self.has_blob(repo, descriptor.digest):
+            return
+        key = (repo, descriptor.digest)
+        upload = Upload(
+            self._http,
+            path=f"/v2/{repo.below(self._prefix)}/blobs/uploads/",
+            scopes=self._scopes(repo, "pull,push"),
+            blob=descriptor,
+            open_at=open_at,
+            progress=progress,
+            location=self._broken_off.pop(key, None),
+        )
+        try:
+            upload.run()
+        except RegistryUnavailable:
+            if upload.location is not None:
+                self._broken_off[key] = upload.location
+            raise
+
+    def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
+        """See `Registry.mount_blob`."""
+        url = self._url(repo, "blobs/uploads/", f"mount={digest}&from={source.below(self._prefix)}")
+        scopes = (*self._scopes(repo, "pull,push"), *self._scopes(source, "pull"))
+        try:
+            return self._http.send("POST", url, scopes=scopes, expect={201, 202}).status == 201  # noqa: PLR2004 - created
+        except RegistryDenied:
+            return False  # no right to read there; whether we may write here, the upload will tell
+
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+        """See `Registry.get_manifest`."""
+        answer = self._http.send(
+            "GET",
+            self._url(repo, f"manifests/{reference}"),
+            scopes=self._scopes(repo, "pull"),
+            expect={200},
+            headers={"Accept": ", ".join(MANIFEST_TYPES)},
+            limit=MAX_MANIFEST,
+        )
+        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+        if media_type not in MANIFEST_TYPES:
+            msg = "registry gave something else than an image manifest"
+            raise RegistryMisbehaved(msg, repository=repo, reference=reference, media_type=media_type[:80])
+        digest = expected_digest(answer.body, reference)
+        self._compare(digest, answer.headers.get("docker-content-digest"))
+        return StoredManifest(raw=answer.body, media_type=media_type, digest=digest)
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        """See `Registry.put_manifest`."""
+        digest = expected_digest(raw, reference)
+        parse_manifest(raw, media_type)
+        answer = self._http.send(
+            "PUT",
+            self._url(repo, f"manifests/{reference}"),
+            scopes=self._scopes(repo, "pull,push"),
+            expect={201},  # OCI distribution 1.1, "Pushing Manifests"; what says 200 to everything is no registry
+            headers={"Content-Type": media_type},
+            payload=lambda: _Bytes(raw),
+        )
+        self._compare(digest, answer.headers.get("docker-content-digest"))
+        return digest
+
+    def delete_manifest(self, repo: Repository, digest: Digest) -> None:
+        """See `Registry.delete_manifest`."""
+        url, scopes = self._url(repo, f"manifests/{digest}"), self._scopes(repo, "pull,delete")
+        self._http.send("DELETE", url, scopes=scopes, expect={200, 202, 204, _NOT_FOUND})
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        """See `Registry.list_tags`."""
+        found: set[Tag] = set()
+        url: str | None = self._url(repo, "tags/list")
+        pages = 0
+        while url is not None:
+            answer = self._http.send(
+                "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=MAX_DOCUMENT
+            )
+            if answer.status == _NOT_FOUND:
+                break
+            page = _tags(answer.body, repo.below(self._prefix))
+            pages += 1
+            if len(found) + len(page) > MAX_TAGS or pages > _MAX_PAGES:
+                msg = "registry lists more tags than allowed"
+                raise RegistryMisbehaved(msg, repository=repo, limit=MAX_TAGS)
+            url = next_page(answer)
+            if url is not None and page <= found:
+                msg = "registry's list of tags does not end"
+                raise RegistryMisbehaved(msg, repository=repo)
+            found |= page
+        return tuple(sorted(found))
+
+    def _url(self, repo: Repository, rest: str, query: str = "") -> str:
+        return self._http.url(f"/v2/{repo.below(self._prefix)}/{rest}", query)
+
+    def _scopes(self, repo: Repository, actions: str) -> Scopes:
+        return (f"repository:{repo.below(self._prefix)}:{actions}",)
+
+    def _compare(self, digest: Digest, claimed: str | None) -> None:
+        if claimed is not None and claimed != digest:
+            msg = "registry calls a manifest by a digest that is not its own"
+            raise DigestMismatch(msg, digest=digest, claimed=repr(claimed)[:90])
+
+
+class _Bytes:
+    """Bytes as a request's body; see `registry.http.request.Payload`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, count: int = -1, /) -> bytes:
+        """Read on."""
+        end = len(self._data) if count < 0 else self._at + count
+        piece = self._data[self._at : end]
+        self._at += len(piece)
+        return piece
+
+
+def _tags(body: bytes, name: Repository) -> set[Tag]:
+    msg = "registry's list of tags cannot be read"
+    try:
+        document = parse_json(body)
+        tags = document.get("tags") if isinstance(document, dict) and document.get("name") == name else False
+        if tags is None:
+            return set()  # what docker-registry says when all are gone
+        if isinstance(tags, list):
+            return {Tag(tag) if isinstance(tag, str) else Tag("") for tag in tags}
+    except (MalformedJson, InvalidInput) as error:
+        raise RegistryMisbehaved(msg, repository=name) from error
+    raise RegistryMisbehaved(msg, repository=name)

@@ -1,0 +1,1 @@
+"""The program of a registry, started for an operator."""

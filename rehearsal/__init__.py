@@ -1,0 +1,1 @@
+"""A whole route on one machine, before anybody else sees the train."""

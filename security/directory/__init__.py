@@ -1,0 +1,1 @@
+"""The consortium's directory (TUF): who is who, and whose keys count."""

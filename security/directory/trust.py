@@ -1,0 +1,230 @@
+"""Whose keys count, for what, from when until when, and which base images are approved?
+
+A `TrustStore` is a value made from the directory's documents (`security.directory.documents`) after TUF has verified them
+(`security.directory.client`). Nothing here reads a file or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from security.digest import Digest
+from security.encoding import print_time
+from security.errors import (
+    BaseNotApproved,
+    DirectoryExpired,
+    DirectoryRejected,
+    KeyNotTrusted,
+    KeyOutsideValidity,
+    KeyRevoked,
+    OutsideValidity,
+    PartyUnknown,
+)
+from security.ids import PartyId, Role
+from security.keys.keyset import KeySet, Scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetRecord:
+    """A key set of a party, in force from `since` until before `until`, unless revoked: then it never was."""
+
+    key_set: KeySet
+    since: datetime
+    until: datetime | None
+    revoked: bool
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether `moment` lies in the validity; says nothing about revocation."""
+        return self.since <= moment and (self.until is None or moment < self.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A member of the consortium with all key sets it ever had."""
+
+    party: PartyId
+    title: str
+    roles: frozenset[Role]
+    key_sets: tuple[KeySetRecord, ...]
+
+    @property
+    def revoked(self) -> bool:
+        """Whether nothing this party ever signs counts any more."""
+        return all(record.revoked for record in self.key_sets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A base image, approved by digest unless `withdrawn`."""
+
+    name: str
+    digest: Digest
+    note: str
+    withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The least the whole consortium demands; a station may demand more.
+
+    ``max_train_days`` is the longest validity of a train. With ``post_quantum``, a key set counts only if it signs with
+    ML-DSA-65 among others and is sealed to by the hybrid recipient.
+    """
+
+    max_train_days: int = 90
+    post_quantum: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryVersion:
+    """Which directory a decision was made with: the versions of its root and of its targets."""
+
+    root: int
+    targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustStore:
+    """What the verified directory says. `expires` is the earliest expiry of the metadata it was made from.
+
+    Raises:
+        DirectoryRejected: a signing or sealing key belongs to two parties, so that a signature would not tell whose
+            it is.
+    """
+
+    version: DirectoryVersion
+    expires: datetime
+    parties: Mapping[PartyId, Party]
+    bases: Mapping[Digest, Base]
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        holders: dict[str, PartyId] = {}
+        for party in self.parties.values():
+            for record in party.key_sets:
+                for key in (*(one.key_id for one in record.key_set.signing), record.key_set.sealing):
+                    if holders.setdefault(key, party.party) != party.party:
+                        msg = "a key belongs to two parties"
+                        raise DirectoryRejected(msg, key=key[:20], first=holders[key], second=party.party)
+
+    def current(self, party: PartyId, role: Role, now: datetime) -> KeySet:
+        """Return the key set to use for `party` now: the newest in force; of two as new, the one listed later.
+
+        Raises:
+            PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: there is none, and why.
+        """
+        known = self._party(party, role).key_sets
+        living = [record for record in known if not record.revoked]
+        if not living:
+            msg = "every key set of the party is revoked"
+            raise KeyRevoked(msg, party=party)
+        valid = [record for record in living if record.covers(now)]
+        if not valid:
+            msg = "no key set of the party is in force now"
+            raise KeyOutsideValidity(msg, party=party, at=print_time(now))
+        return self._strong(party, max(reversed(valid), key=lambda record: record.since).key_set)
+
+    def pinned(self, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> KeySet:
+        """Return the key set a signed document named, if it was in force `at` that time and is not revoked today.
+
+        Raises:
+            PartyUnknown, KeyNotTrusted, KeyRevoked, KeyOutsideValidity: it does not count, and why.
+        """
+        for record in self._party(party, role).key_sets:
+            if record.key_set.fingerprint == fingerprint:
+                break
+        else:
+            msg = "the directory does not know this key set"
+            raise KeyNotTrusted(msg, party=party, key_set=fingerprint.short)
+        if record.revoked:
+            msg = "key set is revoked"
+            raise KeyRevoked(msg, party=party, key_set=fingerprint.short)
+        if not record.covers(at):
+            msg = "key set was not in force"
+            raise KeyOutsideValidity(msg, party=party, key_set=fingerprint.short, at=print_time(at))
+        return self._strong(party, record.key_set)
+
+    def approved_base(self, digest: Digest) -> Base:
+        """Return the base image of that digest.
+
+        Raises:
+            BaseNotApproved: unknown, or withdrawn.
+        """
+        base = self.bases.get(digest)
+        if base is None:
+            msg = "base image is not in the directory"
+            raise BaseNotApproved(msg, digest=digest.short)
+        return _not_withdrawn(base)
+
+    def base_named(self, name: str) -> Base:
+        """Return the approved base image of that name.
+
+        Raises:
+            BaseNotApproved: unknown, or withdrawn.
+        """
+        for base in self.bases.values():
+            if base.name == name:
+                return _not_withdrawn(base)
+        msg = "base image is not in the directory"
+        raise BaseNotApproved(msg, name=name[:60], known=", ".join(sorted(base.name for base in self.bases.values())))
+
+    def approved_bases(self) -> tuple[Base, ...]:
+        """Return the base images that trains may run on: those that are not withdrawn, in the directory's order."""
+        return tuple(base for base in self.bases.values() if not base.withdrawn)
+
+    def holding(self, role: Role) -> tuple[Party, ...]:
+        """Return the parties that have `role`, in the directory's order, whether or not their keys still count."""
+        return tuple(party for party in self.parties.values() if role in party.roles)
+
+    def check_fresh(self, now: datetime) -> None:
+        """Refuse to decide anything with old news (attack T21: freeze).
+
+        Raises:
+            DirectoryExpired: a part of the metadata is past its date.
+        """
+        if now >= self.expires:
+            msg = "the directory is past its date"
+            raise DirectoryExpired(msg, expired=print_time(self.expires), version=self.version.targets)
+
+    def check_duration(self, since: datetime, until: datetime) -> None:
+        """Refuse a train that wants to be valid for longer than the consortium allows.
+
+        Raises:
+            OutsideValidity: longer than the policy's ``max_train_days``.
+        """
+        if until - since > timedelta(days=self.policy.max_train_days):
+            msg = "train is valid for longer than the directory's policy allows"
+            raise OutsideValidity(msg, days=(until - since).days, most=self.policy.max_train_days)
+
+    def _party(self, party: PartyId, role: Role) -> Party:
+        known = self.parties.get(party)
+        if known is None:
+            msg = "the directory has no such party"
+            raise PartyUnknown(msg, party=party)
+        if role not in known.roles:
+            msg = "the party does not have this role in the directory"
+            raise PartyUnknown(msg, party=party, role=role.value)
+        return known
+
+    def _strong(self, party: PartyId, key_set: KeySet) -> KeySet:
+        if self.policy.post_quantum and not is_post_quantum(key_set):
+            msg = "the directory's policy demands post-quantum keys"
+            raise KeyNotTrusted(msg, party=party, key_set=key_set.fingerprint.short)
+        return key_set
+
+
+def is_post_quantum(key_set: KeySet) -> bool:
+    """Whether both signing and sealing stand against a quantum computer.
+
+    A Bech32 text has its last ``1`` after the human-readable part, so ``age1pq1`` can only be the hybrid recipient.
+    """
+    return key_set.sealing.startswith("age1pq1") and any(key.scheme is Scheme.ML_DSA_65 for key in key_set.signing)
+
+
+def _not_withdrawn(base: Base) -> Base:
+    if base.withdrawn:
+        msg = "approval of the base image was withdrawn"
+        raise BaseNotApproved(msg, name=base.name, digest=base.digest.short)
+    return base

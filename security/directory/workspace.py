@@ -1,0 +1,246 @@
+"""What is the consortium about to publish?
+
+The workspace is the consortium's own folder::
+
+    work/           the documents as they will be published next; plain JSON, may be edited by hand
+    published/      every metadata file and document signed so far: what a directory is filled from
+    root-keys/      root keys, each in an age passphrase file, until they are moved to their holders
+    targets-….age   the key that signs the list of documents
+    online-….age    the key that signs snapshot and timestamp; the only one an unattended renewal needs
+
+Nothing in this module signs. Changes are staged in ``work/`` and take effect with `security.directory.publish.publish`. One change
+is made at a time, under the lock that a publication holds too: of two administrators, neither undoes the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from security.digest import Digest
+from security.directory.card import PartyCard
+from security.directory.documents import (
+    MAX_DOCUMENT,
+    MAX_KEY_SETS,
+    base_file,
+    parse_base,
+    parse_party,
+    parse_trust,
+    party_file,
+    print_base,
+    print_party,
+)
+from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, TrustStore
+from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
+from security.files import locked, read_file, write_file
+from security.ids import PartyId
+from security.keys.keyset import confirms
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The consortium's folder.
+
+    Raises:
+        FileMissing: there is no workspace at that path.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.work.is_dir() and self.published.is_dir()):
+            msg = "not the workspace of a directory"
+            raise FileMissing(msg, path=self.path, hint=f"make one: pht directory init {self.path}")
+
+    @property
+    def work(self) -> Path:
+        """Where the staged documents lie."""
+        return self.path / "work"
+
+    @property
+    def published(self) -> Path:
+        """Where what was signed lies."""
+        return self.path / "published"
+
+    @property
+    def root_keys(self) -> Path:
+        """Where root keys are made."""
+        return self.path / "root-keys"
+
+    @property
+    def lock(self) -> Path:
+        """What a changing command holds."""
+        return self.path / "lock"
+
+    def documents(self) -> Mapping[str, bytes]:
+        """Read the staged documents, by file name."""
+        paths = sorted(self.work.glob("[!.]*.json"))
+        return MappingProxyType({path.name: read_file(path, limit=MAX_DOCUMENT) for path in paths})
+
+    def staged(self) -> TrustStore:
+        """Return what participants would see if the staged documents were published.
+
+        Raises:
+            Malformed, DirectoryRejected: a document is wrong, or they contradict each other.
+        """
+        ends_never = datetime.max.replace(microsecond=0, tzinfo=UTC)
+        return parse_trust(self.documents(), version=DirectoryVersion(root=0, targets=0), expires=ends_never)
+
+
+def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
+    """Stage a new party. The caller has had the card's fingerprint confirmed.
+
+    Raises:
+        FileExists: the directory has a party of that name.
+        DirectoryRejected: one of its keys belongs to another party.
+    """
+    with locked(workspace.lock):
+        path = workspace.work / party_file(card.party)
+        if path.exists():
+            msg = "the directory has this party already"
+            raise FileExists(msg, party=card.party, hint="new keys for it: pht directory rotate")
+        record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
+
+
+def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, now: datetime) -> Party:
+    """Stage a new key set of a party; the older ones end after `overlap`, in which trains under way may finish.
+
+    Raises:
+        PartyUnknown: the directory has no party of that name.
+        InvalidInput: the card has other roles than the party, keys the party has or had, or `overlap` is negative.
+    """
+    with locked(workspace.lock):
+        party = _party(workspace, card.party)
+        if card.roles != party.roles:
+            msg = "the card has other roles than the party has in the directory"
+            raise InvalidInput(msg, card=", ".join(sorted(card.roles)), directory=", ".join(sorted(party.roles)))
+        if any(record.key_set.fingerprint == card.key_set.fingerprint for record in party.key_sets):
+            msg = "the party has or had this key set already"
+            raise InvalidInput(msg, party=party.party)
+        if overlap < timedelta(0) or len(party.key_sets) >= MAX_KEY_SETS:
+            msg = "overlap is negative, or the party has had too many key sets"
+            raise InvalidInput(msg, party=party.party)
+        end = _whole(now) + overlap
+        older = tuple(
+            record
+            if record.until is not None and record.until <= end
+            else replace(record, until=max(end, record.since))
+            for record in party.key_sets
+        )
+        newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
+
+
+def revocable(workspace: Workspace, party: PartyId, key_set: str | None) -> frozenset[Digest]:
+    """Return the fingerprints that `revoke` would revoke; changes nothing, and raises what that raises."""
+    known = _party(workspace, party)
+    chosen = frozenset(
+        record.key_set.fingerprint
+        for record in known.key_sets
+        if key_set is None or confirms(key_set, record.key_set.fingerprint)
+    )
+    if not chosen:
+        msg = "the party has no such key set"
+        raise InvalidInput(msg, party=party, key_set=key_set, hint="'pht directory show' lists them")
+    return chosen
+
+
+def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
+    """Stage the revocation of a party, or of the one key set with that fingerprint. It counts for the past as well.
+
+    Raises:
+        PartyUnknown: the directory has no such party.
+        InvalidInput: the party has no such key set.
+    """
+    with locked(workspace.lock):
+        known = _party(workspace, party)
+        chosen = revocable(workspace, party, key_set)
+        records = tuple(
+            replace(record, revoked=True) if record.key_set.fingerprint in chosen else record
+            for record in known.key_sets
+        )
+        return _stage(workspace, replace(known, key_sets=records))
+
+
+def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) -> Base:
+    """Stage the approval of a base image. A name once withdrawn may be given to another image.
+
+    Raises:
+        FileExists: the name belongs to another approved image.
+        InvalidInput: the note or the name is not in form.
+        DirectoryRejected: the image is approved under another name.
+    """
+    with locked(workspace.lock):
+        path = workspace.work / base_file(name)
+        if path.exists():
+            older = parse_base(read_file(path))
+            if older.digest != digest and not older.withdrawn:
+                msg = "another base image is approved under this name"
+                raise FileExists(
+                    msg, name=name, digest=older.digest.short, hint="withdraw it first, or take a new name"
+                )
+        if len(note) > 500 or (note and not note.isprintable()):  # noqa: PLR2004 - as in the parser
+            msg = "the note is not one line of up to 500 characters"
+            raise InvalidInput(msg)
+        return _stage_base(workspace, Base(name=name, digest=digest, note=note, withdrawn=False))
+
+
+def was_withdrawn(workspace: Workspace, name: str, digest: Digest) -> bool:
+    """Whether this image was approved under this name, and its approval withdrawn."""
+    path = workspace.work / base_file(name)
+    if not path.exists():
+        return False
+    base = parse_base(read_file(path))
+    return base.withdrawn and base.digest == digest
+
+
+def withdraw_base(workspace: Workspace, name: str) -> Base:
+    """Stage the withdrawal of a base image: no train on it is accepted any more.
+
+    Raises:
+        FileMissing: there is no such base image.
+    """
+    with locked(workspace.lock):
+        path = workspace.work / base_file(name)
+        if not path.exists():
+            msg = "the directory has no such base image"
+            raise FileMissing(msg, name=name, hint="'pht directory show' lists them")
+        return _stage_base(workspace, replace(parse_base(read_file(path)), withdrawn=True))
+
+
+def _party(workspace: Workspace, party: PartyId) -> Party:
+    path = workspace.work / party_file(party)
+    if not path.exists():
+        msg = "the directory has no such party"
+        raise PartyUnknown(msg, party=party, hint="'pht directory show' lists them")
+    return parse_party(read_file(path))
+
+
+def _stage(workspace: Workspace, party: Party) -> Party:
+    _write(workspace, party_file(party.party), print_party(party))
+    return party
+
+
+def _stage_base(workspace: Workspace, base: Base) -> Base:
+    _write(workspace, base_file(base.name), print_base(base))
+    return base
+
+
+def _write(workspace: Workspace, name: str, data: bytes) -> None:
+    """Write a staged document if the directory still holds together with it."""
+    documents = {**workspace.documents(), name: data}
+    parse_trust(documents, version=DirectoryVersion(root=0, targets=0), expires=datetime.max.replace(tzinfo=UTC))
+    write_file(workspace.work / name, data, mode=0o644)
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _minute(moment: datetime) -> datetime:
+    """Round down to the minute, as stations do in what they sign: a new key set's first entry is not before it."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)

@@ -1,0 +1,1 @@
+"""Private and public keys: values, and the folder they lie in."""

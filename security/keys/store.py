@@ -1,0 +1,343 @@
+"""Where do a party's private keys lie, and who can open them?
+
+A key folder holds three files, made once and together::
+
+    public.json     party, title, roles and the public keys: for everybody
+    signing.age     the private signing keys (PKCS#8, PEM, one after the other), in an age passphrase file
+    sealing.age     the age identity, in an age passphrase file: stock ``age -d -i sealing.age`` accepts it
+
+`cryptography` could encrypt PKCS#8 itself, but with 2 048 rounds of PBKDF2, which cannot be tuned; age uses scrypt.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from security.age import (
+    Identity,
+    PassphraseIdentity,
+    PassphraseRecipient,
+    decrypt,
+    encrypt,
+    parse_identity,
+    parse_recipient,
+    read_header,
+)
+from security.digest import Digest, digest_of
+from security.encoding import Fields, dump_pretty, parse_json, print_time
+from security.errors import (
+    FileMissing,
+    HeaderInvalid,
+    InvalidInput,
+    KeyDamaged,
+    KeyUnreadable,
+    Malformed,
+    NotAKeyFile,
+    NotARecipient,
+    PhtError,
+    SealBroken,
+    WrongPassphrase,
+)
+from security.files import expect_new, making_folder, read_file, read_private, write_file
+from security.ids import PartyId, Role
+from security.keys.form import MAX_TITLE, parse_key_set, parse_line, parse_party_id, parse_roles
+from security.keys.keyset import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
+
+PUBLIC: Final = "public.json"
+SIGNING: Final = "signing.age"
+SEALING: Final = "sealing.age"
+LEAST_PASSPHRASE: Final = 12
+_KEY_FILE_LIMIT: Final = 64 << 10
+_PEM = re.compile(rb"-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]+-----\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFolder:
+    """The public side of a key folder. ``files`` are the digests of the two private files as they were written."""
+
+    folder: Path
+    party: PartyId
+    title: str
+    roles: frozenset[Role]
+    key_set: KeySet
+    files: tuple[tuple[str, Digest], ...]
+
+
+def check_passphrase(passphrase: bytes) -> bytes:
+    """Return `passphrase` if it may protect a new key.
+
+    Raises:
+        InvalidInput: shorter than twelve characters, or not UTF-8 text.
+    """
+    try:
+        long_enough = len(passphrase.decode("utf-8")) >= LEAST_PASSPHRASE
+    except UnicodeDecodeError:
+        msg = "the passphrase is not UTF-8 text"
+        raise InvalidInput(msg) from None  # the cause holds the passphrase
+    if not long_enough:
+        msg = "the passphrase is too short"
+        raise InvalidInput(msg, least=LEAST_PASSPHRASE, hint="take five random words")
+    return passphrase
+
+
+def read_passphrase(path: Path) -> bytes:
+    """Read a passphrase from the first line of a private file.
+
+    Raises:
+        KeyUnreadable: others can read the file, it is not ours, or it has another number of lines than one.
+    """
+    line, *rest = read_private(path, limit=4096).split(b"\n")
+    if not line or any(rest):
+        msg = "passphrase file does not hold exactly one line"
+        raise KeyUnreadable(msg, path=path, hint="a passphrase file holds one line, the passphrase, and nothing else")
+    return line.removesuffix(b"\r")
+
+
+def lock(plaintext: bytes, passphrase: bytes, *, log_n: int = 18) -> bytes:
+    """Wrap key material in an age passphrase file; `log_n` is scrypt's work factor, 18 takes about a second.
+
+    Raises:
+        InvalidInput: the passphrase is too short.
+    """
+    sink = io.BytesIO()
+    with encrypt(sink, [PassphraseRecipient(check_passphrase(passphrase), log_n=log_n)]) as writer:
+        writer.write(plaintext)
+    return sink.getvalue()
+
+
+def unlock(path: Path, passphrase: bytes, *, written: Digest | None = None) -> bytes:
+    """Open a key file. `written` is its digest when it was made: it tells damage from a wrong passphrase.
+
+    Raises:
+        FileMissing: there is no such file.
+        KeyUnreadable: others can read it, it belongs to somebody else, or it is not a plain file.
+        NotAKeyFile: it is not an age passphrase file.
+        KeyDamaged: it is one, but was changed.
+        WrongPassphrase: it is whole, and this is not its passphrase.
+    """
+    raw = read_private(path, limit=_KEY_FILE_LIMIT)
+    changed = written is not None and digest_of(raw) != written
+    try:
+        if [stanza.kind for stanza in read_header(io.BytesIO(raw)).stanzas] != ["scrypt"]:
+            raise _not_a_key_file(path)
+        with decrypt(io.BytesIO(raw), [PassphraseIdentity(passphrase)]) as reader:
+            return reader.read()
+    except NotARecipient as error:
+        if changed:
+            raise _damaged(path) from error
+        msg = "wrong passphrase"
+        raise WrongPassphrase(msg, path=path) from error
+    except HeaderInvalid as error:
+        raise (_damaged(path) if changed else _not_a_key_file(path)) from error
+    except SealBroken as error:
+        raise _damaged(path) from error
+
+
+def create_folder(
+    folder: Path,
+    secrets: Secrets,
+    *,
+    party: PartyId,
+    title: str,
+    roles: frozenset[Role],
+    passphrase: bytes,
+    now: datetime,
+    log_n: int = 18,
+) -> KeyFolder:
+    """Write a new key folder; it is there whole, or not at all.
+
+    Raises:
+        FileExists: there is something in `folder` already. Keys are never overwritten.
+        InvalidInput: the passphrase is too short, the title not one line, or a key is not in software.
+    """
+    if not roles or not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+        msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
+        raise InvalidInput(msg)
+    expect_new(folder)
+    signing = b"".join(_exportable(signer).to_pkcs8() for signer in secrets.signers)
+    recipient = secrets.key_set.sealing
+    sealing = f"# created: {print_time(now)}\n# public key: {recipient}\n{secrets.identity.secret_text()}\n".encode()
+    locked = {SIGNING: lock(signing, passphrase, log_n=log_n), SEALING: lock(sealing, passphrase, log_n=log_n)}
+    public = {
+        "type": "pht-keys-v1",
+        "party": party,
+        "title": title,
+        "roles": sorted(roles),
+        "signing": [key.pem for key in secrets.key_set.signing],
+        "sealing": recipient,
+        "files": {name: digest_of(data) for name, data in locked.items()},
+    }
+    with making_folder(folder) as new:
+        for name, data in locked.items():
+            write_file(new / name, data, replace=False)
+        write_file(new / PUBLIC, dump_pretty(public), mode=0o644, replace=False)
+    return read_folder(folder)
+
+
+def read_folder(folder: Path) -> KeyFolder:
+    """Read the public side of a key folder; needs no passphrase.
+
+    Raises:
+        FileMissing: there is no key folder.
+        NotAKeyFile: its ``public.json`` is not one.
+    """
+    path = folder / PUBLIC
+    if not path.exists():
+        msg = "not a key folder"
+        raise FileMissing(msg, path=folder, hint=f"make one: pht keys new {folder} --party NAME --role ROLE")
+    try:
+        fields = Fields(parse_json(read_file(path, limit=_KEY_FILE_LIMIT), limit=_KEY_FILE_LIMIT), PUBLIC)
+        fields.constant("type", "pht-keys-v1")
+        party, title = parse_party_id(fields), parse_line(fields, "title", most=MAX_TITLE)
+        roles, key_set, files = parse_roles(fields), parse_key_set(fields), fields.fields("files")
+        found = KeyFolder(
+            folder=folder,
+            party=party,
+            title=title,
+            roles=roles,
+            key_set=key_set,
+            files=tuple((name, Digest(files.text(name, most=71))) for name in (SIGNING, SEALING)),
+        )
+        files.end()
+        fields.end()
+    except Malformed as error:
+        msg = "not the public file of a key folder"
+        raise NotAKeyFile(msg, path=path, reason=str(error)) from error
+    return found
+
+
+def open_folder(folder: Path, passphrase: bytes) -> Secrets:
+    """Open a party's private keys.
+
+    Raises:
+        WrongPassphrase, KeyDamaged, NotAKeyFile, KeyUnreadable, FileMissing: see `unlock`.
+    """
+    public = read_folder(folder)
+    written = dict(public.files)
+    signing = unlock(folder / SIGNING, passphrase, written=written[SIGNING])
+    sealing = unlock(folder / SEALING, passphrase, written=written[SEALING])
+    secrets = Secrets(
+        signers=parse_signers(signing, folder / SIGNING), identity=parse_identity_file(sealing, folder / SEALING)
+    )
+    if secrets.key_set != public.key_set:
+        msg = "the private keys are not those of public.json"
+        raise KeyDamaged(msg, path=folder, hint="restore the whole folder from one backup")
+    return secrets
+
+
+def prove(secrets: Secrets) -> None:
+    """Use every key once: sign and verify, seal and open.
+
+    Raises:
+        SignatureInvalid, SealBroken, NotARecipient: a private key does not fit its public one.
+    """
+    probe = b"a key folder is being checked"
+    for signer in secrets.signers:
+        signer.public.verify(probe, signer.sign(probe))
+    sealed = io.BytesIO()
+    with encrypt(sealed, [parse_recipient(secrets.key_set.sealing)]) as writer:
+        writer.write(probe)
+    sealed.seek(0)
+    with decrypt(sealed, [secrets.identity]) as reader:
+        reader.read()
+
+
+def parse_signers(data: bytes, path: Path) -> tuple[SoftwareSigner, ...]:
+    """Parse PKCS#8 private keys in PEM, one after the other. `path` is for messages.
+
+    Raises:
+        NotAKeyFile: there are none, more than four, or something between them.
+        KeyUnreadable: a key of a kind this software does not sign with.
+    """
+    blocks = _PEM.findall(data)
+    if b"".join(blocks) != data or not 1 <= len(blocks) <= MAX_SIGNING_KEYS:
+        msg = "does not hold one to four PEM keys and nothing else"
+        raise NotAKeyFile(msg, path=path)
+    return tuple(SoftwareSigner.of_pkcs8(block) for block in blocks)
+
+
+def parse_identity_file(data: bytes, path: Path) -> Identity:
+    """Parse an age identity file (age's own format: comments, and one identity on a line). `path` is for messages.
+
+    Raises:
+        NotAKeyFile: it does not hold exactly one identity.
+    """
+    try:
+        lines = [line for line in data.decode("ascii").splitlines() if line and not line.startswith("#")]
+        (text,) = lines
+        return parse_identity(text)
+    except (ValueError, PhtError):
+        msg = "does not hold exactly one age identity"
+        raise NotAKeyFile(msg, path=path) from None  # the cause may hold the file
+
+
+def import_folder(
+    folder: Path,
+    *,
+    signing: Sequence[Path],
+    sealing: Path,
+    party: PartyId,
+    title: str,
+    roles: frozenset[Role],
+    passphrase: bytes,
+    now: datetime,
+    log_n: int = 18,
+) -> KeyFolder:
+    """Make a key folder from unencrypted PKCS#8 files and an age identity file, all private to this user.
+
+    Raises:
+        NotAKeyFile, KeyUnreadable, FileMissing: a file is not such a key.
+    """
+    signers = [signer for path in signing for signer in parse_signers(_pem_file(path), path)]
+    identity = parse_identity_file(read_private(sealing), sealing)
+    secrets = Secrets(signers=tuple(signers), identity=identity)
+    return create_folder(
+        folder, secrets, party=party, title=title, roles=roles, passphrase=passphrase, now=now, log_n=log_n
+    )
+
+
+def export_folder(folder: Path, passphrase: bytes, *, into: Path) -> tuple[Path, ...]:
+    """Write the private keys in the clear, for another tool or a smart card: one PKCS#8 file each, and the identity.
+
+    Raises:
+        FileExists: `into` is there already.
+    """
+    expect_new(into)
+    secrets = open_folder(folder, passphrase)
+    names = []
+    with making_folder(into) as new:
+        for signer in secrets.signers:
+            one = _exportable(signer)
+            names.append(f"{one.public.scheme.value}-{one.public.key_id[:8]}.pem")
+            write_file(new / names[-1], one.to_pkcs8())
+        names.append("identity.txt")
+        write_file(new / names[-1], f"{secrets.identity.secret_text()}\n".encode())
+    return tuple(into / name for name in names)
+
+
+def _pem_file(path: Path) -> bytes:
+    data = read_private(path, limit=_KEY_FILE_LIMIT).replace(b"\r\n", b"\n")
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _exportable(signer: object) -> SoftwareSigner:
+    if not isinstance(signer, SoftwareSigner):
+        msg = "the key is not kept in software"
+        raise InvalidInput(msg)
+    return signer
+
+
+def _not_a_key_file(path: Path) -> PhtError:
+    msg = "not an age passphrase file"
+    return NotAKeyFile(msg, path=path)
+
+
+def _damaged(path: Path) -> PhtError:
+    msg = "key file was changed since it was written"
+    return KeyDamaged(msg, path=path, hint="restore it from your backup")

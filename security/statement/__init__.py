@@ -1,0 +1,1 @@
+"""Signed statements: in-toto in DSSE envelopes."""

@@ -1,0 +1,1 @@
+"""A train: its manifest, journey and seals, and when they may be believed."""

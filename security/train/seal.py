@@ -1,0 +1,261 @@
+"""How are code and state sealed, and is what was opened meant for this train, this stop, these two parties?
+
+A sealed file is an age v1 file around a normalised, padded archive (`security.archive`) whose first member, META.json,
+says what it was made for. It is checked before anything else in the archive is used: a seal that opens but was made
+for another train, stop, sender or recipient is refused (attacks T7, T8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
+from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, pack, unpack
+from security.digest import BUFFER, CheckedReader, Digest
+from security.encoding import Fields, Json, dump_json, parse_json
+from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
+from security.ids import PartyId, TrainId
+from security.streams import Sink, pour
+from security.train.journey import StateRef
+from security.train.manifest import CodeRef, TrainManifest
+from security.ustar import BLOCK
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+META_VERSION: Final = 1
+CODE_BUDGET: Final = Budget(total_bytes=4 << 30, member_bytes=2 << 30, members=20_000)
+"""For code: vendored wheels are allowed for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeBinding:
+    """What a sealed code belongs to.
+
+    The manifest names the digest of the sealed code, so the code cannot name the manifest; it names the owner and the
+    manifest's nonce. Somebody else's manifest that refers to this blob is refused by every station.
+    """
+
+    owner: PartyId
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateBinding:
+    """What a sealed state belongs to: sent after `stop`, by `sender`, to `recipient`.
+
+    ``previous`` is the digest of the signed bytes of the entry before the sender's own (the manifest, for stop 0).
+    """
+
+    train: TrainId
+    stop: int
+    sender: PartyId
+    recipient: PartyId
+    previous: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedCode:
+    """A sealed code, and the digest of what is inside, which goes nowhere but into the seal."""
+
+    ref: CodeRef
+    content: Digest
+
+
+def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, ...]:
+    """Return who reads the code: each station of the route once, and the owner."""
+    return tuple(dict.fromkeys((*manifest_stations, owner)))
+
+
+def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]) -> SealedCode:
+    """Seal the code for its readers (age recipients), reading each member twice."""
+    content = pack(_Nowhere(), None, members).content
+    meta: dict[str, Json] = {
+        "version": META_VERSION,
+        "kind": "code",
+        "owner": str(binding.owner),
+        "nonce": binding.nonce,
+        "content": str(content),
+    }
+    digest, size = _seal(sink, members, meta=meta, recipients=recipients)
+    return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
+
+
+def seal_state(sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipient: str) -> StateRef:
+    """Seal a state for the one party that comes next."""
+    digest, size = _seal(sink, members, meta=_state_meta(binding), recipients=[recipient])
+    return StateRef(digest=digest, size=size)
+
+
+def open_code(
+    source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
+) -> Digest:
+    """Open the sealed code into an empty folder; return the digest of its content, for policies and people.
+
+    Raises:
+        DigestMismatch: the blob is not the one the manifest names.
+        SealRecipients: it has more or fewer recipients than there are parties on the route and its owner (attack T9).
+        SealForeign: it was sealed for another manifest.
+        CodeAltered: the content is not what its owner sealed.
+        SealBroken, NotARecipient, ArchiveRejected, BudgetExceeded
+    """
+    stated: list[Digest] = []
+
+    def check(meta: bytes) -> None:
+        fields = _meta(meta, "code")
+        claims = (fields.text("owner", most=40), fields.text("nonce", most=32))
+        stated.append(Digest(fields.text("content", most=71)))
+        fields.end()
+        if claims != (str(manifest.owner.party), manifest.nonce):
+            msg = "code was sealed for another train"
+            raise SealForeign(msg, sealed_by=claims[0])
+
+    readers = len({stop.party for stop in manifest.route.stops} | {manifest.owner.party})
+    checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
+    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
+    if found.content != stated[0]:
+        msg = "code is not what its owner sealed"
+        raise CodeAltered(msg)
+    return found.content
+
+
+def open_state(
+    source: BinaryIO,
+    ref: StateRef,
+    *,
+    binding: StateBinding,
+    identities: Sequence[Unwrapper],
+    into: Path,
+    budget: Budget,
+) -> Unpacked:
+    """Open a sealed state into an empty folder.
+
+    Raises:
+        DigestMismatch: the blob is not the one the last journey entry names.
+        SealRecipients: somebody else can read it too (attack T9).
+        SealForeign: it was made for another train, stop, sender or recipient (attacks T7, T8).
+        SealBroken, NotARecipient, ArchiveRejected, BudgetExceeded
+    """
+
+    def check(meta: bytes) -> None:
+        fields = _meta(meta, "state")
+        expected = _state_meta(binding)
+        for name in ("train", "stop", "sender", "recipient", "previous"):
+            found = fields.take(name)
+            if type(found) is not type(expected[name]) or found != expected[name]:  # `true` is 1 to Python
+                msg = "state was sealed for another train, stop or party"
+                raise SealForeign(msg, differs_in=name)
+        fields.end()
+
+    checked = CheckedReader(source, ref.digest, ref.size)
+    return _open(checked, identities=identities, readers=1, into=into, budget=budget, check=check)
+
+
+def seal_note(note: bytes, recipient: str) -> bytes:
+    """Seal a few bytes for one party, to be kept where nobody else shall read them. Bound to nothing: never for sending."""
+    sealed = io.BytesIO()
+    with encrypt(sealed, [parse_recipient(recipient)]) as plain:
+        plain.write(note)
+    return sealed.getvalue()
+
+
+def open_note(source: BinaryIO, identities: Sequence[Unwrapper]) -> bytes:
+    """Open what `seal_note` sealed.
+
+    Raises:
+        NotARecipient: sealed for other keys.
+        SealBroken: not as it was sealed.
+    """
+    with decrypt(source, identities) as plain:
+        return plain.read()
+
+
+def most_sealed(content: int) -> int:
+    """Return the most bytes a sealed state can have whose files hold `content` bytes together."""
+    packed = content + META_LIMIT + (MAX_MEMBERS + 4) * 2 * BLOCK
+    packed += packed // 8  # the padding, which is 12 % at most
+    return packed + packed // 2048 + (1 << 16)  # a tag of 16 bytes for each 64 KiB, and the header
+
+
+def _seal(
+    sink: Sink, members: Sequence[Member], *, meta: dict[str, Json], recipients: Sequence[str]
+) -> tuple[Digest, int]:
+    counted = _Counted(sink)
+    with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
+        pack(sealed, dump_json(meta), members)
+    return Digest.of_hex(counted.hasher.hexdigest()), counted.size
+
+
+def _open(
+    source: CheckedReader,
+    *,
+    identities: Sequence[Unwrapper],
+    readers: int,
+    into: Path,
+    budget: Budget,
+    check: Callable[[bytes], None],
+) -> Unpacked:
+    try:
+        with decrypt(source, identities) as plain:
+            _need_recipients(plain, readers)
+            unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
+    except (NotARecipient, SealBroken):
+        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for somebody else"
+            pass
+        raise
+    if not source.complete:
+        msg = "sealed file goes on after its end"
+        raise DigestMismatch(msg)
+    return unpacked
+
+
+def _need_recipients(plain: AgeReader, readers: int) -> None:
+    if len(plain.stanzas) != readers:
+        msg = "sealed file has other recipients than the route allows"
+        raise SealRecipients(msg, expected=readers, found=len(plain.stanzas))
+
+
+def _state_meta(binding: StateBinding) -> dict[str, Json]:
+    return {
+        "version": META_VERSION,
+        "kind": "state",
+        "train": str(binding.train),
+        "stop": binding.stop,
+        "sender": str(binding.sender),
+        "recipient": str(binding.recipient),
+        "previous": str(binding.previous),
+    }
+
+
+def _meta(raw: bytes, kind: str) -> Fields:
+    fields = Fields(parse_json(raw, limit=1 << 16), "META.json")
+    if fields.number("version", least=1) != META_VERSION or fields.text("kind", most=20) != kind:
+        msg = "sealed file is of another kind or version"
+        raise SealForeign(msg, expected=kind)
+    return fields
+
+
+class _Counted:
+    """Passes on what is written, and keeps its digest and size."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self.hasher, self.size = sink, hashlib.sha256(), 0
+
+    def write(self, data: Buffer, /) -> int:
+        self.hasher.update(data)
+        pour(self._sink, data)
+        written = memoryview(data).nbytes
+        self.size += written
+        return written
+
+
+class _Nowhere:
+    """Takes what is written and keeps nothing."""
+
+    def write(self, data: Buffer, /) -> int:
+        return memoryview(data).nbytes

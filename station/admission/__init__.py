@@ -1,0 +1,1 @@
+"""Which trains a hospital admits."""

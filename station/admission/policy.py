@@ -1,0 +1,204 @@
+"""Does this hospital admit this train?
+
+A policy is a value made of small rules. A rule admits, holds the train for a person, or refuses it; all are asked, a
+refusal outweighs a hold, and a person's approval answers holds only. Verification comes first (`security.train.verify`): what
+is asked here is not whether the train is genuine, but whether it is wanted.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from security.digest import Digest
+from security.ids import PartyId
+from security.train.manifest import Limits, TrainManifest
+from station.errors import PolicyRefused
+from station.gate.inspect import need_usable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a policy is asked about.
+
+    `base` is the name the directory gives the base image. `code` is the digest of the unsealed code, if the policy
+    wants to know. `missing` are the expected files that each data set here does not have.
+    """
+
+    manifest: TrainManifest
+    base: str
+    code: Digest | None
+    missing: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admit:
+    """The train may run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A person must decide, and this is why."""
+
+    reason: str
+
+
+Verdict: TypeAlias = Admit | Hold
+
+
+class Rule(Protocol):
+    """One thing a hospital insists on."""
+
+    def consider(self, request: Request) -> Verdict:
+        """Judge.
+
+        Raises:
+            PolicyRefused: the train must not run here.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Only trains of these owners."""
+
+    allowed: frozenset[PartyId]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        owner = request.manifest.owner.party
+        if owner not in self.allowed:
+            msg = "this station does not admit trains of this owner"
+            raise PolicyRefused(msg, owner=owner, hint="name the owner under admission.owners to admit them")
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """Only these base images, of those the directory approves."""
+
+    allowed: frozenset[str]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        if request.base not in self.allowed:
+            msg = "this station does not run this base image"
+            raise PolicyRefused(msg, base=request.base)
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """Only trains whose approval reference has one of these forms (shell patterns)."""
+
+    allowed: tuple[str, ...]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        reference = request.manifest.approval.reference
+        if not any(fnmatch.fnmatchcase(reference, pattern) for pattern in self.allowed):
+            msg = "this station does not know the approval the train refers to"
+            raise PolicyRefused(msg, reference=reference[:200])
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalBases:
+    """Only trains that name one of these legal bases."""
+
+    allowed: frozenset[str]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        named = request.manifest.approval.legal_basis
+        if named not in self.allowed:
+            msg = "this station does not accept the legal basis the train names"
+            raise PolicyRefused(msg, legal_basis=(named or "none")[:200])
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSets:
+    """Only data sets that are here, for owners who may use them; None stands for every admitted owner."""
+
+    offered: Mapping[str, frozenset[PartyId] | None]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        owner, lacking = request.manifest.owner.party, []
+        for need in request.manifest.data:
+            if need.name not in self.offered:
+                msg = "this station has no such data set"
+                raise PolicyRefused(msg, data=need.name)
+            readers = self.offered[need.name]
+            if readers is not None and owner not in readers:
+                msg = "this owner may not use this data set"
+                raise PolicyRefused(msg, data=need.name, owner=owner)
+            lacking += [f"{need.name}/{name}" for name in request.missing.get(need.name, ())]
+        if lacking:
+            return Hold(reason=f"files the train expects are not there: {', '.join(lacking)}")
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """No more of anything than this, for one run."""
+
+    most: Limits
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        wanted = request.manifest.limits
+        for name in ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes"):
+            asked, most = getattr(wanted, name), getattr(self.most, name)
+            if asked > most:
+                msg = "the train wants more than this station gives a run"
+                raise PolicyRefused(msg, limit=name, wanted=asked, most=most)
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckableOutputs:
+    """Only declarations of outputs that the gate will be able to check."""
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        need_usable(request.manifest.outputs)
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """A person approves every train."""
+
+    def consider(self, request: Request) -> Verdict:  # noqa: ARG002 - every request
+        """See `Rule`."""
+        return Hold(reason="every train is approved by a person here")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCode:
+    """A person approves the code once; the digests are those `pht station show` tells."""
+
+    approved: frozenset[Digest]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        if request.code in self.approved:
+            return Admit()
+        return Hold(reason="this code has not been approved here")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllOf:
+    """Every rule must admit; the reasons of those that hold are told together."""
+
+    rules: tuple[Rule, ...]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        verdicts = [rule.consider(request) for rule in self.rules]
+        reasons = [verdict.reason for verdict in verdicts if isinstance(verdict, Hold)]
+        return Hold(reason="; ".join(reasons)) if reasons else Admit()

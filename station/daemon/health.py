@@ -1,0 +1,66 @@
+"""Does a daemon work here, since when has it said nothing, and with which settings did it start?"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from security.digest import Digest
+from security.encoding import Fields, dump_pretty, parse_json, print_time
+from security.errors import PhtError
+from security.files import read_file, write_file
+from station.house.house import House
+from station.visit.plan import phase_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a daemon last said: `settings` is the digest of its station.yaml, `trouble` are codes of what is in its way."""
+
+    process: int
+    turn: datetime
+    settings: Digest | None
+    trouble: tuple[str, ...]
+
+
+def say(path: Path, house: House, trouble: PhtError | None, *, now: datetime, version: str) -> None:
+    """Leave word for whoever watches: alive, when, and what is in the way of looking or of any visit."""
+    visits = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+    codes = {visit.stumbled.code for visit in visits if visit.stumbled} | ({trouble.code} if trouble else set())
+    told = {
+        "party": house.party,
+        "process": os.getpid(),
+        "version": version,
+        "turn": print_time(now),
+        "settings": house.settings,
+        "visits": dict(sorted(Counter(phase_of(visit).value for visit in visits).items())),
+        "waiting_for_a_person": sum(visit.held is not None for visit in visits),
+        "trouble": sorted(codes),
+    }
+    try:
+        write_file(path, dump_pretty(told), mode=0o644)
+    except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
+        log.warning("cannot tell how we are", extra={"code": error.code, "reason": str(error)})
+
+
+def read_health(path: Path) -> Health:
+    """Read what `say` left.
+
+    Raises:
+        FileMissing: nobody has said anything.
+        MalformedJson, MalformedStatement: it is something else.
+    """
+    fields = Fields(parse_json(read_file(path, limit=1 << 20)), path.name)
+    settings = fields.take("settings")
+    return Health(
+        process=fields.number("process", least=1),
+        turn=fields.time("turn"),
+        settings=Digest(settings) if isinstance(settings, str) else None,
+        trouble=fields.texts("trouble"),
+    )

@@ -1,0 +1,139 @@
+"""What happens to one visit in one turn?
+
+One visit, one step, one event. What a step raises becomes an event by its family: who must act next decides whether the
+visit ends, waits or asks a person. This is one of the two places that handle every exception; a bug in a step must not
+stop the other visits.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from datetime import datetime
+from typing import Final
+
+from registry.errors import RegistryMisbehaved
+from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
+from station.errors import JournalRaced, RoomMissing, RunInterrupted
+from station.house.house import House
+from station.steps import perform
+from station.steps.notice import notice
+from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent, plain
+from station.visit.events import Refused as RefusedEvent
+from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
+from station.visit.state import Visit
+
+log = logging.getLogger(__name__)
+
+_AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
+"""Steps whose errors may name files inside a seal: of those, journal and log keep the constant message only (T20)."""
+
+
+def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
+    """Do what is next for a visit and record it; None if there was nothing to do now, or somebody else was faster.
+
+    Raises:
+        JournalDamaged, DiskFull: nothing can be recorded, so nothing may be done.
+    """
+    visit = house.journal.visit(arrival)
+    todo = next_step(visit, now)
+    if not isinstance(todo, Do):
+        return None
+    event = _attempt(todo.step, visit, house, now)
+    if event is None:
+        return None
+    try:
+        house.journal.append(arrival, event, expect=visit.length)
+    except JournalRaced:
+        return None
+    except Replayed as error:
+        event = _explained(error, todo.step, visit, now)
+        try:
+            house.journal.append(arrival, event, expect=visit.length)
+        except JournalRaced:
+            return None
+    log.log(
+        logging.WARNING if isinstance(event, RefusedEvent | Superseded | RunFault | Stumbled | Held) else logging.INFO,
+        "recorded",
+        extra={
+            "visit": arrival.short,
+            "train": visit.accepted.train.short if visit.accepted else None,
+            "stop": visit.accepted.stop if visit.accepted else None,
+            "step": todo.step.value,
+            "event": event.kind,
+            "code": getattr(event, "code", None),
+            "reason": getattr(event, "reason", None),
+        },
+    )
+    return event
+
+
+def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
+    """Begin a visit for every new arrival; a bug that a stranger's tag sets off must not stop the visits under way.
+
+    Raises:
+        PhtError: see `station.steps.notice`.
+    """
+    try:
+        return notice(house, now)
+    except PhtError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary, as below
+        log.error("internal error", extra={"step": "notice", "type": type(error).__name__, "where": _where(error)})  # noqa: TRY400 - the traceback's message may quote
+        return ()
+
+
+def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
+    try:
+        return perform(step, visit, house, now)
+    except PhtError as error:
+        event = _explained(error, step, visit, now)
+        if isinstance(event, Stumbled):
+            log.warning(
+                "stumbled",
+                extra={
+                    "visit": visit.arrival.short,
+                    "step": step.value,
+                    "code": error.code,
+                    "reason": _reason(error, step),
+                },
+            )
+        return event
+    except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
+        _log_bug(error, step, visit)
+        return stumble_internally(visit, now=now)
+
+
+def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> VisitEvent:
+    """Turn an error into the event its family calls for, if the machine allows that where it stands."""
+    if isinstance(error, RoomMissing | RunInterrupted):
+        wanted: VisitEvent = lose_room(visit, now=now)
+        return wanted if permits(visit, wanted) else stumble(visit, code=error.code, now=now)
+    reason = _reason(error, step)
+    # A directory that cannot be believed, or a registry that cannot, says nothing about the train.
+    if isinstance(error, Refused) and not isinstance(error, DirectoryRejected | RegistryMisbehaved):
+        wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value)
+        if permits(visit, wanted):
+            return wanted
+    if isinstance(error, TrainFault):
+        wanted = RunFault(at=now, code=error.code, reason=reason)
+        if permits(visit, wanted):
+            return wanted
+    return stumble(visit, code=error.code, now=now)
+
+
+def _reason(error: PhtError, step: Step) -> str:
+    return plain(error.message if step in _AMONG_PLAINTEXT else str(error))
+
+
+def _log_bug(error: Exception, step: Step, visit: Visit) -> None:
+    """Log where it happened, but not what the exception says: a message of somebody else's may quote data (T20)."""
+    log.error(
+        "internal error",
+        extra={"visit": visit.arrival.short, "step": step.value, "type": type(error).__name__, "where": _where(error)},
+    )
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

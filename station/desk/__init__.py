@@ -1,0 +1,1 @@
+"""What an operator asks of a station, apart from any command line."""

@@ -1,0 +1,77 @@
+"""Does a document satisfy the JSON Schema a train brings for it?
+
+Draft 2020-12, through `jsonschema`, of the part that `security.train.output_schema` lets pass, and for documents that are not
+more work than that (attack T19). What is refused of a schema is refused before the train runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+
+from security.encoding import Json
+from security.errors import InvalidInput
+from security.train.output_schema import Cost, cost_of, values_in
+from station.errors import GateSchema, PolicyRefused
+
+MAX_LOOKS: Final = 50_000_000
+"""Of the schema's nodes at an output's values: some minutes."""
+MAX_KEPT: Final = 300_000
+"""Failures that may be kept in memory until an ``anyOf`` or ``oneOf`` is decided: 3 KiB each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checker:
+    """A schema that was found usable. Made by `compile_schema`."""
+
+    schema: Mapping[str, Json]
+    cost: Cost
+    _validator: Draft202012Validator = field(repr=False)
+
+    def check(self, document: Json, *, pattern: str, spent: int = 0) -> int:
+        """Hold a document against the schema; `pattern` is the declared path, for the message.
+
+        `spent` is what was spent on the same output before, and what is returned is that with this document's.
+
+        Raises:
+            GateSchema: it does not satisfy it. The message tells which keyword, never what was found (attack T20).
+        """
+        keyword, values = None, values_in(document)
+        spent += self.cost.looks.times(values)
+        if spent > MAX_LOOKS or self.cost.kept.times(values) > MAX_KEPT:
+            keyword = "too many values for this schema"
+        try:
+            for error in self._validator.iter_errors(document) if keyword is None else ():
+                keyword = str(error.validator)
+                break
+        except (RecursionError, ArithmeticError, re.error):
+            keyword = "schema cannot be evaluated"
+        if keyword is not None:
+            msg = "an output does not satisfy its declared schema"
+            raise GateSchema(msg, output=pattern, rule=keyword)
+        return spent
+
+
+def compile_schema(schema: Json, *, pattern: str) -> Checker:
+    """Examine a declared schema; `pattern` is the declared path, for the message.
+
+    Raises:
+        PolicyRefused: not draft 2020-12, too large, or uses what this station does not evaluate, and which.
+    """
+    msg = "declared schema is not one this station evaluates"
+    try:
+        cost = cost_of(schema)
+    except InvalidInput as error:
+        raise PolicyRefused(msg, output=pattern, reason=error.fields.get("reason")) from error
+    known = schema if isinstance(schema, dict) else {}  # it is: else it would have been refused
+    try:
+        Draft202012Validator.check_schema(known)
+    except (SchemaError, RecursionError) as error:
+        raise PolicyRefused(msg, output=pattern, reason="not a JSON Schema, draft 2020-12") from error
+    return Checker(schema=known, cost=cost, _validator=Draft202012Validator(known, registry=Registry()))

@@ -1,0 +1,1 @@
+"""What a station works with: its configuration, its folders and its ports."""

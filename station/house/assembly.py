@@ -1,0 +1,123 @@
+"""How does a house come to be from a configuration?
+
+The only module of the station that chooses backings: which registry, which engine, which folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from registry.base.store import base_repository, fetch_base
+from registry.depot import Depot
+from registry.places import registry_at, source_at
+from registry.port import Registry
+from security.digest import digest_of
+from security.directory.client import load_trust, read_root
+from security.directory.trust import Base, TrustStore
+from security.encoding import Fields, parse_json
+from security.keys.keyset import Secrets
+from station.admission.policy import (
+    AllOf,
+    Approvals,
+    Bases,
+    ByHand,
+    Ceiling,
+    CheckableOutputs,
+    DataSets,
+    KnownCode,
+    LegalBases,
+    Owners,
+    Rule,
+)
+from station.house.config import Admission, Approve, DataSet, StationConfig
+from station.house.house import BaseLoader, FreshTrust, House, TrustLoader
+from station.house.spool import Spool
+from station.house.workroom import Workrooms
+from station.journal.journal import Journal
+from station.sandbox.docker.engine import DockerSandbox
+from station.sandbox.image import BaseImage, ImageLayer
+
+
+def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secrets] = ()) -> House:
+    """Open everything a station works with; nothing is sent yet.
+
+    Raises:
+        JournalDamaged, FileMissing, InvalidInput: a part cannot be opened.
+    """
+    registry = registry_at(config.registry, config.login)
+    return House(
+        party=config.party,
+        name=house_name(config),
+        secrets=secrets,
+        earlier=tuple(earlier),
+        settings=config.digest,
+        depot=Depot(registry),
+        journal=Journal.open(config.journal),
+        spool=Spool(config.spool),
+        workrooms=Workrooms(config.workrooms),
+        sandbox=DockerSandbox(url=config.engine, runtime=config.runtime),
+        trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
+        base_image=base_loader(registry),
+        data=config.data,
+        policy=policy_of(config.admission, config.data),
+        by_code=config.admission.approve is Approve.KNOWN_CODE,
+        release_by_hand=config.release_by_hand,
+        withhold=config.withhold,
+    )
+
+
+def house_name(config: StationConfig) -> str:
+    """Return what this installation's containers are labelled with; two on one engine keep apart."""
+    return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
+
+
+def trust_loader(config: StationConfig) -> TrustLoader:
+    """Return what fetches and verifies the directory, from the pinned root on."""
+    source = source_at(config.directory.location, config.login)
+
+    def load(now: datetime) -> TrustStore:
+        return load_trust(source, config.directory_cache, read_root(config.directory.root_file), now)
+
+    return load
+
+
+def base_loader(registry: Registry) -> BaseLoader:
+    """Return what fetches approved base images from a registry; their config stays there (attack T12)."""
+
+    def load(base: Base) -> BaseImage:
+        found = fetch_base(registry, base_repository(base.name), base.digest)
+        return BaseImage(
+            digest=base.digest,
+            diff_ids=tuple(layer.diff_id for layer in found.layers),
+            layers=tuple(ImageLayer(size=layer.descriptor.size, open=layer.open) for layer in found.layers),
+            architecture=_architecture(found.config),
+        )
+
+    return load
+
+
+def _architecture(config: bytes) -> str:
+    found = Fields(parse_json(config), "config")
+    return found.text("architecture", most=40)
+
+
+def policy_of(admission: Admission, data: Mapping[str, DataSet]) -> Rule:
+    """Return the policy the configuration asks for."""
+    rules: list[Rule] = [
+        Owners(allowed=admission.owners),
+        DataSets(offered={name: one.owners for name, one in data.items()}),
+        Ceiling(most=admission.limits),
+        CheckableOutputs(),
+    ]
+    if admission.bases is not None:
+        rules.append(Bases(allowed=admission.bases))
+    if admission.approvals is not None:
+        rules.append(Approvals(allowed=admission.approvals))
+    if admission.legal_bases is not None:
+        rules.append(LegalBases(allowed=admission.legal_bases))
+    if admission.approve is Approve.BY_HAND:
+        rules.append(ByHand())
+    if admission.approve is Approve.KNOWN_CODE:
+        rules.append(KnownCode(approved=admission.known_code))
+    return AllOf(rules=tuple(rules))

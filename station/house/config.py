@@ -1,0 +1,354 @@
+"""What does ``station.yaml`` say?
+
+YAML because people edit it; read safely, held against ``config.schema.json`` for messages with a line, then made a
+frozen value. Unknown keys are errors, aliases and doubled keys too. Secrets are paths, never values. Relative paths are
+relative to the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from registry.names import Origin, location
+from registry.places import Login, anchored
+from security.digest import Digest, digest_of
+from security.errors import InvalidInput
+from security.files import read_file
+from security.ids import PartyId
+from security.train.manifest import Limits
+from station.errors import ConfigInvalid
+
+FILE: Final = "station.yaml"
+ENGINE: Final = "unix:///var/run/docker.sock"
+_LIMIT: Final = 256 << 10
+
+
+class Approve(StrEnum):
+    """Who says yes to a train that nothing speaks against."""
+
+    BY_HAND = "by-hand"
+    KNOWN_CODE = "known-code"
+    AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryPlace:
+    """Where the consortium's directory is, as an address of `registry.places`, and which root is pinned."""
+
+    root_file: Path
+    location: str
+    refresh_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A data set: a folder trains may read. `owners` is None for every admitted owner."""
+
+    folder: Path
+    description: str
+    owners: frozenset[PartyId] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What the policy is made of; None stands for no demand of this kind."""
+
+    approve: Approve
+    owners: frozenset[PartyId]
+    bases: frozenset[str] | None
+    approvals: tuple[str, ...] | None
+    legal_bases: frozenset[str] | None
+    known_code: frozenset[Digest]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationConfig:
+    """Everything a person has decided about a station."""
+
+    file: Path
+    digest: Digest
+    party: PartyId
+    folder: Path
+    workrooms: Path
+    keys: Path
+    earlier_keys: tuple[Path, ...]
+    passphrase_file: Path | None
+    registry: str
+    login: Login
+    directory: DirectoryPlace
+    engine: str
+    runtime: str
+    data: Mapping[str, DataSet]
+    admission: Admission
+    release_by_hand: bool
+    withhold: bool
+    """Whether an owner whose train does not pass learns that only, and no class of outcome."""
+    poll_seconds: int
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal is."""
+        return self.folder / "journal.sqlite"
+
+    @property
+    def spool(self) -> Path:
+        """Where ciphertext and signed documents are kept."""
+        return self.folder / "spool"
+
+    @property
+    def directory_cache(self) -> Path:
+        """Where the verified directory is kept."""
+        return self.folder / "directory"
+
+    @property
+    def health(self) -> Path:
+        """Where the daemon says that it lives."""
+        return self.folder / "health.json"
+
+
+CEILING: Final = Limits(
+    memory_bytes=8 << 30,  # half of a common server
+    cpu_millis=4_000,
+    wall_seconds=24 * 3600,
+    processes=512,
+    output_bytes=1 << 30,
+)
+"""What a run may use where the file says nothing."""
+
+
+def load_config(path: Path) -> StationConfig:
+    """Read and check a station's configuration.
+
+    Raises:
+        FileMissing: there is no such file.
+        ConfigInvalid: what is wrong in it, and in which line.
+    """
+    return parse_config(read_file(path, limit=_LIMIT), file=path)
+
+
+def parse_config(raw: bytes, *, file: Path) -> StationConfig:
+    """Make the configuration from the file's bytes; see `load_config`."""
+    source = _Source(raw, file)
+    source.check()
+    value = source.value
+    try:
+        config = _config(value, file, digest_of(raw))
+        _need_apart(config)
+    except InvalidInput as error:
+        raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
+    return config
+
+
+def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
+    home = file.absolute().parent
+    folder = home / value["folder"]
+    keys, sandbox, admission = value["keys"], value.get("sandbox", {}), value["admission"]
+    return StationConfig(
+        file=file.absolute(),
+        digest=digest,
+        party=PartyId(value["party"]),
+        folder=folder,
+        workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
+        keys=home / keys["folder"],
+        earlier_keys=tuple(home / folder for folder in keys.get("earlier", ())),
+        passphrase_file=_path(home, keys, "passphrase_file"),
+        registry=_place(home, value["registry"]["location"]),
+        login=_login(home, value["registry"]),
+        directory=DirectoryPlace(
+            root_file=home / value["directory"]["root_file"],
+            location=_place(home, value["directory"].get("location", value["registry"]["location"])),
+            refresh_seconds=value["directory"].get("refresh_seconds", 300),
+        ),
+        engine=sandbox.get("engine", ENGINE),
+        runtime=sandbox.get("runtime", "runc"),
+        data={
+            name: DataSet(
+                folder=home / one["folder"],
+                description=one.get("description", ""),
+                owners=_parties(one["owners"]) if "owners" in one else None,
+            )
+            for name, one in value["data"].items()
+        },
+        admission=_admission(admission),
+        release_by_hand=admission.get("release", "automatic") == "by-hand",
+        withhold=admission.get("answer", "class") == "withheld",
+        poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
+    )
+
+
+def _need_apart(config: StationConfig) -> None:
+    """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys)
+    private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
+    closed = [
+        path.resolve()
+        for path in (config.keys, *config.earlier_keys, config.workrooms, config.spool, config.directory_cache)
+    ]
+    for name, one in config.data.items():
+        folder = one.folder.resolve()
+        if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):
+            msg = "a data set's folder holds the station's own files, or lies among them"
+            raise InvalidInput(msg, data=name, folder=folder, hint="runs can read all of it: keep them apart")
+
+
+def _place(home: Path, text: str) -> str:
+    """Return an address if it is one: of a registry, or of a directory in a folder or on a web server."""
+    if not text.startswith("folder:"):
+        location(text.removeprefix("web:"))
+    return anchored(text, home)
+
+
+def _login(home: Path, value: Mapping[str, Any]) -> Login:
+    hosts = {name: tuple(value.get(name, ())) for name in ("token_hosts", "blob_hosts")}
+    for text in (*hosts["token_hosts"], *hosts["blob_hosts"]):
+        Origin.from_text(text)
+    return Login(
+        username=value.get("username"),
+        password_file=_path(home, value, "password_file"),
+        ca_file=_path(home, value, "ca_file"),
+        token_hosts=hosts["token_hosts"],
+        blob_hosts=hosts["blob_hosts"],
+        insecure=value.get("insecure", False),
+    )
+
+
+def _admission(value: Mapping[str, Any]) -> Admission:
+    limits = value.get("limits", {})
+    return Admission(
+        approve=Approve(value["approve"]),
+        owners=_parties(value["owners"]),
+        bases=frozenset(value["bases"]) if "bases" in value else None,
+        approvals=tuple(value["approvals"]) if "approvals" in value else None,
+        legal_bases=frozenset(value["legal_bases"]) if "legal_bases" in value else None,
+        known_code=frozenset(map(Digest, value.get("known_code", ()))),
+        limits=Limits(
+            memory_bytes=limits.get("memory_bytes", CEILING.memory_bytes),
+            cpu_millis=limits.get("cpu_millis", CEILING.cpu_millis),
+            wall_seconds=limits.get("wall_seconds", CEILING.wall_seconds),
+            processes=limits.get("processes", CEILING.processes),
+            output_bytes=limits.get("output_bytes", CEILING.output_bytes),
+        ),
+    )
+
+
+def _parties(names: Sequence[str]) -> frozenset[PartyId]:
+    return frozenset(map(PartyId, names))
+
+
+def _path(home: Path, value: Mapping[str, Any], key: str) -> Path | None:
+    return home / value[key] if key in value else None
+
+
+# --- YAML, with the lines it came from -------------------------------------------------------------------------------
+
+
+class _Source:
+    """A YAML file as a value, and where in the file each part of it stands."""
+
+    def __init__(self, raw: bytes, file: Path) -> None:
+        self._file = file
+        try:
+            loader = yaml.SafeLoader(raw.decode("utf-8"))
+            node = loader.get_single_node()
+            if not isinstance(node, yaml.MappingNode):
+                self._wrong("not a mapping of keys to values", line=1)
+            self._node = node
+            self._check_plain(node, set())
+            self.value: dict[str, Any] = loader.construct_document(node)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self._wrong(f"not YAML: {error.problem}", line=mark.line + 1 if mark else None, cause=error)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            self._wrong("not YAML, or not UTF-8", line=None, cause=error)
+
+    def check(self) -> None:
+        """Hold the value against the schema."""
+        schema = json.loads(resources.files("station.house").joinpath("config.schema.json").read_text("utf-8"))
+        errors = sorted(Draft202012Validator(schema).iter_errors(self.value), key=lambda error: self._line(error.path))
+        if errors:
+            self._tell(errors[0])
+
+    def _check_plain(self, node: yaml.Node, seen: set[int]) -> None:
+        if id(node) in seen:
+            self._wrong("aliases are not allowed", line=node.start_mark.line + 1)
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._check_plain(item, seen)
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, item in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                    self._wrong("a key is not plain text", line=key.start_mark.line + 1)
+                if key.value in keys:
+                    self._wrong(f"the key {key.value[:60]!r} is there twice", line=key.start_mark.line + 1)
+                keys.add(key.value)
+                self._check_plain(item, seen)
+
+    def _tell(self, error: ValidationError) -> NoReturn:
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path).lstrip(".")
+        line = self._line(error.path)
+        rule, wanted = str(error.validator), cast("Any", error.validator_value)
+        match rule:
+            case "additionalProperties" if isinstance(error.instance, dict):
+                known = sorted(error.schema["properties"]) if isinstance(error.schema, dict) else []
+                odd = min(set(error.instance) - set(known))
+                line = self._line([*error.path, odd])
+                reason = f"unknown key {odd[:60]!r}; known here: {', '.join(known)}"
+            case "required" if isinstance(error.instance, dict):
+                reason = f"the key {min(set(wanted) - set(error.instance))!r} is missing"
+            case "type":
+                reason = f"must be {_TYPES.get(str(wanted), str(wanted))}"
+            case "enum":
+                reason = f"must be one of {', '.join(map(str, wanted))}"
+            case "dependentRequired":
+                reason = "username and password_file go together"
+            case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems":
+                reason = f"must have a {rule} of {wanted}"
+            case "None":
+                reason = "known_code goes with 'approve: known-code' only"
+            case _:
+                reason = "does not have the right form"
+        self._wrong(reason, line=line, at=where or None)
+
+    def _line(self, path: Sequence[str | int]) -> int:
+        node: yaml.Node = self._node
+        line = node.start_mark.line
+        for step in path:
+            if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line
+            elif isinstance(node, yaml.MappingNode):
+                for key, item in node.value:
+                    if key.value == step:
+                        node, line = item, key.start_mark.line
+                        break
+        return int(line) + 1
+
+    def _wrong(
+        self, reason: str, *, line: int | None, at: str | None = None, cause: Exception | None = None
+    ) -> NoReturn:
+        msg = "the station's configuration is not right"
+        fields: dict[str, Any] = {"line": line, "at": at, "reason": reason}
+        told = {name: value for name, value in fields.items() if value is not None}
+        raise ConfigInvalid(msg, file=self._file, **told) from cause
+
+
+_TYPES: Final = {
+    "object": "a mapping of keys to values",
+    "array": "a list",
+    "string": "text; put it in quotes",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}

@@ -1,0 +1,115 @@
+"""What does a station work with?
+
+Everything a step needs, as one frozen bundle of ports: a step gets nothing from anywhere else, so a test, a rehearsal
+and a hospital differ in this value only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from registry.depot import Depot
+from security.digest import Digest
+from security.directory.trust import Base, TrustStore
+from security.ids import PartyId
+from security.keys.keyset import Secrets
+from station.admission.policy import Rule
+from station.errors import KeysElsewhere
+from station.house.config import DataSet
+from station.house.spool import Spool
+from station.house.workroom import Workrooms
+from station.journal.journal import Journal
+from station.sandbox.image import BaseImage
+from station.sandbox.port import Sandbox
+
+TrustLoader: TypeAlias = Callable[[datetime], TrustStore]
+"""Gives the consortium's directory as it is now.
+
+Raises `DirectoryRejected` or one of its leaves if what is published cannot be believed, `DirectoryUnavailable` or
+`RegistryUnavailable` if it cannot be reached.
+"""
+
+BaseLoader: TypeAlias = Callable[[Base], BaseImage]
+"""Gives an approved base image, verified down to its layers' digests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """One station. `name` tells its containers from those of other stations on the same engine.
+
+    `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
+
+    With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
+    the gate lets pass; with `withhold`, an owner whose train does not pass is told that only.
+    """
+
+    party: PartyId
+    name: str
+    secrets: Secrets = field(repr=False)
+    depot: Depot
+    journal: Journal
+    spool: Spool
+    workrooms: Workrooms
+    sandbox: Sandbox
+    trust: TrustLoader
+    base_image: BaseLoader
+    data: Mapping[str, DataSet]
+    policy: Rule
+    by_code: bool = False
+    release_by_hand: bool = False
+    withhold: bool = False
+    earlier: tuple[Secrets, ...] = field(default=(), repr=False)
+    settings: Digest | None = None
+    """The digest of the station.yaml this house was opened with."""
+
+    def keys(self, fingerprint: Digest) -> Secrets:
+        """Return the key set of ours that a train names.
+
+        Raises:
+            KeysElsewhere: it is in none of our key folders.
+        """
+        for one in self.keyring:
+            if one.key_set.fingerprint == fingerprint:
+                return one
+        msg = "the train was made for a key set of this station that is not here"
+        raise KeysElsewhere(
+            msg, wanted=fingerprint.short, here=", ".join(k.key_set.fingerprint.short for k in self.keyring)
+        )
+
+    @property
+    def keyring(self) -> tuple[Secrets, ...]:
+        """All key sets of ours that are here, the present one first."""
+        return (self.secrets, *self.earlier)
+
+    @property
+    def sandbox_profile(self) -> str:
+        """What a journey entry says of the sandbox."""
+        return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
+
+
+def newest_trust(house: House, now: datetime) -> TrustStore:
+    """Return the directory as it is published now, also where an older one is held that is still fresh."""
+    return house.trust.again(now) if isinstance(house.trust, FreshTrust) else house.trust(now)
+
+
+class FreshTrust:
+    """A `TrustLoader` that asks again after some seconds, and in between gives what it has, as long as it is fresh."""
+
+    def __init__(self, load: TrustLoader, *, seconds: int) -> None:
+        self._load, self._seconds = load, seconds
+        self._held: tuple[datetime, TrustStore] | None = None
+
+    def __call__(self, now: datetime) -> TrustStore:
+        """Return the directory; a clock that was turned back counts as much time."""
+        if self._held is None or not 0 <= (now - self._held[0]).total_seconds() < self._seconds:
+            self._held = (now, self._load(now))
+        self._held[1].check_fresh(now)
+        return self._held[1]
+
+    def again(self, now: datetime) -> TrustStore:
+        """Ask now, and return that."""
+        self._held = None
+        return self(now)

@@ -1,0 +1,141 @@
+"""Where do ciphertext and signed documents lie, so that an event may refer to them?
+
+Blobs by digest, durable before they are named anywhere; never plaintext. What no visit refers to any more, such as the
+leftovers of a crash, is swept by the daemon. It alone writes here (`lock`), but for what an operator adds unswept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from registry.blobs import BlobFolder, read_document
+from security.digest import CheckedReader, Digest, digest_of
+from security.errors import DigestMismatch, FileMissing, Malformed
+from security.files import locked, make_folder, sync_folder, told
+from station.errors import SpoolDamaged
+from station.visit.events import Blob
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_UNFINISHED = re.compile(r"\..*\.part")
+
+
+class Spool(BlobFolder):
+    """The spool of one station: a `registry.blobs.BlobSource` and `BlobSink` that can also name what it is given."""
+
+    def keep(self, data: bytes) -> Digest:
+        """Keep a small document; durable when this returns."""
+        with self.writing() as writer:
+            writer.write(data)
+        return digest_of(data)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[SpoolWriter]:
+        """Write a blob whose digest is not known before its end.
+
+        After the block it is there, durable, and told by `SpoolWriter.blob`; if the block raises, nothing is.
+
+        Raises:
+            DiskFull: no room; nothing is left behind.
+        """
+        make_folder(self.path)
+        with told(self.path):
+            handle, name = tempfile.mkstemp(dir=self.path, prefix=".new.", suffix=".part")
+        temporary = Path(name)
+        try:
+            with told(self.path), open(handle, "wb") as out:  # noqa: PTH123 - a file descriptor
+                writer = SpoolWriter(out)
+                yield writer
+                out.flush()
+                os.fsync(out.fileno())
+            with told(self.path):
+                temporary.replace(self.at(writer.blob.digest))
+                sync_folder(self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def read(self, blob: Blob) -> BinaryIO:
+        """Open a blob that an event names, checked as it is read.
+
+        Raises:
+            SpoolDamaged: here, if it is missing; at its end, if its bytes are others than were recorded.
+        """
+        try:
+            return cast("BinaryIO", _SpoolReader(self.open(blob.digest), blob.digest, blob.size))
+        except FileMissing as error:
+            raise _damaged(blob.digest) from error
+
+    def document(self, digest: Digest, *, limit: int) -> bytes:
+        """Read a small blob that an event names, whole.
+
+        Raises:
+            SpoolDamaged: it is missing, larger than `limit` bytes, or its bytes are others than were recorded.
+        """
+        try:
+            return read_document(self, digest, limit=limit)
+        except (FileMissing, DigestMismatch) as error:
+            raise _damaged(digest) from error
+
+    @contextlib.contextmanager
+    def unswept(self) -> Iterator[None]:
+        """Keep other processes out of this block for as long as it runs: a blob may be kept here before it is named."""
+        make_folder(self.path)
+        with locked(self.path / ".sweeping"):
+            yield
+
+    def sweep(self, references: Collection[Digest]) -> tuple[Digest, ...]:
+        """Remove every blob outside `references`, and what unfinished writes left; return what was removed."""
+        if not self.path.is_dir():
+            return ()
+        swept = []
+        with told(self.path):
+            for path in sorted(self.path.iterdir()):
+                if _UNFINISHED.fullmatch(path.name):
+                    path.unlink()
+                elif _NAME.fullmatch(path.name) and Digest.of_hex(path.name) not in references:
+                    path.unlink()
+                    swept.append(Digest.of_hex(path.name))
+            sync_folder(self.path)
+        return tuple(swept)
+
+
+class SpoolWriter:
+    """Takes the bytes of one blob."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out, self._hasher, self._size = out, hashlib.sha256(), 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write all of `data`."""
+        self._out.write(data)
+        self._hasher.update(data)
+        self._size += memoryview(data).nbytes
+        return memoryview(data).nbytes
+
+    @property
+    def blob(self) -> Blob:
+        """What has been written so far."""
+        return Blob(digest=Digest.of_hex(self._hasher.hexdigest()), size=self._size)
+
+
+class _SpoolReader(CheckedReader):
+    """The same check with another verdict: what went wrong on our own disk is nobody else's fault."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # as in `CheckedReader`
+        try:
+            return super().readinto(buffer)
+        except (DigestMismatch, Malformed) as error:
+            msg = "a file in the spool was changed"
+            raise SpoolDamaged(msg) from error
+
+
+def _damaged(digest: Digest) -> SpoolDamaged:
+    msg = "a file in the spool is missing or was changed"
+    return SpoolDamaged(msg, digest=digest.short, hint="restore the spool from a backup, or refuse the visit")

@@ -1,0 +1,169 @@
+"""Where does plaintext lie while a visit needs it, and how is it got rid of?
+
+One private folder per visit below one root, on tmpfs or an encrypted disk (`pht station check` says what it sees). Nothing is
+overwritten: on such file systems removing is enough, and on others overwriting would not be.
+
+A run may leave anything in its room: folders without permissions, thousands of levels, links to elsewhere. Wiping goes
+by open folders and never by paths, so no link is followed (attack T16), and moves every folder to the top before it
+enters it, so depth costs neither stack nor path length. A folder that is a mount point cannot be moved: what a mistake
+mounted into a room is not emptied, but reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from security.digest import Digest
+from security.files import PRIVATE_FOLDER, make_folder, sync_folder, told
+from station.errors import RoomMissing, WorkroomNotWiped
+from station.visit.events import ArrivalId
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workroom:
+    """The room of one visit."""
+
+    path: Path
+
+    @property
+    def code(self) -> Path:
+        """The opened code: read-only for the run."""
+        return self.path / "code"
+
+    @property
+    def state(self) -> Path:
+        """The state: what came in, and after the run what is to go out."""
+        return self.path / "state"
+
+    @property
+    def context(self) -> Path:
+        """What the run is told about itself, a file."""
+        return self.path / "context.json"
+
+    @property
+    def used(self) -> Path:
+        """A file that is there from before the first run of this room begins: the state is no longer what came in."""
+        return self.path / "used"
+
+
+class Workrooms:
+    """All rooms of a station. A room's name is the visit's, so that it is found again after a restart."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def make(self, visit: ArrivalId) -> Workroom:
+        """Return an empty room, whatever was in it before.
+
+        Raises:
+            WorkroomNotWiped: something of an earlier attempt cannot be removed.
+            DiskFull: no room for it.
+        """
+        self.wipe(visit)
+        path = self._at(visit)
+        with told(path):
+            path.mkdir(mode=PRIVATE_FOLDER)
+            for folder in (Workroom(path=path).code, Workroom(path=path).state):
+                folder.mkdir(mode=PRIVATE_FOLDER)
+            sync_folder(self._root)
+        return Workroom(path=path)
+
+    def find(self, visit: ArrivalId) -> Workroom:
+        """Return the room made before.
+
+        Raises:
+            RoomMissing: it is gone; the visit is opened again.
+        """
+        path = self._at(visit)
+        if path.is_symlink() or not path.is_dir() or not Workroom(path=path).state.is_dir():
+            msg = "the workroom is gone"
+            raise RoomMissing(msg, visit=visit.short)
+        return Workroom(path=path)
+
+    def names(self) -> tuple[ArrivalId, ...]:
+        """Return the visits that have a room now."""
+        if not self._root.is_dir():
+            return ()
+        return tuple(Digest.of_hex(one.name) for one in sorted(self._root.iterdir()) if _NAME.fullmatch(one.name))
+
+    def wipe(self, visit: ArrivalId) -> None:
+        """Remove a room and everything in it; it is fine if there is none.
+
+        Raises:
+            WorkroomNotWiped: something cannot be removed.
+        """
+        make_folder(self._root)
+        try:
+            with _entered(str(self._root.resolve())) as root:
+                _remove(visit.hex, root)
+                os.fsync(root)
+        except OSError as error:
+            msg = "something in a workroom cannot be removed"
+            hint = f"look into {self._at(visit)}: is something mounted there, or owned by another user?"
+            raise WorkroomNotWiped(msg, visit=visit.short, reason=error.strerror, hint=hint) from error
+
+    def _at(self, visit: ArrivalId) -> Path:
+        return self._root / visit.hex
+
+
+def _remove(name: str, parent: int) -> None:
+    """Remove what is called `name` in an open folder, if there is such: a file, a link, or a folder and all in it."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        _unlock(name, parent)
+        with _entered(name, parent) as top:
+            _empty(top)
+        os.rmdir(name, dir_fd=parent)
+
+
+def _empty(top: int) -> None:
+    lifted, emptied, fresh = 0, 0, secrets.token_hex(16)
+
+    def clear(folder: int) -> None:
+        """Remove the files of a folder; move its folders to the top under names nothing in the room can have."""
+        nonlocal lifted
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                _unlock(entry.name, folder)
+                os.rename(entry.name, f"{fresh}-{lifted}", src_dir_fd=folder, dst_dir_fd=top)
+                lifted += 1
+            else:
+                os.unlink(entry.name, dir_fd=folder)
+
+    clear(top)
+    while emptied < lifted:
+        name = f"{fresh}-{emptied}"
+        with _entered(name, top) as folder:
+            clear(folder)
+        os.rmdir(name, dir_fd=top)
+        emptied += 1
+
+
+@contextlib.contextmanager
+def _entered(name: str, parent: int | None = None) -> Iterator[int]:
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _unlock(name: str, parent: int) -> None:
+    """Give ourselves every right to a folder. Through /proc, as Linux changes the mode of open files and of paths only."""
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        with contextlib.suppress(PermissionError):  # another user's folder: perhaps it can be removed all the same
+            Path(f"/proc/self/fd/{handle}").chmod(PRIVATE_FOLDER)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""What has happened at a station, in order, for good."""

@@ -1,0 +1,1 @@
+"""Runs on an engine that speaks the Docker Engine API."""

@@ -1,0 +1,279 @@
+"""How are orders run by an engine that speaks the Docker Engine API?
+
+Through the low-level client, so that what is sent is exactly `create_payload` and nothing of a user's Docker
+configuration. Every call opens its own connection: an engine that was restarted is simply there again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from docker import APIClient
+from docker.errors import APIError, DockerException, NotFound
+from urllib3.exceptions import HTTPError  # the client lets it through where it reads a stream
+
+from security.digest import Digest
+from security.errors import DiskFull, PhtError
+from station.errors import RunFailed, SandboxRefused, SandboxUnavailable, SandboxUnfit
+from station.sandbox.docker import doctor
+from station.sandbox.docker.compare import differences
+from station.sandbox.folder import hand_over
+from station.sandbox.image import BaseImage, load_archive, mismatches
+from station.sandbox.order import LABEL_HOUSE, RunOrder, create_payload
+from station.sandbox.port import Absent, Ended, Finding, Running, Sight
+
+_PATIENCE: Final = 60  # seconds for one answer of the engine
+_LOAD_PATIENCE: Final = 3600  # the engine is silent while it unpacks an image
+# 128 + SIGKILL. Linux lets no program do this to process 1 of its own container; gVisor does, and the train gains
+# nothing but another attempt, of which a visit has few.
+_KILLED: Final = 137
+_LOST: Final = 255  # what an engine says of a container that went down with the machine
+_NO_PROGRAM: Final = frozenset({126, 127})  # the engine's words for: not to be run, not found
+_ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executable")  # runc; runsc; runsc
+
+
+class DockerSandbox:
+    """Runs orders on the engine at ``url``, a local ``unix://`` socket, with the runtime of that name."""
+
+    def __init__(self, *, url: str, runtime: str = "runc") -> None:
+        if not url.startswith("unix://"):
+            msg = "the engine must be reached by a local socket"  # mounts are paths of this machine
+            raise SandboxUnfit(msg, url=url, hint="give a path such as unix:///var/run/docker.sock")
+        self._url = url
+        self._runtime = runtime
+
+    @property
+    def sealed(self) -> bool:
+        """True: the engine and the order see to it."""
+        return True
+
+    @property
+    def runtime(self) -> str:
+        """The runtime this sandbox was made for."""
+        return self._runtime
+
+    def prepare(self, base: BaseImage) -> Digest:
+        """Load `base` under our own image config unless it is there; return the engine's id for it."""
+        with self._engine(_LOAD_PATIENCE) as engine:
+            found = _image(engine, base)
+            if found is None:
+                _load(engine, base)
+                found = _image(engine, base)
+        if found is None:
+            msg = "the engine took the base image and does not have it"
+            raise SandboxUnfit(msg, base=base.digest, hint="does its log tell why? is its disk full?")
+        return found
+
+    def start(self, order: RunOrder) -> None:
+        """Create, inspect, compare, start; or adopt what compares equal, created, running or ended."""
+        with self._engine() as engine:
+            inspected = _inspect(engine, order.name)
+            if inspected is None or differences(order, inspected):
+                _remove(engine, order.name)  # attack: a container of other options waiting under the right name
+                inspected = _create(engine, order)
+            if _state(inspected).get("Status") == "created":
+                _start(engine, str(inspected["Id"]))  # by id: a name may by now be another container's
+
+    def look(self, name: str) -> Sight:
+        """Say how the run is doing, from the engine's record of it."""
+        with self._engine() as engine:
+            inspected = _inspect(engine, name)
+        return Absent() if inspected is None else _sight(inspected)
+
+    def stop(self, name: str) -> None:
+        """Kill the run and wait for its end."""
+        with self._engine() as engine, contextlib.suppress(NotFound):
+            try:
+                engine.kill(name)
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:  # it is not running
+                    raise
+            engine.wait(name, timeout=_PATIENCE)
+
+    def remove(self, name: str) -> None:
+        """Remove the container with its volumes and its log."""
+        with self._engine() as engine:
+            _remove(engine, name)
+
+    def output(self, name: str, limit: int) -> bytes:
+        """Return the end of the log, both streams as they came."""
+        with self._engine() as engine, contextlib.suppress(NotFound):
+            said: bytes = engine.logs(name, stdout=True, stderr=True)  # all of it: the order bounds it
+            return said[-limit:]
+        return b""
+
+    def leftovers(self, house: str) -> tuple[str, ...]:
+        """Find containers by the label of the station installation."""
+        with self._engine() as engine:
+            listed = engine.containers(all=True, filters={"label": f"{LABEL_HOUSE}={house}"})
+        return tuple(sorted(name.removeprefix("/") for item in listed for name in item["Names"]))
+
+    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+        """Judge what the engine says of itself, then what a run in it can do."""
+        try:
+            with self._engine() as engine:
+                version, info = engine.version(), engine.info()
+        except PhtError as error:
+            return (Finding(name="engine", ok=False, detail=str(error), hint=error.hint),)
+        return doctor.examine(version, info, runtime=self._runtime) + doctor.probe(self, base)
+
+    @contextlib.contextmanager
+    def _engine(self, patience: int = _PATIENCE) -> Iterator[APIClient]:
+        try:
+            _knock(self._url)
+            with contextlib.closing(APIClient(base_url=self._url, version="auto", timeout=patience)) as engine:
+                yield engine
+        except APIError as error:
+            raise _explained(error) from error
+        except (DockerException, HTTPError, OSError) as error:  # the client's own transport errors are OSErrors
+            msg = "the container engine does not answer"
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise SandboxUnavailable(msg, url=self._url, reason=reason) from error
+
+
+def _knock(url: str) -> None:
+    """Raise the operating system's own reason if nobody listens: the client gives none, and leaks its socket."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(_PATIENCE)
+        door.connect(url.removeprefix("unix://"))
+
+
+def _explained(error: APIError) -> PhtError:
+    status, reason = error.status_code or 0, str(error.explanation or "")[:300]
+    if "no space left" in reason:
+        msg = "the engine's disk is full"
+        return DiskFull(msg)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.CONFLICT:
+        msg = "the container engine failed"
+        return SandboxUnavailable(msg, status=status, reason=reason)
+    msg = "the container engine does not do what the sandbox needs"
+    return SandboxUnfit(msg, status=status, reason=reason)
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def _image(engine: APIClient, base: BaseImage) -> Digest | None:
+    """Return the id of `base` in this engine, if it is there under its id (classic store) or its name (containerd)."""
+    for reference in (base.image_id, base.engine_name):
+        with contextlib.suppress(NotFound):
+            inspected = engine.inspect_image(reference)  # type: ignore[no-untyped-call]  # the stubs have a gap
+            wrong = mismatches(base, inspected)
+            if not wrong:
+                return Digest(inspected["Id"])
+            if reference == base.image_id:
+                msg = "the engine holds another image under this id"
+                raise SandboxRefused(msg, image=base.image_id, differs=" ".join(wrong))
+    return None
+
+
+def _load(engine: APIClient, base: BaseImage) -> None:
+    # Not the client's own method: it leaves the connection open, and the errors in its stream unnoticed.
+    url = f"{engine.base_url}/v{engine.api_version}/images/load"
+    answer = engine.post(url, params={"quiet": "1"}, data=load_archive(base), timeout=_LOAD_PATIENCE)
+    reasons = _errors_in(answer.text)
+    if "no space left" in reasons:
+        msg = "the engine's disk is full"
+        raise DiskFull(msg)
+    if reasons or not answer.ok:
+        msg = "the engine refuses the base image"
+        raise SandboxUnfit(msg, base=base.digest, status=answer.status_code, reason=reasons[:300])
+
+
+def _errors_in(stream: str) -> str:
+    """Return what went wrong, from an engine's answer: one JSON object, or one for each line of progress."""
+    found = []
+    for line in stream.splitlines():
+        with contextlib.suppress(ValueError):
+            told = json.loads(line)
+            if isinstance(told, dict):
+                found += [str(told[key]) for key in ("error", "message") if key in told]
+    return " ".join(found)
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def _inspect(engine: APIClient, name: str) -> Mapping[str, object] | None:
+    with contextlib.suppress(NotFound):
+        inspected: Mapping[str, object] = engine.inspect_container(name)
+        return inspected
+    return None
+
+
+def _state(inspected: Mapping[str, object]) -> Mapping[str, object]:
+    state = inspected.get("State")
+    return state if isinstance(state, dict) else {}
+
+
+def _create(engine: APIClient, order: RunOrder) -> Mapping[str, object]:
+    if not doctor.seccomp_on(engine.info()):
+        msg = "the engine runs containers without seccomp"
+        raise SandboxUnfit(msg, hint="start the engine with its default seccomp profile")
+    for path in (order.code, order.state, order.context):
+        hand_over(path, order.uid, order.gid)
+    engine.create_container_from_config(create_payload(order), order.name)  # type: ignore[no-untyped-call]  # as above
+    inspected = _inspect(engine, order.name) or {}
+    wrong = differences(order, inspected)
+    if wrong:
+        _remove(engine, order.name)
+        msg = "the container differs from the order"
+        raise SandboxRefused(msg, run=order.name, differs=" ".join(wrong))
+    return inspected
+
+
+def _start(engine: APIClient, container: str) -> None:
+    try:
+        engine.start(container)
+    except APIError as error:
+        state = _state(_inspect(engine, container) or {})
+        told = str(state.get("Error"))
+        # The same statuses are given when a mount or the runtime itself is missing, which is not the train's fault.
+        if state.get("ExitCode") in _NO_PROGRAM and any(words in told for words in _ABOUT_PROGRAM):
+            msg = "the command cannot be started in this base image"
+            raise RunFailed(msg) from error
+        raise
+
+
+def _remove(engine: APIClient, name: str) -> None:
+    with contextlib.suppress(NotFound):
+        engine.remove_container(name, v=True, force=True)
+
+
+def _sight(inspected: Mapping[str, object]) -> Sight:
+    state = _state(inspected)
+    started = _time(state.get("StartedAt"))
+    if started is None:
+        return Absent()
+    if state.get("Running"):
+        return Running(since=started)
+    finished = max(started, _time(state.get("FinishedAt")) or started)  # engines note the start of a short run late
+    code, out_of_memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
+    went_down = code == _LOST and started < _booted() <= finished
+    return Ended(
+        exit_code=code if isinstance(code, int) else _LOST,
+        out_of_memory=out_of_memory,
+        killed=not out_of_memory and (code == _KILLED or went_down),
+        started=started,
+        finished=finished,
+    )
+
+
+def _time(text: object) -> datetime | None:
+    """Parse an engine's time (RFC 3339 with nanoseconds); its year 1 means never."""
+    moment = datetime.fromisoformat(str(text)) if text else datetime.min.replace(tzinfo=UTC)
+    return None if moment.year == 1 else moment.astimezone(UTC)
+
+
+def _booted() -> datetime:
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        if line.startswith("btime "):
+            return datetime.fromtimestamp(int(line.split()[1]), UTC)
+    return datetime.min.replace(tzinfo=UTC)

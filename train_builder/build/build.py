@@ -1,0 +1,97 @@
+"""How does a scientist's folder become a signed and sealed train?
+
+`build` is the whole way as one function. It needs no network: the directory and the keys are handed in, so a rehearsal
+builds its train with keys of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.blobs import BlobFolder
+from security.archive import Member
+from security.digest import Digest, digest_of, digest_stream
+from security.directory.trust import TrustStore
+from security.encoding import dump_json
+from security.files import make_folder, told
+from security.ids import PartyId, TrainId
+from security.keys.keyset import Secrets
+from security.statement.envelope import sign
+from security.train.journey import TrainParts
+from security.train.manifest import print_manifest
+from security.train.seal import CodeBinding, SealedCode, seal_code
+from security.train.verify import AcceptedTrain, verify_train
+from train_builder.build import compose
+from train_builder.code.sources import SourceTree, merged
+from train_builder.code.wheels import REQUIREMENTS, Target
+from train_builder.spec.spec import TrainSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltTrain:
+    """A train before departure: what will travel, the folder its sealed code lies in, and what it was made from.
+
+    ``content`` is the digest of the plain code; it is known to those who can open the seal and goes nowhere else.
+    """
+
+    train: TrainId
+    parts: TrainParts
+    blobs: BlobFolder
+    content: Digest
+    accepted: AcceptedTrain
+
+
+def build(
+    spec: TrainSpec,
+    tree: SourceTree,
+    *,
+    owner: PartyId,
+    secrets: Secrets,
+    trust: TrustStore,
+    blobs: BlobFolder,
+    now: datetime,
+    vendored: Sequence[Member] = (),
+) -> BuiltTrain:
+    """Seal the code, compose and sign the manifest, and verify the result as the first station will.
+
+    Raises:
+        PartyUnknown, KeyNotTrusted, KeyRevoked, KeyOutsideValidity, BaseNotApproved, OutsideValidity: the directory
+            does not allow this train.
+        InvalidInput: the spec asks for something every station would refuse.
+        ArchiveRejected: a file of the code changed meanwhile.
+    """
+    keys, nonce = secrets.key_set, compose.new_nonce()
+    readers = compose.readers(spec, trust, keys, now)
+    sealed = _seal(merged(tree, vendored), CodeBinding(owner=owner, nonce=nonce), readers, blobs)
+    manifest = compose.manifest(spec, owner=owner, keys=keys, code=sealed.ref, nonce=nonce, trust=trust, now=now)
+    envelope = sign(print_manifest(manifest), secrets.signers)
+    parts = TrainParts(manifest=envelope, entries=(), code=sealed.ref, state=None)
+    accepted = verify_train(parts, trust, here=manifest.route.stops[0].party, now=now)
+    return BuiltTrain(train=accepted.train, parts=parts, blobs=blobs, content=sealed.content, accepted=accepted)
+
+
+def source_digest(spec: TrainSpec, tree: SourceTree, target: Target) -> Digest:
+    """Return what tells whether two trains were made from the same spec and the same code, with packages for one Python.
+
+    It stays in the owner's home: of little code, a public digest would tell the content.
+    """
+    parts = [repr(spec)]
+    if tree.find(REQUIREMENTS) is not None:
+        parts.append(repr(target))
+    for member in tree.members:
+        with member.open() as source:
+            parts += [member.path, str(member.executable), digest_stream(source)[0]]
+    return digest_of(dump_json(parts))
+
+
+def _seal(tree: SourceTree, binding: CodeBinding, recipients: Sequence[str], blobs: BlobFolder) -> SealedCode:
+    """Seal into a file that has no name yet, for its name is its digest."""
+    make_folder(blobs.path)
+    with told(blobs.path), tempfile.TemporaryFile(dir=blobs.path) as unnamed:
+        sealed = seal_code(unnamed, tree.members, binding=binding, recipients=recipients)
+        unnamed.seek(0)
+        blobs.put(sealed.ref.digest, sealed.ref.size, unnamed)
+    return sealed

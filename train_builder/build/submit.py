@@ -1,0 +1,163 @@
+"""How does a folder become a train on the rails, exactly once?
+
+The train is recorded in the owner's home before anything leaves; what is sent is the recorded train, as often as it
+takes. Submitting the same folder again after a crash, or while the registry was away, sends that same train: a second
+one would be run a second time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from console.progress import Working
+from registry.depot import Depot
+from registry.port import Progress
+from security.archive import Member
+from security.digest import Digest
+from security.directory.trust import TrustStore
+from security.ids import PartyId, TrainId
+from security.keys.keyset import Secrets
+from security.train.verify import verify_train
+from train_builder.build.build import build, source_digest
+from train_builder.code.check import Finding, Level, hint_for, preflight, stops_departure
+from train_builder.code.sources import SourceTree, collect
+from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
+from train_builder.errors import PreflightFailed
+from train_builder.follow.follow import follow
+from train_builder.home import Home, Record
+from train_builder.spec.spec import TrainSpec, load_spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt.
+
+    ``twin`` is an earlier train, made from the same source, that is not known to have ended.
+    """
+
+    record: Record
+    first: PartyId
+    findings: tuple[Finding, ...]
+    wheels: tuple[Wheel, ...]
+    resumed: bool
+    twin: TrainId | None
+
+
+def submit(
+    folder: Path,
+    home: Home,
+    *,
+    depot: Depot,
+    trust: TrustStore,
+    unlock: Callable[[], Secrets],
+    now: datetime,
+    allow: Sequence[str] = (),
+    target: Target = DEBIAN_12,
+    progress: Progress | None = None,
+    working: Working = nullcontext,
+) -> Submitted:
+    """Check, build, record and send. `unlock` opens the owner's keys; it is called when everything else is in order.
+
+    Raises:
+        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to put right first.
+        Refused: the directory does not allow this train; one of its leaves, which says why.
+        RegistryUnavailable: the train is recorded but not sent; submitting again sends it.
+    """
+    spec = load_spec(folder)
+    tree = collect(folder / spec.code)
+    findings = preflight(spec, tree, trust, now=now, allow=allow)
+    _need_clear(findings)
+    source = source_digest(spec, tree, target)
+    twin, record = _under_way(home, source, now), _unsent(home, source, now)
+    wheels: tuple[Wheel, ...] = ()
+    resumed = record is not None
+    if record is None:
+        with tempfile.TemporaryDirectory(dir=home.path) as temporary:
+            with working("resolving packages"):
+                wheels, vendored = fetch_wheels(folder, spec, tree, target, Path(temporary))
+            secrets = unlock()  # which may ask
+            with working("sealing the code"):
+                built = build(
+                    spec,
+                    tree,
+                    owner=home.party,
+                    secrets=secrets,
+                    trust=trust,
+                    blobs=home.blobs,
+                    now=now,
+                    vendored=vendored,
+                )
+        record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
+    first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
+    return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed, twin=twin)
+
+
+def fetch_wheels(
+    folder: Path, spec: TrainSpec, tree: SourceTree, target: Target, into: Path
+) -> tuple[tuple[Wheel, ...], tuple[Member, ...]]:
+    """Fetch the packages the code asks for, if it has a requirements.txt.
+
+    Raises:
+        WheelsUnresolved: see `wheels.vendor`.
+    """
+    if tree.find(REQUIREMENTS) is None:
+        return (), ()
+    return vendor(folder / spec.code / REQUIREMENTS, target, into=into)
+
+
+def deliver(
+    record: Record,
+    home: Home,
+    *,
+    depot: Depot,
+    trust: TrustStore,
+    now: datetime,
+    progress: Progress | None = None,
+) -> PartyId:
+    """Send a recorded train to its first station, unless it was there already; note that it arrived.
+
+    Raises:
+        Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
+    """
+    first = record.manifest.route.stops[0].party
+    # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
+    learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
+    home.note_seen(record.train, learnt)
+    if record.sent is None and learnt is None:
+        verify_train(record.parts, trust, here=first, now=now)
+        depot.send(record.parts, home.blobs, to=first, train=record.train, progress=progress)
+    if record.sent is None:
+        home.note_sent(record.train, now)
+    return first
+
+
+def _unsent(home: Home, source: Digest, now: datetime) -> Record | None:
+    """Find a train made from the same source that never got away, and still may."""
+    for record in home.records():
+        if record.sent is None and record.source == source and record.manifest.is_valid_at(now):
+            return record
+    return None
+
+
+def _under_way(home: Home, source: Digest, now: datetime) -> TrainId | None:
+    """Find the newest train that was sent from the same source and may still be run somewhere."""
+    for record in reversed(home.records()):
+        if record.source == source and record.sent is not None and record.manifest.is_valid_at(now):
+            seen = home.seen(record.train)
+            if home.arrival(record.train) is None and (seen is None or not seen.ended):
+                return record.train
+    return None
+
+
+def _need_clear(findings: Sequence[Finding]) -> None:
+    if stops_departure(findings):
+        errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
+        msg = "the check before departure found something"
+        raise PreflightFailed(
+            msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors), hint=hint_for(findings)
+        )

@@ -1,0 +1,228 @@
+"""What about this train would go wrong on the way, or should never leave the house?
+
+Findings are values; nothing here prints or stops. An *error* stops a departure unless its path is explicitly allowed; a
+*warning* does not. A finding names the file and the line, never the secret.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from security.directory.trust import TrustStore
+from security.encoding import Json
+from security.errors import BaseNotApproved, InvalidInput, PhtError
+from security.ids import PartyId, Role
+from security.train.output_schema import cost_of
+from train_builder.code.contents import looks_into, state_paths
+from train_builder.code.sources import SourceTree
+from train_builder.spec.problems import did_you_mean, line_of
+from train_builder.spec.spec import SPEC_FILE, TrainSpec
+from train_builder.spec.units import show_size
+
+_LARGE_FILE: Final = 10 << 20
+_LARGE_TREE: Final = 100 << 20
+_WITH_SCHEMA: Final = frozenset({"application/json", "text/csv"})
+_INTERPRETERS: Final = ("python", "sh", "bash", "dash", "Rscript", "julia", "node", "perl", "ruby")
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something found before departure. ``path`` is below the code folder, or ``train.yaml``."""
+
+    level: Level
+    code: str
+    path: str
+    line: int | None
+    text: str
+    hint: str | None = None
+    allowed: bool = False
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
+        mark = "allowed" if self.allowed else self.level.value
+        return f"{mark}: {where}: {self.text} [{self.code}]" + (f"\n    {self.hint}" if self.hint else "")
+
+
+def preflight(
+    spec: TrainSpec, tree: SourceTree, trust: TrustStore | None, *, now: datetime, allow: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """Look at everything that can be seen without running the train. Without a directory, `trust` is None.
+
+    `allow` holds paths, or patterns of paths, whose findings are accepted.
+    """
+    found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_schemas(spec), *_command(spec, tree)]
+    if trust is not None:
+        found += _directory(spec, trust, now)
+    return tuple(
+        replace(one, allowed=any(fnmatch.fnmatchcase(one.path, pattern) for pattern in allow)) for one in found
+    )
+
+
+def stops_departure(findings: Sequence[Finding]) -> bool:
+    """Whether there is an error that was not allowed."""
+    return any(one.level is Level.ERROR and not one.allowed for one in findings)
+
+
+def hint_for(findings: Sequence[Finding]) -> str:
+    """Return what to do about the findings that stop a departure."""
+    errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
+    ours = [one for one in errors if one.path == SPEC_FILE]
+    files = sorted({one.path for one in errors if one.path != SPEC_FILE})
+    told = [ours[0].hint or f"correct {SPEC_FILE}"] if ours else []
+    told += (
+        [f"correct what is found in the code, or accept it if it is meant to be so: --allow {files[0]}"]
+        if files
+        else []
+    )
+    return "; ".join(told)
+
+
+def finding_document(finding: Finding) -> Json:
+    """Return a finding for a program."""
+    return {
+        "level": finding.level.value,
+        "code": finding.code,
+        "path": finding.path,
+        "line": finding.line,
+        "text": finding.text,
+        "hint": finding.hint,
+        "allowed": finding.allowed,
+    }
+
+
+def _sizes(tree: SourceTree) -> Iterator[Finding]:
+    for member in tree.members:
+        if member.size > _LARGE_FILE:
+            text = f"is large for code: {show_size(member.size)}"
+            yield _warning("size.file", member.path, text, "every station fetches it; is it data?")
+    if tree.size > _LARGE_TREE:
+        yield _warning("size.code", ".", f"the code is {show_size(tree.size)} altogether")
+
+
+def _contents(tree: SourceTree) -> Iterator[Finding]:
+    for member in tree.members:
+        for trace in looks_into(member):
+            hint = (
+                "take it out and make a new one: what was once in a train cannot be called back"
+                if trace.code.startswith("secret")
+                else "data belong to the stations; leave it out with .phtignore, or allow it if it is none"
+            )
+            level = Level.ERROR if trace.certain else Level.WARNING
+            yield Finding(level=level, code=trace.code, path=member.path, line=trace.line, text=trace.text, hint=hint)
+
+
+def _outputs(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
+    """Look for paths below /pht/state in the code that no declared output covers: the gate would refuse them."""
+    for member in tree.members:
+        for path, line in state_paths(member):
+            if any(output.covers(path) or _could_be(output.path, path) for output in spec.outputs):
+                continue
+            exact = "*" not in path
+            yield Finding(
+                level=Level.ERROR if exact else Level.WARNING,
+                code="output.undeclared",
+                path=member.path,
+                line=line,
+                text=f"uses /pht/state/{path}, which no output in train.yaml covers",
+                hint="the gate of the first station refuses a train that leaves it there: declare it under 'outputs'",
+            )
+
+
+def _schemas(spec: TrainSpec) -> Iterator[Finding]:
+    """Tell of schemas that the stations' gates do not evaluate: each would refuse the train."""
+    for index, output in enumerate(spec.outputs):
+        if output.schema is None:
+            continue
+        line = line_of(spec.lines, ("outputs", index))
+        if output.media_type not in _WITH_SCHEMA:
+            text = f"a schema for '{output.path}', which is {output.media_type}: stations hold only JSON and CSV to one"
+            yield _error("output.schema", text, line, "leave the schema out, or declare another type")
+            continue
+        try:
+            cost_of(output.schema)
+        except InvalidInput as error:
+            text = f"the schema of '{output.path}' is none that stations evaluate: {error.fields['reason']}"
+            yield _error("output.schema", text, line, "say it more simply: what is evaluated must be sure to end")
+
+
+def _could_be(declared: str, guessed: str) -> bool:
+    """Whether a path of which parts are unknown (``*``) may fall under a declaration."""
+    if "*" not in guessed:
+        return False
+    ours, theirs = declared.split("/"), guessed.split("/")
+    return len(ours) == len(theirs) and all(
+        fnmatch.fnmatchcase(mine, guess) or fnmatch.fnmatchcase(guess, mine)
+        for mine, guess in zip(ours, theirs, strict=True)
+    )
+
+
+def _command(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
+    program, *rest = spec.command
+    line = line_of(spec.lines, ("command",))
+    name = program.rpartition("/")[2].rstrip("0123456789.")
+    if name in _INTERPRETERS and rest and not rest[0].startswith("-"):
+        script = _in_code(rest[0])
+        if script is not None and tree.find(script) is None:
+            near = did_you_mean(script, [member.path for member in tree.members])
+            yield _error("command.missing", f"'{script}', which the command runs, does not travel", line, near)
+        return
+    own = _in_code(program) if "/" in program else None
+    if own is None:
+        return
+    found = tree.find(own)
+    if found is None:
+        near = did_you_mean(own, [member.path for member in tree.members])
+        yield _error("command.missing", f"'{own}', which is the command, does not travel", line, near)
+    elif not found.executable:
+        yield _error("command.not-executable", f"'{own}' is not executable", line, f"chmod +x {spec.code}/{own}")
+
+
+def _in_code(word: str) -> str | None:
+    """Return the path below the code folder a word of the command means, or None if it lies elsewhere."""
+    path = word.removeprefix("/pht/code/")
+    return None if path.startswith("/") else path.removeprefix("./")
+
+
+def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Finding]:
+    stations = [party.party for party in trust.holding(Role.STATION)]
+    kinds: dict[bool, PartyId] = {}
+    for index, party in enumerate(spec.route):
+        try:
+            kinds.setdefault(trust.current(party, Role.STATION, now).sealing.startswith("age1pq1"), party)
+        except PhtError as error:
+            near = None if party in stations else did_you_mean(party, stations)
+            line = line_of(spec.lines, ("route", index))
+            yield _error(error.code, f"station '{party}': {error.message}", line, near or error.hint)
+    if len(kinds) > 1:
+        text = f"the code cannot be sealed for both '{kinds[True]}', whose key is hybrid, and '{kinds[False]}', whose is not"
+        yield _error("seal.mixed", text, line_of(spec.lines, ("route",)), f"'{kinds[False]}' needs a new sealing key")
+    try:
+        trust.base_named(spec.base)
+    except BaseNotApproved as error:
+        names = [base.name for base in trust.approved_bases()]
+        line = line_of(spec.lines, ("base",))
+        yield _error(error.code, f"base '{spec.base}': {error.message}", line, did_you_mean(spec.base, names))
+    if spec.valid.days > trust.policy.max_train_days:
+        line = line_of(spec.lines, ("valid",))
+        text = f"the directory's policy allows no more than {trust.policy.max_train_days} days"
+        yield _error("train.outside-validity", text, line, None)
+
+
+def _warning(code: str, path: str, text: str, hint: str | None = None) -> Finding:
+    return Finding(level=Level.WARNING, code=code, path=path, line=None, text=text, hint=hint)
+
+
+def _error(code: str, text: str, line: int | None, hint: str | None) -> Finding:
+    return Finding(level=Level.ERROR, code=code, path="train.yaml", line=line, text=text, hint=hint)

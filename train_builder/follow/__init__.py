@@ -1,0 +1,1 @@
+"""From departure to the opened results."""

@@ -1,0 +1,176 @@
+"""How do the results come home, and to nobody else?
+
+Opening verifies the whole journey first and refuses on any doubt (attack T24). Results appear whole or not at all: they
+are opened into a folder without a name, which gets its name at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from registry.depot import Depot
+from registry.errors import NotInRegistry
+from registry.port import Progress
+from security.archive import MAX_MEMBERS, Budget
+from security.digest import Digest
+from security.directory.trust import TrustStore
+from security.encoding import dump_pretty
+from security.errors import (
+    DigestMismatch,
+    FileMissing,
+    JourneyForeignEntry,
+    JourneyIncomplete,
+    Malformed,
+    PhtError,
+    Refused,
+)
+from security.files import making_folder, write_file
+from security.ids import TrainId
+from security.keys.keyset import Secrets
+from security.train.journey import TrainParts
+from security.train.seal import open_state
+from security.train.verify import AcceptedTrain, verify_home
+from train_builder.errors import FolderNotEmpty
+from train_builder.follow.follow import follow, not_home
+from train_builder.home import Home
+from train_builder.proof.proof import proof_document, prove
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeTrain:
+    """A train that came home and is believed, its envelopes, and the name its artifact has in the mailbox."""
+
+    accepted: AcceptedTrain
+    parts: TrainParts
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Results in the clear: the folder, the files in it, and the file that proves where they come from."""
+
+    train: TrainId
+    folder: Path
+    files: tuple[str, ...]
+    size: int
+    journey: Path
+
+
+def bring_home(
+    train: TrainId,
+    home: Home,
+    *,
+    depot: Depot,
+    trust: TrustStore,
+    now: datetime,
+    progress: Progress | None = None,
+) -> HomeTrain:
+    """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
+
+    It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
+    mailbox cannot take away what is here already. Of several arrivals under the train's name, the first that verifies
+    is the train; if none does, the first refusal is told.
+
+    Raises:
+        NotHomeYet, TrainRefused, TrainFailed: it is not home, and why.
+        Refused: its journey is not proven; one of its leaves, which says why.
+    """
+
+    def verified(parts: TrainParts) -> AcceptedTrain:
+        accepted = verify_home(parts, trust, owner=home.party, now=now)
+        if accepted.train != train:
+            msg = "what waits under this train's name is another train"
+            raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
+        return accepted
+
+    found = _kept(train, home, depot, verified)
+    if found is None:
+        found = _waiting(train, home, depot, verified, progress)
+    if found is None:
+        progress_so_far = follow(home.find(train), depot, trust, now=now)
+        home.note_seen(train, progress_so_far.learnt)
+        raise not_home(progress_so_far)
+    home.note_home(train, found.digest)
+    return found
+
+
+def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> Opened:
+    """Open the results into a folder that does not exist yet or is empty; the proof goes beside it.
+
+    Raises:
+        FolderNotEmpty: there is something in the folder already.
+        NotARecipient: the results were not sealed for these keys.
+        SealBroken, SealForeign, SealRecipients, DigestMismatch, ArchiveRejected, BudgetExceeded: what is inside is not
+            what the journey says.
+    """
+    _need_empty(into)
+    accepted = train.accepted
+    state = accepted.state
+    if state is None:
+        msg = "a train that came home has a state"
+        raise JourneyIncomplete(msg, train=accepted.train.short)
+    limits = accepted.manifest.value.limits
+    budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
+    journey = into.with_name(f"{into.name}.journey.json")
+    with making_folder(into) as new:
+        try:
+            with home.blobs.open(state.digest) as source:
+                found = open_state(
+                    source, state, binding=accepted.received(), identities=[secrets.identity], into=new, budget=budget
+                )
+        except Refused:  # the next try looks into the mailbox again
+            home.unnote_home(accepted.train, state.digest)
+            raise
+        write_file(journey, dump_pretty(proof_document(prove(accepted, trust))))
+    return Opened(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
+
+
+def _kept(
+    train: TrainId, home: Home, depot: Depot, verified: Callable[[TrainParts], AcceptedTrain]
+) -> HomeTrain | None:
+    """Return what came home before, verified again; None if it is not here, or no longer whole."""
+    digest = home.arrival(train)
+    if digest is None:
+        return None
+    try:
+        parts = depot.load(digest, home.blobs)
+    except (FileMissing, DigestMismatch, Malformed):
+        return None
+    sealed = [parts.code.digest, *([] if parts.state is None else [parts.state.digest])]
+    if not all(map(home.blobs.has, sealed)):
+        return None
+    return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
+
+
+def _waiting(
+    train: TrainId,
+    home: Home,
+    depot: Depot,
+    verified: Callable[[TrainParts], AcceptedTrain],
+    progress: Progress | None,
+) -> HomeTrain | None:
+    """Fetch the train from the mailbox; None if nothing waits under its name."""
+
+    def demand(parts: TrainParts) -> None:
+        verified(parts)
+
+    refusals: list[PhtError] = []
+    named = {one.digest: one for one in depot.arrivals(home.party) if one.train == train}
+    for arrival in sorted(named.values(), key=lambda one: one.stop, reverse=True):
+        try:
+            parts = depot.take(arrival, home.blobs, accept=demand, progress=progress)
+            return HomeTrain(accepted=verified(parts), parts=parts, digest=arrival.digest)
+        except (Refused, NotInRegistry) as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+    return None
+
+
+def _need_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = "the folder for the results is not empty"
+        raise FolderNotEmpty(msg, path=folder)

@@ -1,0 +1,290 @@
+"""Where is my train?
+
+Stations put a signed receipt into the owner's mailbox: their journey entry when the train has passed, or a refusal.
+`progress_of` folds verified receipts into a `Progress`; what does not verify is counted as a doubt and changes nothing,
+so whoever can write to the mailbox cannot make a train seem further than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from registry.depot import Depot, Receipt, ReceiptKind
+from security.directory.trust import TrustStore
+from security.encoding import Json, print_time
+from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError, Refused
+from security.ids import PartyId, TrainId
+from security.statement.envelope import Envelope, Verified
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_refusal
+from security.train.manifest import TrainManifest, train_id
+from security.train.verify import verify_manifest
+from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
+from train_builder.home import Record, Seen
+from train_builder.spec.units import show_duration
+
+WHAT_TO_DO: Final = {
+    Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
+    Outcome.FAILED: "the analysis ended with an error at this station: 'pht train rehearse' it on samples like its data",
+    Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
+    Outcome.WITHHELD: "the station gives no reason; ask its operator",
+}
+
+
+class StopState(StrEnum):
+    """What is known of a stop."""
+
+    PASSED = "passed"
+    PRESUMED = "presumed"  # a later stop has passed, but this stop's own receipt is not here (yet)
+    STOPPED = "stopped"  # refused or failed, signed by the station
+    WAITING = "waiting"  # the train is there, or on its way there
+    AHEAD = "ahead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopProgress:
+    """What is known of one stop, and since when."""
+
+    stop: int
+    station: PartyId
+    state: StopState
+    at: datetime | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a train is, as far as verified receipts tell. ``waiting_for`` is the owner when all stops have passed."""
+
+    train: TrainId
+    name: str
+    stops: tuple[StopProgress, ...]
+    waiting_for: PartyId | None
+    since: datetime | None
+    valid_until: datetime
+    doubts: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every stop has passed."""
+        return all(one.state in {StopState.PASSED, StopState.PRESUMED} for one in self.stops)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no station has said anything yet."""
+        return all(one.state in {StopState.WAITING, StopState.AHEAD} for one in self.stops)
+
+    @property
+    def stopped(self) -> StopProgress | None:
+        """The stop the train did not pass, if there is one."""
+        return next((one for one in self.stops if one.state is StopState.STOPPED), None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen on the way."""
+        return self.passed or self.stopped is not None
+
+    @property
+    def learnt(self) -> Seen | None:
+        """What of it is worth keeping: where the train was, signed for; None as long as nothing is."""
+        stopped = self.stopped
+        if stopped is not None:
+            return Seen(stop=stopped.stop, party=stopped.station, outcome=stopped.outcome)
+        if self.untouched or self.waiting_for is None:
+            return None
+        here = next((one.stop for one in self.stops if one.state is StopState.WAITING), len(self.stops))
+        return Seen(stop=here, party=self.waiting_for, passed=self.passed)
+
+    def stranded(self, now: datetime) -> bool:
+        """Whether it is under way, and no station may run it any more."""
+        return not self.ended and now >= self.valid_until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A receipt and its envelope, or why it could not be read; nothing of it is believed."""
+
+    receipt: Receipt
+    envelope: Envelope | PhtError
+
+
+def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
+    """Fetch the receipts of one train. One that is broken does not hide the others."""
+    found = []
+    for receipt in depot.receipts(owner, train):
+        envelope: Envelope | PhtError
+        try:
+            envelope = depot.read_receipt(owner, receipt)
+        except Refused as error:
+            envelope = error
+        found.append(Mail(receipt=receipt, envelope=envelope))
+    return tuple(found)
+
+
+def follow(record: Record, depot: Depot, trust: TrustStore, *, now: datetime) -> Progress:
+    """Ask the mailbox where a train is.
+
+    Raises:
+        RegistryUnavailable: the mailbox is away.
+    """
+    manifest = verify_manifest(record.envelope, trust, at=None)
+    mail = read_mail(depot, record.manifest.owner.party, record.train)
+    return progress_of(manifest, mail, trust, sent=record.sent, now=now)
+
+
+def progress_of(
+    manifest: Verified[TrainManifest],
+    mail: Sequence[Mail],
+    trust: TrustStore,
+    *,
+    sent: datetime | None,
+    now: datetime,
+) -> Progress:
+    """Verify the receipts and say where the train is. A pure function."""
+    heard = _Heard(manifest, trust, now)
+    doubts: list[str] = []
+    for one in sorted(mail, key=lambda letter: (letter.receipt.stop, letter.receipt.kind)):
+        try:
+            heard.take(one)
+        except PhtError as error:
+            doubts.append(f"{one.receipt.kind} for stop {one.receipt.stop + 1}: {error.message} [{error.code}]")
+    stops = tuple(heard.stops())
+    waiting: PartyId | None = None
+    since: datetime | None = None
+    if not any(one.state is StopState.STOPPED for one in stops):
+        waiting = manifest.value.stop_or_home(heard.furthest + 1).party
+        since = heard.entries[heard.furthest].value.time if heard.entries else sent
+    return Progress(
+        train=train_id(manifest),
+        name=manifest.value.name,
+        stops=stops,
+        waiting_for=waiting,
+        since=since,
+        valid_until=manifest.value.valid_until,
+        doubts=tuple(doubts),
+    )
+
+
+def not_home(progress: Progress) -> PhtError:
+    """Return the error that says why a train is not home: refused, failed, or under way."""
+    stopped = progress.stopped
+    if stopped is not None and stopped.outcome is not None:
+        kind = TrainFailed if stopped.outcome in {Outcome.FAILED, Outcome.EXCEEDED} else TrainRefused
+        msg = "the train did not pass a station"
+        return kind(
+            msg,
+            hint=WHAT_TO_DO[stopped.outcome],
+            train=progress.train.short,
+            station=stopped.station,
+            place=f"{stopped.stop + 1} of {len(progress.stops)}",
+            outcome=stopped.outcome.value,
+        )
+    msg = "the train is not home yet"
+    since = None if progress.since is None else print_time(progress.since)
+    return NotHomeYet(msg, train=progress.train.short, waiting_for=progress.waiting_for, since=since)
+
+
+def describe(progress: Progress, *, now: datetime) -> str:
+    """Put a progress into words."""
+    lines = [f"{progress.name} ({progress.train.short})"]
+    for one in progress.stops:
+        when = "" if one.at is None else f"  {print_time(one.at)}"
+        what = one.state.value if one.outcome is None else one.outcome.value
+        lines.append(f"  {one.stop + 1:>3}  {one.station:<24} {what:<9}{when}")
+    stopped = progress.stopped
+    if stopped is not None and stopped.outcome is not None:
+        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
+    elif progress.passed:
+        lines.append("every station has passed it on; 'pht train open' opens what came home")
+    elif progress.since is not None:
+        lines.append(f"waiting for {progress.waiting_for} since {show_duration(now - progress.since)}")
+    else:
+        lines.append("not sent yet; 'pht train submit' sends it")
+    if progress.stranded(now):
+        lines.append(f"its validity ended {print_time(progress.valid_until)}: no station will run it; send a new one")
+    lines += [f"not believed: {doubt}" for doubt in progress.doubts]
+    return "\n".join(lines)
+
+
+def progress_document(progress: Progress) -> dict[str, Json]:
+    """Return a progress for a program."""
+    return {
+        "train": str(progress.train),
+        "name": progress.name,
+        "passed": progress.passed,
+        "ended": progress.ended,
+        "waitingFor": None if progress.waiting_for is None else str(progress.waiting_for),
+        "since": None if progress.since is None else print_time(progress.since),
+        "validUntil": print_time(progress.valid_until),
+        "stops": [
+            {
+                "stop": one.stop,
+                "station": str(one.station),
+                "state": one.state.value,
+                "outcome": None if one.outcome is None else one.outcome.value,
+                "at": None if one.at is None else print_time(one.at),
+            }
+            for one in progress.stops
+        ],
+        "doubts": list(progress.doubts),
+    }
+
+
+class _Heard:
+    """The receipts that verified, by stop."""
+
+    def __init__(self, manifest: Verified[TrainManifest], trust: TrustStore, now: datetime) -> None:
+        self._manifest, self._trust, self._now = manifest, trust, now
+        self.entries: dict[int, Verified[JourneyEntry]] = {}
+        self.refusals: dict[int, Verified[Refusal]] = {}
+
+    @property
+    def furthest(self) -> int:
+        """The last stop that has passed; -1 if none has."""
+        return max(self.entries, default=-1)
+
+    def take(self, mail: Mail) -> None:
+        """Verify a receipt; those of earlier stops come first.
+
+        Raises:
+            PhtError: it does not count, and why.
+        """
+        stop = mail.receipt.stop
+        if isinstance(mail.envelope, PhtError):
+            raise mail.envelope
+        if stop >= self._manifest.value.route.home:
+            msg = "receipt is for a stop the route does not have"
+            raise JourneyForeignEntry(msg, stop=stop)
+        if mail.receipt.kind is ReceiptKind.REFUSAL:
+            refusal = check_refusal(self._manifest, mail.envelope, self._trust)
+            if refusal.value.stop != stop:
+                msg = "receipt is about another stop than its name says"
+                raise JourneyForeignEntry(msg, stop=stop)
+            self.refusals[stop] = refusal
+            return
+        entry = check_entry(self._manifest, mail.envelope, stop, self._trust, now=self._now)
+        before = self.entries.get(stop - 1)
+        head = self._manifest.digest if stop == 0 else None if before is None else before.digest
+        if head is not None and entry.value.previous != head:
+            msg = "receipt does not hang on the one before"
+            raise JourneyUnlinked(msg, stop=stop)
+        self.entries[stop] = entry
+
+    def stops(self) -> Iterator[StopProgress]:
+        """Say of each stop what is known."""
+        waiting = not any(stop > self.furthest for stop in self.refusals)
+        for index, stop in enumerate(self._manifest.value.route.stops):
+            state, at, outcome = StopState.AHEAD, None, None
+            if index in self.entries:
+                state, at = StopState.PASSED, self.entries[index].value.time
+            elif index < self.furthest:
+                state = StopState.PRESUMED
+            elif index in self.refusals:
+                refusal = self.refusals[index].value
+                state, at, outcome = StopState.STOPPED, refusal.time, refusal.outcome
+            elif waiting:
+                state, waiting = StopState.WAITING, False
+            yield StopProgress(stop=index, station=stop.party, state=state, at=at, outcome=outcome)

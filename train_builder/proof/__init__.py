@@ -1,0 +1,1 @@
+"""What a journey proves, and to whom."""

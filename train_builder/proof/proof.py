@@ -1,0 +1,168 @@
+"""What does a journey prove, in words and in files that others can check?
+
+`prove` numbers what was verified: who, in which order, with which keys, over which code and base. The files for a check
+without this software are written by `train_builder.proof.export`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from security.digest import Digest
+from security.directory.trust import DirectoryVersion, TrustStore
+from security.encoding import Json, print_time
+from security.ids import PartyId, Role, TrainId
+from security.keys.keyset import KeySet, spell
+from security.train.verify import AcceptedTrain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A party that signed, with the key set its signatures were verified against."""
+
+    party: PartyId
+    title: str
+    key_set: KeySet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A stop that was passed, as its station signed it."""
+
+    stop: int
+    witness: Witness
+    at: datetime
+    attempt: int
+    sandbox: str
+    directory: DirectoryVersion
+    state_in: Digest | None
+    state_out: Digest
+    entry: Digest
+    previous: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A complete journey that was verified, and the directory it was verified against."""
+
+    train: TrainId
+    name: str
+    purpose: str
+    owner: Witness
+    manifest: Digest
+    code: Digest
+    base: Digest
+    base_name: str
+    steps: tuple[Step, ...]
+    directory: DirectoryVersion
+    directory_expires: datetime
+
+
+def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
+    """Tell what `verify_home` has verified."""
+    manifest = accepted.manifest.value
+    steps = []
+    for entry in accepted.journey.entries:
+        claim = entry.value
+        steps.append(
+            Step(
+                stop=claim.stop,
+                witness=_witness(trust, claim.station, Role.STATION, entry.by, claim.time),
+                at=claim.time,
+                attempt=claim.attempt,
+                sandbox=claim.sandbox,
+                directory=claim.directory,
+                state_in=claim.state_in,
+                state_out=claim.state_out,
+                entry=entry.digest,
+                previous=claim.previous,
+            )
+        )
+    return Proof(
+        train=accepted.train,
+        name=manifest.name,
+        purpose=manifest.purpose,
+        owner=_witness(trust, manifest.owner.party, Role.OWNER, accepted.manifest.by, manifest.valid_from),
+        manifest=accepted.manifest.digest,
+        code=manifest.code.digest,
+        base=manifest.base,
+        base_name=trust.bases[manifest.base].name,
+        steps=tuple(steps),
+        directory=trust.version,
+        directory_expires=trust.expires,
+    )
+
+
+def describe_proof(proof: Proof) -> str:
+    """Put a proof into numbered sentences."""
+    lines = [
+        f"{proof.name} ({proof.train.short}): the journey is complete and every step of it is proven",
+        f"  0. {_signed(proof.owner)} the manifest, which is the train",
+        f"       code {proof.code} (sealed)",
+        f"       base {proof.base} ({proof.base_name})",
+    ]
+    for step in proof.steps:
+        received = "no state" if step.state_in is None else f"state {step.state_in.short}"
+        lines += [
+            f"  {step.stop + 1}. {_signed(step.witness)} at {print_time(step.at)}",
+            f"       received {received}, sent state {step.state_out.short}",
+            f"       sandbox {step.sandbox}, attempt {step.attempt}, directory version {step.directory.targets}",
+            f"       hangs on {step.previous.short}, is {step.entry.short}",
+        ]
+    last, version = proof.steps[-1].state_out, proof.directory
+    lines += [
+        f"  {len(proof.steps) + 1}. home: state {last.short} is sealed for {proof.owner.party} alone",
+        f"verified against directory version {version.targets} (root version {version.root}),",
+        f"  which is good until {print_time(proof.directory_expires)}",
+    ]
+    return "\n".join(lines)
+
+
+def proof_document(proof: Proof) -> dict[str, Json]:
+    """Return the proof as JSON: what is kept beside opened results."""
+    return {
+        "type": "pht-journey-proof-v1",
+        "train": str(proof.train),
+        "name": proof.name,
+        "purpose": proof.purpose,
+        "owner": _printed(proof.owner),
+        "manifest": str(proof.manifest),
+        "code": str(proof.code),
+        "base": {"name": proof.base_name, "digest": str(proof.base)},
+        "stops": [
+            {
+                "stop": step.stop,
+                "station": _printed(step.witness),
+                "time": print_time(step.at),
+                "attempt": step.attempt,
+                "sandbox": step.sandbox,
+                "directory": {"root": step.directory.root, "targets": step.directory.targets},
+                "stateIn": None if step.state_in is None else str(step.state_in),
+                "stateOut": str(step.state_out),
+                "previous": str(step.previous),
+                "entry": str(step.entry),
+            }
+            for step in proof.steps
+        ],
+        "directory": {
+            "root": proof.directory.root,
+            "targets": proof.directory.targets,
+            "expires": print_time(proof.directory_expires),
+        },
+    }
+
+
+def _witness(trust: TrustStore, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> Witness:
+    key_set = trust.pinned(party, role, fingerprint, at)
+    return Witness(party=party, title=trust.parties[party].title, key_set=key_set)
+
+
+def _signed(witness: Witness) -> str:
+    schemes = ", ".join(key.scheme.value for key in witness.key_set.signing)
+    return f"{witness.party} signed ({schemes}; key set {spell(witness.key_set.fingerprint)[:19]})"
+
+
+def _printed(witness: Witness) -> Json:
+    keys: list[Json] = [{"keyid": str(key.key_id), "scheme": key.scheme.value} for key in witness.key_set.signing]
+    return {"party": str(witness.party), "keySet": str(witness.key_set.fingerprint), "keys": keys}

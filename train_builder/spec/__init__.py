@@ -1,0 +1,1 @@
+"""What a train.yaml says."""
