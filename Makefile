@@ -7,6 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
+WORKERS ?= $(shell expr $$(nproc) + 1)
 ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
 MACHINE := python3-venv docker.io mmdebstrap
 TOOLS := docker-registry runsc age skopeo openssl busybox-static
@@ -36,10 +37,10 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 	@$(MAKE) engine base dev
 	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
 
-test:  ## every test (ARGS='-k age' for some)
+test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
 	@images/setup.sh packages $(MACHINE) $(TOOLS)
 	@$(MAKE) engine base dev
-	@$(ENGINE) $(BIN)/pytest $(ARGS)
+	@$(ENGINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint  ## what can be said without running: style, types, arrows
 	@$(BIN)/mypy

@@ -52,38 +52,40 @@ from train_builder.follow.follow import StopState, follow
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> OwnerWorld:
+def owners(tmp_path: Path) -> OwnerWorld:
     return OwnerWorld(tmp_path)
 
 
-def waiting(here: OwnerWorld, party: str = "alice") -> tuple[TrainParts, BlobFolder]:
+def waiting(owners: OwnerWorld, party: str = "alice") -> tuple[TrainParts, BlobFolder]:
     """Return what waits in a mailbox, with its blobs, as whoever may read it can."""
-    (arrival,) = here.depot.arrivals(PartyId(party))
-    blobs = BlobFolder(here.path / "attacker")
-    return here.depot.take(arrival, blobs), blobs
+    (arrival,) = owners.depot.arrivals(PartyId(party))
+    blobs = BlobFolder(owners.path / "attacker")
+    return owners.depot.take(arrival, blobs), blobs
 
 
-def plant(here: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFolder, *, to: str = "alice") -> None:
+def plant(owners: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFolder, *, to: str = "alice") -> None:
     """Put an artifact under the tag the owner looks for, whatever it holds."""
     artifact, repo = pack(parts), mailbox(PartyId(to))
-    here.depot.send(parts, blobs, to=PartyId(to), train=train)  # brings every blob; its own tag tells its true length
-    here.registry.put_manifest(repo, train_tag(train, 3), artifact.manifest.raw, OCI_MANIFEST)
+    owners.depot.send(parts, blobs, to=PartyId(to), train=train)  # brings every blob; its own tag tells its true length
+    owners.registry.put_manifest(repo, train_tag(train, 3), artifact.manifest.raw, OCI_MANIFEST)
 
 
-def opening(here: OwnerWorld, train: TrainId, *, owner: str = "alice", keys: str | None = None) -> Path:
-    into = here.path / "results"
-    found = bring_home(train, here.home(owner), depot=here.depot, trust=here.world.trust, now=here.now)
-    open_home_train(found, here.home(owner), secrets=here.secrets(keys or owner), trust=here.world.trust, into=into)
+def opening(owners: OwnerWorld, train: TrainId, *, owner: str = "alice", keys: str | None = None) -> Path:
+    into = owners.path / "results"
+    found = bring_home(train, owners.home(owner), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    open_home_train(
+        found, owners.home(owner), secrets=owners.secrets(keys or owner), trust=owners.world.trust, into=into
+    )
     return into
 
 
 def refused(
-    here: OwnerWorld, train: TrainId, error: type[PhtError], *, owner: str = "alice", keys: str | None = None
+    owners: OwnerWorld, train: TrainId, error: type[PhtError], *, owner: str = "alice", keys: str | None = None
 ) -> None:
     with pytest.raises(error) as caught:
-        opening(here, train, owner=owner, keys=keys)
+        opening(owners, train, owner=owner, keys=keys)
     assert caught.value.code == error.code
-    left = [path for path in here.path.iterdir() if "results" in path.name]
+    left = [path for path in owners.path.iterdir() if "results" in path.name]
     assert [path for path in left if path.is_dir()] == []
 
 
@@ -98,203 +100,203 @@ def put(blobs: BlobFolder, data: bytes) -> Digest:
     return digest
 
 
-def looked_at(here: OwnerWorld, train: TrainId) -> HomeTrain:
+def looked_at(owners: OwnerWorld, train: TrainId) -> HomeTrain:
     """Return the honest train, as if the owner had not asked for it yet."""
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
-    here.home().unnote_home(train)
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    owners.home().unnote_home(train)
     return found
 
 
-def test_the_honest_journey_opens(here: OwnerWorld) -> None:
-    assert (opening(here, here.journey()) / "sums.json").exists()
+def test_the_honest_journey_opens(owners: OwnerWorld) -> None:
+    assert (opening(owners, owners.journey()) / "sums.json").exists()
 
 
-def test_t24_another_owner_cannot_open_what_it_copied_into_its_mailbox(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, parts, blobs, to="mallory")
-    refused(here, train, RouteViolated, owner="mallory")
+def test_t24_another_owner_cannot_open_what_it_copied_into_its_mailbox(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, parts, blobs, to="mallory")
+    refused(owners, train, RouteViolated, owner="mallory")
 
 
-def test_t24_the_owners_home_with_another_persons_keys(here: OwnerWorld) -> None:
-    refused(here, here.journey(), NotARecipient, keys="mallory")
+def test_t24_the_owners_home_with_another_persons_keys(owners: OwnerWorld) -> None:
+    refused(owners, owners.journey(), NotARecipient, keys="mallory")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_t24_an_incomplete_journey(here: OwnerWorld, kept: int) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=parts.entries[:kept]), blobs)
-    refused(here, train, JourneyIncomplete)
+def test_t24_an_incomplete_journey(owners: OwnerWorld, kept: int) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=parts.entries[:kept]), blobs)
+    refused(owners, train, JourneyIncomplete)
 
 
-def test_t24_a_journey_that_misses_its_middle(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=(parts.entries[0], parts.entries[2])), blobs)
-    refused(here, train, SignatureMissing)
+def test_t24_a_journey_that_misses_its_middle(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=(parts.entries[0], parts.entries[2])), blobs)
+    refused(owners, train, SignatureMissing)
 
 
-def test_t4_a_journey_in_another_order(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=(parts.entries[1], parts.entries[0], parts.entries[2])), blobs)
-    refused(here, train, SignatureMissing)
+def test_t4_a_journey_in_another_order(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=(parts.entries[1], parts.entries[0], parts.entries[2])), blobs)
+    refused(owners, train, SignatureMissing)
 
 
-def test_t24_without_its_state(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, state=None), blobs)
-    refused(here, train, JourneyIncomplete)
+def test_t24_without_its_state(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, state=None), blobs)
+    refused(owners, train, JourneyIncomplete)
 
 
-def test_t24_the_state_of_an_earlier_stop(here: OwnerWorld) -> None:
-    submitted = here.submit(write_train(here.path / "train"))
-    here.pass_stop("hospital-a")
-    early = here.pass_stop("hospital-b")
-    here.pass_stop("hospital-c")
-    parts, blobs = waiting(here)
-    with BlobFolder(here.path / "spool-hospital-b").open(early.state.digest) as source:  # type: ignore[union-attr]
+def test_t24_the_state_of_an_earlier_stop(owners: OwnerWorld) -> None:
+    submitted = owners.submit(write_train(owners.path / "train"))
+    owners.pass_stop("hospital-a")
+    early = owners.pass_stop("hospital-b")
+    owners.pass_stop("hospital-c")
+    parts, blobs = waiting(owners)
+    with BlobFolder(owners.path / "spool-hospital-b").open(early.state.digest) as source:  # type: ignore[union-attr]
         put(blobs, source.read())
-    plant(here, submitted.record.train, replace(parts, state=early.state), blobs)
-    refused(here, submitted.record.train, DigestMismatch)
+    plant(owners, submitted.record.train, replace(parts, state=early.state), blobs)
+    refused(owners, submitted.record.train, DigestMismatch)
 
 
 @pytest.mark.parametrize("where", [0, 40, 400, -1])
-def test_t24_a_flipped_bit_in_the_state(here: OwnerWorld, where: int) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
+def test_t24_a_flipped_bit_in_the_state(owners: OwnerWorld, where: int) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
     assert parts.state is not None
     with blobs.open(parts.state.digest) as source:
         data = bytearray(source.read())
     data[where] ^= 1
     digest = put(blobs, bytes(data))
-    plant(here, train, replace(parts, state=StateRef(digest=digest, size=len(data))), blobs)
-    refused(here, train, DigestMismatch)
+    plant(owners, train, replace(parts, state=StateRef(digest=digest, size=len(data))), blobs)
+    refused(owners, train, DigestMismatch)
 
 
-def test_t24_a_registry_that_gives_other_bytes_under_the_right_digest(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, _ = waiting(here)
+def test_t24_a_registry_that_gives_other_bytes_under_the_right_digest(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, _ = waiting(owners)
     assert parts.state is not None
     repo = mailbox(PartyId("alice"))
-    assert isinstance(here.registry, MemoryRegistry)
-    here.registry._blobs[repo][parts.state.digest] = b"\0" * parts.state.size
-    refused(here, train, DigestMismatch)
+    assert isinstance(owners.registry, MemoryRegistry)
+    owners.registry._blobs[repo][parts.state.digest] = b"\0" * parts.state.size
+    refused(owners, train, DigestMismatch)
 
 
-def test_t24_tampering_with_what_was_kept_at_home(here: OwnerWorld) -> None:
-    train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+def test_t24_tampering_with_what_was_kept_at_home(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     assert found.accepted.state is not None
-    path = here.home().blobs.at(found.accepted.state.digest)
+    path = owners.home().blobs.at(found.accepted.state.digest)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    refused(here, train, DigestMismatch)
-    assert (opening(here, train) / "sums.json").exists()  # by then it was fetched again
+    refused(owners, train, DigestMismatch)
+    assert (opening(owners, train) / "sums.json").exists()  # by then it was fetched again
 
 
-def test_t24_a_replaced_arrival_takes_nothing_away_that_came_home_before(here: OwnerWorld) -> None:
-    train = here.journey()
-    bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=parts.entries[:2]), blobs)
-    assert (opening(here, train) / "sums.json").exists()
+def test_t24_a_replaced_arrival_takes_nothing_away_that_came_home_before(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=parts.entries[:2]), blobs)
+    assert (opening(owners, train) / "sums.json").exists()
 
 
-def test_t24_what_is_no_longer_whole_at_home_is_fetched_again(here: OwnerWorld) -> None:
-    train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
-    home = here.home()
+def test_t24_what_is_no_longer_whole_at_home_is_fetched_again(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    home = owners.home()
     home.blobs.at(found.digest).write_bytes(b"{}")
     assert found.accepted.state is not None
     home.blobs.drop(found.accepted.state.digest)
     home.blobs.drop(found.digest)
-    assert (opening(here, train) / "sums.json").exists()
+    assert (opening(owners, train) / "sums.json").exists()
 
 
 @pytest.mark.parametrize("stop", [0, 999])
-def test_t24_junk_beside_the_train_under_its_name_does_not_deny_it(here: OwnerWorld, stop: int) -> None:
-    train = here.journey()
-    parts, _ = waiting(here)
+def test_t24_junk_beside_the_train_under_its_name_does_not_deny_it(owners: OwnerWorld, stop: int) -> None:
+    train = owners.journey()
+    parts, _ = waiting(owners)
     repo, junk = mailbox(PartyId("alice")), replace(parts, entries=parts.entries[:1])
     raw = pack(junk).manifest.raw
-    here.registry.put_manifest(repo, train_tag(train, stop), raw, OCI_MANIFEST)
-    assert (opening(here, train) / "sums.json").exists()
+    owners.registry.put_manifest(repo, train_tag(train, stop), raw, OCI_MANIFEST)
+    assert (opening(owners, train) / "sums.json").exists()
 
 
-def test_t24_when_nothing_under_its_name_is_the_train_that_is_told(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=parts.entries[:2]), blobs)
-    here.registry.put_manifest(
+def test_t24_when_nothing_under_its_name_is_the_train_that_is_told(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=parts.entries[:2]), blobs)
+    owners.registry.put_manifest(
         mailbox(PartyId("alice")), train_tag(train, 1), pack(replace(parts, entries=())).manifest.raw, OCI_MANIFEST
     )
-    refused(here, train, JourneyIncomplete)
+    refused(owners, train, JourneyIncomplete)
 
 
-def test_t3_the_entry_of_another_train(here: OwnerWorld) -> None:
-    other = here.journey(write_train(here.path / "other"))
-    others, _ = waiting(here)
-    (arrival,) = here.depot.arrivals(PartyId("alice"))
-    here.depot.remove(arrival)
-    train = here.journey()
+def test_t3_the_entry_of_another_train(owners: OwnerWorld) -> None:
+    other = owners.journey(write_train(owners.path / "other"))
+    others, _ = waiting(owners)
+    (arrival,) = owners.depot.arrivals(PartyId("alice"))
+    owners.depot.remove(arrival)
+    train = owners.journey()
     assert train != other
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, entries=(parts.entries[0], others.entries[1], parts.entries[2])), blobs)
-    refused(here, train, JourneyForeignEntry)
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, entries=(parts.entries[0], others.entries[1], parts.entries[2])), blobs)
+    refused(owners, train, JourneyForeignEntry)
 
 
-def test_t7_another_train_under_this_trains_name(here: OwnerWorld) -> None:
-    here.journey(write_train(here.path / "other"))
-    others, blobs = waiting(here)
-    (arrival,) = here.depot.arrivals(PartyId("alice"))
-    here.depot.remove(arrival)
-    train = here.journey()
-    plant(here, train, others, blobs)
-    refused(here, train, JourneyForeignEntry)
+def test_t7_another_train_under_this_trains_name(owners: OwnerWorld) -> None:
+    owners.journey(write_train(owners.path / "other"))
+    others, blobs = waiting(owners)
+    (arrival,) = owners.depot.arrivals(PartyId("alice"))
+    owners.depot.remove(arrival)
+    train = owners.journey()
+    plant(owners, train, others, blobs)
+    refused(owners, train, JourneyForeignEntry)
 
 
-def test_t1_an_entry_signed_by_a_stranger(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
+def test_t1_an_entry_signed_by_a_stranger(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
     forged = sign(parts.entries[2].payload, generate([Scheme.P256]).signers)
-    plant(here, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
-    refused(here, train, SignatureMissing)
+    plant(owners, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
+    refused(owners, train, SignatureMissing)
 
 
-def test_t21_one_of_two_required_signatures_stripped(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
+def test_t21_one_of_two_required_signatures_stripped(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
     entry = parts.entries[1]
     assert len(entry.signatures) == 2
     plant(
-        here,
+        owners,
         train,
         replace(parts, entries=(parts.entries[0], replace(entry, signatures=entry.signatures[:1]), parts.entries[2])),
         blobs,
     )
-    refused(here, train, SignatureMissing)
+    refused(owners, train, SignatureMissing)
 
 
-def test_t24_a_changed_entry(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
+def test_t24_a_changed_entry(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
     changed = rewritten(parts.entries[2], b'"attempt":1', b'"attempt":2')
-    plant(here, train, replace(parts, entries=(*parts.entries[:2], changed)), blobs)
-    refused(here, train, SignatureInvalid)
+    plant(owners, train, replace(parts, entries=(*parts.entries[:2], changed)), blobs)
+    refused(owners, train, SignatureInvalid)
 
 
-def test_t24_an_entry_that_hangs_on_another(here: OwnerWorld) -> None:
+def test_t24_an_entry_that_hangs_on_another(owners: OwnerWorld) -> None:
     """The last station is bought: it signs properly that it came after something else."""
-    train = here.journey()
-    parts, blobs = waiting(here)
+    train = owners.journey()
+    parts, blobs = waiting(owners)
     claim = replace(read_entry(parts.entries[2].payload), previous=digest_of(b"another entry"))
-    forged = sign(print_entry(claim), here.secrets("hospital-c").signers)
-    plant(here, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
-    refused(here, train, JourneyUnlinked)
+    forged = sign(print_entry(claim), owners.secrets("hospital-c").signers)
+    plant(owners, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
+    refused(owners, train, JourneyUnlinked)
 
 
 @pytest.mark.parametrize(
@@ -306,27 +308,27 @@ def test_t24_an_entry_that_hangs_on_another(here: OwnerWorld) -> None:
         (b'"party":"hospital-b"', b'"party":"hospital-a"'),
     ],
 )
-def test_t11_a_changed_manifest(here: OwnerWorld, old: bytes, new: bytes) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    plant(here, train, replace(parts, manifest=rewritten(parts.manifest, old, new)), blobs)
-    refused(here, train, SignatureInvalid)
+def test_t11_a_changed_manifest(owners: OwnerWorld, old: bytes, new: bytes) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    plant(owners, train, replace(parts, manifest=rewritten(parts.manifest, old, new)), blobs)
+    refused(owners, train, SignatureInvalid)
 
 
-def test_t1_the_results_redirected_to_another_key(here: OwnerWorld) -> None:
+def test_t1_the_results_redirected_to_another_key(owners: OwnerWorld) -> None:
     """Even the owner's own signature does not send results to a key that is not in the directory as its own."""
-    train = here.journey()
-    parts, blobs = waiting(here)
-    manifest = replace(read_manifest(parts.manifest.payload), recipient=here.secrets("mallory").key_set.sealing)
-    forged = sign(print_manifest(manifest), here.secrets("alice").signers)
-    plant(here, train, replace(parts, manifest=forged), blobs)
-    refused(here, train, KeyNotTrusted)
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    manifest = replace(read_manifest(parts.manifest.payload), recipient=owners.secrets("mallory").key_set.sealing)
+    forged = sign(print_manifest(manifest), owners.secrets("alice").signers)
+    plant(owners, train, replace(parts, manifest=forged), blobs)
+    refused(owners, train, KeyNotTrusted)
 
 
-def test_t21_a_station_revoked_since(here: OwnerWorld) -> None:
-    train = here.journey()
-    here.world.revoked.add(here.secrets("hospital-b").key_set.fingerprint)
-    refused(here, train, KeyRevoked)
+def test_t21_a_station_revoked_since(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    owners.world.revoked.add(owners.secrets("hospital-b").key_set.fingerprint)
+    refused(owners, train, KeyRevoked)
 
 
 @pytest.mark.parametrize(
@@ -339,38 +341,38 @@ def test_t21_a_station_revoked_since(here: OwnerWorld) -> None:
     ],
 )
 def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
-    here: OwnerWorld, spoil: Callable[[StateBinding], StateBinding], error: type[PhtError]
+    owners: OwnerWorld, spoil: Callable[[StateBinding], StateBinding], error: type[PhtError]
 ) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    found = looked_at(here, train)
-    forged = here.seal({"sums.json": b"{}"}, blobs, spoil(found.accepted.received()))
-    plant(here, train, _resigned(here, parts, forged), blobs)
-    refused(here, train, error)
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    found = looked_at(owners, train)
+    forged = owners.seal({"sums.json": b"{}"}, blobs, spoil(found.accepted.received()))
+    plant(owners, train, _resigned(owners, parts, forged), blobs)
+    refused(owners, train, error)
 
 
-def test_t9_a_second_reader_added_by_the_last_station(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    found = looked_at(here, train)
+def test_t9_a_second_reader_added_by_the_last_station(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    found = looked_at(owners, train)
     sink = io.BytesIO()
-    recipients = [here.secrets(name).key_set.sealing for name in ("alice", "mallory")]
+    recipients = [owners.secrets(name).key_set.sealing for name in ("alice", "mallory")]
     ref = _sealed_for_two(sink, found.accepted.received(), recipients)
     put(blobs, sink.getvalue())
-    plant(here, train, _resigned(here, parts, ref), blobs)
-    refused(here, train, SealRecipients)
+    plant(owners, train, _resigned(owners, parts, ref), blobs)
+    refused(owners, train, SealRecipients)
 
 
-def test_t17_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
-    train = here.journey()
-    parts, blobs = waiting(here)
-    found = looked_at(here, train)
-    forged = here.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, found.accepted.received())
-    plant(here, train, _resigned(here, parts, forged), blobs)
+def test_t17_more_results_than_the_manifest_allows(owners: OwnerWorld) -> None:
+    train = owners.journey()
+    parts, blobs = waiting(owners)
+    found = looked_at(owners, train)
+    forged = owners.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, found.accepted.received())
+    plant(owners, train, _resigned(owners, parts, forged), blobs)
     with pytest.raises(Malformed) as caught:
-        opening(here, train)
+        opening(owners, train)
     assert caught.value.code == "malformed.too-large"
-    assert not (here.path / "results").exists()
+    assert not (owners.path / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -388,33 +390,33 @@ def test_t17_more_results_than_the_manifest_allows(here: OwnerWorld) -> None:
     ids=["added", "removed", "renamed", "swapped", "bytes moved", "mode changed"],
 )
 def test_t10_other_code_in_the_same_train(
-    here: OwnerWorld, spoil: Callable[[dict[str, bytes]], Sequence[Member]]
+    owners: OwnerWorld, spoil: Callable[[dict[str, bytes]], Sequence[Member]]
 ) -> None:
     """A station on the route knows every recipient and can seal other code for them; the manifest names the blob."""
     files = {"main.py": b"import lib.sums\n", "lib/sums.py": b"N = 1\n"}
-    folder = write_train(here.path / "train", files={name: data.decode() for name, data in files.items()})
-    train = here.journey(folder)
-    parts, blobs = waiting(here)
+    folder = write_train(owners.path / "train", files={name: data.decode() for name, data in files.items()})
+    train = owners.journey(folder)
+    parts, blobs = waiting(owners)
     manifest = read_manifest(parts.manifest.payload)
     sink = io.BytesIO()
-    readers = [here.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
+    readers = [owners.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
     binding = CodeBinding(owner=manifest.owner.party, nonce=manifest.nonce)
     forged = seal_code(sink, spoil(files), binding=binding, recipients=readers)
     put(blobs, sink.getvalue())
-    plant(here, train, replace(parts, code=forged.ref), blobs)
-    refused(here, train, DigestMismatch)
+    plant(owners, train, replace(parts, code=forged.ref), blobs)
+    refused(owners, train, DigestMismatch)
 
 
-def test_t10_a_changed_mode_is_other_content(here: OwnerWorld) -> None:
+def test_t10_a_changed_mode_is_other_content(owners: OwnerWorld) -> None:
     plain = Member(path="main.sh", size=1, executable=False, open=lambda: io.BytesIO(b"x"))
     binding = CodeBinding(owner=PartyId("alice"), nonce="0" * 32)
-    recipients = [here.secrets("alice").key_set.sealing]
+    recipients = [owners.secrets("alice").key_set.sealing]
     first = seal_code(io.BytesIO(), [plain], binding=binding, recipients=recipients)
     second = seal_code(io.BytesIO(), [replace(plain, executable=True)], binding=binding, recipients=recipients)
     assert first.content != second.content
 
 
-def test_t10_code_whose_seal_states_another_content(here: OwnerWorld) -> None:
+def test_t10_code_whose_seal_states_another_content(owners: OwnerWorld) -> None:
     """The owner's own tool is spoiled: the manifest names a blob whose inside is not what it says it is."""
     first: list[bool] = []
 
@@ -423,82 +425,84 @@ def test_t10_code_whose_seal_states_another_content(here: OwnerWorld) -> None:
         return io.BytesIO(b"a" if len(first) == 1 else b"b")  # what is hashed is not what is sealed
 
     member = Member(path="main.py", size=1, executable=False, open=turning)
-    record = here.submit(write_train(here.path / "train")).record
+    record = owners.submit(write_train(owners.path / "train")).record
     sink = io.BytesIO()
-    readers = [here.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
+    readers = [owners.secrets(name).key_set.sealing for name in ("hospital-a", "hospital-b", "hospital-c", "alice")]
     binding = CodeBinding(owner=PartyId("alice"), nonce=record.manifest.nonce)
     forged = seal_code(sink, [member], binding=binding, recipients=readers)
     manifest = replace(record.manifest, code=forged.ref)
     sink.seek(0)
-    into = here.path / "code"
+    into = owners.path / "code"
     into.mkdir()
     with pytest.raises(CodeAltered):
-        open_code(sink, manifest=manifest, identities=[here.secrets("alice").identity], into=into, budget=CODE_BUDGET)
+        open_code(sink, manifest=manifest, identities=[owners.secrets("alice").identity], into=into, budget=CODE_BUDGET)
 
 
-def test_t1_forged_receipts_do_not_move_a_train(here: OwnerWorld) -> None:
-    record = here.submit(write_train(here.path / "train")).record
-    here.pass_stop("hospital-a")
-    trust = here.world.trust
-    (receipt,) = here.depot.receipts(PartyId("alice"))
-    genuine = here.depot.read_receipt(PartyId("alice"), receipt)
+def test_t1_forged_receipts_do_not_move_a_train(owners: OwnerWorld) -> None:
+    record = owners.submit(write_train(owners.path / "train")).record
+    owners.pass_stop("hospital-a")
+    trust = owners.world.trust
+    (receipt,) = owners.depot.receipts(PartyId("alice"))
+    genuine = owners.depot.read_receipt(PartyId("alice"), receipt)
     later = sign(genuine.payload.replace(b'"stop":0', b'"stop":1'), generate([Scheme.ED25519]).signers)
     doubled = replace(genuine, signatures=(Signature(key_id=genuine.signatures[0].key_id, sig=b"\0" * 64),))
     for stop, envelope in ((1, later), (2, genuine), (0, doubled)):
-        here.depot.send_receipt(envelope, owner=PartyId("alice"), train=record.train, stop=stop, kind=ReceiptKind.ENTRY)
-        progress = follow(record, here.depot, trust, now=here.now)
+        owners.depot.send_receipt(
+            envelope, owner=PartyId("alice"), train=record.train, stop=stop, kind=ReceiptKind.ENTRY
+        )
+        progress = follow(record, owners.depot, trust, now=owners.now)
         assert progress.doubts
         assert StopState.PASSED not in {one.state for one in progress.stops[1:]}
-    assert {one.stop for one in here.depot.receipts(PartyId("alice"))} == {0, 1, 2}
+    assert {one.stop for one in owners.depot.receipts(PartyId("alice"))} == {0, 1, 2}
 
 
-def test_t1_a_refusal_signed_by_another_station_stops_nothing(here: OwnerWorld) -> None:
-    record = here.submit(write_train(here.path / "train")).record
-    here.refuse("hospital-c", record, 0, Outcome.REFUSED)
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
+def test_t1_a_refusal_signed_by_another_station_stops_nothing(owners: OwnerWorld) -> None:
+    record = owners.submit(write_train(owners.path / "train")).record
+    owners.refuse("hospital-c", record, 0, Outcome.REFUSED)
+    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert progress.stopped is None
     assert "[journey.foreign-entry]" in progress.doubts[0]
 
 
-def test_receipts_under_another_name_or_out_of_line_are_doubted(here: OwnerWorld) -> None:
-    record = here.submit(write_train(here.path / "train")).record
-    here.pass_stop("hospital-a")
+def test_receipts_under_another_name_or_out_of_line_are_doubted(owners: OwnerWorld) -> None:
+    record = owners.submit(write_train(owners.path / "train")).record
+    owners.pass_stop("hospital-a")
     alice = PartyId("alice")
-    first = here.depot.read_receipt(alice, here.depot.receipts(alice)[0])
-    here.refuse("hospital-b", record, 1, Outcome.FAILED)
-    refusal = here.depot.read_receipt(alice, here.depot.receipts(alice)[1])
-    (arrival,) = here.depot.receipts(alice)[1:]
-    here.registry.delete_manifest(mailbox(alice), arrival.digest)
+    first = owners.depot.read_receipt(alice, owners.depot.receipts(alice)[0])
+    owners.refuse("hospital-b", record, 1, Outcome.FAILED)
+    refusal = owners.depot.read_receipt(alice, owners.depot.receipts(alice)[1])
+    (arrival,) = owners.depot.receipts(alice)[1:]
+    owners.registry.delete_manifest(mailbox(alice), arrival.digest)
     loose = replace(read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=digest_of(b"elsewhere"))
-    bought = sign(print_entry(loose), here.secrets("hospital-b").signers)
+    bought = sign(print_entry(loose), owners.secrets("hospital-b").signers)
     for envelope, stop, kind, code in (
         (first, 7, ReceiptKind.ENTRY, "journey.foreign-entry"),
         (refusal, 0, ReceiptKind.REFUSAL, "journey.foreign-entry"),
         (bought, 1, ReceiptKind.ENTRY, "journey.unlinked"),
     ):
-        here.depot.send_receipt(envelope, owner=alice, train=record.train, stop=stop, kind=kind)
-        progress = follow(record, here.depot, here.world.trust, now=here.now)
+        owners.depot.send_receipt(envelope, owner=alice, train=record.train, stop=stop, kind=kind)
+        progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
         assert [one.state for one in progress.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
         assert any(f"[{code}]" in doubt for doubt in progress.doubts)
 
 
-def test_t15_a_receipt_that_is_none_does_not_hide_the_others(here: OwnerWorld) -> None:
-    record = here.submit(write_train(here.path / "train")).record
-    here.pass_stop("hospital-a")
-    parts, blobs = waiting(here, "hospital-b")
-    plant(here, record.train, parts, blobs)  # a train, where only receipts are expected ...
+def test_t15_a_receipt_that_is_none_does_not_hide_the_others(owners: OwnerWorld) -> None:
+    record = owners.submit(write_train(owners.path / "train")).record
+    owners.pass_stop("hospital-a")
+    parts, blobs = waiting(owners, "hospital-b")
+    plant(owners, record.train, parts, blobs)  # a train, where only receipts are expected ...
     tag = Tag(f"refusal-{record.train}-1")  # ... and under the name of one
-    here.registry.put_manifest(mailbox(PartyId("alice")), tag, pack(parts).manifest.raw, OCI_MANIFEST)
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    owners.registry.put_manifest(mailbox(PartyId("alice")), tag, pack(parts).manifest.raw, OCI_MANIFEST)
+    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert progress.stops[0].state is StopState.PASSED
     assert progress.stopped is None
     assert "[malformed.artifact]" in progress.doubts[0]
 
 
-def _resigned(here: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainParts:
+def _resigned(owners: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainParts:
     """Let the last station sign that it sent this state."""
     claim = replace(read_entry(parts.entries[-1].payload), state_out=state.digest)
-    entry = sign(print_entry(claim), here.secrets("hospital-c").signers)
+    entry = sign(print_entry(claim), owners.secrets("hospital-c").signers)
     return replace(parts, entries=(*parts.entries[:-1], entry), state=state)
 
 

@@ -159,11 +159,9 @@ def test_t25_a_stick_pulled_out_while_it_is_read(stick: Path, taken: int) -> Non
 
 def test_t25_a_folder_whose_paths_the_system_does_not_take(tmp_path: Path) -> None:
     """What the system says about a path is told as an error of ours, whatever it is."""
-    deep, part = tmp_path, "d" * 200
-    while len(str(deep)) + 2 * len(part) < 4090:
-        deep /= part
-    room = 4090 - len(str(deep)) - 1
-    deep = deep / ("e" * min(room, 250)) if room > 10 else deep
+    deep = tmp_path
+    while (room := 4090 - len(str(deep)) - 1) > 0:
+        deep /= "d" * min(room, 200)
     deep.mkdir(parents=True)
     registry = LayoutRegistry(deep)
     for act in (

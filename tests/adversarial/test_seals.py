@@ -37,7 +37,7 @@ FILES: Mapping[str, bytes] = {"sums.json": b'{"n": 3}'}
 
 
 @pytest.fixture(scope="module")
-def world() -> Consortium:
+def parties() -> Consortium:
     return consortium()
 
 
@@ -77,8 +77,8 @@ def meta_of(binding: StateBinding) -> dict[str, object]:
     }
 
 
-def test_an_honest_state_opens_for_the_next_station_only(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_an_honest_state_opens_for_the_next_station_only(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     it.pass_stop(FILES)
     assert it.state is not None
     assert opened(it, it.state, received(it, B), tmp_path / "b", B) == FILES
@@ -88,8 +88,8 @@ def test_an_honest_state_opens_for_the_next_station_only(world: Consortium, tmp_
         assert list((tmp_path / reader).iterdir()) == []
 
 
-def test_t24_the_final_state_opens_for_the_owner_only(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world, route=["hospital-a"])
+def test_t24_the_final_state_opens_for_the_owner_only(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties, route=["hospital-a"])
     binding = it.binding()
     it.pass_stop(FILES)
     assert it.state is not None
@@ -99,9 +99,9 @@ def test_t24_the_final_state_opens_for_the_owner_only(world: Consortium, tmp_pat
             opened(it, it.state, binding, tmp_path / reader, reader)
 
 
-def test_t7_a_state_of_a_twin_train_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
-    twin = train(world, code=it.manifest.code, nonce=it.manifest.nonce, name="twin")
+def test_t7_a_state_of_a_twin_train_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
+    twin = train(parties, code=it.manifest.code, nonce=it.manifest.nonce, name="twin")
     theirs = twin.seal({"sums.json": b"{}"})
     it.blobs |= twin.blobs
     it.pass_stop()
@@ -111,18 +111,20 @@ def test_t7_a_state_of_a_twin_train_is_refused(world: Consortium, tmp_path: path
 
 
 @pytest.mark.parametrize("field", ["train", "stop", "sender", "recipient", "previous"])
-def test_t8_a_state_sealed_by_or_for_another_is_refused(world: Consortium, tmp_path: pathlib.Path, field: str) -> None:
-    it = train(world)
+def test_t8_a_state_sealed_by_or_for_another_is_refused(
+    parties: Consortium, tmp_path: pathlib.Path, field: str
+) -> None:
+    it = train(parties)
     honest = it.binding()
     other = {
-        "train": train(world).id,
+        "train": train(parties).id,
         "stop": 1,
         "sender": C,
         "recipient": C,
         "previous": digest_of(b"another entry"),
     }
     meta = meta_of(honest) | meta_of(replace(honest, **{field: other[field]}))  # type: ignore[arg-type] # by name
-    forged = raw_seal(it, meta, FILES, [world.secrets[B].key_set.sealing])
+    forged = raw_seal(it, meta, FILES, [parties.secrets[B].key_set.sealing])
     with pytest.raises(SealForeign) as caught:
         opened(it, forged, honest, tmp_path / "b", B)
     assert caught.value.code == "seal.foreign"
@@ -144,27 +146,27 @@ def test_t8_a_state_sealed_by_or_for_another_is_refused(world: Consortium, tmp_p
     ],
 )
 def test_t8_an_unknown_meta_is_refused(
-    world: Consortium, tmp_path: pathlib.Path, spoil: dict[str, object], code: str
+    parties: Consortium, tmp_path: pathlib.Path, spoil: dict[str, object], code: str
 ) -> None:
-    it = train(world)
-    forged = raw_seal(it, meta_of(it.binding()) | spoil, FILES, [world.secrets[B].key_set.sealing])
+    it = train(parties)
+    forged = raw_seal(it, meta_of(it.binding()) | spoil, FILES, [parties.secrets[B].key_set.sealing])
     with pytest.raises(PhtError) as caught:
         opened(it, forged, it.binding(), tmp_path / "b", B)
     assert caught.value.code == code
     assert list((tmp_path / "b").iterdir()) == []
 
 
-def test_t9_a_state_with_a_second_reader_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
-    readers = [world.secrets[B].key_set.sealing, world.secrets[PartyId("mallory")].key_set.sealing]
+def test_t9_a_state_with_a_second_reader_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
+    readers = [parties.secrets[B].key_set.sealing, parties.secrets[PartyId("mallory")].key_set.sealing]
     leaky = raw_seal(it, meta_of(it.binding()), FILES, readers)
     with pytest.raises(SealRecipients) as caught:
         opened(it, leaky, it.binding(), tmp_path / "b", B)
     assert caught.value.code == "seal.recipients"
 
 
-def test_t9_code_with_another_number_of_readers_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_t9_code_with_another_number_of_readers_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     shorter = replace(it.manifest, route=replace(it.manifest.route, stops=it.manifest.route.stops[:2]))
     with pytest.raises(SealRecipients):
         code(it, tmp_path / "code", A, shorter)
@@ -178,8 +180,8 @@ def code(it: Train, into: pathlib.Path, reader: PartyId, manifest: object = None
     return open_code(source, manifest=chosen, identities=identities, into=into, budget=BUDGET)  # type: ignore[arg-type] # a manifest
 
 
-def test_code_opens_for_every_stop_and_the_owner_and_nobody_else(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_code_opens_for_every_stop_and_the_owner_and_nobody_else(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     found = {code(it, tmp_path / reader, reader) for reader in (A, B, C, ALICE)}
     assert len(found) == 1
     for name, data in CODE.items():
@@ -189,17 +191,17 @@ def test_code_opens_for_every_stop_and_the_owner_and_nobody_else(world: Consorti
 
 
 def test_code_of_an_owner_who_is_a_station_too_is_sealed_for_each_party_once(
-    world: Consortium, tmp_path: pathlib.Path
+    parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it = train(world, owner="hospital-a", route=("hospital-b", "hospital-a", "hospital-b"))
+    it = train(parties, owner="hospital-a", route=("hospital-b", "hospital-a", "hospital-b"))
     assert {code(it, tmp_path / reader, reader) for reader in (A, B)} == {code(it, tmp_path / "again", A)}
     with pytest.raises(NotARecipient):
         code(it, tmp_path / "c", C)
 
 
-def test_t10_code_of_another_owner_cannot_be_borrowed(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
-    thief = train(world, owner="mallory", code=it.manifest.code)
+def test_t10_code_of_another_owner_cannot_be_borrowed(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
+    thief = train(parties, owner="mallory", code=it.manifest.code)
     thief.blobs |= it.blobs
     with pytest.raises(SealForeign):
         code(thief, tmp_path / "a", A)
@@ -219,12 +221,12 @@ def test_t10_code_of_another_owner_cannot_be_borrowed(world: Consortium, tmp_pat
     ids=["added", "removed", "renamed", "swapped", "bytes moved", "mode changed"],
 )
 def test_t10_other_content_under_the_old_content_digest_is_refused(
-    world: Consortium, tmp_path: pathlib.Path, files: dict[str, bytes], executable: str
+    parties: Consortium, tmp_path: pathlib.Path, files: dict[str, bytes], executable: str
 ) -> None:
-    it = train(world)
+    it = train(parties)
     honest = code(it, tmp_path / "honest", A)
     meta = {"version": 1, "kind": "code", "owner": "alice", "nonce": it.manifest.nonce, "content": str(honest)}
-    readers = [world.secrets[party].key_set.sealing for party in (A, B, C, ALICE)]
+    readers = [parties.secrets[party].key_set.sealing for party in (A, B, C, ALICE)]
     ref = raw_seal(it, meta, files, readers, executable=executable)
     manifest = replace(it.manifest, code=CodeRef(digest=ref.digest, size=ref.size))
     with pytest.raises(CodeAltered) as caught:
@@ -250,9 +252,9 @@ def test_t10_a_changed_mode_is_another_content() -> None:
     ids=["cut", "appended", "header flipped", "payload flipped", "empty"],
 )
 def test_t22_a_damaged_blob_is_refused_by_its_digest(
-    world: Consortium, tmp_path: pathlib.Path, spoil: Callable[[bytes], bytes], error: type[PhtError]
+    parties: Consortium, tmp_path: pathlib.Path, spoil: Callable[[bytes], bytes], error: type[PhtError]
 ) -> None:
-    it = train(world)
+    it = train(parties)
     it.pass_stop(FILES)
     assert it.state is not None
     it.blobs[it.state.digest] = spoil(it.blobs[it.state.digest])
@@ -261,8 +263,8 @@ def test_t22_a_damaged_blob_is_refused_by_its_digest(
     assert type(caught.value) is error
 
 
-def test_t22_a_seal_damaged_by_its_sender_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_t22_a_seal_damaged_by_its_sender_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     honest = it.seal({"sums.json": bytes(200_000)})
     data = it.blobs[honest.digest]
     for spoiled in (data[:-1], data[:-65552], data[:70000] + data[-16:], data[:-1] + bytes([data[-1] ^ 1])):
@@ -272,8 +274,8 @@ def test_t22_a_seal_damaged_by_its_sender_is_refused(world: Consortium, tmp_path
             opened(it, ref, it.binding(), tmp_path / ref.digest.hex, B)
 
 
-def test_t17_a_state_beyond_the_budget_is_refused(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_t17_a_state_beyond_the_budget_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     large = it.seal({"a.bin": bytes((1 << 20) + 1)})
     with pytest.raises(BudgetExceeded):
         opened(it, large, it.binding(), tmp_path / "large", B)
@@ -282,23 +284,23 @@ def test_t17_a_state_beyond_the_budget_is_refused(world: Consortium, tmp_path: p
         opened(it, many, it.binding(), tmp_path / "many", B)
 
 
-def test_sizes_say_little(world: Consortium) -> None:
-    it = train(world)
+def test_sizes_say_little(parties: Consortium) -> None:
+    it = train(parties)
     sizes = {it.seal({"sums.json": bytes(length)}).size for length in range(1, 4000, 97)}
     assert len(sizes) == 1
 
 
-def test_meta_cannot_be_smuggled_in_as_a_file(world: Consortium) -> None:
+def test_meta_cannot_be_smuggled_in_as_a_file(parties: Consortium) -> None:
     with pytest.raises(ArchiveRejected):
-        train(world).seal({"META.json": b"{}"})
+        train(parties).seal({"META.json": b"{}"})
 
 
-def test_t23_meta_is_strict_json(world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_t23_meta_is_strict_json(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     honest = dump_json(meta_of(it.binding()))
     assert parse_json(honest) == meta_of(it.binding())
     sink = io.BytesIO()
-    with encrypt(sink, [parse_recipient(world.secrets[B].key_set.sealing)]) as plain:
+    with encrypt(sink, [parse_recipient(parties.secrets[B].key_set.sealing)]) as plain:
         pack(plain, honest.replace(b'{"kind"', b'{"kind":"state","kind"'), members(FILES))
     ref = StateRef(digest=digest_of(sink.getvalue()), size=len(sink.getvalue()))
     it.blobs[ref.digest] = sink.getvalue()

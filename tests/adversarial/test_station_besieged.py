@@ -70,7 +70,6 @@ def behind(here: World, station: str, registry: Wrapped) -> None:
 # --- The mailbox -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.registry
 def test_t15_an_odd_manifest_under_one_tag_hides_no_train(real_registries: RealRegistries, tmp_path: Path) -> None:
     """Anybody who may write to a mailbox may put an image index there; only that one tag is passed over."""
     registry = real_registries.client("http")

@@ -27,7 +27,8 @@ from security.digest import Digest, digest_of
 from security.errors import BudgetExceeded, DigestMismatch, Malformed
 from tests.support.registries import RealRegistries
 
-BACKINGS = ("memory", "retry", "layout", "http", "http-prefix", "http-basic", "http-token", "http-tls")
+REAL = ("http", "http-prefix", "http-basic", "http-token", "http-tls")
+BACKINGS = ("memory", "retry", "layout", *(pytest.param(kind, marks=pytest.mark.registry) for kind in REAL))
 OCTETS = "application/octet-stream"
 KIND = "application/vnd.pht.test.v1"
 

@@ -25,7 +25,12 @@ from tests.support.images import base_of, busybox_layer, file
 from tests.support.runs import Room, ended, watched
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
 
-BACKINGS = ("scripted", "process", "docker-runc", "docker-runsc")
+BACKINGS = (
+    "scripted",
+    "process",
+    pytest.param("docker-runc", marks=pytest.mark.engine),
+    pytest.param("docker-runsc", marks=pytest.mark.engine),
+)
 
 COUNT = 'echo once >> "$PHT_STATE/count"; echo said; cat "$PHT_DATA/patients/patients.csv"'
 FAIL = "exit 7"
@@ -86,10 +91,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def base(engine: Engine) -> Iterator[BaseImage]:
-    base = base_of(busybox_layer(file("etc/test", os.urandom(8))))
-    yield base
-    engine.forget(base)
+def base() -> BaseImage:
+    return base_of(busybox_layer(file("etc/test", os.urandom(8))))
 
 
 @pytest.fixture(params=BACKINGS)

@@ -7,13 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
-
 SIZE = 512 << 20
 ALLOWED = 150 << 20
 
 
-@pytest.mark.slow
 def test_sealing_and_opening_take_constant_memory() -> None:
     root = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,6 @@ def test_a_registry_that_is_none_or_says_no_is_told_by_every_command(
     assert usual(desk, [*TRUSTING, *CARRYING]) == ends
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), [(SUBMIT, "directory.unavailable"), (ONCE, "registry.unavailable")])
 def test_a_registry_that_is_away_is_told_with_its_address(desk: Desk, words: tuple[str, ...], code: str) -> None:
     with socket.socket() as taken:

@@ -1,4 +1,8 @@
-"""The demo as a newcomer runs it, and what others make of its results: other software, and a rehearsal."""
+"""The demo as a newcomer runs it, and what others make of its results: other software, and a rehearsal.
+
+``PHT_TEST_DEMO`` may name what `make demo` printed in this checkout a moment ago; then that is the demo against a registry
+process, and it is not run again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,25 +24,25 @@ import pytest
 
 from tests.support import nodeage
 from tests.support.agetool import age_on_terminal
-from tests.support.bases import CHECKOUT, images_forgotten
+from tests.support.bases import CHECKOUT
 from tests.support.engine import Engine
 
 PATIENCE = 600
 NOT_ALL_CHECKED = 3
 PHT = CHECKOUT / "pht.py"
 
-pytestmark = pytest.mark.timeout(PATIENCE)
+pytestmark = [pytest.mark.timeout(PATIENCE), pytest.mark.registry]
 
 
 @dataclass
 class Demo:
-    """A checkout of its own, so that nobody's `.state/demo` is lost, and how the demo went in it."""
+    """A checkout, and what the demo printed in it."""
 
     checkout: Path
     engine: Engine
-    base: Path
+    pht: tuple[str, ...] = (sys.executable, str(PHT))
     more: dict[str, str] = field(default_factory=dict)
-    runs: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
+    printed: str = ""
 
     @property
     def folder(self) -> Path:
@@ -54,16 +57,16 @@ class Demo:
             **self.more,
         }
 
-    def lay_out(self) -> None:
+    def lay_out(self, base: Path) -> None:
         """Put in place what `make dev` and `make base` make, and the examples."""
         programs = self.checkout / ".venv" / "bin"
         programs.mkdir(parents=True)
-        for name, words in (("pht", [sys.executable, str(PHT)]), ("python", [sys.executable])):
+        for name, words in (("pht", self.pht), ("python", (sys.executable,))):
             (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             (programs / name).chmod(0o755)
         (self.checkout / "examples").symlink_to(CHECKOUT / "examples")
         (self.checkout / ".state" / "base").mkdir(parents=True)
-        (self.checkout / ".state" / "base" / "python.tar").symlink_to(self.base)
+        (self.checkout / ".state" / "base" / "python.tar").symlink_to(base)
 
     def script(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -76,9 +79,11 @@ class Demo:
             check=False,
         )
 
-    def run(self, times: int) -> Demo:
-        self.lay_out()
-        self.runs = [self.script() for _ in range(times)]
+    def run(self, base: Path) -> Demo:
+        self.lay_out(base)
+        done = self.script()
+        assert done.returncode == 0, done.stdout[-4000:]
+        self.printed = done.stdout
         return self
 
     def typed(self, *words: str | Path, **more: str) -> tuple[int, dict[str, Any]]:
@@ -90,38 +95,52 @@ class Demo:
         found: dict[str, Any] = json.loads(done.stdout)
         return done.returncode, found
 
-    def pht(self, *words: str | Path, **more: str) -> dict[str, Any]:
+    def answer(self, *words: str | Path, **more: str) -> dict[str, Any]:
         """Type a command that works."""
         status, found = self.typed(*words, **more)
         assert status == 0, found
         return found
 
 
-@pytest.fixture(scope="module")
-def demos(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Demo]]:
-    """The demo against a registry process, twice in a row, and meanwhile, elsewhere, against a folder."""
-    registry = Demo(tmp_path_factory.mktemp("registry"), engine, python_base)
-    folder = Demo(tmp_path_factory.mktemp("folder"), engine, python_base, more={"EMBEDDED": "1"})
-    with images_forgotten(engine):
-        try:
-            with ThreadPoolExecutor(2) as pool:
-                going = [pool.submit(registry.run, 2), pool.submit(folder.run, 1)]
-                for one in going:
-                    one.result()
-            yield {"registry": registry, "folder": folder}
-        finally:
-            for demo in (registry, folder):
-                demo.script("down")
+@pytest.fixture(scope="session")
+def with_a_process(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo against a registry process; in a checkout of its own, so that nobody's `.state/demo` is lost."""
+    if printed := os.environ.get("PHT_TEST_DEMO"):
+        yield Demo(CHECKOUT, engine, printed=Path(printed).read_text())
+        return
+    demo = Demo(tmp_path_factory.mktemp("registry"), engine)
+    try:
+        yield demo.run(python_base)
+    finally:
+        demo.script("down")
 
 
-@pytest.mark.parametrize(("kind", "times"), [("registry", 2), ("folder", 1)])
-def test_the_demo_ends_well_and_leaves_no_process(demos: dict[str, Demo], kind: str, times: int) -> None:
-    demo = demos[kind]
-    assert [run.returncode for run in demo.runs] == [0] * times, demo.runs[-1].stdout[-4000:]
-    for run in demo.runs:
-        assert run.stdout.count("agree to 1e-10: yes") == 1
-        assert run.stdout.count("refused, as it must be") == 2
-        assert re.search(r"hospital-c signed \((ed25519, ml-dsa-65|ml-dsa-65, ed25519);", run.stdout)  # by key id
+@pytest.fixture(scope="session")
+def with_a_folder(
+    engine: Engine, python_base: Path, with_a_process: Demo, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demo]:
+    """The demo against a folder, where an earlier one has left everything it makes; its keys open quickly."""
+    quick = ("env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-m", "tests.support.quick")
+    demo = Demo(tmp_path_factory.mktemp("folder"), engine, pht=quick, more={"EMBEDDED": "1"})
+    (demo.checkout / ".state").mkdir()
+    subprocess.run(["cp", "-a", with_a_process.folder, demo.folder], check=True)
+    try:
+        yield demo.run(python_base)
+    finally:
+        demo.script("down")
+
+
+@pytest.fixture(params=["with_a_process", "with_a_folder"])
+def demo(request: pytest.FixtureRequest) -> Demo:
+    """Each of the two."""
+    found: Demo = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_demo_ends_well_and_leaves_no_process(demo: Demo) -> None:
+    assert demo.printed.count("agree to 1e-10: yes") == 1
+    assert demo.printed.count("refused, as it must be") == 2
+    assert re.search(r"hospital-c signed \((ed25519, ml-dsa-65|ml-dsa-65, ed25519);", demo.printed)  # by key id
     left = [
         command
         for path in Path("/proc").glob("[0-9]*/cmdline")
@@ -133,8 +152,8 @@ def test_the_demo_ends_well_and_leaves_no_process(demos: dict[str, Demo], kind: 
 # --- Its results, without this software --------------------------------------------------------------------------------
 
 
-def test_the_results_open_with_another_implementation_of_age(demos: dict[str, Demo], tmp_path: Path) -> None:
-    here = demos["registry"].folder
+def test_the_results_open_with_another_implementation_of_age(with_a_process: Demo, tmp_path: Path) -> None:
+    here = with_a_process.folder
     identity = tmp_path / "identity.txt"
     passphrase = (here / "secrets" / "alice").read_text().strip()
     age_on_terminal("-d", "-o", identity, here / "alice" / "keys" / "sealing.age", typed=passphrase + "\n")
@@ -157,7 +176,7 @@ def openssl(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
 def signing_key(demo: Demo, party: str, scheme: str) -> tuple[str, Path]:
     """Find a party's key in the proof, as somebody would who was told the key set's fingerprint over the phone."""
     keys = demo.folder / "proof" / "keys" / party
-    told = demo.pht("keys", "show", demo.folder / party / "keys")["fingerprint"]
+    told = demo.answer("keys", "show", demo.folder / party / "keys")["fingerprint"]
     assert "sha256:" + hashlib.sha256((keys / "key-set.txt").read_bytes()).hexdigest() == told
     lines = [line.split() for line in (keys / "key-set.txt").read_text().splitlines()]
     (key_id,) = (line[2] for line in lines if line[:2] == ["sign", scheme])
@@ -166,9 +185,9 @@ def signing_key(demo: Demo, party: str, scheme: str) -> tuple[str, Path]:
     return key_id, pem
 
 
-def test_an_entry_signed_with_ed25519_verifies_with_openssl_alone(demos: dict[str, Demo], tmp_path: Path) -> None:
-    entry = demos["registry"].folder / "proof" / "entry-1"
-    key_id, pem = signing_key(demos["registry"], "hospital-a", "ed25519")
+def test_an_entry_signed_with_ed25519_verifies_with_openssl_alone(with_a_process: Demo, tmp_path: Path) -> None:
+    entry = with_a_process.folder / "proof" / "entry-1"
+    key_id, pem = signing_key(with_a_process, "hospital-a", "ed25519")
     check = ("pkeyutl", "-verify", "-pubin", "-inkey", pem, "-rawin", "-sigfile", entry / f"{key_id}.sig", "-in")
     assert openssl(*check, entry / "pae.bin").returncode == 0
     forged = tmp_path / "pae.bin"
@@ -177,9 +196,9 @@ def test_an_entry_signed_with_ed25519_verifies_with_openssl_alone(demos: dict[st
     assert b'"stop":0' in (entry / "pae.bin").read_bytes()
 
 
-def test_an_entry_signed_with_p256_verifies_with_openssl_alone(demos: dict[str, Demo], tmp_path: Path) -> None:
-    entry = demos["registry"].folder / "proof" / "entry-2"
-    key_id, pem = signing_key(demos["registry"], "hospital-b", "ecdsa-sha2-nistp256")
+def test_an_entry_signed_with_p256_verifies_with_openssl_alone(with_a_process: Demo, tmp_path: Path) -> None:
+    entry = with_a_process.folder / "proof" / "entry-2"
+    key_id, pem = signing_key(with_a_process, "hospital-b", "ecdsa-sha2-nistp256")
     check = ("dgst", "-sha256", "-verify", pem, "-signature", entry / f"{key_id}.sig")
     assert openssl(*check, entry / "pae.bin").returncode == 0
     forged = tmp_path / "pae.bin"
@@ -187,9 +206,8 @@ def test_an_entry_signed_with_p256_verifies_with_openssl_alone(demos: dict[str, 
     assert openssl(*check, forged).returncode == 1
 
 
-@pytest.mark.parametrize("kind", ["registry", "folder"])
-def test_the_exported_proof_checks_itself(demos: dict[str, Demo], kind: str) -> None:
-    proof = demos[kind].folder / "proof"
+def test_the_exported_proof_checks_itself(demo: Demo) -> None:
+    proof = demo.folder / "proof"
     plain = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
     done = subprocess.run(["sh", proof / "verify.sh"], env=plain, capture_output=True, text=True, check=False)
     mldsa = "ML-DSA-65" in openssl("list", "-signature-algorithms").stdout.decode().upper()
@@ -209,12 +227,12 @@ TEMPLATES = [
 @pytest.mark.parametrize(("template", "name", "expected"), TEMPLATES)
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_template_is_rehearsed_with_an_engine_and_without(
-    demos: dict[str, Demo], tmp_path: Path, *, template: str, name: str, expected: object, sealed: bool
+    with_a_folder: Demo, tmp_path: Path, *, template: str, name: str, expected: object, sealed: bool
 ) -> None:
-    demo = demos["folder"]
+    demo = with_a_folder
     engine = demo.engine.url if sealed else f"unix://{tmp_path}/nobody"
-    demo.pht("train", "init", tmp_path / "first", "--template", template)
-    done = demo.pht(
+    demo.answer("train", "init", tmp_path / "first", "--template", template)
+    done = demo.answer(
         *("train", "rehearse", tmp_path / "first", "--home", demo.folder / "alice", "--into", tmp_path / "results"),
         DOCKER_HOST=engine,
     )
@@ -226,11 +244,11 @@ def test_a_template_is_rehearsed_with_an_engine_and_without(
 
 
 def test_samples_that_the_sandbox_cannot_read_are_told_before_anything_runs(
-    demos: dict[str, Demo], tmp_path: Path
+    with_a_folder: Demo, tmp_path: Path
 ) -> None:
     """As root with a umask of 077, everything one makes is private. What the hint says is done, and helps."""
-    demo, first = demos["folder"], tmp_path / "first"
-    demo.pht("train", "init", first)
+    demo, first = with_a_folder, tmp_path / "first"
+    demo.answer("train", "init", first)
     for path in (first / "samples").rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     words = ("train", "rehearse", first, "--home", demo.folder / "alice", "--into", tmp_path / "results")
@@ -239,7 +257,7 @@ def test_samples_that_the_sandbox_cannot_read_are_told_before_anything_runs(
         error = answer["error"]
         assert (status, error["code"], error["fields"]["station"]) == (40, "data.closed", station)
         subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True)  # noqa: S602 - as a person would
-    assert demo.pht(*words, DOCKER_HOST=demo.engine.url)["home"] is True
+    assert demo.answer(*words, DOCKER_HOST=demo.engine.url)["home"] is True
     assert all(path.stat().st_mode & 0o007 == 0 for path in (first / "samples").rglob("*"))
 
 
@@ -247,9 +265,9 @@ def test_samples_that_the_sandbox_cannot_read_are_told_before_anything_runs(
 def test_a_template_is_rehearsed_by_somebody_who_has_nothing_else_yet(
     engine: Engine, tmp_path: Path, template: str, name: str
 ) -> None:
-    demo = Demo(tmp_path, engine, tmp_path)
+    demo = Demo(tmp_path, engine)
     demo.folder.mkdir(parents=True)
-    demo.pht("train", "init", "first", "--template", template)
-    done = demo.pht("train", "rehearse", "first", "--into", "results")
+    demo.answer("train", "init", "first", "--template", template)
+    done = demo.answer("train", "rehearse", "first", "--into", "results")
     assert (done["home"], done["sealed"]) == (True, False)
     assert [path.name for path in (demo.folder / "results").iterdir()] == [name]

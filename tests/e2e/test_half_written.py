@@ -107,7 +107,6 @@ def meant(desk: Desk, words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(names.get(word, word) for word in words)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("area", sorted(COMMANDS))
 def test_a_damaged_file_is_told_and_nothing_is_lost(desk: Desk, area: str, turn: int) -> None:

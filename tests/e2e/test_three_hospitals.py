@@ -19,7 +19,6 @@ from security.ids import PartyId, TrainId
 from station.sandbox.order import container_name
 from station.visit.events import Redelivered, RoomLost, Signed, SignedKind, Started, Stumbled
 from station.visit.plan import Phase, phase_of
-from tests.support.bases import images_forgotten
 from tests.support.engine import Engine
 from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Consortium
 
@@ -48,15 +47,17 @@ if stop == 1:
 """
 
 
-@pytest.fixture(scope="module")
+pytestmark = pytest.mark.registry
+
+
+@pytest.fixture(scope="session")
 def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     made = Consortium(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_base)
-    with images_forgotten(engine):
-        try:
-            made.found()
-            yield made
-        finally:
-            made.close()
+    try:
+        made.found()
+        yield made
+    finally:
+        made.close()
 
 
 def submit(consortium: Consortium, name: str, *, ballast: int = 0) -> TrainId:
@@ -168,7 +169,7 @@ def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: C
     begun = int(time.time())
     train = submit(consortium, "sealed", ballast=BALLAST)
 
-    consortium.wait_for("hospital-b", train, Phase.CLEARED, Phase.SEALED)
+    consortium.wait_for("hospital-b", train, Phase.CLEARED, Phase.SEALED, every=0.002)
     consortium.kill("hospital-b")
     visit = consortium.visit("hospital-b", train)
     assert visit is not None

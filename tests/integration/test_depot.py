@@ -33,7 +33,7 @@ A, B, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("alice")
 
 
 @pytest.fixture(scope="module")
-def world() -> Consortium:
+def parties() -> Consortium:
     return consortium()
 
 
@@ -52,9 +52,9 @@ def spool_of(it: Train, path: pathlib.Path) -> BlobFolder:
 
 
 def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it = train(world).travel(1)
+    it = train(parties).travel(1)
     ours = spool_of(it, tmp_path / "ours")
     head = depot.send(it.parts, ours, to=B, train=it.id)
     assert depot.send(it.parts, ours, to=B, train=it.id) == head
@@ -73,8 +73,8 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
     assert depot.load(arrival.digest, theirs) == it.parts
 
 
-def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
     it.travel(1)
     without_code = BlobFolder(tmp_path / "a")
@@ -85,8 +85,8 @@ def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, world: Consortiu
     assert depot.registry.has_blob(mailbox(B), it.manifest.code.digest)
 
 
-def test_receipts_wait_for_their_owner(depot: Depot, world: Consortium) -> None:
-    it, other = train(world).travel(2), train(world).travel(1)
+def test_receipts_wait_for_their_owner(depot: Depot, parties: Consortium) -> None:
+    it, other = train(parties).travel(2), train(parties).travel(1)
     for stop, entry in enumerate(it.entries):
         depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
     depot.send_receipt(other.entries[0], owner=ALICE, train=other.id, stop=0, kind=ReceiptKind.ENTRY)
@@ -98,9 +98,9 @@ def test_receipts_wait_for_their_owner(depot: Depot, world: Consortium) -> None:
 
 
 def test_t13_a_tag_moved_after_the_look_changes_nothing(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it, other = train(world), train(world)
+    it, other = train(parties), train(parties)
     depot.send(it.parts, spool_of(it, tmp_path / "one"), to=A, train=it.id)
     (arrival,) = depot.arrivals(A)
     depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)  # same tag, another train
@@ -109,18 +109,18 @@ def test_t13_a_tag_moved_after_the_look_changes_nothing(
 
 
 def test_t13_a_train_under_another_trains_tag_is_what_it_is(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it, other = train(world), train(world)
+    it, other = train(parties), train(parties)
     depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)
     (arrival,) = depot.arrivals(A)
     assert arrival.train == it.id
     taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
-    assert verify_train(taken, world.trust, here=A, now=NOW).train == other.id
+    assert verify_train(taken, parties.trust, here=A, now=NOW).train == other.id
 
 
 def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     foreign = train(consortium())
     depot.send(foreign.parts, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id)
@@ -128,7 +128,7 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
     into = BlobFolder(tmp_path / "a")
 
     def accept(parts: TrainParts) -> None:
-        verify_train(parts, world.trust, here=A, now=NOW)
+        verify_train(parts, parties.trust, here=A, now=NOW)
 
     with pytest.raises(PhtError) as caught:
         depot.take(arrival, into, accept=accept)
@@ -138,10 +138,10 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
 
 @pytest.mark.parametrize(("entries", "size"), [(201, 100), (510, 4 << 20), (1, (64 << 10) + 1)])
 def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path, entries: int, size: int
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path, entries: int, size: int
 ) -> None:
     """They are held in memory and kept in the spool before anybody knows who signed them."""
-    it = train(world)
+    it = train(parties)
     large = Descriptor(media_type=ENTRY_LAYER, digest=digest_of(bytes(size)), size=size)
     first, *others = pack(it.parts).manifest.layers
     spoiled = make_manifest(config=EMPTY, layers=[first, *[large] * entries, *others], artifact_type=TRAIN)
@@ -156,10 +156,10 @@ def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
 
 
 def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     """Its digest is signed, its size is the claim of whoever laid the artifact out."""
-    it = train(world).travel(1)
+    it = train(parties).travel(1)
     assert it.state is not None
     endless = replace(it.parts, state=StateRef(digest=it.state.digest, size=1 << 40))
     registry = depot.registry
@@ -168,7 +168,7 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
     spool, (arrival,) = BlobFolder(tmp_path / "spool"), depot.arrivals(B)
 
     def accept(parts: TrainParts) -> None:
-        verify_train(parts, world.trust, here=B, now=NOW)
+        verify_train(parts, parties.trust, here=B, now=NOW)
 
     with pytest.raises(BudgetExceeded) as caught:
         depot.take(arrival, spool, accept=accept)
@@ -177,15 +177,15 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
     assert not spool.has(it.manifest.code.digest)
 
 
-def test_t14_a_train_is_an_oci_manifest_and_no_docker_one(world: Consortium) -> None:
+def test_t14_a_train_is_an_oci_manifest_and_no_docker_one(parties: Consortium) -> None:
     """It would be taken, and then not be read again from the spool."""
-    raw = pack(train(world).parts).manifest.raw.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
+    raw = pack(train(parties).parts).manifest.raw.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
     with pytest.raises(MalformedArtifact):
         train_layers(parse_manifest(raw, DOCKER_MANIFEST))
 
 
-def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
-    it = train(world)
+def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties)
     depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
@@ -197,8 +197,8 @@ def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, world: Consort
         depot.load(arrival.digest, into)
 
 
-def test_t14_layers_must_be_exactly_those_of_a_train(world: Consortium) -> None:
-    good = pack(train(world).travel(1).parts).manifest
+def test_t14_layers_must_be_exactly_those_of_a_train(parties: Consortium) -> None:
+    good = pack(train(parties).travel(1).parts).manifest
     manifest, entry, code, state = good.layers
     for layers in (
         [],
@@ -222,9 +222,9 @@ def test_t14_layers_must_be_exactly_those_of_a_train(world: Consortium) -> None:
 
 
 def test_a_receipt_is_not_a_train_and_other_tags_are_not_looked_at(
-    depot: Depot, world: Consortium, tmp_path: pathlib.Path
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it = train(world).travel(1)
+    it = train(parties).travel(1)
     receipt = pack_receipt(it.entries[0], "application/vnd.pht.journey.entry.v1.dsse+json")
     repo = mailbox(A)
     depot.registry.put_blob(repo, EMPTY, lambda at: io.BytesIO(EMPTY_BYTES[at:]))
@@ -238,8 +238,8 @@ def test_a_receipt_is_not_a_train_and_other_tags_are_not_looked_at(
         depot.take(arrival, BlobFolder(tmp_path / "a"))
 
 
-def test_an_envelope_that_is_none_is_refused(depot: Depot, world: Consortium, tmp_path: pathlib.Path) -> None:
-    it, repo = train(world), mailbox(A)
+def test_an_envelope_that_is_none_is_refused(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it, repo = train(parties), mailbox(A)
     junk = b'{"payload": "e30=", "payloadType": "application/json", "signatures": []}'
     layers = [
         Descriptor(media_type=pack(it.parts).manifest.layers[0].media_type, digest=digest_of(junk), size=len(junk)),
@@ -255,8 +255,8 @@ def test_an_envelope_that_is_none_is_refused(depot: Depot, world: Consortium, tm
         depot.take(arrival, BlobFolder(tmp_path / "a"))
 
 
-def test_the_artifact_of_a_train_is_always_the_same_bytes(world: Consortium) -> None:
-    it = train(world).travel(2)
+def test_the_artifact_of_a_train_is_always_the_same_bytes(parties: Consortium) -> None:
+    it = train(parties).travel(2)
     first, again = pack(it.parts).manifest, pack(it.parts).manifest
     assert first.raw == again.raw
     assert parse_manifest(first.raw, OCI_MANIFEST) == first

@@ -34,7 +34,7 @@ def script(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     assert script(EXAMPLE / "split.py", folder).returncode == 0
     return folder
@@ -61,9 +61,9 @@ class Room:
         environment = {name: str(place) for name, place in places.items()}
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
-    def travel(self, hospitals: Path, route: Sequence[str]) -> bytes:
+    def travel(self, split: Path, route: Sequence[str]) -> bytes:
         for stop, hospital in enumerate(route):
-            assert self.run(hospitals / hospital, stop).returncode == 0
+            assert self.run(split / hospital, stop).returncode == 0
         return self.sums.read_bytes()
 
 
@@ -72,22 +72,22 @@ def room(tmp_path: Path) -> Room:
     return Room(tmp_path)
 
 
-def test_every_patient_is_in_one_hospital(hospitals: Path) -> None:
-    rows = [(hospitals / name / "patients.csv").read_text().splitlines()[1:] for name in HOSPITALS]
+def test_every_patient_is_in_one_hospital(split: Path) -> None:
+    rows = [(split / name / "patients.csv").read_text().splitlines()[1:] for name in HOSPITALS]
     assert [len(part) for part in rows] == [310, 171, 88]
     assert len({row for part in rows for row in part}) == 569
 
 
-def test_the_order_of_the_hospitals_leaves_no_trace(hospitals: Path, tmp_path: Path) -> None:
+def test_the_order_of_the_hospitals_leaves_no_trace(split: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    one = Room(tmp_path / "one").travel(hospitals, HOSPITALS)
-    two = Room(tmp_path / "two").travel(hospitals, HOSPITALS[::-1])
+    one = Room(tmp_path / "one").travel(split, HOSPITALS)
+    two = Room(tmp_path / "two").travel(split, HOSPITALS[::-1])
     assert one == two
 
 
-def test_the_sums_give_what_pooling_gives_and_a_wrong_digit_does_not(hospitals: Path, room: Room) -> None:
-    raw = room.travel(hospitals, HOSPITALS)
+def test_the_sums_give_what_pooling_gives_and_a_wrong_digit_does_not(split: Path, room: Room) -> None:
+    raw = room.travel(split, HOSPITALS)
     schema = compile_schema(parse_json((EXAMPLE / "schemas" / "sums.json").read_bytes()), pattern="sums.json")
     schema.check(parse_json(raw), pattern="sums.json")
 
@@ -118,11 +118,11 @@ def test_the_sums_give_what_pooling_gives_and_a_wrong_digit_does_not(hospitals: 
     ],
 )
 def test_a_hospital_with_a_bad_row_adds_nothing(
-    hospitals: Path, room: Room, spoil: Callable[[str], str], said: str
+    split: Path, room: Room, spoil: Callable[[str], str], said: str
 ) -> None:
     folder = room.path / "spoiled"
     folder.mkdir()
-    whole = (hospitals / "hospital-c" / "patients.csv").read_text()
+    whole = (split / "hospital-c" / "patients.csv").read_text()
     spoiled = spoil(whole)
     assert spoiled != whole
     (folder / "patients.csv").write_text(spoiled)
@@ -132,16 +132,16 @@ def test_a_hospital_with_a_bad_row_adds_nothing(
     assert not room.sums.exists()
 
 
-def test_sums_come_with_the_train_exactly_after_the_first_stop(hospitals: Path, room: Room) -> None:
-    assert room.run(hospitals / "hospital-a", 1).returncode == 1
-    assert room.run(hospitals / "hospital-a", 0).returncode == 0
+def test_sums_come_with_the_train_exactly_after_the_first_stop(split: Path, room: Room) -> None:
+    assert room.run(split / "hospital-a", 1).returncode == 1
+    assert room.run(split / "hospital-a", 0).returncode == 0
     before = room.sums.read_bytes()
-    assert room.run(hospitals / "hospital-a", 0).returncode == 1
+    assert room.run(split / "hospital-a", 0).returncode == 1
     assert room.sums.read_bytes() == before
 
 
 @pytest.fixture(params=["layout", "http"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Registry]]:
+def reached(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     """A registry, by its address and as ours."""
     if request.param == "layout":
         (tmp_path / "registry").mkdir()
@@ -163,9 +163,9 @@ def spool(path: Path, train: Train) -> BlobFolder:
 
 @pytest.mark.parametrize(("how", "error"), [("drop", SignatureMissing), ("alter", SignatureInvalid)])
 def test_what_the_attacker_puts_into_the_registry_is_refused(
-    place: tuple[str, Registry], tmp_path: Path, how: str, error: type[PhtError]
+    reached: tuple[str, Registry], tmp_path: Path, how: str, error: type[PhtError]
 ) -> None:
-    address, registry = place
+    address, registry = reached
     sent = train(consortium()).travel(3)
     blobs = spool(tmp_path / "spool", sent)
     depot = Depot(registry)

@@ -90,6 +90,7 @@ def test_this_machine_is_never_asked_through_a_proxy(
     assert proxy.seen == []
 
 
+@pytest.mark.registry
 def test_https_is_tunnelled_and_the_certificate_is_the_registrys(
     tmp_path: Path, proxied: Callable[..., WebProxy]
 ) -> None:

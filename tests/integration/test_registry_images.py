@@ -197,7 +197,6 @@ def test_base_that_is_too_large_or_no_image(tmp_path: Path) -> None:
         assert caught.value.code == "malformed.artifact"
 
 
-@pytest.mark.engine
 def test_image_of_a_real_engine_through_a_real_registry(
     engine: Engine, real_registries: RealRegistries, tmp_path: Path
 ) -> None:

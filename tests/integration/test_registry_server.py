@@ -36,6 +36,8 @@ from tests.support.certificates import Authority
 from tests.support.engine import Engine
 from tests.support.registries import program
 
+pytestmark = pytest.mark.registry
+
 REPO = Repository("mailbox/hospital-a")
 ACCOUNT = Credentials(username="hospital-a", password="secret of a")  # noqa: S106 - for a registry that lives for one test
 
@@ -238,7 +240,6 @@ def engine_with_a_registry(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
             client.remove_image("registry:2", force=True)
 
 
-@pytest.mark.engine
 def test_container_where_there_is_no_program(state: Path, tmp_path: Path, engine_with_a_registry: Engine) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

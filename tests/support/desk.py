@@ -8,12 +8,14 @@ import io
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -31,6 +33,12 @@ from tests.support.trains import BASE
 STATION_SPEC: Final = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
 BOOKKEEPING: Final = ("lock", "-wal", "-shm", "health.json")
 ROOT: Final = Path(__file__).parents[2]
+TICK: Final = 50_000_000
+"""Nanoseconds in which a file system may stamp two changes of a file with one time; ten milliseconds are usual."""
+
+Kept: TypeAlias = bytes | str | None
+"""A file's bytes, a link's target, None for a folder."""
+
 FAMILIES: Final = frozenset({10, 20, 30, 40})
 
 
@@ -64,11 +72,20 @@ class Desk:
 
     path: Path
     whole: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    seen: dict[str, tuple[tuple[int, ...], Kept]] = field(default_factory=dict, repr=False)
 
     def pht(self, *words: str) -> Typed:
-        """Type a command, in this process."""
+        """Type a command, in this process: a process of its own takes half a second to begin."""
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(self.path):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            contextlib.chdir(self.path),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
             try:
                 pht.main(words)
             except SystemExit as leaving:
@@ -106,32 +123,42 @@ class Desk:
 
     def files(self) -> dict[str, bytes]:
         """Everything that lies here, without what any look leaves behind: locks and SQLite's side files."""
-        return {
-            str(path.relative_to(self.path)): path.read_bytes()
-            for path in sorted(self.path.rglob("*"))
-            if path.is_file() and not path.is_symlink() and not path.name.endswith(BOOKKEEPING)
-        }
+        found = self.snapshot().items()
+        return {name: data for name, data in found if isinstance(data, bytes) and not name.endswith(BOOKKEEPING)}
 
-    def snapshot(self) -> dict[str, bytes | str | None]:
-        """Everything that lies here: a file's bytes, a link's target, None for a folder."""
-        found: dict[str, bytes | str | None] = {}
-        for folder, folders, files in os.walk(self.path):
-            for name in (*folders, *files):
-                path = Path(folder) / name
-                kept = str(path.relative_to(self.path))
-                found[kept] = (
-                    str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-                )
-        return found
+    def snapshot(self) -> dict[str, Kept]:
+        """Everything that lies here, in order; only what has changed since the last look is read again."""
+        found: list[tuple[str, Kept]] = []
+        waiting = [""]
+        while waiting:
+            with os.scandir(self.path / waiting.pop()) as entries:
+                for entry in entries:
+                    name = os.path.relpath(entry.path, self.path)
+                    found.append((name, self._kept(name, entry.stat(follow_symlinks=False))))
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(name)
+        return dict(sorted(found))
 
-    def restore(self, whole: Mapping[str, bytes | str | None]) -> None:
-        """Make everything here what it was; rights are not looked at."""
+    def _kept(self, name: str, about: os.stat_result) -> Kept:
+        if stat.S_ISDIR(about.st_mode):
+            return None
+        seen = about.st_ino, about.st_mode, about.st_size, about.st_ctime_ns
+        if name not in self.seen or self.seen[name][0] != seen:
+            path = self.path / name
+            kept = str(path.readlink()) if stat.S_ISLNK(about.st_mode) else path.read_bytes()
+            if time.time_ns() - about.st_ctime_ns < TICK:  # the next change may bear the same time
+                return kept
+            self.seen[name] = seen, kept
+        return self.seen[name][1]
+
+    def restore(self, whole: Mapping[str, Kept]) -> None:
+        """Make what was changed here what it was; rights are not looked at."""
         now = self.snapshot()
         for name in sorted(now.keys() | whole.keys()):
             if name not in now or name not in whole or now[name] != whole[name]:
                 self.put_back(name, whole)
 
-    def put_back(self, name: str, whole: Mapping[str, bytes | str | None]) -> None:
+    def put_back(self, name: str, whole: Mapping[str, Kept]) -> None:
         """Put one file back as it was, or take it away if it was not there."""
         path = self.path / name
         if path.is_dir() and not path.is_symlink():
@@ -147,6 +174,13 @@ class Desk:
             path.symlink_to(kept)
         else:
             private(path, kept)
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    """Change what a file says; that it says it is certain, or the test would be about something else."""
+    text = path.read_text()
+    assert before in text, f"{path.name} does not say {before}"
+    path.write_text(text.replace(before, after))
 
 
 def private(path: Path, data: bytes) -> Path:

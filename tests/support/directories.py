@@ -51,19 +51,20 @@ class House:
 
     workspace: Workspace
     secrets: dict[str, Secrets] = field(default_factory=dict)
+    passphrase: bytes = PASSPHRASE
 
     @property
     def root(self) -> bytes:
         return read_file(self.workspace.published / "1.root.json")
 
     def root_signers(self) -> list[SoftwareSigner]:
-        return [open_root_key(path, PASSPHRASE) for path in sorted(self.workspace.root_keys.iterdir())]
+        return [open_root_key(path, self.passphrase) for path in sorted(self.workspace.root_keys.iterdir())]
 
     def targets_key(self) -> SoftwareSigner:
-        return open_targets_key(self.workspace, PASSPHRASE)
+        return open_targets_key(self.workspace, self.passphrase)
 
     def online_key(self) -> SoftwareSigner:
-        return open_online_key(self.workspace, PASSPHRASE)
+        return open_online_key(self.workspace, self.passphrase)
 
     def publish(
         self,
@@ -95,20 +96,26 @@ def clock() -> datetime:
 
 
 def house(
-    folder: Path, *, keys: int = 3, threshold: int = 2, now: datetime | None = None, policy: Policy | None = None
+    folder: Path,
+    *,
+    keys: int = 3,
+    threshold: int = 2,
+    now: datetime | None = None,
+    policy: Policy | None = None,
+    passphrase: bytes = PASSPHRASE,
 ) -> House:
     workspace = init_workspace(
         folder,
-        root_passphrases=[PASSPHRASE] * keys,
+        root_passphrases=[passphrase] * keys,
         threshold=threshold,
-        targets_passphrase=PASSPHRASE,
-        online_passphrase=PASSPHRASE,
+        targets_passphrase=passphrase,
+        online_passphrase=passphrase,
         policy=policy or Policy(),
         lifetimes=Lifetimes(),
         now=now or clock(),
         log_n=QUICK,
     )
-    return House(workspace)
+    return House(workspace, passphrase=passphrase)
 
 
 def card_of(secrets: Secrets, party: str, role: Role = Role.STATION) -> PartyCard:

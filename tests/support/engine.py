@@ -1,5 +1,6 @@
 """The container engines of the tests: one that is there, or a private one, started for the session and stopped with it.
 
+Workers share the one that is there; a private one is the worker's own.
 ``PHT_TEST_ENGINE`` or ``DOCKER_HOST`` may name an engine to use. What it lacks (gVisor, say) a private ``dockerd`` has,
 for which the tests must run as root. Without either they fail: a sandbox nobody tried is no sandbox.
 """
@@ -49,9 +50,9 @@ class Engine:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """An engine with runc."""
-    given = _given()
-    if given is not None:
-        yield given
+    named = given()
+    if named is not None:
+        yield named
         return
     with private_engine() as started:
         yield started
@@ -60,21 +61,47 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def gvisor_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine with runc and gVisor's runsc."""
-    given: Engine = request.getfixturevalue("engine")
-    if "runsc" in given.runtimes:
-        yield given
+    plain: Engine = request.getfixturevalue("engine")
+    if "runsc" in plain.runtimes:
+        yield plain
         return
     with private_engine() as started:
         yield started
 
 
-def _given() -> Engine | None:
+def given() -> Engine | None:
+    """Return the engine that the environment names, if it answers."""
     for variable in ("PHT_TEST_ENGINE", "DOCKER_HOST"):
         url = os.environ.get(variable)
         if url:
             with contextlib.suppress(DockerException, OSError):
                 return _reach(url)
     return None
+
+
+def base_images(engine: Engine) -> frozenset[str]:
+    """Return the names of the base images that stations have loaded into an engine."""
+    with contextlib.closing(engine.client()) as client:
+        names = [name for image in client.images() for name in image["RepoTags"] or ()]
+    return frozenset(name for name in names if name.startswith("pht/base:"))
+
+
+_BEFORE = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note which base images an engine that outlives the session has: workers share it, so that no test can tell."""
+    if not hasattr(session.config, "workerinput") and (engine := given()) is not None:
+        session.config.stash[_BEFORE] = base_images(engine)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove those that were loaded meanwhile, once every worker is done."""
+    before = session.config.stash.get(_BEFORE, None)
+    if before is not None and (engine := given()) is not None:
+        with contextlib.closing(engine.client()) as client:
+            for name in base_images(engine) - before:
+                client.remove_image(name, force=True)
 
 
 def _reach(url: str) -> Engine:

@@ -1,12 +1,12 @@
 """What do a registry, a consortium, a scientist and three hospitals look like as real processes?
 
-Made with the `pht` command line only, as their operators would: separate folders, keys of different kinds, and a daemon
-each that can be killed at any time. Hospital-b reaches the registry through a barrier that can stop its requests.
+Separate folders, keys of different kinds, and a daemon each that can be killed at any time. Hospital-b reaches the
+registry through a barrier that can stop its requests. Commands are those of the operators and the scientist, typed in this
+process; the keys open quickly, because their files say so: the demo pays for what is usual.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,19 +23,26 @@ from docker.errors import NotFound
 
 from registry.depot import Depot
 from registry.places import Login, registry_at
-from security.ids import TrainId
+from security.directory.card import parse_card
+from security.directory.workspace import add_party
+from security.ids import Role, TrainId
+from security.keys.keyset import Scheme, generate
+from station.house.assembly import house_name
+from station.house.config import load_config
 from station.journal.journal import Journal
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from tests.support.barrier import Barrier
+from tests.support.desk import FAMILIES, Desk, edit, private
+from tests.support.directories import clock, house, key_folder
 from tests.support.engine import Engine
 
 CHECKOUT = Path(__file__).parents[2]
 PATIENCE = 120
-SCHEMES: Mapping[str, tuple[str, ...]] = {
-    "hospital-a": ("ed25519",),
-    "hospital-b": ("ecdsa-sha2-nistp256",),
-    "hospital-c": ("ed25519", "ml-dsa-65"),
+SCHEMES: Mapping[str, tuple[Scheme, ...]] = {
+    "hospital-a": (Scheme.ED25519,),
+    "hospital-b": (Scheme.P256,),
+    "hospital-c": (Scheme.ED25519, Scheme.ML_DSA_65),
 }
 PATIENTS: Mapping[str, tuple[int, ...]] = {"hospital-a": (3, 5, 7), "hospital-b": (11,), "hospital-c": (13, 17)}
 ROUTE = tuple(SCHEMES)
@@ -54,41 +60,26 @@ class Consortium:
     url: str = ""
     barrier: Barrier | None = None
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    passphrases: dict[str, bytes] = field(
+        default_factory=lambda: {party: secrets.token_hex(12).encode() for party in ("consortium", "alice", *ROUTE)}
+    )
 
     # --- The command line
 
-    def pht(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(CHECKOUT / "pht.py"), "--json", *map(str, words)]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.root)}
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.root,
-            env=environment,
-            timeout=PATIENCE,
-            stdin=subprocess.DEVNULL,
-        )
+    @property
+    def desk(self) -> Desk:
+        return Desk(path=self.root, whole=self.root)
 
     def answer(self, *words: str | Path) -> dict[str, Any]:
-        done = self.pht(*words)
-        assert done.returncode == 0, f"pht {words}: {done.stdout}{done.stderr}"
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        return self.desk.answer(*map(str, words))
 
     def refused(self, *words: str | Path) -> str:
-        done = self.pht(*words)
-        assert done.returncode in {10, 20, 30, 40}, f"pht {words}: {done.stdout}{done.stderr}"
-        return str(json.loads(done.stdout)["error"]["code"])
+        typed = self.desk.pht("--json", *map(str, words))
+        assert typed.exit in FAMILIES, str(typed)
+        return str(typed.code)
 
     def secret(self, party: str) -> tuple[str, Path]:
-        path = self.root / "secrets" / party
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(12) + "\n")
-        return "--passphrase-file", path
+        return "--passphrase-file", private(self.root / f"{party}.passphrase", self.passphrases[party] + b"\n")
 
     # --- Setting up
 
@@ -96,23 +87,21 @@ class Consortium:
         """Make everything there is before the first train, and start the daemons."""
         self.url = self.answer("registry", "up", "registry")["url"]
         self.barrier = Barrier(self.url)
-        keys = ("--root-keys", "1", "--threshold", "1")
-        self.answer("directory", "init", "consortium", *keys, *self.secret("consortium"))
-        for party in ROUTE:  # made here, so that no two threads make the same folder
-            self.secret(party)
+        ours = house(self.root / "consortium", keys=1, threshold=1, passphrase=self.passphrases["consortium"])
+        self._owner()
+        for party in ROUTE:
             self._data(party)
-        with ThreadPoolExecutor(2) as pool:
-            pushed = pool.submit(self.answer, "registry", "base", "push", self.url, "python", self.base)
-            for founded in [pool.submit(self._owner), *(pool.submit(self._station, party) for party in ROUTE)]:
-                founded.result()
-        self.answer("directory", "approve-base", "consortium", "python", pushed.result()["digest"])
+            self._station(party)
         for party in ("alice", *ROUTE):
-            card = self.root / party / f"{party}.card.json"
-            spelled = self.answer("keys", "show", card)["spelled"]
-            self.answer("directory", "add", "consortium", card, "--fingerprint", spelled)
+            card = parse_card((self.root / party / f"{party}.card.json").read_bytes())
+            add_party(ours.workspace, card, now=clock())
+        base = self.answer("registry", "base", "push", self.url, "python", self.base)["digest"]
+        self.answer("directory", "approve-base", "consortium", "python", base)
         self.answer("directory", "publish", "consortium", "--to", self.url, *self.secret("consortium"))
         for party in ROUTE:
-            self.start(party)
+            self.launch(party)
+        for party in ROUTE:
+            self.wait_to_work(party)
 
     def _data(self, party: str) -> None:
         folder = self.root / "data" / party
@@ -122,23 +111,25 @@ class Consortium:
         (folder / "patients.csv").write_text(f"value,name\n{rows}")
         (folder / "go").touch()
 
+    def _keys(self, party: str, role: Role, *schemes: Scheme) -> None:
+        folder = self.root / party / "keys"
+        key_folder(folder, generate(schemes), party, role, passphrase=self.passphrases[party])
+
     def _owner(self) -> None:
+        self._keys("alice", Role.OWNER, Scheme.ED25519)
         self.answer("train", "setup", "alice", "--party", "alice", "--registry", self.url, "--root", self._root)
-        self.answer("keys", "new", "alice/keys", "--party", "alice", "--role", "owner", *self.secret("alice"))
         self.answer("keys", "card", "alice/keys", "-o", "alice/alice.card.json", *self.secret("alice"))
 
     def _station(self, party: str) -> None:
         assert self.barrier is not None
         registry = self.barrier.url if party == "hospital-b" else self.url
-        schemes = [word for scheme in SCHEMES[party] for word in ("--scheme", scheme)]
+        self._keys(party, Role.STATION, *SCHEMES[party])
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
             *("--data", f"patients=data/{party}", "--admit-owner", "alice", "--engine", self.engine.url),
-            *schemes,
             *self.secret(party),
         )
-        config = self.root / party / "station.yaml"
-        config.write_text(config.read_text().replace("poll_seconds: 2", "poll_seconds: 1"))
+        edit(self.root / party / "station.yaml", "poll_seconds: 2", "poll_seconds: 1")
 
     @property
     def _root(self) -> Path:
@@ -162,7 +153,9 @@ class Consortium:
     def start(self, party: str) -> None:
         """Start a daemon, and wait until it has done its first turn."""
         self.launch(party)
+        self.wait_to_work(party)
 
+    def wait_to_work(self, party: str) -> None:
         def works() -> bool:
             assert self.daemons[party].poll() is None, self.last_words()
             return (self.root / party / "state" / "health.json").exists()
@@ -187,7 +180,7 @@ class Consortium:
             daemon.wait(PATIENCE)
         if self.barrier is not None:
             self.barrier.close()
-        self.pht("registry", "down", "registry")
+        self.desk.pht("registry", "down", "registry")
 
     # --- Looking
 
@@ -216,8 +209,8 @@ class Consortium:
         with self.journal(party) as journal:
             return journal.accepted(train, ROUTE.index(party))
 
-    def wait_for(self, party: str, train: TrainId, *phases: Phase) -> Visit:
-        """Wait until a visit is in one of these phases."""
+    def wait_for(self, party: str, train: TrainId, *phases: Phase, every: float = 0.05) -> Visit:
+        """Wait until a visit is in one of these phases; look more often for one that soon passes."""
         with self.journal(party) as journal:
             stop = ROUTE.index(party)
             found: list[Visit] = []
@@ -228,15 +221,15 @@ class Consortium:
                     found.append(visit)
                 return bool(found)
 
-            self.wait(there, f"{train[:12]} to be {' or '.join(phases)} at {party}", every=0.002)
+            self.wait(there, f"{train[:12]} to be {' or '.join(phases)} at {party}", every=every)
             return found[0]
 
     def containers(self) -> list[str]:
-        """The containers of our stations there are now."""
+        """The containers of our stations there are now; others use the engine too."""
+        houses = {house_name(load_config(self.root / party / "station.yaml")) for party in ROUTE}
         with closing(self.engine.client()) as client:
             listed = client.containers(all=True, filters={"label": "pht.house"})
-        houses = [container for container in listed if container["Labels"]["pht.house"].startswith(ROUTE)]
-        return [name for container in houses for name in container["Names"]]
+        return [name for one in listed if one["Labels"]["pht.house"] in houses for name in one["Names"]]
 
     def runs(self, name: str) -> bool:
         with closing(self.engine.client()) as client, suppress(NotFound):

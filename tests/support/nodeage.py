@@ -7,6 +7,7 @@ with Node.js. Installed once, under ``.state/node``.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -44,6 +45,12 @@ async function answer() {
         encrypter.addRecipient(order.key)
         return encrypter.encrypt(data)
     }
+    if (order.act === "lock") {
+        const encrypter = new age.Encrypter()
+        encrypter.setPassphrase(order.key)
+        encrypter.setScryptWorkFactor(order.work)
+        return encrypter.encrypt(data)
+    }
     const decrypter = new age.Decrypter()
     decrypter.addIdentity(order.key)
     return decrypter.decrypt(data)
@@ -68,6 +75,11 @@ def encrypt(recipient: str, plaintext: bytes) -> bytes:
     return _ask(act="encrypt", key=recipient, data=base64.b64encode(plaintext).decode())
 
 
+def lock(passphrase: str, plaintext: bytes, *, log_n: int) -> bytes:
+    """Seal `plaintext` under a passphrase that is as quickly tried as `log_n` says; other programs choose that alone."""
+    return _ask(act="lock", key=passphrase, data=base64.b64encode(plaintext).decode(), work=log_n)
+
+
 def decrypt(identity: str, sealed: bytes) -> bytes:
     """Open `sealed`."""
     return _ask(act="decrypt", key=identity, data=base64.b64encode(sealed).decode())
@@ -78,7 +90,7 @@ def test_kit() -> dict[str, bytes]:
     return {name: base64.b64decode(file) for name, file in json.loads(_ask(act="kit")).items()}
 
 
-def _ask(**order: str) -> bytes:
+def _ask(**order: str | int) -> bytes:
     """Run the script. The order goes through standard input: arguments are seen by everybody."""
     home = _installed()
     with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=home) as script:
@@ -92,8 +104,15 @@ def _ask(**order: str) -> bytes:
 
 
 def _installed() -> Path:
+    _STATE.mkdir(exist_ok=True)
+    with (_STATE / "node.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # every worker may be the first to need it
+        _install()
+    return _HOME
+
+
+def _install() -> None:
     if not _is_installed(_HOME):
-        _STATE.mkdir(exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="node-", dir=_STATE))
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"]
         subprocess.run(
@@ -108,14 +127,10 @@ def _installed() -> Path:
             check=True,
             capture_output=True,
         )
-        if _HOME.exists() and not _is_installed(_HOME):
+        if _HOME.exists():
             shutil.rmtree(_HOME)
-        try:
-            fresh.rename(_HOME)
-        except OSError:  # another test process was faster
-            shutil.rmtree(fresh)
-    assert _is_installed(_HOME)
-    return _HOME
+        fresh.rename(_HOME)
+        assert _is_installed(_HOME)
 
 
 def _is_installed(home: Path) -> bool:

@@ -50,11 +50,12 @@ def test_pyrage_reads_our_identities() -> None:
     assert parse_identity(str(theirs)).secret_text() == ours.secret_text()
 
 
-def test_passphrases_both_ways_with_pyrage() -> None:
+def test_passphrases_to_pyrage_and_from_npm_age_encryption() -> None:
     plain, passphrase = text(100_000), "correct horse, häst"
     sealed = seal(plain, PassphraseRecipient(passphrase.encode(), log_n=12))
     assert pyrage.passphrase.decrypt(sealed, passphrase) == plain
-    assert open_seal(pyrage.passphrase.encrypt(plain, passphrase), PassphraseIdentity(passphrase.encode())) == plain
+    locked = nodeage.lock(passphrase, plain, log_n=12)
+    assert open_seal(locked, PassphraseIdentity(passphrase.encode())) == plain
 
 
 @pytest.mark.parametrize("size", SIZES)

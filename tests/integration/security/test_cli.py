@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -12,9 +14,8 @@ import pytest
 from console.answer import Answer
 from console.directory import directory
 from console.keys import keys
-from registry.places import Login, source_at
 from security.digest import digest_of
-from security.directory.client import load_trust
+from security.directory.client import DirectorySink, DirectorySource, FolderDirectory, load_trust
 from security.errors import (
     FileExists,
     FileMissing,
@@ -31,15 +32,24 @@ from security.files import read_file, write_file
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
-from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
 
 ROOT = Path(__file__).parents[3]
 DIGEST = digest_of(b"a base image")
 
 
+class Folders:
+    """Reaches directories in folders, as the root of the command line does."""
+
+    def source(self, text: str) -> DirectorySource:
+        return FolderDirectory(Path(text.removeprefix("folder:")))
+
+    def sink(self, text: str) -> DirectorySink:
+        return FolderDirectory(Path(text.removeprefix("folder:")))
+
+
 def run(group: click.Group, *words: object) -> Answer:
-    answer = group.main(args=[str(word) for word in words], standalone_mode=False, obj=Root())
+    answer = group.main(args=[str(word) for word in words], standalone_mode=False, obj=Folders())
     assert isinstance(answer, Answer)
     assert answer.text
     assert json.loads(json.dumps(answer.data)) == answer.data
@@ -73,17 +83,27 @@ def fingerprint(path: Path) -> str:
     return str(run(keys, "show", path).data["spelled"])
 
 
-def test_a_partys_keys_from_first_to_last(tmp_path: Path, secret: Path) -> None:
+def test_a_partys_keys_are_made(tmp_path: Path, secret: Path) -> None:
     words = ["new", tmp_path / "keys", "--party", "alice", "--role", "owner", "--passphrase-file", secret]
     made = run(keys, *words, "--scheme", "ed25519", "--scheme", "ecdsa-sha2-nistp256")
     assert made.data["roles"] == ["owner"]
     assert made.data["title"] == "alice"
     assert run(keys, "show", tmp_path / "keys").data == made.data
-    assert run(keys, "check", tmp_path / "keys", "--passphrase-file", secret).data == made.data
+    assert all(opens_slowly(tmp_path / "keys" / name) for name in ("signing.age", "sealing.age"))
     with pytest.raises(FileExists):
         run(keys, *words)
-    run(keys, "card", tmp_path / "keys", "-o", tmp_path / "card", "--passphrase-file", secret)
-    assert run(keys, "show", tmp_path / "card").data == made.data
+
+
+def test_a_partys_keys_are_checked_and_put_on_a_card(tmp_path: Path, folder: Path, secret: Path) -> None:
+    shown = run(keys, "show", folder).data
+    assert run(keys, "check", folder, "--passphrase-file", secret).data == shown
+    run(keys, "card", folder, "-o", tmp_path / "card", "--passphrase-file", secret)
+    assert run(keys, "show", tmp_path / "card").data == shown
+
+
+def opens_slowly(path: Path) -> bool:
+    """Whether a key file asks for the work that makes guessing its passphrase dear; files of tests ask for less."""
+    return re.match(rb"age-encryption\.org/v1\n-> scrypt \S+ 18\n", path.read_bytes()) is not None
 
 
 def test_keys_move_out_and_in(tmp_path: Path, folder: Path, secret: Path) -> None:
@@ -126,18 +146,29 @@ def test_no_command_takes_a_passphrase_as_an_argument() -> None:
             assert command.help
 
 
-def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Path) -> None:
-    phrase, ours, place = ["--passphrase-file", secret], tmp_path / "ours", f"folder:{tmp_path}/www"
-    made = run(directory, "init", ours, "--root-keys", 2, "--threshold", 1, *phrase)
+def test_a_consortium_is_made(tmp_path: Path, secret: Path) -> None:
+    ours = tmp_path / "ours"
+    made = run(directory, "init", ours, "--root-keys", 2, "--threshold", 1, "--passphrase-file", secret)
     assert made.data["threshold"] == 1
+    assert made.data["fingerprint"] == digest_of((ours / "published" / "1.root.json").read_bytes())
+    assert made.data == run(directory, "show", ours).data["root"]
+    made_keys = list(ours.rglob("*.age"))
+    assert len(made_keys) == 4
+    assert all(map(opens_slowly, made_keys))
+
+
+def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Path) -> None:
+    phrase, place = ["--passphrase-file", secret], f"folder:{tmp_path}/www"
+    ours = house(tmp_path / "ours", keys=2, threshold=1).workspace.path
+    made: Any = run(directory, "show", ours).data["root"]
     run(directory, "add", ours, card, "--fingerprint", fingerprint(card))
     run(directory, "approve-base", ours, "python", DIGEST, "--note", "built in CI")
     shown = run(directory, "show", ours).data
     assert shown["staged"] == {"policy.json": "added", "party.hospital-a.json": "added", "base.python.json": "added"}
     run(directory, "publish", ours, "--to", place, *phrase)
 
-    pinned = run(directory, "pin", place, "--fingerprint", made.data["spelled"], "-o", tmp_path / "root.json")
-    assert pinned.data["fingerprint"] == made.data["fingerprint"]
+    pinned = run(directory, "pin", place, "--fingerprint", made["spelled"], "-o", tmp_path / "root.json")
+    assert pinned.data["fingerprint"] == made["fingerprint"]
     seen = run(directory, "verify", place, "--root", tmp_path / "root.json").data
     assert (seen["parties"], seen["bases"]) == (shown["parties"], shown["bases"])
 
@@ -153,7 +184,7 @@ def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Pat
     assert dates.data["staged"] == {"base.python.json": "changed", "party.hospital-a.json": "changed"}
     assert "NOT published" in dates.text
     run(directory, "publish", ours, "--to", place, *phrase)
-    trust = load_trust(source_at(place, Login()), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
+    trust = load_trust(Folders().source(place), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
     assert trust.parties[PartyId("hospital-a")].revoked
     assert trust.bases[DIGEST].withdrawn
     assert run(directory, "show", ours).data["staged"] == {}

@@ -35,6 +35,7 @@ from security.keys.store import (
     read_passphrase,
     unlock,
 )
+from tests.support import nodeage
 from tests.support.directories import PASSPHRASE, QUICK, clock
 
 STATION = frozenset({Role.STATION})
@@ -257,7 +258,7 @@ def test_a_key_file_locked_by_another_age_opens(tmp_path: Path) -> None:
     create(tmp_path / "keys")
     path = tmp_path / "keys" / "signing.age"
     plain = pyrage.passphrase.decrypt(path.read_bytes(), PASSPHRASE.decode())
-    private(path, pyrage.passphrase.encrypt(plain, "a new passphrase"))
+    private(path, nodeage.lock("a new passphrase", plain, log_n=QUICK))
     assert unlock(path, b"a new passphrase") == plain
 
 

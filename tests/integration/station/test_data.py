@@ -17,7 +17,7 @@ RUN = (65532, 65532)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def data_set(tmp_path: Path) -> Path:
     """A data set that anybody may read: two years, and a folder for something else."""
     for name in ("2024/patients.csv", "2025/patients.csv", "notes/private.txt"):
         path = tmp_path / "data" / name
@@ -48,56 +48,56 @@ def here(tmp_path: Path) -> Iterator[World]:
     ],
 )
 def test_the_mode_counts_for_the_owner_the_group_and_the_others(
-    folder: Path, owner: tuple[int, int], mode: int, *, readable: bool
+    data_set: Path, owner: tuple[int, int], mode: int, *, readable: bool
 ) -> None:
-    path = folder / "2024" / "patients.csv"
+    path = data_set / "2024" / "patients.csv"
     os.chown(path, *owner)
     path.chmod(mode)
-    assert closed(folder, *RUN) == (None if readable else path)
+    assert closed(data_set, *RUN) == (None if readable else path)
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o751, 0o754])
 @pytest.mark.parametrize("name", [".", "2025"])
-def test_a_folder_must_be_open_to_listing_and_to_entering(folder: Path, name: str, mode: int) -> None:
-    (folder / name).chmod(mode)
-    assert closed(folder, *RUN) == folder / name
-    assert closed(folder, *RUN, ["*/*.csv"]) == folder / name
+def test_a_folder_must_be_open_to_listing_and_to_entering(data_set: Path, name: str, mode: int) -> None:
+    (data_set / name).chmod(mode)
+    assert closed(data_set, *RUN) == data_set / name
+    assert closed(data_set, *RUN, ["*/*.csv"]) == data_set / name
 
 
-def test_only_what_the_train_asks_for_must_be_open(folder: Path) -> None:
-    (folder / "notes").chmod(0o700)
-    (folder / "2024" / "patients.csv").chmod(0o600)
-    assert closed(folder, *RUN, ["2025/*.csv"]) is None
-    assert closed(folder, *RUN, []) is None
-    assert closed(folder, *RUN, ["2025/*.csv", "2024/*"]) == folder / "2024" / "patients.csv"
-    assert closed(folder, *RUN, ["notes/*"]) == folder / "notes"
+def test_only_what_the_train_asks_for_must_be_open(data_set: Path) -> None:
+    (data_set / "notes").chmod(0o700)
+    (data_set / "2024" / "patients.csv").chmod(0o600)
+    assert closed(data_set, *RUN, ["2025/*.csv"]) is None
+    assert closed(data_set, *RUN, []) is None
+    assert closed(data_set, *RUN, ["2025/*.csv", "2024/*"]) == data_set / "2024" / "patients.csv"
+    assert closed(data_set, *RUN, ["notes/*"]) == data_set / "notes"
 
 
-def test_what_the_file_system_keeps_for_itself_is_left_to_it(folder: Path) -> None:
-    (folder / "lost+found").mkdir(mode=0o700)
-    (folder / "lost+found" / "#1").touch(mode=0o600)
-    assert closed(folder, *RUN) is None
-    assert missing(folder, ["lost+found/*"]) == ("lost+found/*",)
+def test_what_the_file_system_keeps_for_itself_is_left_to_it(data_set: Path) -> None:
+    (data_set / "lost+found").mkdir(mode=0o700)
+    (data_set / "lost+found" / "#1").touch(mode=0o600)
+    assert closed(data_set, *RUN) is None
+    assert missing(data_set, ["lost+found/*"]) == ("lost+found/*",)
 
 
-def test_an_access_list_is_taken_to_allow_what_the_mode_does_not(folder: Path) -> None:
+def test_an_access_list_is_taken_to_allow_what_the_mode_does_not(data_set: Path) -> None:
     """Linux, include/uapi/linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry."""
-    path = folder / "2024" / "patients.csv"
+    path = data_set / "2024" / "patients.csv"
     path.chmod(0o600)
-    assert closed(folder, *RUN) == path
+    assert closed(data_set, *RUN) == path
     anybody = 0xFFFFFFFF
     entries = [(0x01, 6, anybody), (0x02, 4, 65532), (0x04, 0, anybody), (0x10, 4, anybody), (0x20, 0, anybody)]
     os.setxattr(
         path, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
     )
-    assert closed(folder, *RUN) is None
+    assert closed(data_set, *RUN) is None
 
 
-def test_a_link_to_nothing_cannot_be_read(folder: Path) -> None:
-    (folder / "2026.csv").symlink_to("nowhere")
-    assert closed(folder, *RUN) == folder / "2026.csv"
-    assert closed(folder, *RUN, ["*.csv"]) is None
-    assert missing(folder, ["*.csv", "*/*.csv"]) == ("*.csv",)
+def test_a_link_to_nothing_cannot_be_read(data_set: Path) -> None:
+    (data_set / "2026.csv").symlink_to("nowhere")
+    assert closed(data_set, *RUN) == data_set / "2026.csv"
+    assert closed(data_set, *RUN, ["*.csv"]) is None
+    assert missing(data_set, ["*.csv", "*/*.csv"]) == ("*.csv",)
 
 
 def waits_for(here: World) -> str | None:

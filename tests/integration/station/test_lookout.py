@@ -37,13 +37,13 @@ class Listed(MemoryRegistry):
 
 
 @pytest.fixture
-def registry() -> Listed:
+def listed() -> Listed:
     return Listed()
 
 
 @pytest.fixture
-def here(tmp_path: Path, registry: Listed) -> Iterator[World]:
-    made = world(tmp_path, stations=[STATION], registry=registry)
+def here(tmp_path: Path, listed: Listed) -> Iterator[World]:
+    made = world(tmp_path, stations=[STATION], registry=listed)
     yield made
     made.close()
 
@@ -52,16 +52,16 @@ def pace(here: World) -> Pace:
     return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=POLL)
 
 
-def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, registry: Listed) -> None:
+def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, listed: Listed) -> None:
     own = pace(here)
     here.submit(here.train(route=(STATION,)))
     while not (visits := here.visits(STATION)) or not visits[0].pushed:
         turn(here.houses[STATION], own)
         here.now += timedelta(seconds=0.25)
-    assert registry.lists == 1
+    assert listed.lists == 1
     here.now += timedelta(seconds=POLL)
     turn(here.houses[STATION], own)
-    assert registry.lists == 2
+    assert listed.lists == 2
 
 
 def test_what_has_just_left_may_have_come_to_ourselves(here: World) -> None:
@@ -75,21 +75,21 @@ def test_what_has_just_left_may_have_come_to_ourselves(here: World) -> None:
         assert here.now - begun < timedelta(seconds=POLL)
 
 
-def test_a_clock_that_is_turned_back_does_not_stop_the_looking(here: World, registry: Listed) -> None:
+def test_a_clock_that_is_turned_back_does_not_stop_the_looking(here: World, listed: Listed) -> None:
     own = pace(here)
     turn(here.houses[STATION], own)
     here.now -= timedelta(days=1)
     turn(here.houses[STATION], own)
-    assert registry.lists == 2
+    assert listed.lists == 2
 
 
-def test_that_the_mailbox_cannot_be_read_is_told_until_it_can(here: World, registry: Listed) -> None:
+def test_that_the_mailbox_cannot_be_read_is_told_until_it_can(here: World, listed: Listed) -> None:
     own = pace(here)
-    registry.away = True
+    listed.away = True
     for _ in range(2):
         trouble = turn(here.houses[STATION], own).trouble
         assert isinstance(trouble, RegistryUnavailable)
-    assert registry.lists == 1
-    registry.away = False
+    assert listed.lists == 1
+    listed.away = False
     here.now += timedelta(seconds=POLL)
     assert turn(here.houses[STATION], own).trouble is None

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,30 +171,27 @@ print(rooms.names())
 """
 
 
-def as_an_ordinary_user(tmp_path: Path, script: str) -> str:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    mine.chmod(0o777)
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", AS_AN_ORDINARY_USER + script, str(mine / "rooms")],
-        cwd=mine,  # the checkout may lie in root's own folder, where nobody else can go
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def as_an_ordinary_user(script: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="pht-rooms-") as mine:  # pytest's own folders are for this user only
+        Path(mine).chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", AS_AN_ORDINARY_USER + script, f"{mine}/rooms"],
+            cwd=mine,  # the checkout may lie in root's own folder, where nobody else can go
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.stderr == ""
     return done.stdout
 
 
-def test_an_ordinary_user_can_wipe_as_well(tmp_path: Path) -> None:
-    assert as_an_ordinary_user(tmp_path, WIPES) == "clean\n"
+def test_an_ordinary_user_can_wipe_as_well() -> None:
+    assert as_an_ordinary_user(WIPES) == "clean\n"
 
 
-def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
-    assert as_an_ordinary_user(tmp_path, FAILS) == "workroom.not-wiped\n()\n"
+def test_what_cannot_be_removed_is_told() -> None:
+    assert as_an_ordinary_user(FAILS) == "workroom.not-wiped\n()\n"
 
 
 def test_no_link_is_followed(rooms: Workrooms, root: Path, tmp_path: Path) -> None:

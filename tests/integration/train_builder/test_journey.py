@@ -33,15 +33,15 @@ from train_builder.proof.proof import describe_proof, prove
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> OwnerWorld:
+def owners(tmp_path: Path) -> OwnerWorld:
     return OwnerWorld(tmp_path)
 
 
-def test_a_train_goes_round_and_its_results_open(here: OwnerWorld, tmp_path: Path) -> None:
-    train = here.journey()
-    home, trust = here.home(), here.world.trust
-    found = bring_home(train, home, depot=here.depot, trust=trust, now=here.now)
-    opened = open_home_train(found, home, secrets=here.secrets("alice"), trust=trust, into=tmp_path / "out")
+def test_a_train_goes_round_and_its_results_open(owners: OwnerWorld, tmp_path: Path) -> None:
+    train = owners.journey()
+    home, trust = owners.home(), owners.world.trust
+    found = bring_home(train, home, depot=owners.depot, trust=trust, now=owners.now)
+    opened = open_home_train(found, home, secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
 
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
     assert opened.files == ("sums.json",)
@@ -54,7 +54,7 @@ def test_a_train_goes_round_and_its_results_open(here: OwnerWorld, tmp_path: Pat
     assert "directory version 3" in told
 
 
-def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: OwnerWorld, tmp_path: Path) -> None:
+def test_the_code_that_travels_is_the_folder_without_what_is_ignored(owners: OwnerWorld, tmp_path: Path) -> None:
     files = {
         "main.py": "pass\n",
         "lib/a.py": "A = 1\n",
@@ -62,14 +62,14 @@ def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: Owner
         ".phtignore": "notes/\n",
         "notes/n": "n",
     }
-    sent = here.submit(write_train(tmp_path / "t", files=files))
+    sent = owners.submit(write_train(tmp_path / "t", files=files))
     manifest = sent.record.manifest
     for reader in ("hospital-a", "hospital-c", "alice"):
         into = tmp_path / f"code-{reader}"
         into.mkdir()
-        with here.home().blobs.open(manifest.code.digest) as source:
+        with owners.home().blobs.open(manifest.code.digest) as source:
             content = open_code(
-                source, manifest=manifest, identities=[here.secrets(reader).identity], into=into, budget=CODE_BUDGET
+                source, manifest=manifest, identities=[owners.secrets(reader).identity], into=into, budget=CODE_BUDGET
             )
         assert sorted(str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()) == [
             "lib/a.py",
@@ -78,20 +78,20 @@ def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: Owner
         assert content == sent.record.content
 
 
-def test_the_manifest_says_what_the_spec_says(here: OwnerWorld, tmp_path: Path) -> None:
-    manifest = here.submit(write_train(tmp_path / "t")).record.manifest
+def test_the_manifest_says_what_the_spec_says(owners: OwnerWorld, tmp_path: Path) -> None:
+    manifest = owners.submit(write_train(tmp_path / "t")).record.manifest
     assert manifest.command == ("python3", "main.py")
     assert [stop.party for stop in manifest.route.stops] == ["hospital-a", "hospital-b", "hospital-c"]
     assert manifest.limits.memory_bytes == 64 << 20
     assert manifest.limits.cpu_millis == 500
     assert manifest.outputs[0].max_bytes == 10_000
     assert manifest.valid_until - manifest.valid_from == timedelta(days=14)
-    assert manifest.recipient == here.secrets("alice").key_set.sealing
+    assert manifest.recipient == owners.secrets("alice").key_set.sealing
 
 
-def test_two_trains_of_one_folder_are_two_trains(here: OwnerWorld, tmp_path: Path) -> None:
+def test_two_trains_of_one_folder_are_two_trains(owners: OwnerWorld, tmp_path: Path) -> None:
     folder = write_train(tmp_path / "t")
-    first, second = here.submit(folder), here.submit(folder)
+    first, second = owners.submit(folder), owners.submit(folder)
     assert first.record.train != second.record.train
     assert not second.resumed
 
@@ -115,66 +115,66 @@ class Dropping(MemoryRegistry):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_submitting_again_sends_the_same_train(here: OwnerWorld, tmp_path: Path, *, after: bool) -> None:
-    here.registry = registry = Dropping(after=after)
+def test_submitting_again_sends_the_same_train(owners: OwnerWorld, tmp_path: Path, *, after: bool) -> None:
+    owners.registry = registry = Dropping(after=after)
     folder = write_train(tmp_path / "t")
     with pytest.raises(RegistryUnavailable):
-        here.submit(folder)
-    (recorded,) = here.home().records()
+        owners.submit(folder)
+    (recorded,) = owners.home().records()
     assert recorded.sent is None
     registry.away = False
-    again = here.submit(folder)
+    again = owners.submit(folder)
     assert again.resumed
     assert again.record.train == recorded.train
-    (arrival,) = here.depot.arrivals(PartyId("hospital-a"))
+    (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
     assert arrival.train == recorded.train
-    (now_sent,) = here.home().records()
-    assert now_sent.sent == here.now
+    (now_sent,) = owners.home().records()
+    assert now_sent.sent == owners.now
 
 
-def test_a_train_that_was_seen_on_its_way_is_not_sent_again(here: OwnerWorld, tmp_path: Path) -> None:
-    here.registry = registry = Dropping(after=True)
+def test_a_train_that_was_seen_on_its_way_is_not_sent_again(owners: OwnerWorld, tmp_path: Path) -> None:
+    owners.registry = registry = Dropping(after=True)
     folder = write_train(tmp_path / "t")
     with pytest.raises(RegistryUnavailable):
-        here.submit(folder)
+        owners.submit(folder)
     registry.away = False
-    here.pass_stop("hospital-a")
-    assert here.submit(folder).resumed
-    assert here.depot.arrivals(PartyId("hospital-a")) == ()
+    owners.pass_stop("hospital-a")
+    assert owners.submit(folder).resumed
+    assert owners.depot.arrivals(PartyId("hospital-a")) == ()
 
 
-def test_another_code_is_another_train(here: OwnerWorld, tmp_path: Path) -> None:
-    here.registry = registry = Dropping(after=False)
+def test_another_code_is_another_train(owners: OwnerWorld, tmp_path: Path) -> None:
+    owners.registry = registry = Dropping(after=False)
     folder = write_train(tmp_path / "t")
     with pytest.raises(RegistryUnavailable):
-        here.submit(folder)
+        owners.submit(folder)
     registry.away = False
     (folder / "code" / "main.py").write_text("print('other')\n")
-    assert not here.submit(folder).resumed
-    assert len(here.home().records()) == 2
+    assert not owners.submit(folder).resumed
+    assert len(owners.home().records()) == 2
 
 
-def test_findings_stop_a_departure_before_keys_are_asked_for(here: OwnerWorld, tmp_path: Path) -> None:
+def test_findings_stop_a_departure_before_keys_are_asked_for(owners: OwnerWorld, tmp_path: Path) -> None:
     folder = write_train(tmp_path / "t", files={"main.py": "pass\n", "patients.csv": "name\nada\n"})
     with pytest.raises(PreflightFailed) as caught:
-        here.submit(folder)
+        owners.submit(folder)
     assert "patients.csv" in str(caught.value)
-    assert here.home().records() == ()
-    assert here.depot.arrivals(PartyId("hospital-a")) == ()
+    assert owners.home().records() == ()
+    assert owners.depot.arrivals(PartyId("hospital-a")) == ()
 
 
-def test_following_tells_each_stop_and_for_whom_it_waits(here: OwnerWorld, tmp_path: Path) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    before = follow(record, here.depot, here.world.trust, now=here.now)
+def test_following_tells_each_stop_and_for_whom_it_waits(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    before = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert (before.waiting_for, before.untouched) == ("hospital-a", True)
-    here.now += timedelta(hours=1)
-    here.pass_stop("hospital-a")
-    after = follow(record, here.depot, here.world.trust, now=here.now)
+    owners.now += timedelta(hours=1)
+    owners.pass_stop("hospital-a")
+    after = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert [one.state for one in after.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
-    assert (after.waiting_for, after.since) == ("hospital-b", here.now)
-    here.pass_stop("hospital-b", receipt=False)
-    here.pass_stop("hospital-c")
-    last = follow(record, here.depot, here.world.trust, now=here.now)
+    assert (after.waiting_for, after.since) == ("hospital-b", owners.now)
+    owners.pass_stop("hospital-b", receipt=False)
+    owners.pass_stop("hospital-c")
+    last = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert [one.state for one in last.stops] == [StopState.PASSED, StopState.PRESUMED, StopState.PASSED]
     assert last.ended
     assert last.waiting_for == "alice"
@@ -190,69 +190,71 @@ def test_following_tells_each_stop_and_for_whom_it_waits(here: OwnerWorld, tmp_p
     ],
 )
 def test_a_refusal_is_told_with_what_to_do(
-    here: OwnerWorld, tmp_path: Path, outcome: Outcome, error: type[TrainRefused | TrainFailed]
+    owners: OwnerWorld, tmp_path: Path, outcome: Outcome, error: type[TrainRefused | TrainFailed]
 ) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    here.pass_stop("hospital-a")
-    here.refuse("hospital-b", record, 1, outcome)
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.pass_stop("hospital-a")
+    owners.refuse("hospital-b", record, 1, outcome)
+    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert progress.stopped is not None
     assert (progress.stopped.station, progress.stopped.outcome) == ("hospital-b", outcome)
     with pytest.raises(error) as caught:
-        bring_home(record.train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     assert caught.value.hint
 
 
-def test_a_train_under_way_is_not_home(here: OwnerWorld, tmp_path: Path) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    here.pass_stop("hospital-a")
+def test_a_train_under_way_is_not_home(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.pass_stop("hospital-a")
     with pytest.raises(NotHomeYet) as caught:
-        bring_home(record.train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     assert caught.value.fields["waiting_for"] == "hospital-b"
 
 
-def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(here: OwnerWorld, tmp_path: Path) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    here.pass_stop("hospital-a")
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
-    assert not progress.stranded(here.now)
-    assert "validity ended" not in describe(progress, now=here.now)
+def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.pass_stop("hospital-a")
+    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    assert not progress.stranded(owners.now)
+    assert "validity ended" not in describe(progress, now=owners.now)
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)
 
 
-def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(here: OwnerWorld, tmp_path: Path) -> None:
-    here.registry = registry = Dropping(after=False)
+def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld, tmp_path: Path) -> None:
+    owners.registry = registry = Dropping(after=False)
     folder = write_train(tmp_path / "t")
     with pytest.raises(RegistryUnavailable):
-        here.submit(folder)
+        owners.submit(folder)
     registry.away = False
-    here.now += timedelta(days=15)
-    here.world.expires = here.now + timedelta(days=1)
-    again = here.submit(folder)
+    owners.now += timedelta(days=15)
+    owners.world.expires = owners.now + timedelta(days=1)
+    again = owners.submit(folder)
     assert not again.resumed
-    (arrival,) = here.depot.arrivals(PartyId("hospital-a"))
+    (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
     assert arrival.train == again.record.train
 
 
-def test_a_full_folder_is_not_opened_into(here: OwnerWorld, tmp_path: Path) -> None:
-    train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
+    train = owners.journey()
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(FolderNotEmpty):
         open_home_train(
-            found, here.home(), secrets=here.secrets("alice"), trust=here.world.trust, into=tmp_path / "out"
+            found, owners.home(), secrets=owners.secrets("alice"), trust=owners.world.trust, into=tmp_path / "out"
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
-def test_an_empty_folder_is_opened_into(here: OwnerWorld, tmp_path: Path) -> None:
-    train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
+    train = owners.journey()
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     (tmp_path / "out").mkdir()
-    open_home_train(found, here.home(), secrets=here.secrets("alice"), trust=here.world.trust, into=tmp_path / "out")
+    open_home_train(
+        found, owners.home(), secrets=owners.secrets("alice"), trust=owners.world.trust, into=tmp_path / "out"
+    )
     assert (tmp_path / "out" / "sums.json").exists()
 
 
@@ -264,54 +266,54 @@ class Away(MemoryRegistry):
         raise RegistryUnavailable(msg, repository=repo)
 
 
-def test_what_came_home_once_opens_while_the_registry_is_away(here: OwnerWorld, tmp_path: Path) -> None:
-    train, trust = here.journey(), here.world.trust
-    bring_home(train, here.home(), depot=here.depot, trust=trust, now=here.now)
-    found = bring_home(train, here.home(), depot=Depot(Away()), trust=trust, now=here.now)
-    open_home_train(found, here.home(), secrets=here.secrets("alice"), trust=trust, into=tmp_path / "out")
+def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld, tmp_path: Path) -> None:
+    train, trust = owners.journey(), owners.world.trust
+    bring_home(train, owners.home(), depot=owners.depot, trust=trust, now=owners.now)
+    found = bring_home(train, owners.home(), depot=Depot(Away()), trust=trust, now=owners.now)
+    open_home_train(found, owners.home(), secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
 
 
-def test_what_never_came_home_does_not_open_while_the_registry_is_away(here: OwnerWorld) -> None:
-    train = here.journey()
+def test_what_never_came_home_does_not_open_while_the_registry_is_away(owners: OwnerWorld) -> None:
+    train = owners.journey()
     with pytest.raises(RegistryUnavailable):
-        bring_home(train, here.home(), depot=Depot(Away()), trust=here.world.trust, now=here.now)
+        bring_home(train, owners.home(), depot=Depot(Away()), trust=owners.world.trust, now=owners.now)
 
 
-def test_trains_are_found_by_the_beginning_of_their_id(here: OwnerWorld, tmp_path: Path) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    home = here.home()
+def test_trains_are_found_by_the_beginning_of_their_id(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    home = owners.home()
     assert home.find(record.train[:6]).train == home.find("latest").train == record.train
     with pytest.raises(TrainNotHere):
         home.find("0000" if not record.train.startswith("0000") else "1111")
 
 
-def test_a_slow_station_clock_does_not_refuse_the_train(here: OwnerWorld, tmp_path: Path) -> None:
-    record = here.submit(write_train(tmp_path / "t")).record
-    assert record.manifest.is_valid_at(here.now - timedelta(minutes=5))
+def test_a_slow_station_clock_does_not_refuse_the_train(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    assert record.manifest.is_valid_at(owners.now - timedelta(minutes=5))
 
 
-def test_validity_does_not_begin_before_the_owners_keys(here: OwnerWorld, tmp_path: Path) -> None:
-    trust = here.world.trust
+def test_validity_does_not_begin_before_the_owners_keys(owners: OwnerWorld, tmp_path: Path) -> None:
+    trust = owners.world.trust
     alice = trust.parties[PartyId("alice")]
-    fresh = replace(alice, key_sets=(replace(alice.key_sets[0], since=here.now),))
+    fresh = replace(alice, key_sets=(replace(alice.key_sets[0], since=owners.now),))
     young = replace(trust, parties={**trust.parties, PartyId("alice"): fresh})
-    home = here.home()
+    home = owners.home()
     from train_builder.build.submit import submit
 
     record = submit(
         write_train(tmp_path / "t"),
         home,
-        depot=here.depot,
+        depot=owners.depot,
         trust=young,
-        unlock=lambda: here.secrets("alice"),
-        now=here.now,
+        unlock=lambda: owners.secrets("alice"),
+        now=owners.now,
     ).record
-    assert verify_manifest(record.envelope, young, at=None).value.valid_from == here.now
+    assert verify_manifest(record.envelope, young, at=None).value.valid_from == owners.now
 
 
-def test_a_station_may_be_visited_twice(here: OwnerWorld, tmp_path: Path) -> None:
+def test_a_station_may_be_visited_twice(owners: OwnerWorld, tmp_path: Path) -> None:
     spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a, hospital-b, hospital-a]")
-    train = here.journey(write_train(tmp_path / "t", spec))
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    train = owners.journey(write_train(tmp_path / "t", spec))
+    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
     assert found.accepted.stop == 3

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from console.answer import Answer
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
+from registry.places import Login
 from security.digest import digest_of
 from security.directory.workspace import approve_base, revoke, withdraw_base
 from security.errors import PhtError
@@ -26,7 +27,6 @@ from security.train.journey import Outcome
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli.commands import train
@@ -34,8 +34,17 @@ from train_builder.errors import PreflightFailed, SpecInvalid
 from train_builder.home import open_home
 
 
+class Doors:
+    """The part of ``pht`` that the group asks for."""
+
+    as_json = False
+
+    def login(self) -> Login:
+        return Login()
+
+
 @dataclass
-class Desk:
+class Scientist:
     """A scientist's desk: a passphrase file, and the world around."""
 
     path: Path
@@ -53,7 +62,7 @@ class Desk:
     def run(self, *words: str, home: Path | None = None) -> Answer:
         """Run a command; its error is raised."""
         environment = {"PHT_PASSPHRASE_FILE": str(self.path / "passphrase"), "PHT_HOME": str(home or self.home)}
-        done = CliRunner().invoke(train, list(words), obj=Root(), standalone_mode=False, env=environment)
+        done = CliRunner().invoke(train, list(words), obj=Doors(), standalone_mode=False, env=environment)
         if done.exception is not None:
             raise done.exception
         answer = done.return_value
@@ -77,7 +86,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def scientist(tmp_path: Path) -> Scientist:
     consort = house(tmp_path / "consortium", keys=1, threshold=1)
     for name in ("hospital-a", "hospital-b", "hospital-c"):
         consort.admit(name)
@@ -95,18 +104,20 @@ def desk(tmp_path: Path) -> Desk:
     passphrase.write_bytes(PASSPHRASE + b"\n")
     passphrase.chmod(0o600)
     key_folder(tmp_path / "home" / "keys", consort.secrets["alice"], "alice", Role.OWNER)
-    return Desk(tmp_path, consort, OwnerWorld(tmp_path / "world", world=members, registry=registry, now=clock()))
+    return Scientist(tmp_path, consort, OwnerWorld(tmp_path / "world", world=members, registry=registry, now=clock()))
 
 
 @pytest.fixture
-def ready(desk: Desk) -> Desk:
-    root = desk.path / "root.json"
-    root.write_bytes(desk.house.root)
-    desk.run("setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root", str(root))
-    return desk
+def ready(scientist: Scientist) -> Scientist:
+    root = scientist.path / "root.json"
+    root.write_bytes(scientist.house.root)
+    scientist.run(
+        "setup", str(scientist.home), "--party", "alice", "--registry", scientist.address, "--root", str(root)
+    )
+    return scientist
 
 
-def test_the_whole_way(ready: Desk) -> None:
+def test_the_whole_way(ready: Scientist) -> None:
     folder, out, journey = (str(ready.path / name) for name in ("ages", "out", "journey"))
     made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
     assert "train.yaml" in str(made.data["files"])
@@ -137,7 +148,7 @@ def test_the_whole_way(ready: Desk) -> None:
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
-def test_opening_results_is_shown_at_a_terminal_and_nowhere_else(ready: Desk) -> None:
+def test_opening_results_is_shown_at_a_terminal_and_nowhere_else(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     words = ("train", "open", "latest", "--home", "home", "--passphrase-file", "passphrase")
@@ -149,7 +160,7 @@ def test_opening_results_is_shown_at_a_terminal_and_nowhere_else(ready: Desk) ->
     assert (ready.path / "seen" / "sums.json").read_bytes() == (ready.path / "unseen" / "sums.json").read_bytes()
 
 
-def test_inspect_says_what_is_not_to_be_believed(ready: Desk) -> None:
+def test_inspect_says_what_is_not_to_be_believed(ready: Scientist) -> None:
     folder = str(write_train(ready.path / "t"))
     ready.run("submit", folder)
     (manifest,) = ready.home.glob("trains/*/manifest.json")
@@ -162,7 +173,7 @@ def test_inspect_says_what_is_not_to_be_believed(ready: Desk) -> None:
     assert "NOT TO BE BELIEVED" in told.text
 
 
-def test_inspect_lets_no_stranger_move_the_cursor_or_write_lines_of_its_own(ready: Desk) -> None:
+def test_inspect_lets_no_stranger_move_the_cursor_or_write_lines_of_its_own(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     (manifest,) = ready.home.glob("trains/*/manifest.json")
     envelope = json.loads(manifest.read_bytes())
@@ -177,7 +188,7 @@ def test_inspect_lets_no_stranger_move_the_cursor_or_write_lines_of_its_own(read
     assert not any(line.startswith("  signed by") for line in told.text.splitlines())
 
 
-def test_results_sealed_for_earlier_keys_open_as_long_as_those_are_in_the_home(ready: Desk) -> None:
+def test_results_sealed_for_earlier_keys_open_as_long_as_those_are_in_the_home(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     (ready.home / "keys").rename(ready.path / "away")
@@ -190,7 +201,7 @@ def test_results_sealed_for_earlier_keys_open_as_long_as_those_are_in_the_home(r
     assert ready.run("open", "latest", str(ready.path / "out")).data["files"] == ["sums.json"]
 
 
-def test_follow_tells_a_refusal(ready: Desk) -> None:
+def test_follow_tells_a_refusal(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     (record,) = open_home(ready.home).records()
     ready.world.now = clock()
@@ -201,25 +212,32 @@ def test_follow_tells_a_refusal(ready: Desk) -> None:
     assert not (ready.path / "out").exists()
 
 
-def test_setup_by_fingerprint(desk: Desk) -> None:
-    fingerprint = spell(digest_of(desk.house.root))
-    told = desk.run(
-        "setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root-fingerprint", fingerprint
+def test_setup_by_fingerprint(scientist: Scientist) -> None:
+    fingerprint = spell(digest_of(scientist.house.root))
+    told = scientist.run(
+        "setup",
+        str(scientist.home),
+        "--party",
+        "alice",
+        "--registry",
+        scientist.address,
+        "--root-fingerprint",
+        fingerprint,
     )
     assert fingerprint in told.text
-    assert open_home(desk.home).root() == desk.house.root
+    assert open_home(scientist.home).root() == scientist.house.root
 
 
-def test_setup_with_a_wrong_fingerprint_pins_nothing(desk: Desk) -> None:
+def test_setup_with_a_wrong_fingerprint_pins_nothing(scientist: Scientist) -> None:
     wrong = spell(digest_of(b"another root"))
-    error = desk.fails(
-        "setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root-fingerprint", wrong
+    error = scientist.fails(
+        "setup", str(scientist.home), "--party", "alice", "--registry", scientist.address, "--root-fingerprint", wrong
     )
     assert error.code == "directory.not-pinned"
-    assert not (desk.home / "trust").exists()
+    assert not (scientist.home / "trust").exists()
 
 
-def test_setup_again_changes_the_registry_but_neither_root_nor_party(ready: Desk) -> None:
+def test_setup_again_changes_the_registry_but_neither_root_nor_party(ready: Scientist) -> None:
     root = str(ready.path / "root.json")
     elsewhere = f"layout:{ready.path / 'elsewhere'}"
     ready.run("setup", str(ready.home), "--party", "alice", "--registry", elsewhere, "--root", root)
@@ -235,14 +253,16 @@ def test_setup_again_changes_the_registry_but_neither_root_nor_party(ready: Desk
     assert open_home(ready.home).root() == ready.house.root
 
 
-def test_setup_with_what_is_no_root(desk: Desk) -> None:
-    fake = desk.path / "root.json"
+def test_setup_with_what_is_no_root(scientist: Scientist) -> None:
+    fake = scientist.path / "root.json"
     fake.write_text("{}")
-    error = desk.fails("setup", str(desk.home), "--party", "alice", "--registry", desk.address, "--root", str(fake))
+    error = scientist.fails(
+        "setup", str(scientist.home), "--party", "alice", "--registry", scientist.address, "--root", str(fake)
+    )
     assert error.code == "directory.not-pinned"
 
 
-def test_the_stations_that_can_be_visited(ready: Desk) -> None:
+def test_the_stations_that_can_be_visited(ready: Scientist) -> None:
     told = ready.run("stations")
     titles = {f"hospital-{letter}": f"Hospital-{letter.upper()}" for letter in "abc"}
     assert told.data["stations"] == [
@@ -252,7 +272,7 @@ def test_the_stations_that_can_be_visited(ready: Desk) -> None:
     assert "alice" not in told.text
 
 
-def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Desk) -> None:
+def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Scientist) -> None:
     consort = ready.house
     revoke(consort.workspace, PartyId("hospital-b"), None)
     withdraw_base(consort.workspace, "python")
@@ -269,7 +289,7 @@ def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Desk) -
     assert "base images: none" in told.text
 
 
-def test_a_home_that_is_not_set_up(desk: Desk) -> None:
+def test_a_home_that_is_not_set_up(scientist: Scientist) -> None:
     for words in (
         ("ls",),
         ("stations",),
@@ -279,36 +299,36 @@ def test_a_home_that_is_not_set_up(desk: Desk) -> None:
         ("verify", "latest"),
         ("inspect", "latest"),
     ):
-        assert desk.fails(*words, home=desk.path / "nowhere").code == "home.invalid"
+        assert scientist.fails(*words, home=scientist.path / "nowhere").code == "home.invalid"
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"type": "pht-owner-home-v1", "party": "A"}', '{"type": "x"}'])
-def test_settings_that_are_damaged(ready: Desk, text: str) -> None:
+def test_settings_that_are_damaged(ready: Scientist, text: str) -> None:
     (ready.home / "pht.json").write_text(text)
     assert ready.fails("ls").code == "home.invalid"
 
 
-def test_a_record_that_is_damaged(ready: Desk) -> None:
+def test_a_record_that_is_damaged(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     (manifest,) = ready.home.glob("trains/*/manifest.json")
     manifest.write_text(manifest.read_text()[:-40])
     assert ready.fails("ls").code == "home.invalid"
 
 
-def test_a_wrong_passphrase_leaves_nothing_behind(ready: Desk) -> None:
+def test_a_wrong_passphrase_leaves_nothing_behind(ready: Scientist) -> None:
     (ready.path / "passphrase").write_bytes(b"not the right one\n")
     assert ready.fails("submit", str(write_train(ready.path / "t"))).code == "key.wrong-passphrase"
     assert ready.run("ls").data["trains"] == []
 
 
-def test_a_registry_that_is_away(ready: Desk) -> None:
+def test_a_registry_that_is_away(ready: Scientist) -> None:
     (ready.path / "registry").rename(ready.path / "gone")
     assert ready.fails("submit", str(write_train(ready.path / "t"))).exit == 20
     (ready.path / "gone").rename(ready.path / "registry")
     assert ready.run("submit", str(ready.path / "t")).data["to"] == "hospital-a"
 
 
-def test_check_tells_everything_and_stops(ready: Desk) -> None:
+def test_check_tells_everything_and_stops(ready: Scientist) -> None:
     folder = write_train(
         ready.path / "t", files={"main.py": "pass\n", "patients.csv": "a\n", "key.pem": "-----BEGIN PRIVATE KEY-----"}
     )
@@ -320,43 +340,43 @@ def test_check_tells_everything_and_stops(ready: Desk) -> None:
     assert len(allowed.data["findings"]) == 2  # type: ignore[arg-type]
 
 
-def test_check_without_a_home_says_that_nobody_was_asked(desk: Desk) -> None:
-    folder = str(write_train(desk.path / "t"))
-    typed = in_a_process(desk.path, {"HOME": str(desk.path / "nowhere")}, "--json", "train", "check", folder)
+def test_check_without_a_home_says_that_nobody_was_asked(scientist: Scientist) -> None:
+    folder = str(write_train(scientist.path / "t"))
+    typed = in_a_process(scientist.path, {"HOME": str(scientist.path / "nowhere")}, "--json", "train", "check", folder)
     assert (typed.exit, typed.document["directory"]) == (0, False), str(typed)
-    assert "not looked up" in in_a_process(desk.path, {"HOME": str(desk.path)}, "train", "check", folder).out
+    assert "not looked up" in in_a_process(scientist.path, {"HOME": str(scientist.path)}, "train", "check", folder).out
 
 
-def test_check_with_a_home_that_somebody_named_needs_it(desk: Desk) -> None:
-    folder, nowhere = str(write_train(desk.path / "t")), desk.path / "nowhere"
-    assert desk.fails("check", folder, "--home", str(nowhere)).code == "home.invalid"
-    error = desk.fails("check", folder, home=nowhere)
+def test_check_with_a_home_that_somebody_named_needs_it(scientist: Scientist) -> None:
+    folder, nowhere = str(write_train(scientist.path / "t")), scientist.path / "nowhere"
+    assert scientist.fails("check", folder, "--home", str(nowhere)).code == "home.invalid"
+    error = scientist.fails("check", folder, home=nowhere)
     assert error.code == "home.invalid"
     assert "--home" in str(error.hint)
-    assert desk.run("check", folder, "--offline", home=nowhere).data["directory"] is False
+    assert scientist.run("check", folder, "--offline", home=nowhere).data["directory"] is False
 
 
-def test_check_tells_every_line_that_is_wrong(desk: Desk) -> None:
-    folder = write_train(desk.path / "t", "train: X\npurpose:\n")
-    found = desk.run("check", str(folder))
+def test_check_tells_every_line_that_is_wrong(scientist: Scientist) -> None:
+    folder = write_train(scientist.path / "t", "train: X\npurpose:\n")
+    found = scientist.run("check", str(folder))
     assert isinstance(found.error, SpecInvalid)
     assert "train.yaml: line 1: train: is 'X'" in found.text
     assert "line 2: purpose: is empty" in found.text
 
 
-def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Desk) -> None:
+def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Scientist) -> None:
     folder = str(write_train(ready.path / "t"))
     first, second = ready.run("submit", folder), ready.run("submit", folder)
     assert first.data["train"] != second.data["train"]
     assert ready.fails("follow", "zz").code == "input.invalid"
 
 
-def states(desk: Desk) -> list[str]:
-    trains: Any = desk.run("ls").data["trains"]
+def states(scientist: Scientist) -> list[str]:
+    trains: Any = scientist.run("ls").data["trains"]
     return [str(one["state"]) for one in trains]
 
 
-def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> None:
+def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Scientist) -> None:
     for name in ("one", "two"):
         ready.run("submit", str(write_train(ready.path / name, SPEC.replace("train: sums", f"train: {name}"))))
         if name == "one":
@@ -385,7 +405,7 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> Non
     assert listed()["one"] == "home"
 
 
-def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> None:
+def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     ready.pass_on("hospital-a", "hospital-b")
     ready.run("follow")
@@ -397,7 +417,7 @@ def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> N
     assert states(ready) == ["sent"]
 
 
-def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Desk) -> None:
+def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     (record,) = open_home(ready.home).records()
     ready.world.now = clock()
@@ -407,7 +427,7 @@ def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Desk) -> None:
     assert states(ready) == ["sent"]
 
 
-def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
+def test_a_second_train_of_the_same_source_is_told(ready: Scientist) -> None:
     folder = str(write_train(ready.path / "t"))
     first = ready.run("submit", folder)
     assert first.data["twin"] is None
@@ -421,7 +441,7 @@ def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
     assert ready.run("submit", folder).data["twin"] is None
 
 
-def test_the_hint_of_a_check_fits_what_it_found(ready: Desk) -> None:
+def test_the_hint_of_a_check_fits_what_it_found(ready: Scientist) -> None:
     typo = write_train(ready.path / "typo", SPEC.replace("hospital-b", "hospital-bb"))
     found = ready.run("check", str(typo))
     assert found.error is not None
@@ -434,12 +454,12 @@ def test_the_hint_of_a_check_fits_what_it_found(ready: Desk) -> None:
     assert "--allow patients.csv" in str(ready.fails("submit", str(data)).hint)
 
 
-def test_setup_names_its_own_option_for_the_fingerprint(desk: Desk) -> None:
-    error = desk.fails("setup", str(desk.home), "--party", "alice", "--registry", desk.address)
+def test_setup_names_its_own_option_for_the_fingerprint(scientist: Scientist) -> None:
+    error = scientist.fails("setup", str(scientist.home), "--party", "alice", "--registry", scientist.address)
     assert "--root-fingerprint" in str(error.hint)
 
 
-def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Desk) -> None:
+def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Scientist) -> None:
     folder, left = write_train(ready.path / "t"), ready.path / "left"
     (folder / "code" / "main.py").write_text(f"open({str(left)!r}, 'w').close()\n")
     words = ("train", "rehearse", str(folder), "--engine", f"unix://{ready.path}/nowhere")
@@ -455,18 +475,18 @@ def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Desk) -> None:
     assert left.exists()
 
 
-def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk: Desk) -> None:
+def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scientist: Scientist) -> None:
     second = "\n  - {path: other.json, media_type: application/json, max_bytes: 10KB, schema: other.schema.json}"
     spec = SPEC.replace("max_bytes: 10KB}", "max_bytes: 10KB}" + second)
     script = "import os, pathlib\n(pathlib.Path(os.environ['PHT_STATE']) / 'other.json').write_text('{}')\n"
-    folder = write_train(desk.path / "t", spec, files={"main.py": script})
+    folder = write_train(scientist.path / "t", spec, files={"main.py": script})
     (folder / "other.schema.json").write_text('{"type": "array"}')
-    document = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    document = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
     assert document["error"]["fields"]["reason"] == "gate.schema"
     assert document["error"]["hint"].endswith(": other.json")
     (folder / "code" / "main.py").write_text("raise SystemExit(1)\n")
-    silent = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    silent = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
     assert silent["error"]["hint"] == "the analysis printed nothing"
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
-    told = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
+    told = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
     assert "stands above" in told["error"]["hint"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -71,11 +73,22 @@ def test_points_of_low_order_are_no_keys(height: int, sign: int) -> None:
         PublicKey.of_pem(ed25519_pem(height | sign << 255))
 
 
-def test_an_all_zero_key_would_have_let_one_signature_pass_for_many_messages() -> None:
-    identity_point = ed25519.Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little"))
-    forged = (1).to_bytes(32, "little") + bytes(32)
-    identity_point.verify(forged, b"one message")  # what the refusal above protects from
-    identity_point.verify(forged, b"another message")
+def test_a_key_under_which_one_signature_passes_for_every_message_is_refused() -> None:
+    """The attack works against the library alone, on each such point it loads; so ours must refuse them."""
+    signature = (1).to_bytes(32, "little") + bytes(32)
+    forgeable = []
+    for height in (1, 1 | 1 << 255, P + 1):
+        text = ed25519_pem(height)
+        theirs = serialization.load_pem_public_key(text.encode())
+        assert isinstance(theirs, ed25519.Ed25519PublicKey)
+        with contextlib.suppress(InvalidSignature):
+            theirs.verify(signature, b"one message")
+            theirs.verify(signature, b"another message")
+            forgeable.append(text)
+    assert forgeable
+    for text in forgeable:
+        with pytest.raises(MalformedStatement):
+            PublicKey.of_pem(text)
 
 
 def test_a_public_key_has_one_text() -> None:
