@@ -78,10 +78,16 @@ class RoomMissing(Unavailable):
 
 
 class JournalRaced(Unavailable):
-    """Somebody else recorded an event of this visit first. What was about to be recorded was not; look again."""
+    """The visit was updated concurrently. What was about to be recorded was not; look again."""
 
     code = "journal.raced"
     default_hint = "look again with 'pht station show', and decide again"
+
+
+class LogMoved(Unavailable):
+    """A record was about to be added to the end of a log that has grown meanwhile. The journal adds it again."""
+
+    code = "journal.moved"
 
 
 class JournalBusy(Unavailable):

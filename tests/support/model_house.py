@@ -107,7 +107,7 @@ class House:
 
     def after(self, cut: Cut) -> None:
         """What a crash does to the world."""
-        self.journal = Journal(self.journal._database)  # a new process has read nothing yet
+        self.journal = Journal(self.journal._log)  # a new process has read nothing yet
         if cut is Cut.KILLED:
             return
         self.containers = {name: "interrupted" if one == "running" else one for name, one in self.containers.items()}
