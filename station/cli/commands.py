@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from station.cli.folder import (
 )
 from station.cli.show import station_show
 from station.daemon.log import log_json_lines, log_plain_lines
-from station.daemon.loop import Pace, once, run
+from station.daemon.loop import Pace, Terms, once, run
 from station.desk.checkup import check as check_up
 from station.desk.show import told_checkup, told_visits
 from station.errors import CheckFailed
@@ -210,7 +209,7 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     keyring = keyring_of(config, passphrase_file)
     log_json_lines()
     with opened_house(config, keyring) as house, _stoppable(config) as pace:
-        run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+        run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace, terms=_terms(config))
     return Answer(text="", data={"stopped": True})
 
 
@@ -226,7 +225,8 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
     else:
         log_plain_lines()
     with opened_house(config, keyring_of(config, passphrase_file)) as house, _stoppable(config) as pace:
-        done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+        terms = _terms(config)
+        done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace, terms=terms)
         if done.trouble is not None and not done.recorded:
             raise done.trouble
         waiting = [house.journal.visit(one) for one in house.journal.unfinished()]
@@ -235,13 +235,17 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
 
 
+def _terms(config: StationConfig) -> Terms:
+    return Terms(capacity=config.capacity, retention=config.retention)
+
+
 @contextlib.contextmanager
 def _stoppable(config: StationConfig) -> Iterator[Pace]:
     """Let the signals that ask a process to end do so after the step it is in."""
-    stop = threading.Event()
-    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    pace = Pace(clock=clock, poll_seconds=config.poll_seconds)
+    before = {one: signal.signal(one, lambda *_: pace.end()) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield Pace(clock=clock, stop=stop, poll_seconds=config.poll_seconds)
+        yield pace
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from security.digest import Digest
 from security.encoding import Fields, dump_pretty, parse_json, print_time
 from security.errors import PhtError
 from security.files import read_file, write_file
-from station.house.house import House
+from security.ids import PartyId
 from station.visit.plan import phase_of
+from station.visit.state import Visit
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,24 @@ class Health:
     trouble: tuple[str, ...]
 
 
-def say(path: Path, house: House, trouble: PhtError | None, *, now: datetime, version: str) -> None:
+def say(
+    path: Path,
+    party: PartyId,
+    visits: Collection[Visit],
+    trouble: PhtError | None,
+    *,
+    now: datetime,
+    version: str,
+    settings: Digest | None,
+) -> None:
     """Leave word for whoever watches: alive, when, and what is in the way of looking or of any visit."""
-    visits = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
     codes = {visit.stumbled.code for visit in visits if visit.stumbled} | ({trouble.code} if trouble else set())
     told = {
-        "party": house.party,
+        "party": party,
         "process": os.getpid(),
         "version": version,
         "turn": print_time(now),
-        "settings": house.settings,
+        "settings": settings,
         "visits": dict(sorted(Counter(phase_of(visit).value for visit in visits).items())),
         "waiting_for_a_person": sum(visit.held is not None for visit in visits),
         "trouble": sorted(codes),

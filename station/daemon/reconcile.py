@@ -30,11 +30,18 @@ _AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
 
 
 def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
-    """Do what is next for a visit and record it; None if there was nothing to do now, or somebody else was faster.
+    """Do what is next for a visit and record it; None if there was nothing to do now, or it was updated concurrently.
+
+    What the step puts into the spool is held there until its event is recorded.
 
     Raises:
         JournalDamaged, DiskFull: nothing can be recorded, so nothing may be done.
     """
+    with house.spool.holding():
+        return _reconcile(arrival, house, now)
+
+
+def _reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
     visit = house.journal.visit(arrival)
     todo = next_step(visit, now)
     if not isinstance(todo, Do):

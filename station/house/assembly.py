@@ -30,9 +30,11 @@ from station.admission.policy import (
     Owners,
     Rule,
 )
+from station.house.capacity import Capacity
 from station.house.config import Admission, Approve, DataSet, StationConfig
-from station.house.house import BaseLoader, FreshTrust, House, TrustLoader
+from station.house.house import BaseLoader, House, TrustLoader
 from station.house.spool import Spool
+from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.docker.engine import DockerSandbox
@@ -60,7 +62,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
         data=config.data,
-        policy=policy_of(config.admission, config.data),
+        policy=policy_of(config.admission, config.data, config.capacity),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
         release_by_hand=config.release_by_hand,
         withhold=config.withhold,
@@ -102,12 +104,12 @@ def _architecture(config: bytes) -> str:
     return found.text("architecture", most=40)
 
 
-def policy_of(admission: Admission, data: Mapping[str, DataSet]) -> Rule:
+def policy_of(admission: Admission, data: Mapping[str, DataSet], capacity: Capacity) -> Rule:
     """Return the policy the configuration asks for."""
     rules: list[Rule] = [
         Owners(allowed=admission.owners),
         DataSets(offered={name: one.owners for name, one in data.items()}),
-        Ceiling(most=admission.limits),
+        Ceiling(most=capacity.ceiling(admission.limits)),
         CheckableOutputs(),
     ]
     if admission.bases is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,7 @@ from security.files import read_file
 from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
+from station.house.capacity import Capacity, of_machine
 
 FILE: Final = "station.yaml"
 ENGINE: Final = "unix:///var/run/docker.sock"
@@ -73,6 +74,20 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long the spool keeps what visits that are over have left: ages in days since their end, sizes in bytes.
+
+    `document_days` is about what was signed, `evidence_days` and `evidence_bytes` about the sealed blobs of trains that
+    did not pass, and `printed_days` about what their runs printed.
+    """
+
+    document_days: int = 3650
+    evidence_days: int = 365
+    evidence_bytes: int = 10 << 30
+    printed_days: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationConfig:
     """Everything a person has decided about a station."""
 
@@ -95,6 +110,8 @@ class StationConfig:
     withhold: bool
     """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
+    capacity: Capacity
+    retention: Retention
 
     @property
     def journal(self) -> Path:
@@ -153,13 +170,14 @@ def parse_config(raw: bytes, *, file: Path) -> StationConfig:
 def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
     home = file.absolute().parent
     folder = home / value["folder"]
+    workrooms = home / value["workrooms"] if "workrooms" in value else folder / "workrooms"
     keys, sandbox, admission = value["keys"], value.get("sandbox", {}), value["admission"]
     return StationConfig(
         file=file.absolute(),
         digest=digest,
         party=PartyId(value["party"]),
         folder=folder,
-        workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
+        workrooms=workrooms,
         keys=home / keys["folder"],
         earlier_keys=tuple(home / folder for folder in keys.get("earlier", ())),
         passphrase_file=_path(home, keys, "passphrase_file"),
@@ -184,7 +202,16 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         release_by_hand=admission.get("release", "automatic") == "by-hand",
         withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
+        capacity=_capacity(value.get("capacity", {}), workrooms),
+        retention=Retention(**value.get("retention", {})),
     )
+
+
+def _capacity(value: Mapping[str, Any], workrooms: Path) -> Capacity:
+    given = dict(value)
+    per_owner = given.pop("per_owner", {})
+    total = replace(of_machine(workrooms), **given)
+    return Capacity(total=total, per_owner=replace(total, **per_owner))
 
 
 def _need_apart(config: StationConfig) -> None:

@@ -88,28 +88,3 @@ class House:
     def sandbox_profile(self) -> str:
         """What a journey entry says of the sandbox."""
         return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
-
-
-def newest_trust(house: House, now: datetime) -> TrustStore:
-    """Return the directory as it is published now, also where an older one is held that is still fresh."""
-    return house.trust.again(now) if isinstance(house.trust, FreshTrust) else house.trust(now)
-
-
-class FreshTrust:
-    """A `TrustLoader` that asks again after some seconds, and in between gives what it has, as long as it is fresh."""
-
-    def __init__(self, load: TrustLoader, *, seconds: int) -> None:
-        self._load, self._seconds = load, seconds
-        self._held: tuple[datetime, TrustStore] | None = None
-
-    def __call__(self, now: datetime) -> TrustStore:
-        """Return the directory; a clock that was turned back counts as much time."""
-        if self._held is None or not 0 <= (now - self._held[0]).total_seconds() < self._seconds:
-            self._held = (now, self._load(now))
-        self._held[1].check_fresh(now)
-        return self._held[1]
-
-    def again(self, now: datetime) -> TrustStore:
-        """Ask now, and return that."""
-        self._held = None
-        return self(now)

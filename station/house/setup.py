@@ -172,6 +172,23 @@ admission:
     processes: {CEILING.processes}
     output_bytes: {CEILING.output_bytes}
 
+# capacity:                            # what all runs together take up; from this machine unless set
+#   runs: 2                            # at once
+#   memory_bytes: 17179869184
+#   cpu_millis: 2000
+#   disk_bytes: 107374182400           # of all workrooms
+#   per_owner:                         # the most of one owner; all of it unless set, as long as nobody else waits
+#     runs: 1
+#     memory_bytes: 8589934592
+#     cpu_millis: 1000
+#     disk_bytes: 53687091200
+
+# retention:                           # of what trains that have left leave here; the journal is kept for good
+#   document_days: 3650                # what was signed
+#   evidence_days: 365                 # sealed blobs of trains that did not pass ...
+#   evidence_bytes: 10737418240        # ... and the most bytes of them
+#   printed_days: 90                   # what failed runs printed, sealed for this station
+
 daemon:
   poll_seconds: 2                      # how often the mailbox is looked into
 """

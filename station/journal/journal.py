@@ -166,6 +166,11 @@ class Journal:
         with self._lock:
             return tuple(self._read().open)
 
+    def age(self, arrival: ArrivalId) -> int:
+        """Return the number of the record a visit began with: the older, the smaller."""
+        with self._lock:
+            return next(iter(self._read().of(arrival)), 0)
+
     def touched(self) -> frozenset[ArrivalId]:
         """Return the visits that something was recorded for since this was last asked, here or by another process."""
         with self._lock:

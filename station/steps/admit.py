@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
-from security.train.manifest import DataNeed
+from security.train.manifest import DataNeed, TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
 from station.data.folder import missing, mounted
@@ -34,11 +34,22 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     )
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
-        return Admitted(at=now, by="policy")
+        return _admitted(visit, manifest, "policy", now)
     approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason)
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
-    return Admitted(at=now, by=approval.by)
+    return _admitted(visit, manifest, approval.by, now)
+
+
+def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> Admitted:
+    limits, arrived = manifest.limits, visit.fetched.sealed if visit.fetched else ()
+    return Admitted(
+        at=now,
+        by=by,
+        memory_bytes=limits.memory_bytes,
+        cpu_millis=limits.cpu_millis,
+        disk_bytes=limits.output_bytes + sum(blob.size for blob in arrived),
+    )
 
 
 def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:

@@ -20,8 +20,6 @@ from security.ids import PartyId, TrainId
 from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, Event, HoldFor, SignedKind, plain
 
 MOST_ITEMS: Final = 20_000
-VANISHED: Final[Mapping[str, tuple[str, ...]]] = {"ended": ("peak_bytes",)}
-"""Fields, by kind of event, that never held anything but null. Journals are full of them, and a record has one spelling."""
 
 
 def print_event(event: Event) -> dict[str, Json]:
@@ -29,7 +27,7 @@ def print_event(event: Event) -> dict[str, Json]:
     values = {name: getattr(event, name) for name in _SHAPES[type(event)]}
     shape = _SHAPES[type(event)].items()
     written = {name: part.form.write(values[name]) for name, part in shape if values[name] != part.default}
-    return {"kind": event.kind, **dict.fromkeys(VANISHED.get(event.kind, ())), **written}
+    return {"kind": event.kind, **written}
 
 
 def parse_event(value: Json) -> Event:
@@ -48,10 +46,6 @@ def parse_event(value: Json) -> Event:
     found: dict[str, Any] = {
         name: part.form.parse(fields, name) for name, part in shape if fields.has(name) or part.default is MISSING
     }
-    for name in VANISHED.get(kind, ()):
-        if fields.take(name) is not None:
-            msg = "field is not what it should be"
-            raise MalformedStatement(msg, field=f"event.{name}", wanted="null")
     fields.end()
     event: Event = made(**found)
     return event

@@ -89,10 +89,16 @@ class Noticed(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(_Event):
-    """The manifest and every blob it names are in the spool, with the digests it gives."""
+    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
 
     kind = "fetched"
-    blobs: tuple[Blob, ...]
+    documents: tuple[Blob, ...]
+    sealed: tuple[Blob, ...]
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """All of them."""
+        return self.documents + self.sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +128,13 @@ class Accepted(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted(_Event):
-    """This house lets the train run; `by` is ``policy`` or a person."""
+    """This house lets the train run; `by` is ``policy`` or a person. The rest is what its run may take up here."""
 
     kind = "admitted"
     by: str
+    memory_bytes: int
+    cpu_millis: int
+    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

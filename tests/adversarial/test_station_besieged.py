@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,15 +22,15 @@ from security.directory.trust import TrustStore
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
 from station.admission.policy import Admit, Hold, Request
-from station.daemon.loop import Pace, once, turn
-from station.house.house import FreshTrust
+from station.daemon.loop import Pace, Shift, once
+from station.house.trust import FreshTrust
 from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
 from station.visit.events import HeadSigned, Held, HoldFor, Redelivered
 from station.visit.plan import Phase, approve, phase_of
 from tests.support.registries import RealRegistries
 from tests.support.trains import Train
-from tests.support.world import World, world
+from tests.support.world import ROOMY, World, world
 
 FORGED_TAG = Tag("train-" + "0" * 64 + "-0")
 
@@ -222,12 +221,13 @@ def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here:
 
 
 def pace(here: World) -> Pace:
-    return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=1)
+    return Pace(clock=lambda: here.now, poll_seconds=1)
 
 
 def turns(here: World, station: str, count: int = 12) -> None:
+    shift = Shift(here.houses[station], pace(here), ROOMY)
     for _ in range(count):
-        turn(here.houses[station], pace(here))
+        shift.turn()
         here.now += timedelta(seconds=1)
 
 
@@ -310,7 +310,7 @@ def test_t25_a_station_that_cannot_say_how_it_is_goes_on(here: World) -> None:
     here.submit(made)
     until(here, "hospital-a", Phase.CLEARED)
     nowhere = folder / "no such folder" / "health.json"
-    once(here.houses["hospital-a"], folder=folder, health=nowhere, version="1", pace=pace(here))
+    once(here.houses["hospital-a"], folder=folder, health=nowhere, version="1", pace=pace(here), terms=ROOMY)
     assert here.at_home(made.id)
     assert not nowhere.exists()
 

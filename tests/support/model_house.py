@@ -165,7 +165,7 @@ class House:
 
     def _fetch(self, _: Visit) -> VisitEvent:
         blobs = tuple(Blob(digest=self.keep(data), size=len(data)) for data in (ARRIVED, CODE, STATE_IN))
-        return Fetched(at=self.now, blobs=blobs)
+        return Fetched(at=self.now, documents=blobs[:1], sealed=blobs[1:])
 
     def _verify(self, _: Visit) -> VisitEvent:
         if self.story is Story.FORGED:
@@ -189,7 +189,8 @@ class House:
         approved = visit.approved_for(HoldFor.ADMISSION, "")
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.ADMISSION, reason="")
-        return Admitted(at=self.now, by=approved.by if approved else "policy")
+        by = approved.by if approved else "policy"
+        return Admitted(at=self.now, by=by, memory_bytes=1, cpu_millis=1, disk_bytes=1)
 
     def _open(self, _: Visit) -> VisitEvent:
         assert self.spool[digest_of(STATE_IN)] == STATE_IN

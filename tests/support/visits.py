@@ -52,7 +52,11 @@ def digest(word: str) -> Digest:
 ARRIVAL = digest("arrival")
 
 NOTICED = Noticed(at=NOW, arrival=ARRIVAL, tag="train-1", size=700)
-FETCHED = Fetched(at=NOW, blobs=(Blob(digest=digest("manifest"), size=10), Blob(digest=digest("code"), size=20)))
+FETCHED = Fetched(
+    at=NOW,
+    documents=(Blob(digest=digest("manifest"), size=10),),
+    sealed=(Blob(digest=digest("code"), size=20),),
+)
 ACCEPTED = Accepted(
     at=NOW,
     train=TRAIN,
@@ -65,7 +69,7 @@ ACCEPTED = Accepted(
     directory_root=1,
     directory_targets=4,
 )
-ADMITTED = Admitted(at=NOW, by="policy")
+ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
 OPENED = Opened(at=NOW, state_in=digest("state in"))
 STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)

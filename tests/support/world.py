@@ -27,7 +27,9 @@ from security.train.journey import Outcome, read_refusal
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.daemon.loop import Terms
 from station.daemon.reconcile import reconcile
+from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING, DataSet
 from station.house.house import House
 from station.house.spool import Spool
@@ -75,6 +77,10 @@ class MemoryBlobs:
             msg = "no such blob"
             raise FileMissing(msg, digest=digest.short)
         return io.BytesIO(self.blobs[digest])
+
+
+ROOMY = Terms(capacity=Capacity.of(Resources(runs=100, memory_bytes=1 << 50, cpu_millis=1 << 30, disk_bytes=1 << 50)))
+"""Room for whatever a test does."""
 
 
 @dataclass

@@ -101,7 +101,7 @@ daemon: {poll_seconds: 1}
     assert config.runtime == "runsc"
     assert config.release_by_hand
     assert config.withhold
-    rule = policy_of(config.admission, config.data)
+    rule = policy_of(config.admission, config.data, config.capacity)
     assert isinstance(rule, AllOf)
     assert any(isinstance(one, KnownCode) for one in rule.rules)
 
@@ -211,7 +211,7 @@ def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
     for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
-        rule = policy_of(config.admission, config.data)
+        rule = policy_of(config.admission, config.data, config.capacity)
         assert isinstance(rule, AllOf)
         assert any(isinstance(one, ByHand) for one in rule.rules)
 
