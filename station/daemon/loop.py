@@ -45,8 +45,6 @@ WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
 SAY_EVERY: Final = timedelta(seconds=1)
-GRACE_SECONDS: Final = 30.0
-"""For steps that are being taken when the daemon is asked to stop. What is cut off is done again by the next one."""
 
 
 class Errand(Enum):
@@ -72,11 +70,13 @@ class Turn:
 class Pace:
     """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end.
 
-    `poll_seconds` is how often the mailbox is looked into.
+    `poll_seconds` is how often the mailbox is looked into. `grace_seconds` is for steps that are being taken when the
+    daemon is asked to stop; what is cut off then is done again by the next one.
     """
 
     clock: Callable[[], datetime]
     poll_seconds: float
+    grace_seconds: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)
     awake: threading.Event = field(default_factory=threading.Event)
 
@@ -341,7 +341,7 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, 
 
 def _finish(shift: Shift, pace: Pace) -> int:
     """Wait for the steps that are being taken, for a while."""
-    recorded, until = 0, time.monotonic() + GRACE_SECONDS
+    recorded, until = 0, time.monotonic() + pace.grace_seconds
     while shift.at_work() and time.monotonic() < until:
         pace.sleep(0.1)
         recorded += shift.turn().recorded
