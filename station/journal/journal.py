@@ -23,6 +23,7 @@ from security.digest import Digest
 from security.errors import DiskFull, Forked, Malformed, Replayed
 from security.files import PRIVATE_FILE, make_folder, sync_folder, told
 from security.ids import TrainId
+from security.train.route import counted
 from station.errors import AlreadySigned, JournalBusy, JournalDamaged, JournalRaced, VisitUnknown
 from station.journal.chain import START, Head, Record, check_chain, link, parse_record
 from station.visit.events import (
@@ -181,7 +182,9 @@ class Journal:
             return
         again = Replayed if first.accepted is not None and first.accepted.same_parts(event) else Forked
         msg = "this train was at this stop before"
-        raise again(msg, train=event.train.short, stop=event.stop, first=first.arrival.short, second=visit.short)
+        raise again(
+            msg, train=event.train.short, stop=counted(event.stop), first=first.arrival.short, second=visit.short
+        )
 
     def _insert(self, visit: ArrivalId | None, position: int | None, event: Event) -> Head:
         before = self.head()
