@@ -31,6 +31,7 @@ from security.encoding import Json
 from security.errors import InvalidInput
 from security.files import make_folder, told
 from security.ids import PartyId
+from security.train.route import counted
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -153,9 +154,9 @@ def registry_ls(root: Root, address: str, parties: tuple[str, ...]) -> Answer:
     for party in map(PartyId, parties):
         trains, receipts = depot.arrivals(party), depot.receipts(party)
         lines.append(f"{party}: {len(trains)} trains, {len(receipts)} receipts")
-        lines += [f"  train {one.train.short} before stop {one.stop + 1}  {one.digest.short}" for one in trains]
+        lines += [f"  train {one.train.short} before stop {counted(one.stop)}  {one.digest.short}" for one in trains]
         lines += [
-            f"  {one.kind.value} {one.train.short} of stop {one.stop + 1}  {one.digest.short}" for one in receipts
+            f"  {one.kind.value} {one.train.short} of stop {counted(one.stop)}  {one.digest.short}" for one in receipts
         ]
         found[party] = {
             "trains": [

@@ -19,6 +19,7 @@ from security.errors import MalformedArtifact
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import StateRef, TrainParts
 from security.train.manifest import CodeRef
+from security.train.route import MAX_STOPS
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
@@ -27,9 +28,6 @@ ENTRY_LAYER: Final = "application/vnd.pht.journey.entry.v1.dsse+json"
 REFUSAL_LAYER: Final = "application/vnd.pht.journey.refusal.v1.dsse+json"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
-
-MAX_ENTRIES: Final = 200
-"""As many as a route may have stops."""
 
 MAX_ENTRY: Final = 64 << 10
 """Bytes of an envelope around a journey entry or a refusal, of which each is short; signatures take up to 20 KiB."""
@@ -98,9 +96,9 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     if left:
         msg = "artifact has layers a train does not have"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
-    if len(entries) > MAX_ENTRIES:
+    if len(entries) > MAX_STOPS:
         msg = "artifact has more journey entries than a route has stops"
-        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_ENTRIES)
+        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_STOPS)
     _need_small(first, MAX_ENVELOPE)
     for entry in entries:
         _need_small(entry, MAX_ENTRY)

@@ -79,7 +79,7 @@ def mailbox(party: PartyId) -> Repository:
 
 
 def train_tag(train: TrainId, stop: int) -> Tag:
-    """Return the tag under which a train waits for its stop (or for its owner, at the index after the last)."""
+    """Return the tag under which a train waits for a stop, or for its owner, at `Route.home`."""
     return Tag(f"train-{train}-{stop}")
 
 
@@ -157,10 +157,11 @@ class Depot:
         *,
         to: PartyId,
         train: TrainId,
+        stop: int,
         mount_from: PartyId | None = None,
         progress: Progress | None = None,
     ) -> Digest:
-        """Put a train into a party's mailbox: blobs, then the manifest with its tag, then a look whether it is there.
+        """Put a train into a party's mailbox for a stop: blobs, then the manifest with its tag, then a look whether it is there.
 
         What the sender's own mailbox already holds (the code) is mounted rather than uploaded.
 
@@ -170,7 +171,7 @@ class Depot:
         artifact, repo = pack(parts), mailbox(to)
         for descriptor in artifact.sealed:
             self._carry(descriptor, blobs, repo, None if mount_from is None else mailbox(mount_from), progress)
-        return self._publish(artifact, repo, train_tag(train, len(parts.entries)))
+        return self._publish(artifact, repo, train_tag(train, stop))
 
     def remove(self, arrival: Arrival) -> None:
         """Take a train out of the mailbox; it is fine if it is not there.

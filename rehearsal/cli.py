@@ -24,6 +24,7 @@ from rehearsal.stations import rehearse as go_round
 from security.directory.trust import Base
 from security.errors import FileExists, InvalidInput
 from security.ids import PartyId, TrainId
+from security.train.route import counted
 from station.sandbox.docker.engine import DockerSandbox
 from train_builder.cli.check import target_options
 from train_builder.cli.home import trust_of
@@ -107,7 +108,7 @@ def rehearse(
         error = TrainFailed(
             msg,
             hint=hint_for(failed, load_spec(folder).outputs) if failed else None,
-            place=failed.stop + 1 if failed else None,
+            place=counted(failed.stop) if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,
         )

@@ -20,6 +20,7 @@ from security.errors import FileMissing, InvalidInput
 from security.files import make_folder
 from security.ids import PartyId, TrainId
 from security.train.manifest import Output
+from security.train.route import counted
 from train_builder.build.build import build
 from train_builder.build.submit import fetch_wheels
 from train_builder.code.sources import collect
@@ -109,7 +110,9 @@ def rehearse_folder(
             now=stage.now,
             vendored=vendored,
         )
-        stage.depot.send(built.parts, built.blobs, to=spec.route[0], train=built.train)
+        first = built.accepted.stop
+        station = built.accepted.manifest.value.expected_at(first).party
+        stage.depot.send(built.parts, built.blobs, to=station, train=built.train, stop=first)
         return built.train
 
     if bases is None:  # no image is needed, but the manifest names one
@@ -163,9 +166,9 @@ def tell_rehearsal(done: Rehearsal, results: Path | None) -> str:
     for one in done.stops:
         if one.passed:
             files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
-            lines.append(f"  stop {one.stop + 1}  {one.station}: passed; leaves {files or 'nothing'}")
+            lines.append(f"  stop {counted(one.stop)}  {one.station}: passed; leaves {files or 'nothing'}")
             continue
-        lines.append(f"  stop {one.stop + 1}  {one.station}: {one.code}: {one.reason}")
+        lines.append(f"  stop {counted(one.stop)}  {one.station}: {one.code}: {one.reason}")
         lines += [f"    | {line}" for line in one.printed.decode("utf-8", "replace").splitlines()[-20:]]
     if done.results is None:
         lines.append("this train would not come home")

@@ -114,7 +114,7 @@ def _refuse_surrogates(value: Json) -> None:
 class Fields:
     """A JSON object being taken apart field by field; `end` refuses what nobody took.
 
-    ``where`` is the path for messages, such as ``predicate.route.stops[2]``.
+    ``where`` is the path for messages, such as ``predicate.outputs[2]``.
     """
 
     def __init__(self, value: Json, where: str) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from security.digest import Digest
 from security.encoding import Fields, Json, dump_json, parse_json, print_time
 from security.errors import InvalidInput, Malformed, MalformedStatement
-from security.ids import PartyId, TrainId
+from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import (
     MAX_PAYLOAD,
     Statement,
@@ -26,6 +26,7 @@ from security.statement.envelope import (
     print_statement,
     verified_as,
 )
+from security.train.route import MAX_STOPS, Route, SequenceRoute, Stop
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
@@ -101,30 +102,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """One stop: a station, and the fingerprint of the key set it is expected to have."""
-
-    party: PartyId
-    key_set: Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """The stops in order (kind ``sequence``). A station may occur more than once; a stop is named by its index."""
-
-    stops: tuple[Stop, ...]
-
-    @property
-    def home(self) -> int:
-        """The index after the last stop: the train is back with its owner."""
-        return len(self.stops)
-
-    def indices(self, party: PartyId) -> tuple[int, ...]:
-        """Return the stops at which this party is expected."""
-        return tuple(index for index, stop in enumerate(self.stops) if stop.party == party)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainManifest:
     """The owner's statement of what the train is. Immutable for life; its signed bytes give the train its id."""
 
@@ -145,9 +122,13 @@ class TrainManifest:
     valid_until: datetime
     nonce: str
 
-    def stop_or_home(self, index: int) -> Stop:
-        """Return the stop at `index`, or the owner for the index after the last."""
-        return self.owner if index == self.route.home else self.route.stops[index]
+    def expected_at(self, index: int) -> Stop:
+        """Return who is expected at a stop of the route, or the owner for `Route.home`."""
+        return self.owner if index == self.route.home else self.route.stop(index)
+
+    def role_at(self, index: int) -> Role:
+        """Return the role in which that party is expected there."""
+        return Role.OWNER if index == self.route.home else Role.STATION
 
     def is_valid_at(self, now: datetime) -> bool:
         """Whether `now` lies within the validity (from inclusive, until exclusive)."""
@@ -260,7 +241,7 @@ def _stop(fields: Fields) -> Stop:
 
 def _route(fields: Fields) -> Route:
     fields.constant("kind", "sequence")
-    return Route(stops=tuple(_stop(one) for one in fields.objects("stops", least=1, most=200)))
+    return SequenceRoute(stops=tuple(_stop(one) for one in fields.objects("stops", least=1, most=MAX_STOPS)))
 
 
 def _limits(fields: Fields) -> Limits:
@@ -356,12 +337,18 @@ def _printed(manifest: TrainManifest) -> Json:
             "processes": limits.processes,
             "outputBytes": limits.output_bytes,
         },
-        "route": {"kind": "sequence", "stops": [_printed_stop(stop) for stop in manifest.route.stops]},
+        "route": _printed_route(manifest.route),
         "recipient": manifest.recipient,
         "validity": {"from": print_time(manifest.valid_from), "until": print_time(manifest.valid_until)},
         "nonce": manifest.nonce,
     }
     return parse_json(dump_json(printed))
+
+
+def _printed_route(route: Route) -> Json:
+    if not isinstance(route, SequenceRoute):
+        raise TypeError(route)
+    return {"kind": "sequence", "stops": [_printed_stop(stop) for stop in route.stops]}
 
 
 def _printed_stop(stop: Stop) -> Json:

@@ -47,16 +47,17 @@ class CodeBinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateBinding:
-    """What a sealed state belongs to: sent after `stop`, by `sender`, to `recipient`.
+    """What a sealed state belongs to: sent from `stop`, by `sender`, to `recipients` and nobody else.
 
-    ``previous`` is the digest of the signed bytes of the entry before the sender's own (the manifest, for stop 0).
+    ``previous`` is what the sender's journey entry names: the digests of the signed bytes of the entries before it (of
+    the manifest, where a train begins).
     """
 
     train: TrainId
     stop: int
     sender: PartyId
-    recipient: PartyId
-    previous: Digest
+    recipients: tuple[PartyId, ...]
+    previous: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +87,11 @@ def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, re
     return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
 
 
-def seal_state(sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipient: str) -> StateRef:
-    """Seal a state for the one party that comes next."""
-    digest, size = _seal(sink, members, meta=_state_meta(binding), recipients=[recipient])
+def seal_state(
+    sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipients: Sequence[str]
+) -> StateRef:
+    """Seal a state for the parties that receive it next (age recipients)."""
+    digest, size = _seal(sink, members, meta=_state_meta(binding), recipients=recipients)
     return StateRef(digest=digest, size=size)
 
 
@@ -115,7 +118,7 @@ def open_code(
             msg = "code was sealed for another train"
             raise SealForeign(msg, sealed_by=claims[0])
 
-    readers = len({stop.party for stop in manifest.route.stops} | {manifest.owner.party})
+    readers = len({*manifest.route.parties, manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
     found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
     if found.content != stated[0]:
@@ -145,7 +148,7 @@ def open_state(
     def check(meta: bytes) -> None:
         fields = _meta(meta, "state")
         expected = _state_meta(binding)
-        for name in ("train", "stop", "sender", "recipient", "previous"):
+        for name in ("train", "stop", "sender", "recipients", "previous"):
             found = fields.take(name)
             if type(found) is not type(expected[name]) or found != expected[name]:  # `true` is 1 to Python
                 msg = "state was sealed for another train, stop or party"
@@ -153,7 +156,7 @@ def open_state(
         fields.end()
 
     checked = CheckedReader(source, ref.digest, ref.size)
-    return _open(checked, identities=identities, readers=1, into=into, budget=budget, check=check)
+    return _open(checked, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
 
 
 def seal_note(note: bytes, recipient: str) -> bytes:
@@ -227,8 +230,8 @@ def _state_meta(binding: StateBinding) -> dict[str, Json]:
         "train": str(binding.train),
         "stop": binding.stop,
         "sender": str(binding.sender),
-        "recipient": str(binding.recipient),
-        "previous": str(binding.previous),
+        "recipients": [str(one) for one in binding.recipients],
+        "previous": [str(one) for one in binding.previous],
     }
 
 

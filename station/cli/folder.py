@@ -15,6 +15,7 @@ from console.prompts import unlocked
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
+from security.train.route import counted
 from station.errors import VisitUnknown
 from station.house.assembly import open_house
 from station.house.config import FILE, StationConfig, load_config
@@ -136,7 +137,7 @@ def told_shortly(visit: Visit) -> str:
     return (
         called(visit)
         if told is None
-        else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {told.stop + 1}"
+        else f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {counted(told.stop)}"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from registry.errors import RegistryMisbehaved
 from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
+from security.train.route import counted
 from station.errors import JournalRaced, RoomMissing, RunInterrupted
 from station.house.house import House
 from station.steps import perform
@@ -65,7 +66,7 @@ def _reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | 
         extra={
             "visit": arrival.short,
             "train": visit.accepted.train.short if visit.accepted else None,
-            "stop": visit.accepted.stop if visit.accepted else None,
+            "stop": counted(visit.accepted.stop) if visit.accepted else None,
             "step": todo.step.value,
             "event": event.kind,
             "code": getattr(event, "code", None),

@@ -10,7 +10,8 @@ from security.encoding import Json, dump_json, print_time
 from security.errors import PhtError
 from security.statement.envelope import Envelope, parse_statement
 from security.train.journey import TrainParts, read_entry
-from security.train.manifest import MANIFEST_TYPE, DataNeed, Output, read_manifest
+from security.train.manifest import MANIFEST_TYPE, DataNeed, Output, TrainManifest, read_manifest
+from security.train.route import counted
 from station.desk.checkup import Checkup
 from station.visit.event_json import print_event
 from station.visit.events import VisitEvent, plain
@@ -28,7 +29,7 @@ def told_visits(visits: Sequence[Visit], now: datetime, *, nobody: str = "no tra
         rows.append(
             (
                 accepted.train.short if accepted else f"({visit.arrival.short})",
-                str(accepted.stop + 1) if accepted else "-",
+                str(counted(accepted.stop)) if accepted else "-",
                 accepted.name if accepted else "-",
                 str(accepted.owner) if accepted else "-",
                 phase_of(visit).value,
@@ -50,7 +51,7 @@ def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None,
     """
     payload = parts.manifest.payload
     manifest, predicate = read_manifest(payload), parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate
-    limits, proven, stop = manifest.limits, visit.accepted is not None, len(parts.entries)
+    limits, proven = manifest.limits, visit.accepted is not None
     lines = [
         f"{plain(manifest.name)}  (train {_train(visit)}, visit {visit.arrival.short})",
         *([] if proven else ["  NOT VERIFIED: what follows is what it claims"]),
@@ -58,7 +59,7 @@ def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None,
         f"  purpose    {plain(manifest.purpose)}",
         f"  approval   {plain(manifest.approval.reference)}"
         + (f" ({plain(manifest.approval.legal_basis)})" if manifest.approval.legal_basis else ""),
-        f"  route      {' -> '.join(one.party for one in manifest.route.stops)} -> home; this is stop {stop + 1}",
+        f"  route      {manifest.route} -> home" + _place(visit, manifest),
         f"  valid      {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
         "wants",
         f"  base       {manifest.base}",
@@ -112,6 +113,10 @@ def printable(data: bytes) -> str:
 
 def _train(visit: Visit) -> str:
     return visit.accepted.train.short if visit.accepted else "unknown"
+
+
+def _place(visit: Visit, manifest: TrainManifest) -> str:
+    return f"; this is {manifest.route.told(visit.accepted.stop)}" if visit.accepted else ""
 
 
 def _summary(visit: Visit, now: datetime) -> dict[str, Json]:
@@ -168,7 +173,7 @@ def _journey_lines(entries: Sequence[Envelope]) -> list[str]:
         except PhtError:
             lines.append("  an entry that cannot be read")
             continue
-        lines.append(f"  stop {entry.stop + 1}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}")
+        lines.append(f"  stop {counted(entry.stop)}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}")
     return lines
 
 

@@ -16,6 +16,7 @@ from typing import Self
 from security.digest import Digest
 from security.errors import Forked, Replayed
 from security.ids import TrainId
+from security.train.route import counted
 from station.errors import AlreadySigned, JournalRaced, LogMoved, VisitUnknown
 from station.journal.chain import Head, Record, check_chain, link, parse_record
 from station.journal.index import Index
@@ -107,7 +108,9 @@ class Journal:
         if first is not None:
             again = Replayed if first.accepted is not None and first.accepted.same_parts(event) else Forked
             msg = "this train was at this stop before"
-            raise again(msg, train=event.train.short, stop=event.stop, first=first.arrival.short, second=visit.short)
+            raise again(
+                msg, train=event.train.short, stop=counted(event.stop), first=first.arrival.short, second=visit.short
+            )
 
     def _add(self, visit: ArrivalId | None, position: int | None, event: Event) -> Head:
         before = self._index.head

@@ -82,7 +82,7 @@ def context(accepted: AcceptedTrain, house: House) -> Json:
     return {
         "train": manifest.name,
         "stop": accepted.stop,
-        "stops": manifest.route.home,
+        "stops": len(manifest.route),
         "data": [
             {"name": need.name, "description": house.data[need.name].description or need.description}
             for need in manifest.data

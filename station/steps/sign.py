@@ -11,7 +11,7 @@ from datetime import datetime
 from security.directory.trust import DirectoryVersion
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
 from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
@@ -52,8 +52,8 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
         stop=accepted.stop,
         attempt=visit.attempt,
         station=house.party,
-        previous=accepted.journey.head,
-        state_in=accepted.journey.state,
+        previous=accepted.journey.previous,
+        states_in=accepted.journey.states,
         state_out=visit.sealed.blob,
         base=accepted.manifest.value.base,
         directory=trust.version,
@@ -63,8 +63,7 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
     ours = keys_for(accepted.manifest.value, accepted.stop, house)
     envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
-    entries = (*house.depot.load(visit.arrival, house.spool).entries, envelope)
-    check_chain(accepted.manifest, entries, trust, now=now)
+    check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
     return envelope, ours
 
 

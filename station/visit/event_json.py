@@ -110,6 +110,10 @@ _FORMS: Final[Mapping[object, _Form]] = {
     int: _NUMBER,
     Digest: _DIGEST,
     Digest | None: _optional(_DIGEST),
+    tuple[Digest, ...]: _Form(
+        parse=lambda fields, name: tuple(map(Digest, fields.texts(name, longest=71))),
+        write=lambda digests: [str(one) for one in digests],
+    ),
     TrainId: _word(TrainId),
     PartyId: _word(PartyId),
     HoldFor: _word(HoldFor),

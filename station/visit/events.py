@@ -105,15 +105,15 @@ class Fetched(_Event):
 class Accepted(_Event):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
-    `manifest` and `previous` are digests of signed bytes (the train manifest; the newest journey entry, or the manifest
-    at stop 0), `state` that of the sealed state received. `name` is what the owner calls it.
+    `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
+    the manifest where the train begins), `state` that of the sealed state received. `name` is what the owner calls it.
     """
 
     kind = "accepted"
     train: TrainId
     stop: int
     manifest: Digest
-    previous: Digest
+    previous: tuple[Digest, ...]
     state: Digest | None
     owner: PartyId
     name: str

@@ -66,7 +66,8 @@ def waiting(here: OwnerWorld, party: str = "alice") -> tuple[TrainParts, BlobFol
 def plant(here: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFolder, *, to: str = "alice") -> None:
     """Put an artifact under the tag the owner looks for, whatever it holds."""
     artifact, repo = pack(parts), mailbox(PartyId(to))
-    here.depot.send(parts, blobs, to=PartyId(to), train=train)  # brings every blob; its own tag tells its true length
+    # brings every blob, under the tag of its true length
+    here.depot.send(parts, blobs, to=PartyId(to), train=train, stop=len(parts.entries))
     here.registry.put_manifest(repo, train_tag(train, 3), artifact.manifest.raw, OCI_MANIFEST)
 
 
@@ -291,7 +292,7 @@ def test_t24_an_entry_that_hangs_on_another(here: OwnerWorld) -> None:
     """The last station is bought: it signs properly that it came after something else."""
     train = here.journey()
     parts, blobs = waiting(here)
-    claim = replace(read_entry(parts.entries[2].payload), previous=digest_of(b"another entry"))
+    claim = replace(read_entry(parts.entries[2].payload), previous=(digest_of(b"another entry"),))
     forged = sign(print_entry(claim), here.secrets("hospital-c").signers)
     plant(here, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
     refused(here, train, JourneyUnlinked)
@@ -335,7 +336,7 @@ def test_t21_a_station_revoked_since(here: OwnerWorld) -> None:
         (lambda bound: replace(bound, stop=1), SealForeign),
         (lambda bound: replace(bound, train=TrainId("0" * 64)), SealForeign),
         (lambda bound: replace(bound, sender=PartyId("hospital-b")), SealForeign),
-        (lambda bound: replace(bound, previous=digest_of(b"x")), SealForeign),
+        (lambda bound: replace(bound, previous=(digest_of(b"x"),)), SealForeign),
     ],
 )
 def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
@@ -469,7 +470,9 @@ def test_receipts_under_another_name_or_out_of_line_are_doubted(here: OwnerWorld
     refusal = here.depot.read_receipt(alice, here.depot.receipts(alice)[1])
     (arrival,) = here.depot.receipts(alice)[1:]
     here.registry.delete_manifest(mailbox(alice), arrival.digest)
-    loose = replace(read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=digest_of(b"elsewhere"))
+    loose = replace(
+        read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=(digest_of(b"elsewhere"),)
+    )
     bought = sign(print_entry(loose), here.secrets("hospital-b").signers)
     for envelope, stop, kind, code in (
         (first, 7, ReceiptKind.ENTRY, "journey.foreign-entry"),

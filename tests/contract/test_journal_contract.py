@@ -126,7 +126,7 @@ def test_a_train_is_accepted_once_at_a_stop(journal: Journal) -> None:
     "delivery",
     [
         dataclasses.replace(ACCEPTED, manifest=digest("other")),
-        dataclasses.replace(ACCEPTED, previous=digest("other")),
+        dataclasses.replace(ACCEPTED, previous=(digest("other"),)),
         dataclasses.replace(ACCEPTED, state=digest("other")),
     ],
 )

@@ -175,7 +175,7 @@ class House:
             train=TrainId("7" * 64),
             stop=1,
             manifest=digest_of(b"manifest"),
-            previous=digest_of(b"entry"),
+            previous=(digest_of(b"entry"),),
             state=digest_of(STATE_IN),
             owner=PartyId("ada"),
             name="mean age",

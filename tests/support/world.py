@@ -102,9 +102,8 @@ class World:
 
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
-        stop = len(made.entries)
-        party = PartyId(to) if to else made.manifest.stop_or_home(stop).party
-        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id)
+        party = PartyId(to) if to else made.manifest.expected_at(made.stop).party
+        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id, stop=made.stop)
 
     def at_home(self, train_id: TrainId, owner: str = "alice") -> bool:
         return any(one.train == train_id for one in self.depot.arrivals(PartyId(owner)))

@@ -124,13 +124,14 @@ def deliver(
     Raises:
         Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
     """
-    first = record.manifest.route.stops[0].party
+    (start,) = record.manifest.route.starts
+    first = record.manifest.expected_at(start).party
     # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
     learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
     home.note_seen(record.train, learnt)
     if record.sent is None and learnt is None:
         verify_train(record.parts, trust, here=first, now=now)
-        depot.send(record.parts, home.blobs, to=first, train=record.train, progress=progress)
+        depot.send(record.parts, home.blobs, to=first, train=record.train, stop=start, progress=progress)
     if record.sent is None:
         home.note_sent(record.train, now)
     return first

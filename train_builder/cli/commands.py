@@ -161,7 +161,7 @@ def train_submit(
     lines = [
         f"{manifest.name} is on its way to {sent.first}" + (" (as made by an earlier attempt)" if sent.resumed else ""),
         f"  train  {sent.record.train}",
-        f"  route  {' -> '.join(stop.party for stop in manifest.route.stops)} -> {home.party}",
+        f"  route  {manifest.route} -> {home.party}",
         f"  until  {print_time(manifest.valid_until)}",
         *(f"  {wheel.file}" for wheel in sent.wheels),
         *map(str, sent.findings),

@@ -16,11 +16,12 @@ from typing import Final
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.directory.trust import TrustStore
 from security.encoding import Json, print_time
-from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError, Refused
+from security.errors import JourneyForeignEntry, PhtError, Refused
 from security.ids import PartyId, TrainId
 from security.statement.envelope import Envelope, Verified
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_refusal
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
 from security.train.manifest import TrainManifest, train_id
+from security.train.route import counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Record, Seen
@@ -150,13 +151,14 @@ def progress_of(
         try:
             heard.take(one)
         except PhtError as error:
-            doubts.append(f"{one.receipt.kind} for stop {one.receipt.stop + 1}: {error.message} [{error.code}]")
+            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error.message} [{error.code}]")
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
     if not any(one.state is StopState.STOPPED for one in stops):
-        waiting = manifest.value.stop_or_home(heard.furthest + 1).party
-        since = heard.entries[heard.furthest].value.time if heard.entries else sent
+        here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
+        waiting = manifest.value.expected_at(here).party
+        since = max((entry.value.time for entry in heard.entries.values()), default=sent)
     return Progress(
         train=train_id(manifest),
         name=manifest.value.name,
@@ -179,7 +181,7 @@ def not_home(progress: Progress) -> PhtError:
             hint=WHAT_TO_DO[stopped.outcome],
             train=progress.train.short,
             station=stopped.station,
-            place=f"{stopped.stop + 1} of {len(progress.stops)}",
+            place=f"{counted(stopped.stop)} of {len(progress.stops)}",
             outcome=stopped.outcome.value,
         )
     msg = "the train is not home yet"
@@ -193,7 +195,7 @@ def describe(progress: Progress, *, now: datetime) -> str:
     for one in progress.stops:
         when = "" if one.at is None else f"  {print_time(one.at)}"
         what = one.state.value if one.outcome is None else one.outcome.value
-        lines.append(f"  {one.stop + 1:>3}  {one.station:<24} {what:<9}{when}")
+        lines.append(f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}")
     stopped = progress.stopped
     if stopped is not None and stopped.outcome is not None:
         lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
@@ -237,14 +239,14 @@ class _Heard:
     """The receipts that verified, by stop."""
 
     def __init__(self, manifest: Verified[TrainManifest], trust: TrustStore, now: datetime) -> None:
-        self._manifest, self._trust, self._now = manifest, trust, now
+        self._manifest, self._route, self._trust, self._now = manifest, manifest.value.route, trust, now
         self.entries: dict[int, Verified[JourneyEntry]] = {}
         self.refusals: dict[int, Verified[Refusal]] = {}
 
     @property
-    def furthest(self) -> int:
-        """The last stop that has passed; -1 if none has."""
-        return max(self.entries, default=-1)
+    def passed(self) -> frozenset[int]:
+        """The stops that have passed: those that say so, and all that come before them."""
+        return frozenset(self.entries).union(*map(self._route.ancestors, self.entries))
 
     def take(self, mail: Mail) -> None:
         """Verify a receipt; those of earlier stops come first.
@@ -255,36 +257,35 @@ class _Heard:
         stop = mail.receipt.stop
         if isinstance(mail.envelope, PhtError):
             raise mail.envelope
-        if stop >= self._manifest.value.route.home:
+        if stop >= self._route.home:
             msg = "receipt is for a stop the route does not have"
-            raise JourneyForeignEntry(msg, stop=stop)
+            raise JourneyForeignEntry(msg, stop=counted(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
             refusal = check_refusal(self._manifest, mail.envelope, self._trust)
             if refusal.value.stop != stop:
                 msg = "receipt is about another stop than its name says"
-                raise JourneyForeignEntry(msg, stop=stop)
+                raise JourneyForeignEntry(msg, stop=counted(stop))
             self.refusals[stop] = refusal
             return
         entry = check_entry(self._manifest, mail.envelope, stop, self._trust, now=self._now)
-        before = self.entries.get(stop - 1)
-        head = self._manifest.digest if stop == 0 else None if before is None else before.digest
-        if head is not None and entry.value.previous != head:
-            msg = "receipt does not hang on the one before"
-            raise JourneyUnlinked(msg, stop=stop)
+        if self.entries.keys() >= set(self._route.before(stop)):
+            check_link(self._manifest, entry, self.entries)
         self.entries[stop] = entry
 
     def stops(self) -> Iterator[StopProgress]:
         """Say of each stop what is known."""
-        waiting = not any(stop > self.furthest for stop in self.refusals)
-        for index, stop in enumerate(self._manifest.value.route.stops):
+        passed = self.passed
+        ended = not self.refusals.keys() <= passed
+        for stop in self._route.indices:
             state, at, outcome = StopState.AHEAD, None, None
-            if index in self.entries:
-                state, at = StopState.PASSED, self.entries[index].value.time
-            elif index < self.furthest:
+            if stop in self.entries:
+                state, at = StopState.PASSED, self.entries[stop].value.time
+            elif stop in passed:
                 state = StopState.PRESUMED
-            elif index in self.refusals:
-                refusal = self.refusals[index].value
+            elif stop in self.refusals:
+                refusal = self.refusals[stop].value
                 state, at, outcome = StopState.STOPPED, refusal.time, refusal.outcome
-            elif waiting:
-                state, waiting = StopState.WAITING, False
-            yield StopProgress(stop=index, station=stop.party, state=state, at=at, outcome=outcome)
+            elif not ended and passed.issuperset(self._route.before(stop)):
+                state = StopState.WAITING
+            station = self._route.stop(stop).party
+            yield StopProgress(stop=stop, station=station, state=state, at=at, outcome=outcome)

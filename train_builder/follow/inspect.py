@@ -74,7 +74,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"  base         {base}",
         f"  command      {' '.join(manifest.command)}",
         *(f"  environment  {name}={value}" for name, value in sorted(manifest.environment.items())),
-        f"  route        {' -> '.join(stop.party for stop in manifest.route.stops)} -> {manifest.owner.party}",
+        f"  route        {manifest.route} -> {manifest.owner.party}",
         *(f"  reads        {need.name} ({', '.join(need.files)}): {need.description}" for need in manifest.data),
         *(
             f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"

@@ -20,6 +20,7 @@ from security.files import make_folder, making_folder, write_file
 from security.keys.keyset import KeySet, Scheme, spell
 from security.statement.envelope import Envelope
 from security.train.journey import TrainParts
+from security.train.route import counted
 from train_builder.errors import FolderNotEmpty
 from train_builder.proof.proof import Proof, Witness, describe_proof, proof_document
 
@@ -74,7 +75,7 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
 def _statements(proof: Proof, parts: TrainParts) -> Iterator[Statement]:
     yield Statement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
-        yield Statement(folder=f"entry-{step.stop + 1}", envelope=envelope, witness=step.witness)
+        yield Statement(folder=f"entry-{counted(step.stop)}", envelope=envelope, witness=step.witness)
 
 
 def _write_statement(statement: Statement, new: Path) -> None:
@@ -125,13 +126,13 @@ def _readme(proof: Proof, statements: tuple[Statement, ...]) -> str:
     lines += [
         "",
         "3. The train's id is the SHA-256 of manifest/pae.bin; each entry names it, and as 'previous' the SHA-256 of",
-        "   the pae.bin before it; as 'stateIn' the state that one sent, which is its subject:",
+        "   the pae.bin before it; as 'statesIn' the state that one sent, which is its subject:",
         "",
         *(f"   sha256sum {one.folder}/pae.bin" for one in statements),
         "   sha256sum blobs/code.age blobs/state.age",
         "",
         "4. The owner opens the results with age (https://age-encryption.org, 1.3 or later for age1pq keys) and tar.",
-        "   META.json comes first and repeats train, stop, sender, recipient and the entry before the last one:",
+        "   META.json comes first and repeats train, stop, sender, recipients and what the last entry names as 'previous':",
         "",
         "   age -d -i identity.txt blobs/state.age | tar -tv",
         "",

@@ -20,7 +20,8 @@ from security.directory.trust import Base
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import sign
 from security.train.journey import TrainParts
-from security.train.manifest import Approval, DataNeed, Limits, Output, Route, Stop, TrainManifest, print_manifest
+from security.train.manifest import Approval, DataNeed, Limits, Output, TrainManifest, print_manifest
+from security.train.route import SequenceRoute, Stop
 from security.train.seal import CodeBinding, code_recipients, seal_code
 from station.visit.events import VisitEvent
 from tests.support.trains import members
@@ -64,7 +65,7 @@ def sender(script: str, route: tuple[str, ...]) -> Callable[[Stage], TrainId]:
             data=(DataNeed(name="patients", description="numbers", files=("*.csv",)),),
             outputs=(Output(path="sum.json", media_type="application/json", max_bytes=1000),),
             limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 20),
-            route=Route(stops=tuple(Stop(party=PartyId(name), key_set=one.fingerprint) for name, one in stops)),
+            route=SequenceRoute(stops=tuple(Stop(party=PartyId(name), key_set=one.fingerprint) for name, one in stops)),
             recipient=own.sealing,
             valid_from=stage.now - timedelta(hours=1),
             valid_until=stage.now + timedelta(days=1),
@@ -74,7 +75,7 @@ def sender(script: str, route: tuple[str, ...]) -> Callable[[Stage], TrainId]:
         parts = TrainParts(manifest=envelope, entries=(), code=code.ref, state=None)
         train = TrainId(envelope.digest.hex)
         blobs = MemoryBlobs({code.ref.digest: sink.getvalue()})
-        stage.depot.send(parts, blobs, to=PartyId(route[0]), train=train)
+        stage.depot.send(parts, blobs, to=PartyId(route[0]), train=train, stop=0)
         return train
 
     return submit

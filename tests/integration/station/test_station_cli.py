@@ -194,7 +194,7 @@ def submit(place: Place) -> Train:
         valid_from=now - timedelta(minutes=5),
         valid_until=now + timedelta(days=7),
     )
-    place.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id)
+    place.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id, stop=made.stop)
     return made
 
 
@@ -623,7 +623,7 @@ def test_once_tells_a_person_what_it_recorded(place: Place) -> None:
     )
     (line,) = [line for line in done.stderr.splitlines() if "station.daemon.reconcile" in line]
     assert line.startswith("WARNING station.daemon.reconcile: recorded, visit=")
-    assert f"train={made.id.short} stop=0 step=admit event=held" in line
+    assert f"train={made.id.short} stop=1 step=admit event=held" in line
     assert 'reason="' in line
 
 

@@ -171,7 +171,7 @@ def test_stock_age_and_tar_open_the_results(tmp_path: Path) -> None:
         assert tar.getnames() == ["META.json", "sums.json"]
         member = tar.extractfile("META.json")
         assert member is not None
-        assert json.loads(member.read())["recipient"] == "alice"
+        assert json.loads(member.read())["recipients"] == ["alice"]
 
 
 def test_nothing_secret_is_exported(tmp_path: Path) -> None:

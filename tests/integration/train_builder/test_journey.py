@@ -81,7 +81,7 @@ def test_the_code_that_travels_is_the_folder_without_what_is_ignored(here: Owner
 def test_the_manifest_says_what_the_spec_says(here: OwnerWorld, tmp_path: Path) -> None:
     manifest = here.submit(write_train(tmp_path / "t")).record.manifest
     assert manifest.command == ("python3", "main.py")
-    assert [stop.party for stop in manifest.route.stops] == ["hospital-a", "hospital-b", "hospital-c"]
+    assert manifest.route.parties == ("hospital-a", "hospital-b", "hospital-c")
     assert manifest.limits.memory_bytes == 64 << 20
     assert manifest.limits.cpu_millis == 500
     assert manifest.outputs[0].max_bytes == 10_000

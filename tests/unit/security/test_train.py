@@ -14,7 +14,7 @@ import pytest
 from security.digest import digest_of
 from security.encoding import dump_json
 from security.errors import InvalidInput, Malformed, MalformedStatement
-from security.ids import PartyId
+from security.ids import PartyId, Role
 from security.statement.envelope import MAX_ENVELOPE, MAX_PAYLOAD, parse_envelope, sign
 from security.train.manifest import Approval, Output, TrainManifest, print_manifest, read_manifest, train_id
 from tests.support.trains import NOW, Train, consortium, train
@@ -234,8 +234,9 @@ def test_a_subject_is_asked_for_by_its_only_name() -> None:
 def test_stops_are_counted_from_nought_and_home_comes_after_the_last() -> None:
     it = train(consortium(), route=("hospital-a", "hospital-b", "hospital-a"))
     route = it.manifest.route
-    assert (route.home, route.indices(PartyId("hospital-a")), route.indices(PartyId("x"))) == (3, (0, 2), ())
-    assert it.manifest.stop_or_home(3) == it.manifest.owner
+    assert (route.home, route.of(PartyId("hospital-a")), route.of(PartyId("x"))) == (3, (0, 2), ())
+    assert it.manifest.expected_at(3) == it.manifest.owner
+    assert [it.manifest.role_at(index) for index in (2, 3)] == [Role.STATION, Role.OWNER]
     start, end = it.manifest.valid_from, it.manifest.valid_until
     second = timedelta(seconds=1)
     assert [it.manifest.is_valid_at(at) for at in (start - second, start, end - second, end)] == [
