@@ -153,7 +153,7 @@ def rehearse(
             home = _open(train, stage, venue, results) if _all_passed(stops) else None
             return Rehearsal(
                 train=train,
-                sandbox=houses[0].sandbox_profile,
+                sandbox=sandbox.profile,
                 sealed=sandbox.sealed,
                 lacking=lacking,
                 stops=stops,

@@ -26,16 +26,15 @@ from security.train.journey import CLOCK_SKEW
 from station.daemon.health import read_health
 from station.data.folder import closed, how_to_open
 from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
-from station.house.assembly import base_loader, trust_loader
+from station.finding import Finding
+from station.house.assembly import base_loader, sandbox_of, trust_loader
 from station.house.config import StationConfig
 from station.house.disk import at_rest
 from station.house.lock import held
 from station.journal.chain import parse_record
 from station.journal.journal import Journal
-from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
-from station.sandbox.port import Finding
 
 LEAST_DISK: Final = 2 << 30
 
@@ -70,7 +69,7 @@ def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
     findings.append(_tried("clock", lambda: _clock(config, trust, now)))
     findings.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
-    findings += DockerSandbox(url=config.engine, runtime=config.runtime).doctor(base)
+    findings += sandbox_of(config).doctor(base)
     findings += _data(config)
     findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
     findings.append(_at_rest(config.workrooms))

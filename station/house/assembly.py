@@ -37,6 +37,7 @@ from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage, ImageLayer
+from station.sandbox.port import Sandbox
 
 
 def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secrets] = ()) -> House:
@@ -56,7 +57,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
-        sandbox=DockerSandbox(url=config.engine, runtime=config.runtime),
+        sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
         data=config.data,
@@ -68,8 +69,13 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
 
 
 def house_name(config: StationConfig) -> str:
-    """Return what this installation's containers are labelled with; two on one engine keep apart."""
+    """Return what this installation's runs are marked with, so that two installations on one engine stay apart."""
     return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
+
+
+def sandbox_of(config: StationConfig) -> Sandbox:
+    """Return what runs trains here."""
+    return DockerSandbox(url=config.engine, runtime=config.runtime)
 
 
 def trust_loader(config: StationConfig) -> TrustLoader:

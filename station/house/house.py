@@ -84,11 +84,6 @@ class House:
         """All key sets of ours that are here, the present one first."""
         return (self.secrets, *self.earlier)
 
-    @property
-    def sandbox_profile(self) -> str:
-        """What a journey entry says of the sandbox."""
-        return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
-
 
 def newest_trust(house: House, now: datetime) -> TrustStore:
     """Return the directory as it is published now, also where an older one is held that is still fresh."""

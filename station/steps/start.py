@@ -13,7 +13,8 @@ from security.train.manifest import DataNeed, TrainManifest
 from station.data.folder import closed, mounted
 from station.errors import DataClosed, PolicyRefused, RoomMissing
 from station.house.house import House
-from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
+from station.sandbox.folder import hand_over
+from station.sandbox.order import DATA, RunLimits, RunOrder, mounts_of, run_name, run_user
 from station.sandbox.port import Absent, Ended, Running, Sight
 from station.steps.evidence import verified
 from station.steps.opening import STATE_FILES
@@ -38,12 +39,12 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     for need in accepted.manifest.value.data:
         _look_at(need, order, house)
     _start(order, house, visit)
-    return Started(at=now, attempt=visit.attempt, name=order.name, image=image)
+    return Started(at=now, attempt=visit.attempt, name=order.name, image=image, profile=order.profile)
 
 
 def _look_at(need: DataNeed, order: RunOrder, house: House) -> None:
     """See to it that no train fails because of what its station forgot."""
-    folder = mounted(need.name, order.data[need.name])
+    folder = mounted(need.name, order.source(f"{DATA}/{need.name}"))
     if house.sandbox.sealed and closed(folder, order.uid, order.gid, need.files) is not None:
         msg = "the sandbox's user cannot read what the train asks for"
         raise DataClosed(msg, data=need.name, folder=folder, user=order.uid)
@@ -55,9 +56,13 @@ def _start(order: RunOrder, house: House, visit: Visit) -> None:
     State out is computed from the state that came in: where an earlier run of this attempt has been and is not to be
     found as ordered (removed by hand, or the configuration was changed), the room is not what was opened any more.
     """
-    used, before = house.workrooms.find(visit.arrival).used, house.sandbox.look(order.name)
-    if used.exists() and isinstance(before, Absent):
-        raise _used(visit)
+    room, before = house.workrooms.find(visit.arrival), house.sandbox.look(order.name)
+    used = room.used
+    if isinstance(before, Absent):
+        if used.exists():
+            raise _used(visit)
+        for path in (room.code, room.state, room.context):
+            hand_over(path, order.uid, order.gid)
     write_file(used, b"")
     try:
         house.sandbox.start(order)
@@ -103,15 +108,18 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
             raise PolicyRefused(msg, data=need.name)
     uid, gid = run_user(os.geteuid(), os.getegid())
     return RunOrder(
-        name=container_name(accepted.train, accepted.stop, visit.attempt),
+        name=run_name(accepted.train, accepted.stop, visit.attempt),
         house=house.name,
+        profile=house.sandbox.profile,
         image=image,
         command=manifest.command,
         environment=manifest.environment,
-        code=room.code,
-        data={need.name: house.data[need.name].folder for need in manifest.data},
-        state=room.state,
-        context=room.context,
+        mounts=mounts_of(
+            code=room.code,
+            data={need.name: house.data[need.name].folder for need in manifest.data},
+            state=room.state,
+            context=room.context,
+        ),
         uid=uid,
         gid=gid,
         limits=RunLimits(
@@ -122,5 +130,4 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
             state_bytes=manifest.limits.output_bytes,
             state_files=STATE_FILES,
         ),
-        runtime=house.sandbox.runtime,
     )

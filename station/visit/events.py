@@ -138,12 +138,13 @@ class Opened(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(_Event):
-    """A container with this name runs, from the image with this id."""
+    """A run with this name goes on, from the image with this id, in the sandbox of this profile."""
 
     kind = "started"
     attempt: int
     name: str
     image: str
+    profile: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

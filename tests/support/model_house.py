@@ -214,7 +214,7 @@ class House:
             self.runs += 1
             self.room[-1] += "+1"
             self.point()
-        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image")
+        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image", profile="model-v1")
 
     def _collect(self, visit: Visit) -> VisitEvent:
         assert visit.started is not None

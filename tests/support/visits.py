@@ -67,7 +67,7 @@ ACCEPTED = Accepted(
 )
 ADMITTED = Admitted(at=NOW, by="policy")
 OPENED = Opened(at=NOW, state_in=digest("state in"))
-STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image")
+STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
 CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)

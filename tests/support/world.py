@@ -34,7 +34,7 @@ from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.state import Visit
@@ -51,7 +51,7 @@ def add_up(order: RunOrder, say: Callable[[bytes], None]) -> int:
     """The analysis of the world: add this hospital's column to the sum that came in."""
     state = order.state / "sums.json"
     before = json.loads(state.read_bytes()) if state.exists() else {"sum": 0, "n": 0}
-    rows = [int(line) for line in (order.data["patients"] / "patients.csv").read_text().splitlines()[1:]]
+    rows = [int(line) for line in (order.source(f"{DATA}/patients") / "patients.csv").read_text().splitlines()[1:]]
     state.write_text(json.dumps({"sum": before["sum"] + sum(rows), "n": before["n"] + len(rows)}))
     say(b"added %d rows\n" % len(rows))
     return 0

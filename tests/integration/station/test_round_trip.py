@@ -17,7 +17,7 @@ from security.statement.envelope import verify
 from security.train.journey import Outcome
 from station.admission.policy import AllOf, ByHand, Owners
 from station.desk.inside import waiting_results, what_it_printed
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.steps.wipe import PRINTED_BYTES
 from station.visit.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
 from station.visit.plan import Phase, approve, phase_of, refuse
@@ -273,7 +273,7 @@ CANARY = b"canary: the diagnosis of a patient"
 
 def _tells(order: RunOrder, say: Callable[[bytes], None]) -> int:
     say(b"." * (2 * PRINTED_BYTES) + CANARY)
-    return add_up(order, say) if order.data["patients"].parent.name == "hospital-b" else 3
+    return add_up(order, say) if order.source(f"{DATA}/patients").parent.name == "hospital-b" else 3
 
 
 def test_what_a_failed_run_printed_is_kept_for_its_operator_alone(tmp_path: Path) -> None:
