@@ -1,6 +1,6 @@
 """How does a house come to be from a configuration?
 
-The only module of the station that chooses backings: which registry, which engine, which folders.
+The only module of the station that chooses backings: which registry, which sandbox, which sources of data.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from station.admission.policy import (
     Owners,
     Rule,
 )
-from station.house.config import Admission, Approve, DataSet, StationConfig
+from station.data.folder import FolderSource
+from station.data.port import DataSet, DataSource
+from station.house.config import Admission, Approve, DataEntry, FolderPlace, StationConfig
 from station.house.house import BaseLoader, FreshTrust, House, TrustLoader
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -60,7 +62,9 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
-        data=config.data,
+        data={
+            name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
+        },
         policy=policy_of(config.admission, config.data),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
         release_by_hand=config.release_by_hand,
@@ -71,6 +75,13 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
 def house_name(config: StationConfig) -> str:
     """Return what this installation's runs are marked with, so that two installations on one engine stay apart."""
     return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
+
+
+def source_of(name: str, entry: DataEntry) -> DataSource:
+    """Return where a data set lives."""
+    match entry.place:
+        case FolderPlace(folder=folder):
+            return FolderSource(name=name, folder=folder)
 
 
 def sandbox_of(config: StationConfig) -> Sandbox:
@@ -108,7 +119,7 @@ def _architecture(config: bytes) -> str:
     return found.text("architecture", most=40)
 
 
-def policy_of(admission: Admission, data: Mapping[str, DataSet]) -> Rule:
+def policy_of(admission: Admission, data: Mapping[str, DataEntry]) -> Rule:
     """Return the policy the configuration asks for."""
     rules: list[Rule] = [
         Owners(allowed=admission.owners),

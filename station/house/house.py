@@ -17,8 +17,8 @@ from security.directory.trust import Base, TrustStore
 from security.ids import PartyId
 from security.keys.keyset import Secrets
 from station.admission.policy import Rule
+from station.data.port import DataSet
 from station.errors import KeysElsewhere
-from station.house.config import DataSet
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal

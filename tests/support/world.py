@@ -28,7 +28,9 @@ from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
 from station.daemon.reconcile import reconcile
-from station.house.config import CEILING, DataSet
+from station.data.folder import FolderSource
+from station.data.port import DataSet
+from station.house.config import CEILING
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -246,7 +248,7 @@ def world(
         rows = "".join(f"{row}\n" for row in PATIENTS.get(name, (1,)))
         (data / "patients.csv").write_text(f"value\n{rows}")
         made.sandboxes[name] = ScriptedSandbox(program, clock=lambda: made.now)
-        sets = {"patients": DataSet(folder=data, description="synthetic", owners=None)}
+        sets = {"patients": DataSet(source=FolderSource(name="patients", folder=data), description="synthetic")}
         made.houses[name] = House(
             party=PartyId(name),
             name=f"test-{name}",

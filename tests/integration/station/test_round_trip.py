@@ -64,7 +64,7 @@ def test_restarts_between_any_two_events_change_nothing(here: World, tmp_path: P
         here.now += timedelta(seconds=1)
     assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 26, "n": 4}
     assert here.sandboxes["hospital-a"].started == here.sandboxes["hospital-a"].started[:1]
-    assert len(here.visit("hospital-a").events) == 14
+    assert len(here.visit("hospital-a").events) == 15
 
 
 def test_a_lost_workroom_is_opened_and_run_again(here: World, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_run_that_never_ends_is_stopped(tmp_path: Path) -> None:
 def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.OPENED:
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.FURNISHED:
         here.step("hospital-a")
     base = here.consortium.bases[BASE]
     here.consortium.bases[BASE] = type(base)(name=base.name, digest=base.digest, note="", withdrawn=True)
