@@ -30,10 +30,10 @@ from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, CheckableOutputs, DataSets
 from station.daemon.reconcile import reconcile
-from station.data.folder import closed, how_to_open
+from station.data.folder import FolderSource, closed, how_to_open
+from station.data.port import DataSet
 from station.errors import DataClosed
 from station.house.assembly import base_loader
-from station.house.config import DataSet
 from station.house.house import BaseLoader, House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -153,7 +153,7 @@ def rehearse(
             home = _open(train, stage, venue, results) if _all_passed(stops) else None
             return Rehearsal(
                 train=train,
-                sandbox=houses[0].sandbox_profile,
+                sandbox=sandbox.profile,
                 sealed=sandbox.sealed,
                 lacking=lacking,
                 stops=stops,
@@ -226,7 +226,10 @@ def _house(
     venue: Venue,
 ) -> House:
     folder = make_folder(venue.room / party)
-    sets = {name: DataSet(folder=path.absolute(), description="", owners=None) for name, path in data.items()}
+    sets = {
+        name: DataSet(source=FolderSource(name=name, folder=path.absolute()), description="")
+        for name, path in data.items()
+    }
     offered = dict.fromkeys(sets)
     return House(
         party=party,

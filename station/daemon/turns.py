@@ -19,7 +19,7 @@ from station.house.capacity import Capacity, Resources
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 
-_RUNS: Final = frozenset({Phase.OPENED, Phase.RUNNING})
+_RUNS: Final = frozenset({Phase.OPENED, Phase.FURNISHED, Phase.RUNNING})
 _ROOM_ONLY: Final = frozenset({Phase.ENDED, Phase.CLEARED, Phase.SEALED, Phase.STOPPED})
 
 
@@ -45,7 +45,7 @@ def needs_of(visit: Visit) -> Resources:
 def used_by(visit: Visit) -> Resources:
     """Return what a visit takes up now."""
     phase, needs = phase_of(visit), needs_of(visit)
-    if phase in _RUNS and not (phase is Phase.OPENED and visit.held):
+    if phase in _RUNS and not (phase is not Phase.RUNNING and visit.held):
         return needs
     return Resources(disk_bytes=needs.disk_bytes) if phase in _RUNS | _ROOM_ONLY else Resources()
 

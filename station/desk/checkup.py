@@ -24,18 +24,17 @@ from security.keys.keyset import Secrets, spell
 from security.keys.store import prove, read_folder
 from security.train.journey import CLOCK_SKEW
 from station.daemon.health import read_health
-from station.data.folder import closed, how_to_open
+from station.data.port import Reader
 from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
-from station.house.assembly import base_loader, trust_loader
+from station.finding import Finding
+from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
 from station.house.config import StationConfig
 from station.house.disk import at_rest
 from station.house.lock import held
 from station.journal.chain import parse_record
 from station.journal.journal import Journal
-from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
-from station.sandbox.port import Finding
 
 LEAST_DISK: Final = 2 << 30
 
@@ -70,7 +69,7 @@ def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
     findings.append(_tried("clock", lambda: _clock(config, trust, now)))
     findings.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
-    findings += DockerSandbox(url=config.engine, runtime=config.runtime).doctor(base)
+    findings += sandbox_of(config).doctor(base)
     findings += _data(config)
     findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
     findings.append(_at_rest(config.workrooms))
@@ -166,18 +165,7 @@ def _data(config: StationConfig) -> Iterator[Finding]:
         yield Finding(name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}")
     uid, gid = run_user(os.geteuid(), os.getegid())
     for name, one in config.data.items():
-        yield _readable(name, one.folder, uid, gid)
-
-
-def _readable(name: str, folder: Path, uid: int, gid: int) -> Finding:
-    if not folder.is_dir():
-        hint = "make or mount it, or name another one in station.yaml"
-        return Finding(name=f"data {name}", ok=False, detail=f"no such folder: {folder}", hint=hint)
-    first = closed(folder, uid, gid)
-    if first is None:
-        return Finding(name=f"data {name}", ok=True, detail=f"{folder}, readable by the sandbox's user {uid}")
-    hint = f"the sandbox's group {gid} must be able to: {how_to_open(folder, gid)}"
-    return Finding(name=f"data {name}", ok=False, detail=f"cannot be read: {first}", hint=hint)
+        yield from source_of(name, one).check(Reader(uid=uid, gid=gid))
 
 
 def _disk(name: str, folder: Path) -> Finding:

@@ -1,6 +1,6 @@
 """How does a house come to be from a configuration?
 
-The only module of the station that chooses backings: which registry, which engine, which folders.
+The only module of the station that chooses backings: which registry, which sandbox, which sources of data.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from station.admission.policy import (
     Owners,
     Rule,
 )
+from station.data.folder import FolderSource
+from station.data.port import DataSet, DataSource
 from station.house.capacity import Capacity
-from station.house.config import Admission, Approve, DataSet, StationConfig
+from station.house.config import Admission, Approve, DataEntry, FolderPlace, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
@@ -39,6 +41,7 @@ from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage, ImageLayer
+from station.sandbox.port import Sandbox
 
 
 def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secrets] = ()) -> House:
@@ -58,10 +61,12 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
-        sandbox=DockerSandbox(url=config.engine, runtime=config.runtime),
+        sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
-        data=config.data,
+        data={
+            name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
+        },
         policy=policy_of(config.admission, config.data, config.capacity),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
         release_by_hand=config.release_by_hand,
@@ -70,8 +75,20 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
 
 
 def house_name(config: StationConfig) -> str:
-    """Return what this installation's containers are labelled with; two on one engine keep apart."""
+    """Return what this installation's runs are marked with, so that two installations on one engine stay apart."""
     return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
+
+
+def source_of(name: str, entry: DataEntry) -> DataSource:
+    """Return where a data set lives."""
+    match entry.place:
+        case FolderPlace(folder=folder):
+            return FolderSource(name=name, folder=folder)
+
+
+def sandbox_of(config: StationConfig) -> Sandbox:
+    """Return what runs trains here."""
+    return DockerSandbox(url=config.engine, runtime=config.runtime)
 
 
 def trust_loader(config: StationConfig) -> TrustLoader:
@@ -104,7 +121,7 @@ def _architecture(config: bytes) -> str:
     return found.text("architecture", most=40)
 
 
-def policy_of(admission: Admission, data: Mapping[str, DataSet], capacity: Capacity) -> Rule:
+def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Capacity) -> Rule:
     """Return the policy the configuration asks for."""
     rules: list[Rule] = [
         Owners(allowed=admission.owners),

@@ -51,11 +51,29 @@ class DirectoryPlace:
     refresh_seconds: int
 
 
+class SourceKind(StrEnum):
+    """What kind of place a data set lives in."""
+
+    FOLDER = "folder"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
-    """A data set: a folder trains may read. `owners` is None for every admitted owner."""
+class FolderPlace:
+    """A folder of this machine."""
 
     folder: Path
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of this machine that runs see."""
+        return (self.folder,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    """A data set that trains may read, and where it lives. `owners` is None for every admitted owner."""
+
+    place: FolderPlace
     description: str
     owners: frozenset[PartyId] | None
 
@@ -104,7 +122,7 @@ class StationConfig:
     directory: DirectoryPlace
     engine: str
     runtime: str
-    data: Mapping[str, DataSet]
+    data: Mapping[str, DataEntry]
     admission: Admission
     release_by_hand: bool
     withhold: bool
@@ -191,8 +209,8 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         engine=sandbox.get("engine", ENGINE),
         runtime=sandbox.get("runtime", "runc"),
         data={
-            name: DataSet(
-                folder=home / one["folder"],
+            name: DataEntry(
+                place=_data_place(home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
             )
@@ -214,6 +232,12 @@ def _capacity(value: Mapping[str, Any], workrooms: Path) -> Capacity:
     return Capacity(total=total, per_owner=replace(total, **per_owner))
 
 
+def _data_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:
+    match SourceKind(value.get("source", SourceKind.FOLDER)):
+        case SourceKind.FOLDER:
+            return FolderPlace(folder=home / value["folder"])
+
+
 def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
     files = (config.passphrase_file, config.login.password_file, *config.earlier_keys)
@@ -222,8 +246,8 @@ def _need_apart(config: StationConfig) -> None:
         path.resolve()
         for path in (config.keys, *config.earlier_keys, config.workrooms, config.spool, config.directory_cache)
     ]
-    for name, one in config.data.items():
-        folder = one.folder.resolve()
+    seen = [(name, folder.resolve()) for name, one in config.data.items() for folder in one.place.folders]
+    for name, folder in seen:
         if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):
             msg = "a data set's folder holds the station's own files, or lies among them"
             raise InvalidInput(msg, data=name, folder=folder, hint="runs can read all of it: keep them apart")

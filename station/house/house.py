@@ -17,8 +17,8 @@ from security.directory.trust import Base, TrustStore
 from security.ids import PartyId
 from security.keys.keyset import Secrets
 from station.admission.policy import Rule
+from station.data.port import DataSet
 from station.errors import KeysElsewhere
-from station.house.config import DataSet
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -83,8 +83,3 @@ class House:
     def keyring(self) -> tuple[Secrets, ...]:
         """All key sets of ours that are here, the present one first."""
         return (self.secrets, *self.earlier)
-
-    @property
-    def sandbox_profile(self) -> str:
-        """What a journey entry says of the sandbox."""
-        return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"

@@ -147,6 +147,7 @@ sandbox:
 data:{" {}" if not data else ""}
 {data}\
 #  patients:
+#    source: folder                    # where it lives; a folder unless set
 #    folder: /srv/patients
 #    description: what is in it
 #    owners: [alice]                   # if not every admitted owner may use it

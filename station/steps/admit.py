@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
-from security.train.manifest import DataNeed, TrainManifest
+from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
-from station.data.folder import missing, mounted
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
@@ -20,7 +19,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     """Ask the policy, and a person where the policy says so.
 
     Raises:
-        DataSourceUnavailable: the folder of a data set is not there.
+        DataSourceUnavailable: a data set cannot be reached now.
         PolicyRefused: the policy says no, with or without a person's approval.
     """
     trust = house.trust(now)
@@ -30,7 +29,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
         code=_code(visit, accepted, house, now) if house.by_code else None,
-        missing={need.name: _missing(need, house) for need in manifest.data if need.name in house.data},
+        missing={
+            need.name: house.data[need.name].source.missing(need) for need in manifest.data if need.name in house.data
+        },
     )
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
@@ -65,8 +66,3 @@ def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) ->
         return unseal_code(accepted, house, room.code)
     finally:
         house.workrooms.wipe(visit.arrival)
-
-
-def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
-    """Return the file patterns of a need that nothing in the data set's folder matches."""
-    return missing(mounted(need.name, house.data[need.name].folder), need.files)

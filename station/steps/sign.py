@@ -44,8 +44,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
 def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
-    if visit.sealed is None:
-        msg = "nothing was sealed"
+    if visit.started is None or visit.sealed is None:
+        msg = "nothing was run, or nothing sealed"
         raise ValueError(msg)
     entry = JourneyEntry(
         train=accepted.train,
@@ -57,7 +57,7 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
         state_out=visit.sealed.blob,
         base=accepted.manifest.value.base,
         directory=trust.version,
-        sandbox=house.sandbox_profile,
+        sandbox=visit.started.profile,
         time=now,
     )
     ours = keys_for(accepted.manifest.value, accepted.stop, house)

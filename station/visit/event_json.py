@@ -17,7 +17,7 @@ from security.digest import Digest
 from security.encoding import Fields, Json, print_time
 from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
-from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, Event, HoldFor, SignedKind, plain
+from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, Event, FurnishedData, HoldFor, SignedKind, plain
 
 MOST_ITEMS: Final = 20_000
 
@@ -79,6 +79,12 @@ def _cleared(fields: Fields) -> ClearedFile:
     return found
 
 
+def _furnished(fields: Fields) -> FurnishedData:
+    found = FurnishedData(name=fields.text("name"), source=fields.text("source"))
+    fields.end()
+    return found
+
+
 def _many(parse: Callable[[Fields], object], write: Callable[[Any], Json]) -> _Form:
     return _Form(
         parse=lambda fields, name: tuple(parse(item) for item in fields.objects(name, most=MOST_ITEMS)),
@@ -120,6 +126,7 @@ _FORMS: Final[Mapping[object, _Form]] = {
     SignedKind: _word(SignedKind),
     Blob | None: _BLOB,
     tuple[Blob, ...]: _many(_blob, _BLOB.write),
+    tuple[FurnishedData, ...]: _many(_furnished, lambda one: {"name": one.name, "source": one.source}),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }
 

@@ -60,6 +60,18 @@ class ClearedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FurnishedData:
+    """A data set that a run is given: its name, and the kind of source it came from. No path, and no hash of its content."""
+
+    name: str
+    source: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", plain(self.name))
+        object.__setattr__(self, "source", plain(self.source))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
     """When it happened: aware, UTC, whole seconds."""
 
@@ -146,13 +158,22 @@ class Opened(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Furnished(_Event):
+    """The data sets that the train asked for are where its run can read them."""
+
+    kind = "furnished"
+    data: tuple[FurnishedData, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(_Event):
-    """A container with this name runs, from the image with this id."""
+    """A run with this name goes on, from the image with this id, in the sandbox of this profile."""
 
     kind = "started"
     attempt: int
     name: str
     image: str
+    profile: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +370,7 @@ VisitEvent: TypeAlias = (
     | Accepted
     | Admitted
     | Opened
+    | Furnished
     | Started
     | Ended
     | Cleared

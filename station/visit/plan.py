@@ -26,6 +26,7 @@ from station.visit.events import (
     Departed,
     Ended,
     Fetched,
+    Furnished,
     Held,
     HoldFor,
     Opened,
@@ -61,6 +62,7 @@ class Phase(StrEnum):
     ACCEPTED = "accepted"
     ADMITTED = "admitted"
     OPENED = "opened"
+    FURNISHED = "furnished"
     RUNNING = "running"
     ENDED = "ended"
     CLEARED = "cleared"
@@ -82,6 +84,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     ADMIT = "admit"
     OPEN = "open"
+    FURNISH = "furnish"
     START = "start"
     COLLECT = "collect"
     GATE = "gate"
@@ -111,6 +114,10 @@ TABLE: Final[Mapping[Phase, Row]] = {
     _P.ACCEPTED: Row(step=Step.ADMIT, then={Admitted: _P.ADMITTED, Refused: _P.STOPPED}, ask=HoldFor.ADMISSION),
     _P.ADMITTED: Row(step=Step.OPEN, then={Opened: _P.OPENED, Refused: _P.STOPPED}),
     _P.OPENED: Row(
+        step=Step.FURNISH,
+        then={Furnished: _P.FURNISHED, RoomLost: _P.ADMITTED, Refused: _P.STOPPED},
+    ),
+    _P.FURNISHED: Row(
         step=Step.START,
         then={Started: _P.RUNNING, RoomLost: _P.ADMITTED, RunFault: _P.STOPPED, Refused: _P.STOPPED},
     ),

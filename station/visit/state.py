@@ -22,6 +22,7 @@ from station.visit.events import (
     Departed,
     Ended,
     Fetched,
+    Furnished,
     Held,
     HoldFor,
     Noticed,
@@ -54,6 +55,7 @@ class Visit:
     fetched: Fetched | None = None
     accepted: Accepted | None = None
     admitted: Admitted | None = None
+    furnished: Furnished | None = None
     started: Started | None = None
     ended: Ended | None = None
     cleared: Cleared | None = None
@@ -159,6 +161,7 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
             # State out is always computed from the state that came in, and a release is for the results it was about.
             return replace(
                 _onward(visit),
+                furnished=None,
                 started=None,
                 ended=None,
                 cleared=None,
@@ -179,6 +182,7 @@ _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {
     Fetched: "fetched",
     Accepted: "accepted",
     Admitted: "admitted",
+    Furnished: "furnished",
     Started: "started",
     Ended: "ended",
     Cleared: "cleared",

@@ -19,7 +19,7 @@ from security.train.journey import Outcome
 from security.train.manifest import Output
 from station.daemon.log import JsonLines
 from station.journal.audit import export
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.world import World, world
 
@@ -42,7 +42,7 @@ def writing(name: str, data: bytes) -> Program:
 
 def linking(order: RunOrder, say: Callable[[bytes], None]) -> int:
     del say
-    (order.state / "sums.json").symlink_to(order.data["patients"] / "patients.csv")
+    (order.state / "sums.json").symlink_to(order.source(f"{DATA}/patients") / "patients.csv")
     return 0
 
 
@@ -75,7 +75,7 @@ def test_t18_what_was_not_declared_does_not_leave(tmp_path: Path, program: Progr
 
 
 def crash(order: RunOrder, say: Callable[[bytes], None]) -> int:
-    say((order.data["patients"] / "patients.csv").read_bytes())
+    say((order.source(f"{DATA}/patients") / "patients.csv").read_bytes())
     (order.state / CANARY).write_text(CANARY)
     return 1
 

@@ -386,7 +386,7 @@ def test_t25_a_run_nobody_recorded_leaves_no_state_to_the_next(tmp_path: Path, m
     here = world(tmp_path / "world", stations=("hospital-a",), program=counting)
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    until(here, "hospital-a", Phase.OPENED)
+    until(here, "hospital-a", Phase.FURNISHED)
     sandbox, house = here.sandboxes["hospital-a"], here.houses["hospital-a"]
     forgotten = replace(house, journal=Journal.in_memory())
     for arrival in house.journal.arrivals():
@@ -402,9 +402,7 @@ def test_t25_a_run_nobody_recorded_leaves_no_state_to_the_next(tmp_path: Path, m
     if meanwhile == "removed":
         sandbox.remove(name)
     else:
-        elsewhere = tmp_path / "moved"
-        house.data["patients"].folder.rename(elsewhere)
-        here.change("hospital-a", data={"patients": replace(house.data["patients"], folder=elsewhere)})
+        here.change("hospital-a", name="moved")
     here.settle("hospital-a")
     assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 1, "n": 1}
     here.close()

@@ -120,6 +120,7 @@ BEFORE_THE_RUN = (
     Phase.ACCEPTED,
     Phase.ADMITTED,
     Phase.OPENED,
+    Phase.FURNISHED,
     Phase.RUNNING,
 )
 AFTER_THE_RUN = (
@@ -476,6 +477,6 @@ def test_a_bug_in_a_step_asks_a_person_and_stops_nobody_else(here: World) -> Non
         here.step("hospital-a")
         here.now += timedelta(minutes=1)
     visit = here.visit("hospital-a")
-    assert phase_of(visit) is Phase.OPENED
+    assert phase_of(visit) is Phase.FURNISHED
     assert visit.held is not None
     assert visit.held.reason.startswith("internal error")

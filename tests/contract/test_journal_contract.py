@@ -100,11 +100,11 @@ def test_who_loses_a_race_is_told_so_and_records_nothing(journal: Journal, expec
 
 @pytest.mark.parametrize("second", [SIGNED, REFUSAL, dataclasses.replace(SIGNED, entry=digest("other"))])
 def test_a_visit_is_signed_once(journal: Journal, second: VisitEvent) -> None:
-    record(journal, *QUIET_DAY[:11])
+    record(journal, *QUIET_DAY[:12])
     with pytest.raises(AlreadySigned):
-        journal.append(ARRIVAL, second, expect=11)
+        journal.append(ARRIVAL, second, expect=12)
     assert journal.visit(ARRIVAL).signed == SIGNED
-    assert journal.visit(ARRIVAL).length == 11
+    assert journal.visit(ARRIVAL).length == 12
 
 
 def arrive_again(journal: Journal) -> None:

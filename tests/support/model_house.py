@@ -24,6 +24,8 @@ from station.visit.events import (
     Departed,
     Ended,
     Fetched,
+    Furnished,
+    FurnishedData,
     Held,
     HoldFor,
     Noticed,
@@ -85,6 +87,8 @@ class House:
     mailbox: set[Digest] = field(default_factory=lambda: {ARRIVAL})
     spool: dict[Digest, bytes] = field(default_factory=dict)
     room: list[str] | None = None
+    data: list[str] | None = None
+    """What the room was furnished with; None until it was."""
     containers: dict[str, str] = field(default_factory=dict)
     runs: int = 0
     sent: list[tuple[bytes, ...]] = field(default_factory=list)
@@ -112,7 +116,7 @@ class House:
             return
         self.containers = {name: "interrupted" if one == "running" else one for name, one in self.containers.items()}
         if cut is Cut.POWER:
-            self.room = None
+            self.room = self.data = None
 
     def keep(self, data: bytes) -> Digest:
         self.point()
@@ -121,7 +125,7 @@ class House:
         return digest_of(data)
 
     def plaintext(self) -> bool:
-        return self.room is not None or bool(self.containers)
+        return self.room is not None or self.data is not None or bool(self.containers)
 
     # --- The station
 
@@ -194,11 +198,22 @@ class House:
 
     def _open(self, _: Visit) -> VisitEvent:
         assert self.spool[digest_of(STATE_IN)] == STATE_IN
-        self.room = []
+        self.room, self.data = [], None
         self.point()
         self.room.append(PLAINTEXT)
         self.point()
         return Opened(at=self.now, state_in=digest_of(STATE_IN))
+
+    def _furnish(self, visit: Visit) -> VisitEvent:
+        if self.room is None:
+            return plan.lose_room(visit, now=self.now)
+        self.data = []  # emptied first: half of a copy is not the data
+        self.point()
+        self.data.append("first row")
+        self.point()
+        self.data.append("last row")
+        self.point()
+        return Furnished(at=self.now, data=(FurnishedData(name="patients", source="model"),))
 
     def _start(self, visit: Visit) -> VisitEvent:
         name = f"pht-{ARRIVAL.short}-{visit.attempt}"
@@ -212,10 +227,11 @@ class House:
             self.point()
         if self.containers[name] == "created":
             self.containers[name] = "running"
+            assert self.data == ["first row", "last row"], "a run read part of the data"
             self.runs += 1
             self.room[-1] += "+1"
             self.point()
-        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image")
+        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image", profile="model-v1")
 
     def _collect(self, visit: Visit) -> VisitEvent:
         assert visit.started is not None
@@ -243,7 +259,7 @@ class House:
     def _wipe(self, _: Visit) -> VisitEvent:
         self.containers.clear()
         self.point()
-        self.room = None
+        self.room = self.data = None
         self.point()
         return Wiped(at=self.now)
 

@@ -19,6 +19,8 @@ from station.visit.events import (
     Ended,
     Event,
     Fetched,
+    Furnished,
+    FurnishedData,
     HeadSigned,
     Held,
     HoldFor,
@@ -71,7 +73,8 @@ ACCEPTED = Accepted(
 )
 ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
 OPENED = Opened(at=NOW, state_in=digest("state in"))
-STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image")
+FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
+STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
 CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
@@ -96,6 +99,7 @@ QUIET_DAY: tuple[VisitEvent, ...] = (
     ACCEPTED,
     ADMITTED,
     OPENED,
+    FURNISHED,
     STARTED,
     ENDED,
     CLEARED,

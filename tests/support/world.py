@@ -29,14 +29,16 @@ from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
 from station.daemon.loop import Terms
 from station.daemon.reconcile import reconcile
+from station.data.folder import FolderSource
+from station.data.port import DataSet
 from station.house.capacity import Capacity, Resources
-from station.house.config import CEILING, DataSet
+from station.house.config import CEILING
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.state import Visit
@@ -53,7 +55,7 @@ def add_up(order: RunOrder, say: Callable[[bytes], None]) -> int:
     """The analysis of the world: add this hospital's column to the sum that came in."""
     state = order.state / "sums.json"
     before = json.loads(state.read_bytes()) if state.exists() else {"sum": 0, "n": 0}
-    rows = [int(line) for line in (order.data["patients"] / "patients.csv").read_text().splitlines()[1:]]
+    rows = [int(line) for line in (order.source(f"{DATA}/patients") / "patients.csv").read_text().splitlines()[1:]]
     state.write_text(json.dumps({"sum": before["sum"] + sum(rows), "n": before["n"] + len(rows)}))
     say(b"added %d rows\n" % len(rows))
     return 0
@@ -251,7 +253,7 @@ def world(
         rows = "".join(f"{row}\n" for row in PATIENTS.get(name, (1,)))
         (data / "patients.csv").write_text(f"value\n{rows}")
         made.sandboxes[name] = ScriptedSandbox(program, clock=lambda: made.now)
-        sets = {"patients": DataSet(folder=data, description="synthetic", owners=None)}
+        sets = {"patients": DataSet(source=FolderSource(name="patients", folder=data), description="synthetic")}
         made.houses[name] = House(
             party=PartyId(name),
             name=f"test-{name}",

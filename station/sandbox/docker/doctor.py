@@ -1,6 +1,6 @@
-"""Can this engine hold a train that wants to break out?
+"""Can this engine hold a train that tries to break out?
 
-`examine` judges what the engine says of itself; `probe` runs a container that tries, and judges what it saw.
+`examine` judges what the engine says about itself; `probe` runs a container that tries, and judges what it saw.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from security.errors import PhtError
+from station.finding import Finding
+from station.sandbox.folder import hand_over
 from station.sandbox.image import BaseImage
-from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder
-from station.sandbox.port import Ended, Finding, Sandbox
+from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of
+from station.sandbox.port import Ended, Sandbox
 
 _OLDEST: Final = (1, 41)  # Docker 20.10: private cgroup namespaces
 _NAME: Final = "pht-doctor"
 _LIMITS: Final = RunLimits(
     memory_bytes=128 * MIB, cpu_millis=1000, processes=32, wall_seconds=30, state_bytes=MIB, state_files=8
 )
-_CHANGED: Final = "this is not as ordered: an engine plugin or setting changes containers here; find out which"
+_CHANGED: Final = "not as ordered: find the engine plugin or setting that changes containers on this machine"
 _SCRIPT: Final = """
 for place in / /pht/code /pht/context.json /proc/sys/kernel/hostname; do
   if (: >> "$place/probe" || : >> "$place") 2> /dev/null; then echo "wrote $place"; fi
@@ -62,20 +64,21 @@ def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtim
         Finding(
             name="cgroups",
             ok=not missing,
-            detail=f"version {info.get('CgroupVersion')}, " + (f"without {', '.join(missing)}" if missing else "all"),
+            detail=f"version {info.get('CgroupVersion')}, "
+            + (f"without {', '.join(missing)}" if missing else "complete"),
             hint=f"the kernel or the engine cannot enforce {', '.join(missing)}" if missing else None,
         ),
         Finding(
             name="users",
             ok=not remapped,
-            detail="remapped" if remapped else "as they are",
+            detail="remapped" if remapped else "not remapped",
             hint="with remapped users (userns-remap, rootless) a run cannot write its state" if remapped else None,
         ),
         Finding(
             name="runtime",
             ok=runtime in names,
             detail=runtime if runtime in names else f"{runtime} is not among {', '.join(names)}",
-            hint=None if runtime in names else "add it to 'runtimes' in the engine's daemon.json",
+            hint=None if runtime in names else "add it under 'runtimes' in the engine's daemon.json",
         ),
     )
 
@@ -87,15 +90,15 @@ def seccomp_on(info: Mapping[str, object]) -> bool:
     return any(option.startswith("name=seccomp") and "unconfined" not in option for option in told)
 
 
-def probe(sandbox: Sandbox, base: BaseImage | None) -> tuple[Finding, ...]:
+def probe(sandbox: Sandbox, base: BaseImage | None, *, gvisor: bool) -> tuple[Finding, ...]:
     """Run a container that tries to write, to find a network and to have privileges, and judge what it found."""
     if base is None:
-        return (Finding(name="probe", ok=True, detail="not tried: no approved base image is at hand"),)
+        return (Finding(name="probe", ok=True, detail="not tried: no approved base image is available"),)
     try:
         told = _run(sandbox, base)
     except PhtError as error:
         return (Finding(name="probe", ok=False, detail=str(error), hint=error.hint),)
-    return judge(told, gvisor=sandbox.runtime == "runsc")
+    return judge(told, gvisor=gvisor)
 
 
 def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
@@ -112,7 +115,7 @@ def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
     ]
     room = {line.removeprefix("room ") for line in lines if line.startswith("room ")}
     if "done" not in lines:
-        detail, hint = "did not run to its end", "has the base image a /bin/sh? the engine's log may tell more"
+        detail, hint = "did not finish", "check that the base image has /bin/sh, and read the engine's log"
         return (Finding(name="probe", ok=False, detail=detail, hint=hint),)
     findings = (
         Finding(name="probe", ok=True, detail="ran"),
@@ -132,21 +135,20 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
             folder.mkdir()
         context = Path(room) / "context.json"
         context.write_text("{}", encoding="ascii")
-        user = _user(Path(room))
+        uid, gid = _user(Path(room))
+        for path in (*folders.values(), context):
+            hand_over(path, uid, gid)
         order = RunOrder(
             name=name,
             house=_NAME,
+            profile=sandbox.profile,
             image=sandbox.prepare(base),
             command=("/bin/sh", "-c", _SCRIPT),
             environment={},
-            code=folders["code"],
-            data={},
-            state=folders["state"],
-            context=context,
-            uid=user[0],
-            gid=user[1],
+            mounts=mounts_of(code=folders["code"], data={}, state=folders["state"], context=context),
+            uid=uid,
+            gid=gid,
             limits=_LIMITS,
-            runtime=sandbox.runtime,
         )
         try:
             sandbox.start(order)

@@ -173,8 +173,8 @@ TAMPERING = [
         "UPDATE journal SET sequence = -sequence WHERE sequence < 0"
     ),
     (
-        "INSERT INTO journal (sequence, record, hash) SELECT 15, json_set(record, '$.sequence', 15, '$.position', 14), hash"
-        " FROM journal WHERE sequence = 14"
+        "INSERT INTO journal (sequence, record, hash) SELECT sequence + 1, json_set(record, '$.sequence', sequence + 1,"
+        " '$.position', sequence), hash FROM journal ORDER BY sequence DESC LIMIT 1"
     ),
 ]
 

@@ -119,7 +119,7 @@ def test_a_rehearsed_train_comes_home_and_says_what_it_ran_in(tmp_path: Path) ->
         (0, "hospital-a", True, b"rows 3\n"),
         (1, "hospital-b", True, b"rows 1\n"),
     ]
-    assert len(events) == 2 * 13
+    assert len(events) == 2 * 14
 
 
 def test_a_rehearsal_shows_what_a_failing_analysis_printed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from security.statement.envelope import verify
 from security.train.journey import Outcome
 from station.admission.policy import AllOf, ByHand, Owners
 from station.desk.inside import waiting_results, what_it_printed
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.steps.wipe import PRINTED_BYTES
 from station.visit.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
 from station.visit.plan import Phase, approve, phase_of, refuse
@@ -64,7 +64,7 @@ def test_restarts_between_any_two_events_change_nothing(here: World, tmp_path: P
         here.now += timedelta(seconds=1)
     assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 26, "n": 4}
     assert here.sandboxes["hospital-a"].started == here.sandboxes["hospital-a"].started[:1]
-    assert len(here.visit("hospital-a").events) == 14
+    assert len(here.visit("hospital-a").events) == 15
 
 
 def test_a_lost_workroom_is_opened_and_run_again(here: World, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ CANARY = b"canary: the diagnosis of a patient"
 
 def _tells(order: RunOrder, say: Callable[[bytes], None]) -> int:
     say(b"." * (2 * PRINTED_BYTES) + CANARY)
-    return add_up(order, say) if order.data["patients"].parent.name == "hospital-b" else 3
+    return add_up(order, say) if order.source(f"{DATA}/patients").parent.name == "hospital-b" else 3
 
 
 def test_what_a_failed_run_printed_is_kept_for_its_operator_alone(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_run_that_never_ends_is_stopped(tmp_path: Path) -> None:
 def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.OPENED:
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.FURNISHED:
         here.step("hospital-a")
     base = here.consortium.bases[BASE]
     here.consortium.bases[BASE] = type(base)(name=base.name, digest=base.digest, note="", withdrawn=True)

@@ -12,11 +12,25 @@ from station.house.capacity import Capacity, Resources
 from station.visit.events import Accepted, Noticed, VisitEvent
 from station.visit.plan import LONGEST_ABSENCE, Step
 from station.visit.state import Visit, replay
-from tests.support.visits import ACCEPTED, ADMITTED, HELD, NOTICED, NOW, QUIET_DAY, STUMBLED, digest
+from tests.support.visits import (
+    ACCEPTED,
+    ADMITTED,
+    ENDED,
+    HELD,
+    NOTICED,
+    NOW,
+    OPENED,
+    QUIET_DAY,
+    STARTED,
+    STUMBLED,
+    WIPED,
+    digest,
+)
 
 ROOMY = Capacity.of(Resources(runs=100, memory_bytes=1 << 50, cpu_millis=1 << 30, disk_bytes=1 << 50))
 FOR_ONE = Capacity.of(replace(ROOMY.total, runs=1))
 MOMENT = timedelta(seconds=1)
+OPENED_UP, STARTED_UP, ENDED_UP, WIPED_UP = (QUIET_DAY.index(one) + 1 for one in (OPENED, STARTED, ENDED, WIPED))
 
 
 def visit(number: int, length: int, *more: VisitEvent, owner: str = "ada") -> Visit:
@@ -41,7 +55,7 @@ def all_ready(agenda: Agenda, lane: Lane) -> list[Visit]:
 
 def test_the_oldest_visit_of_a_lane_comes_first_whatever_its_step() -> None:
     agenda = Agenda(capacity=ROOMY)
-    oldest, middle, newest = visit(1, 10), visit(2, 2), visit(3, 1)
+    oldest, middle, newest = visit(1, WIPED_UP), visit(2, 2), visit(3, 1)
     for one in (oldest, middle, newest):
         agenda.put(one, NOW)
     agenda.put(middle, NOW)  # what happens to it later does not make it younger
@@ -62,7 +76,7 @@ def test_a_visit_is_never_with_two_workers() -> None:
 
 def test_each_step_is_found_in_its_lane_only() -> None:
     agenda = Agenda(capacity=ROOMY)
-    agenda.put(visit(1, 6), NOW)  # started
+    agenda.put(visit(1, STARTED_UP), NOW)
     assert LANES[Step.COLLECT] is Lane.ENGINE
     assert agenda.take(Lane.MACHINE, NOW) is None
     assert agenda.take(Lane.REGISTRY, NOW) is None
@@ -73,7 +87,7 @@ def test_who_waits_for_a_person_or_is_over_costs_nothing() -> None:
     agenda = Agenda(capacity=ROOMY)
     agenda.put(visit(1, 3, HELD), NOW)
     agenda.put(visit(2, len(QUIET_DAY)), NOW)
-    assert [all_ready(agenda, lane) for lane in Lane] == [[], [], []]
+    assert [all_ready(agenda, lane) for lane in Lane] == [[]] * len(Lane)
     assert agenda.next_time() is None
     assert [one.arrival for one in agenda.visits()] == [digest("arrival 1")]
 
@@ -88,7 +102,7 @@ def test_who_stumbled_is_tried_again_when_its_time_has_come() -> None:
 
 def test_a_step_that_brought_nothing_is_put_off() -> None:
     agenda = Agenda(capacity=ROOMY)
-    running = visit(1, 6)
+    running = visit(1, STARTED_UP)
     agenda.put(running, NOW)
     assert agenda.take(Lane.ENGINE, NOW) is running
     agenda.put_off(running.arrival, NOW + MOMENT)
@@ -121,12 +135,12 @@ def test_rooms_are_opened_within_the_capacity_and_given_back_when_the_run_is_ove
         agenda.put(visit(number, 4), NOW)
     opening = all_ready(agenda, Lane.MACHINE)
     assert opening == [visit(1, 4)]
-    agenda.put(visit(1, 5), NOW)  # opened
+    agenda.put(visit(1, OPENED_UP), NOW)  # opened
     assert agenda.take(Lane.MACHINE, NOW) is None
-    agenda.put(visit(1, 6), NOW)  # running
+    agenda.put(visit(1, STARTED_UP), NOW)  # running
     assert agenda.take(Lane.MACHINE, NOW) is None
-    agenda.put(visit(1, 7), NOW)  # ended: its gate is next, and the other may open its room
-    assert all_ready(agenda, Lane.MACHINE) == [visit(1, 7), visit(2, 4)]
+    agenda.put(visit(1, ENDED_UP), NOW)  # ended: its gate is next, and the other may open its room
+    assert all_ready(agenda, Lane.MACHINE) == [visit(1, ENDED_UP), visit(2, 4)]
 
 
 def test_who_cannot_open_its_room_for_now_holds_up_nobody() -> None:

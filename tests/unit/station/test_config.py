@@ -121,6 +121,9 @@ daemon: {poll_seconds: 1}
         (("data: {}", "data: {}\n1: 2"), 10, "a key is not plain text"),
         (("data: {}", "data: &x {}\ndaemon: *x"), None, "aliases are not allowed"),
         (("data: {}", "data: [}"), 9, "not YAML"),
+        (("data: {}", "data:\n  x: {source: bucket}"), 10, "must be one of folder"),
+        (("data: {}", "data:\n  x: {source: folder}"), 10, "the key 'folder' is missing"),
+        (("data: {}", "data:\n  x: {description: y}"), 10, "the key 'folder' is missing"),
         (("data: {}", "data: !!python/object:os.system {}"), None, "not YAML"),
         (("data: {}", "data: {}\ndaemon: {poll_seconds: 0}"), 10, "must have a minimum of 1"),
         (("location: https", "username: a\n  location: https"), 5, "username and password_file go together"),
@@ -188,7 +191,7 @@ def new(folder: Path, **changes: object) -> NewStation:
 
 def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     config = parse_config(print_config(new(Path("/srv/pht"))).encode(), file=FILE)
-    assert config.data["patients"].folder == Path("/srv/it's: here")
+    assert config.data["patients"].place.folder == Path("/srv/it's: here")
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
