@@ -469,4 +469,4 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk:
     assert silent["error"]["hint"] == "the analysis printed nothing"
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
     told = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
-    assert "stands above" in told["error"]["hint"]
+    assert "see above" in told["error"]["hint"]
