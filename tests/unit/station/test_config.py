@@ -16,10 +16,10 @@ from security.digest import Digest
 from security.errors import FileMissing
 from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownCode
+from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
 from station.house.assembly import policy_of
 from station.house.config import CEILING, Approve, load_config, parse_config
-from station.house.setup import NewStation, print_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
