@@ -23,9 +23,9 @@ from rehearsal.samples import parse_sample
 from security.errors import FileExists, InvalidInput
 from security.ids import PartyId
 from station.visit.events import VisitEvent
-from train_builder.cli.check import target_options
-from train_builder.cli.home import trust_of
+from train_builder.cli.options import target_options
 from train_builder.code.wheels import Target
+from train_builder.desk.reach import trust_of
 from train_builder.errors import TrainFailed
 from train_builder.home import open_home
 
@@ -96,7 +96,7 @@ def _engine(url: str, home_path: Path | None, *, required: bool) -> Engine | Non
     if home_path is not None:
         home = open_home(home_path)
         bases = registry_at(home.settings.registry, home.settings.login)
-        return Engine(url=url, required=required, trust=trust_of(home), bases=bases)
+        return Engine(url=url, required=required, trust=trust_of(home, clock()), bases=bases)
     if required:
         msg = "a sandbox needs a base image, and no registry that has it was named"
         raise InvalidInput(msg, engine=url, hint="add --home, or leave out --engine to rehearse without a sandbox")

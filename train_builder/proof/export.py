@@ -32,7 +32,7 @@ _MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class ExportedStatement:
     """A signed statement of the journey, the folder it is written to, and who must have signed it."""
 
     folder: str
@@ -71,13 +71,13 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
     return (*names, "SHA256SUMS")
 
 
-def _statements(proof: Proof, parts: TrainParts) -> Iterator[Statement]:
-    yield Statement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
+def _statements(proof: Proof, parts: TrainParts) -> Iterator[ExportedStatement]:
+    yield ExportedStatement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
-        yield Statement(folder=f"entry-{step.stop + 1}", envelope=envelope, witness=step.witness)
+        yield ExportedStatement(folder=f"entry-{step.stop + 1}", envelope=envelope, witness=step.witness)
 
 
-def _write_statement(statement: Statement, new: Path) -> None:
+def _write_statement(statement: ExportedStatement, new: Path) -> None:
     folder, envelope = make_folder(new / statement.folder), statement.envelope
     write_file(folder / "envelope.json", envelope.to_bytes(), mode=_MODE)
     write_file(folder / "payload.json", envelope.payload, mode=_MODE)
@@ -100,7 +100,7 @@ def _sums(new: Path, names: list[str]) -> str:
     return "".join(lines)
 
 
-def _readme(proof: Proof, statements: tuple[Statement, ...]) -> str:
+def _readme(proof: Proof, statements: tuple[ExportedStatement, ...]) -> str:
     lines = [
         describe_proof(proof),
         "",

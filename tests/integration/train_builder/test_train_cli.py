@@ -413,7 +413,7 @@ def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
     assert first.data["twin"] is None
     second = ready.run("submit", folder)
     assert second.data["twin"] == first.data["train"]
-    assert f"note: the same train is under way as {str(first.data['train'])[:12]}" in second.text
+    assert f"note: the same train is already under way as {str(first.data['train'])[:12]}" in second.text
     ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
