@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from console.answer import Answer
+from console.problems import Problem
 from security.digest import digest_of
 from security.directory.trust import Base
 from security.encoding import Json, print_time
@@ -17,7 +18,6 @@ from train_builder.desk.destinations import Destination
 from train_builder.desk.trains import TrainSummary
 from train_builder.errors import PreflightFailed
 from train_builder.home import Home
-from train_builder.spec.problems import Problem
 from train_builder.spec.spec import SPEC_FILE, spec_error
 from train_builder.spec.units import show_size
 

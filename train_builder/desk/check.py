@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from console.problems import Problem
 from security.directory.trust import TrustStore
 from train_builder.code.check import Finding, preflight, stops_departure
 from train_builder.code.sources import SourceTree, collect
-from train_builder.spec.problems import Problem
 from train_builder.spec.spec import TrainSpec, read_spec
 
 
