@@ -42,7 +42,7 @@ _GROUPS: Final = {
     "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
 }
 
-_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse",)}
+_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse_command",)}
 """Commands that a group teaches and does not know: what they need lies above it."""
 
 _log = logging.getLogger("pht")

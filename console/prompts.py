@@ -16,9 +16,9 @@ import click
 from console.progress import working
 from security.digest import Digest, digest_of
 from security.directory.card import MAX_CARD, PartyCard, parse_card
-from security.errors import InvalidInput, KeyNotTrusted, Malformed
+from security.errors import InvalidInput, Malformed
 from security.files import read_file
-from security.keys.keyset import Secrets, confirms, spell
+from security.keys.keyset import Secrets, check_fingerprint, spell
 from security.keys.store import check_passphrase, open_folder, read_passphrase
 
 if TYPE_CHECKING:
@@ -94,9 +94,7 @@ def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str =
     `option` is the one the fingerprint may be given with.
     """
     if given is not None:
-        if not confirms(given, fingerprint):
-            msg = "the fingerprint is not the one that was read out"
-            raise KeyNotTrusted(msg, found=spell(fingerprint), hint="do not go on: the file may have been exchanged")
+        check_fingerprint(given, fingerprint)
         return
     if not sys.stdin.isatty():
         msg = "the fingerprint must be confirmed"

@@ -57,7 +57,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class TrainRecord:
     """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed."""
 
     train: TrainId
@@ -149,12 +149,12 @@ class Home:
             msg = "no root of a directory is pinned here"
             raise NotPinned(msg, home=self.path, hint="'pht train setup' pins one") from error
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[TrainRecord, ...]:
         """Return the trains made here, the oldest first."""
         folders = [path.parent for path in (self.path / "trains").glob("[0-9a-f]*/record.json")]
         return tuple(sorted(map(_read_record, folders), key=lambda one: (one.recorded, one.train)))
 
-    def find(self, name: str) -> Record:
+    def find(self, name: str) -> TrainRecord:
         """Return the train whose id begins with `name`, or the newest for ``latest``.
 
         Raises:
@@ -174,7 +174,7 @@ class Home:
             raise TrainNotHere(msg, train=name[:12], home=self.path)
         return matching[0]
 
-    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> Record:
+    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> TrainRecord:
         """Record a train before it leaves; durable when this returns."""
         train = TrainId(envelope.digest.hex)
         with making_folder(self._folder(train)) as folder:
@@ -213,7 +213,7 @@ class Home:
         except (Malformed, InvalidInput, ValueError):
             return None  # it can be asked for again
 
-    def state_of(self, record: Record) -> str:
+    def state_of(self, record: TrainRecord) -> str:
         """Say in a word or two where a train is, as far as is known here."""
         if self.arrival(record.train) is not None:
             return "home"
@@ -288,11 +288,11 @@ def make_home(path: Path, settings: Settings, root: bytes) -> Home:
     return open_home(path)
 
 
-def _read_record(folder: Path) -> Record:
+def _read_record(folder: Path) -> TrainRecord:
     try:
         fields = Fields(parse_json(read_file(folder / "record.json")), "record.json")
         envelope = parse_envelope(read_file(folder / "manifest.json", limit=MAX_ENVELOPE))
-        record = Record(
+        record = TrainRecord(
             train=TrainId(folder.name),
             envelope=envelope,
             manifest=read_manifest(envelope.payload),

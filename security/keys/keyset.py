@@ -27,7 +27,7 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from security.age import HybridIdentity, Identity, parse_recipient
 from security.digest import Digest, digest_of
-from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, SignatureInvalid
+from security.errors import InvalidInput, KeyNotTrusted, KeyUnreadable, MalformedStatement, SignatureInvalid
 from security.ids import KeyId
 
 PublicPart: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA65PublicKey
@@ -253,6 +253,18 @@ def confirms(text: str, fingerprint: Digest) -> bool:
         msg = "not a fingerprint (eight groups of four hexadecimal digits, or sha256: and 64)"
         raise InvalidInput(msg, value=repr(text)[:80])
     return fingerprint.hex.startswith(digits)
+
+
+def check_fingerprint(given: str, fingerprint: Digest) -> None:
+    """Compare a fingerprint that somebody was told with that of the keys that are here.
+
+    Raises:
+        KeyNotTrusted: it is another one.
+        InvalidInput: it has not the form of one.
+    """
+    if not confirms(given, fingerprint):
+        msg = "the fingerprint differs from the one that was read out"
+        raise KeyNotTrusted(msg, found=spell(fingerprint), hint="do not go on: the file may have been exchanged")
 
 
 def _pem_of(part: PublicPart) -> str:

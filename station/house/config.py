@@ -1,27 +1,24 @@
 """What does ``station.yaml`` say?
 
-YAML because people edit it; read safely, held against ``config.schema.json`` for messages with a line, then made a
-frozen value. Unknown keys are errors, aliases and doubled keys too. Secrets are paths, never values. Relative paths are
-relative to the file.
+Held against ``config.schema.json`` for messages with a line, then made a frozen value. Unknown keys are errors. Secrets
+are paths, never values. Relative paths are relative to the file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
+from console.problems import first_of
+from console.yaml import Edited, read_edited
 from registry.names import Origin, location
 from registry.places import Login, anchored
 from security.digest import Digest, digest_of
+from security.encoding import Json, parse_json
 from security.errors import InvalidInput
 from security.files import read_file
 from security.ids import PartyId
@@ -174,15 +171,21 @@ def load_config(path: Path) -> StationConfig:
 
 def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     """Make the configuration from the file's bytes; see `load_config`."""
-    source = _Source(raw, file)
-    source.check()
-    value = source.value
+    found = read_edited(raw, _schema())
+    if not isinstance(found, Edited):
+        msg = "the station's configuration is not right"
+        raise ConfigInvalid(msg, hint=found[0].hint, file=file, **first_of(found))
     try:
-        config = _config(value, file, digest_of(raw))
+        config = _config(found.value, file, digest_of(raw))
         _need_apart(config)
     except InvalidInput as error:
         raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
     return config
+
+
+def _schema() -> Mapping[str, Json]:
+    schema = parse_json(resources.files("station.house").joinpath("config.schema.json").read_bytes())
+    return schema if isinstance(schema, dict) else {}
 
 
 def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
@@ -299,107 +302,3 @@ def _parties(names: Sequence[str]) -> frozenset[PartyId]:
 
 def _path(home: Path, value: Mapping[str, Any], key: str) -> Path | None:
     return home / value[key] if key in value else None
-
-
-# --- YAML, with the lines it came from -------------------------------------------------------------------------------
-
-
-class _Source:
-    """A YAML file as a value, and where in the file each part of it stands."""
-
-    def __init__(self, raw: bytes, file: Path) -> None:
-        self._file = file
-        try:
-            loader = yaml.SafeLoader(raw.decode("utf-8"))
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                self._wrong("not a mapping of keys to values", line=1)
-            self._node = node
-            self._check_plain(node, set())
-            self.value: dict[str, Any] = loader.construct_document(node)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._wrong(f"not YAML: {error.problem}", line=mark.line + 1 if mark else None, cause=error)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._wrong("not YAML, or not UTF-8", line=None, cause=error)
-
-    def check(self) -> None:
-        """Hold the value against the schema."""
-        schema = json.loads(resources.files("station.house").joinpath("config.schema.json").read_text("utf-8"))
-        errors = sorted(Draft202012Validator(schema).iter_errors(self.value), key=lambda error: self._line(error.path))
-        if errors:
-            self._tell(errors[0])
-
-    def _check_plain(self, node: yaml.Node, seen: set[int]) -> None:
-        if id(node) in seen:
-            self._wrong("aliases are not allowed", line=node.start_mark.line + 1)
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            for item in node.value:
-                self._check_plain(item, seen)
-        if isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, item in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                    self._wrong("a key is not plain text", line=key.start_mark.line + 1)
-                if key.value in keys:
-                    self._wrong(f"the key {key.value[:60]!r} is there twice", line=key.start_mark.line + 1)
-                keys.add(key.value)
-                self._check_plain(item, seen)
-
-    def _tell(self, error: ValidationError) -> NoReturn:
-        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path).lstrip(".")
-        line = self._line(error.path)
-        rule, wanted = str(error.validator), cast("Any", error.validator_value)
-        match rule:
-            case "additionalProperties" if isinstance(error.instance, dict):
-                known = sorted(error.schema["properties"]) if isinstance(error.schema, dict) else []
-                odd = min(set(error.instance) - set(known))
-                line = self._line([*error.path, odd])
-                reason = f"unknown key {odd[:60]!r}; known here: {', '.join(known)}"
-            case "required" if isinstance(error.instance, dict):
-                reason = f"the key {min(set(wanted) - set(error.instance))!r} is missing"
-            case "type":
-                reason = f"must be {_TYPES.get(str(wanted), str(wanted))}"
-            case "enum":
-                reason = f"must be one of {', '.join(map(str, wanted))}"
-            case "dependentRequired":
-                reason = "username and password_file go together"
-            case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems":
-                reason = f"must have a {rule} of {wanted}"
-            case "None":
-                reason = "known_code goes with 'approve: known-code' only"
-            case _:
-                reason = "does not have the right form"
-        self._wrong(reason, line=line, at=where or None)
-
-    def _line(self, path: Sequence[str | int]) -> int:
-        node: yaml.Node = self._node
-        line = node.start_mark.line
-        for step in path:
-            if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                line = node.start_mark.line
-            elif isinstance(node, yaml.MappingNode):
-                for key, item in node.value:
-                    if key.value == step:
-                        node, line = item, key.start_mark.line
-                        break
-        return int(line) + 1
-
-    def _wrong(
-        self, reason: str, *, line: int | None, at: str | None = None, cause: Exception | None = None
-    ) -> NoReturn:
-        msg = "the station's configuration is not right"
-        fields: dict[str, Any] = {"line": line, "at": at, "reason": reason}
-        told = {name: value for name, value in fields.items() if value is not None}
-        raise ConfigInvalid(msg, file=self._file, **told) from cause
-
-
-_TYPES: Final = {
-    "object": "a mapping of keys to values",
-    "array": "a list",
-    "string": "text; put it in quotes",
-    "integer": "a whole number",
-    "boolean": "true or false",
-}

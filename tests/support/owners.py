@@ -28,7 +28,7 @@ from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state
 from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, consortium, members
 from train_builder.build.submit import Submitted, submit
-from train_builder.home import Home, Record, Settings
+from train_builder.home import Home, Settings, TrainRecord
 
 SPEC = """\
 train: sums
@@ -141,7 +141,7 @@ class OwnerWorld:
         self.depot.remove(arrival)
         return sent
 
-    def refuse(self, station: str, record: Record, stop: int, outcome: Outcome) -> None:
+    def refuse(self, station: str, record: TrainRecord, stop: int, outcome: Outcome) -> None:
         """Let a station sign that the train did not pass."""
         refusal = Refusal(
             train=record.train,

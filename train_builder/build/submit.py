@@ -29,7 +29,7 @@ from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 from train_builder.errors import PreflightFailed
 from train_builder.follow.follow import follow
-from train_builder.home import Home, Record
+from train_builder.home import Home, TrainRecord
 from train_builder.spec.spec import TrainSpec, load_spec
 
 
@@ -40,7 +40,7 @@ class Submitted:
     ``twin`` is an earlier train, made from the same source, that is not known to have ended.
     """
 
-    record: Record
+    record: TrainRecord
     first: PartyId
     findings: tuple[Finding, ...]
     wheels: tuple[Wheel, ...]
@@ -111,7 +111,7 @@ def fetch_wheels(
 
 
 def deliver(
-    record: Record,
+    record: TrainRecord,
     home: Home,
     *,
     depot: Depot,
@@ -137,7 +137,7 @@ def deliver(
     return first
 
 
-def _unsent(home: Home, source: Digest, now: datetime) -> Record | None:
+def _unsent(home: Home, source: Digest, now: datetime) -> TrainRecord | None:
     """Find a train made from the same source that never got away, and still may."""
     for record in home.records():
         if record.sent is None and record.source == source and record.manifest.is_valid_at(now):

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from console.problems import did_you_mean, line_of
 from security.directory.trust import TrustStore
 from security.encoding import Json
 from security.errors import BaseNotApproved, InvalidInput, PhtError
@@ -20,7 +21,6 @@ from security.ids import PartyId, Role
 from security.train.output_schema import cost_of
 from train_builder.code.contents import looks_into, state_paths
 from train_builder.code.sources import SourceTree
-from train_builder.spec.problems import did_you_mean, line_of
 from train_builder.spec.spec import SPEC_FILE, TrainSpec
 from train_builder.spec.units import show_size
 

@@ -49,7 +49,7 @@ class HomeTrain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedResults:
     """Results in the clear: the folder, the files in it, and the file that proves where they come from."""
 
     train: TrainId
@@ -90,14 +90,14 @@ def bring_home(
     if found is None:
         found = _waiting(train, home, depot, verified, progress)
     if found is None:
-        progress_so_far = follow(home.find(train), depot, trust, now=now)
-        home.note_seen(train, progress_so_far.learnt)
-        raise not_home(progress_so_far)
+        where = follow(home.find(train), depot, trust, now=now)
+        home.note_seen(train, where.learnt)
+        raise not_home(where)
     home.note_home(train, found.digest)
     return found
 
 
-def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> Opened:
+def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> OpenedResults:
     """Open the results into a folder that does not exist yet or is empty; the proof goes beside it.
 
     Raises:
@@ -125,7 +125,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
             home.unnote_home(accepted.train, state.digest)
             raise
         write_file(journey, dump_pretty(proof_document(prove(accepted, trust))))
-    return Opened(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
+    return OpenedResults(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 
 def _kept(

@@ -1,7 +1,7 @@
 """Where is my train?
 
 Stations put a signed receipt into the owner's mailbox: their journey entry when the train has passed, or a refusal.
-`progress_of` folds verified receipts into a `Progress`; what does not verify is counted as a doubt and changes nothing,
+`whereabouts_of` folds verified receipts into a `Whereabouts`; what does not verify is counted as a doubt and changes nothing,
 so whoever can write to the mailbox cannot make a train seem further than it is.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.directory.trust import TrustStore
-from security.encoding import Json, print_time
+from security.encoding import print_time
 from security.errors import JourneyForeignEntry, PhtError, Refused
 from security.ids import PartyId, TrainId
 from security.statement.envelope import Envelope, Verified
@@ -24,8 +24,7 @@ from security.train.manifest import TrainManifest, train_id
 from security.train.route import counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
-from train_builder.home import Record, Seen
-from train_builder.spec.units import show_duration
+from train_builder.home import Seen, TrainRecord
 
 WHAT_TO_DO: Final = {
     Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
@@ -57,7 +56,7 @@ class StopProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Whereabouts:
     """Where a train is, as far as verified receipts tell. ``waiting_for`` is the owner when all stops have passed."""
 
     train: TrainId
@@ -103,6 +102,10 @@ class Progress:
         """Whether it is under way, and no station may run it any more."""
         return not self.ended and now >= self.valid_until
 
+    def over(self, now: datetime) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.ended or self.stranded(now)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
@@ -125,7 +128,7 @@ def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
     return tuple(found)
 
 
-def follow(record: Record, depot: Depot, trust: TrustStore, *, now: datetime) -> Progress:
+def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetime) -> Whereabouts:
     """Ask the mailbox where a train is.
 
     Raises:
@@ -133,17 +136,17 @@ def follow(record: Record, depot: Depot, trust: TrustStore, *, now: datetime) ->
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
     mail = read_mail(depot, record.manifest.owner.party, record.train)
-    return progress_of(manifest, mail, trust, sent=record.sent, now=now)
+    return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
-def progress_of(
+def whereabouts_of(
     manifest: Verified[TrainManifest],
     mail: Sequence[Mail],
     trust: TrustStore,
     *,
     sent: datetime | None,
     now: datetime,
-) -> Progress:
+) -> Whereabouts:
     """Verify the receipts and say where the train is. A pure function."""
     heard = _Heard(manifest, trust, now)
     doubts: list[str] = []
@@ -159,7 +162,7 @@ def progress_of(
         here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
         waiting = manifest.value.expected_at(here).party
         since = max((entry.value.time for entry in heard.entries.values()), default=sent)
-    return Progress(
+    return Whereabouts(
         train=train_id(manifest),
         name=manifest.value.name,
         stops=stops,
@@ -170,69 +173,23 @@ def progress_of(
     )
 
 
-def not_home(progress: Progress) -> PhtError:
+def not_home(found: Whereabouts) -> PhtError:
     """Return the error that says why a train is not home: refused, failed, or under way."""
-    stopped = progress.stopped
+    stopped = found.stopped
     if stopped is not None and stopped.outcome is not None:
         kind = TrainFailed if stopped.outcome in {Outcome.FAILED, Outcome.EXCEEDED} else TrainRefused
         msg = "the train did not pass a station"
         return kind(
             msg,
             hint=WHAT_TO_DO[stopped.outcome],
-            train=progress.train.short,
+            train=found.train.short,
             station=stopped.station,
-            place=f"{counted(stopped.stop)} of {len(progress.stops)}",
+            place=f"{counted(stopped.stop)} of {len(found.stops)}",
             outcome=stopped.outcome.value,
         )
     msg = "the train is not home yet"
-    since = None if progress.since is None else print_time(progress.since)
-    return NotHomeYet(msg, train=progress.train.short, waiting_for=progress.waiting_for, since=since)
-
-
-def describe(progress: Progress, *, now: datetime) -> str:
-    """Put a progress into words."""
-    lines = [f"{progress.name} ({progress.train.short})"]
-    for one in progress.stops:
-        when = "" if one.at is None else f"  {print_time(one.at)}"
-        what = one.state.value if one.outcome is None else one.outcome.value
-        lines.append(f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}")
-    stopped = progress.stopped
-    if stopped is not None and stopped.outcome is not None:
-        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
-    elif progress.passed:
-        lines.append("every station has passed it on; 'pht train open' opens what came home")
-    elif progress.since is not None:
-        lines.append(f"waiting for {progress.waiting_for} since {show_duration(now - progress.since)}")
-    else:
-        lines.append("not sent yet; 'pht train submit' sends it")
-    if progress.stranded(now):
-        lines.append(f"its validity ended {print_time(progress.valid_until)}: no station will run it; send a new one")
-    lines += [f"not believed: {doubt}" for doubt in progress.doubts]
-    return "\n".join(lines)
-
-
-def progress_document(progress: Progress) -> dict[str, Json]:
-    """Return a progress for a program."""
-    return {
-        "train": str(progress.train),
-        "name": progress.name,
-        "passed": progress.passed,
-        "ended": progress.ended,
-        "waitingFor": None if progress.waiting_for is None else str(progress.waiting_for),
-        "since": None if progress.since is None else print_time(progress.since),
-        "validUntil": print_time(progress.valid_until),
-        "stops": [
-            {
-                "stop": one.stop,
-                "station": str(one.station),
-                "state": one.state.value,
-                "outcome": None if one.outcome is None else one.outcome.value,
-                "at": None if one.at is None else print_time(one.at),
-            }
-            for one in progress.stops
-        ],
-        "doubts": list(progress.doubts),
-    }
+    since = None if found.since is None else print_time(found.since)
+    return NotHomeYet(msg, train=found.train.short, waiting_for=found.waiting_for, since=since)
 
 
 class _Heard:

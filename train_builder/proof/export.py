@@ -33,7 +33,7 @@ _MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class ExportedStatement:
     """A signed statement of the journey, the folder it is written to, and who must have signed it."""
 
     folder: str
@@ -72,13 +72,13 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
     return (*names, "SHA256SUMS")
 
 
-def _statements(proof: Proof, parts: TrainParts) -> Iterator[Statement]:
-    yield Statement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
+def _statements(proof: Proof, parts: TrainParts) -> Iterator[ExportedStatement]:
+    yield ExportedStatement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
-        yield Statement(folder=f"entry-{counted(step.stop)}", envelope=envelope, witness=step.witness)
+        yield ExportedStatement(folder=f"entry-{counted(step.stop)}", envelope=envelope, witness=step.witness)
 
 
-def _write_statement(statement: Statement, new: Path) -> None:
+def _write_statement(statement: ExportedStatement, new: Path) -> None:
     folder, envelope = make_folder(new / statement.folder), statement.envelope
     write_file(folder / "envelope.json", envelope.to_bytes(), mode=_MODE)
     write_file(folder / "payload.json", envelope.payload, mode=_MODE)
@@ -101,7 +101,7 @@ def _sums(new: Path, names: list[str]) -> str:
     return "".join(lines)
 
 
-def _readme(proof: Proof, statements: tuple[Statement, ...]) -> str:
+def _readme(proof: Proof, statements: tuple[ExportedStatement, ...]) -> str:
     lines = [
         describe_proof(proof),
         "",
@@ -126,13 +126,13 @@ def _readme(proof: Proof, statements: tuple[Statement, ...]) -> str:
     lines += [
         "",
         "3. The train's id is the SHA-256 of manifest/pae.bin; each entry names it, and as 'previous' the SHA-256 of",
-        "   the pae.bin before it; as 'statesIn' the state that one sent, which is its subject:",
+        "   the pae.bin before it; as 'stateIn' the state that one sent, which is its subject:",
         "",
         *(f"   sha256sum {one.folder}/pae.bin" for one in statements),
         "   sha256sum blobs/code.age blobs/state.age",
         "",
         "4. The owner opens the results with age (https://age-encryption.org, 1.3 or later for age1pq keys) and tar.",
-        "   META.json comes first and repeats train, stop, sender, recipients and what the last entry names as 'previous':",
+        "   META.json comes first and repeats train, stop, sender, recipient and the entry before the last one:",
         "",
         "   age -d -i identity.txt blobs/state.age | tar -tv",
         "",

@@ -28,7 +28,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PassedStop:
     """A stop that was passed, as its station signed it."""
 
     stop: int
@@ -55,7 +55,7 @@ class Proof:
     code: Digest
     base: Digest
     base_name: str
-    steps: tuple[Step, ...]
+    steps: tuple[PassedStop, ...]
     directory: DirectoryVersion
     directory_expires: datetime
 
@@ -67,7 +67,7 @@ def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
     for entry in accepted.journey.entries:
         claim = entry.value
         steps.append(
-            Step(
+            PassedStop(
                 stop=claim.stop,
                 witness=_witness(trust, claim.station, Role.STATION, entry.by, claim.time),
                 at=claim.time,

@@ -19,6 +19,7 @@ from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from train_builder.cli.render_journey import describe
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -28,7 +29,7 @@ from train_builder.errors import (
     TrainRefused,
 )
 from train_builder.follow.collect import bring_home, open_home_train
-from train_builder.follow.follow import StopState, describe, follow
+from train_builder.follow.follow import StopState, follow
 from train_builder.proof.proof import describe_proof, prove
 
 

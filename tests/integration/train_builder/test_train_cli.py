@@ -413,7 +413,7 @@ def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
     assert first.data["twin"] is None
     second = ready.run("submit", folder)
     assert second.data["twin"] == first.data["train"]
-    assert f"note: the same train is under way as {str(first.data['train'])[:12]}" in second.text
+    assert f"note: the same train is already under way as {str(first.data['train'])[:12]}" in second.text
     ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
@@ -469,4 +469,4 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk:
     assert silent["error"]["hint"] == "the analysis printed nothing"
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
     told = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
-    assert "stands above" in told["error"]["hint"]
+    assert "see above" in told["error"]["hint"]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from registry.places import Login
+from registry.places import Login, source_at
 from security.digest import Digest
 from security.directory.card import make_card
+from security.directory.client import pin_root, read_root
 from security.errors import InvalidInput
 from security.files import make_folder, write_file
 from security.ids import PartyId, Role
@@ -43,29 +44,29 @@ class NewStation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Founded:
-    """What a new station has: its configuration, its card, and the fingerprint to be read over the phone."""
+class StationMade:
+    """What a new station has: its configuration, its card, and the fingerprint to read out over the phone."""
 
     config: StationConfig
     card: Path
     fingerprint: Digest
 
 
-def found(
+def make_station(
     new: NewStation, *, passphrase: bytes, root: bytes | None, schemes: Sequence[Scheme], now: datetime
-) -> Founded:
+) -> StationMade:
     """Make a station in a folder that is empty, or where an earlier attempt stopped.
 
     Raises:
         FileExists: the folder holds a station already.
-        ConfigInvalid, InvalidInput: what was decided makes no sense; nothing was made.
+        ConfigInvalid, InvalidInput: what was decided is not possible; nothing was made.
     """
     file = new.folder / FILE
     text = print_config(new).encode()
     config = parse_config(text, file=file)  # so that nothing is made of what could not be read again
     for name, folder in new.data.items():
         if not folder.is_dir():
-            msg = "the folder of a data set is not there"
+            msg = "the folder of a data set does not exist"
             raise InvalidInput(msg, data=name, folder=folder)
     for path in (new.folder, config.folder, config.workrooms):
         make_folder(path)
@@ -88,7 +89,22 @@ def found(
     if root is not None and not config.directory.root_file.exists():
         write_file(config.directory.root_file, root, mode=0o644, replace=False)
     write_file(file, text, replace=False)  # last: a folder with this file is a station
-    return Founded(config=load_config(file), card=card, fingerprint=secrets.key_set.fingerprint)
+    return StationMade(config=load_config(file), card=card, fingerprint=secrets.key_set.fingerprint)
+
+
+def pinned_root(file: Path | None, fingerprint: str | None, place: str, login: Login) -> bytes | None:
+    """Return the directory's root: from `file`, or as published at `place` if it has this fingerprint; None without both.
+
+    Raises:
+        InvalidInput: both are given.
+        NotPinned: it is no root, or not the one with this fingerprint.
+    """
+    if file is not None and fingerprint is not None:
+        msg = "give the root as a file or by its fingerprint, not both"
+        raise InvalidInput(msg)
+    if file is not None:
+        return read_root(file)
+    return pin_root(source_at(place, login), fingerprint) if fingerprint is not None else None
 
 
 def print_config(new: NewStation) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a train.yaml, where, and what did its author probably mean?"""
+"""What is wrong with a file that a person edits, where, and what did they probably mean?"""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ from security.encoding import Json
 _MISSING: Final = "is missing"
 _MANY: Final = 16  # known words that are still listed in a hint
 _LONG: Final = 40  # characters of a value that are still shown
+_SECRET: Final = re.compile("pass(word|phrase)")  # what is said there, by mistake or not, is repeated nowhere
+_TYPES: Final = {
+    "object": "a group of fields",
+    "array": "a list",
+    "string": "text, in quotes if it looks like something else",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
+_INTO: Final = frozenset({"propertyNames", "properties", "patternProperties", "additionalProperties", "items"})
+_BOUNDS: Final = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "minLength": "{} or more characters long",
+    "maxLength": "at most {} characters long",
+    "minItems": "a list of {} or more",
+    "maxItems": "a list of at most {}",
+}
 
 Place: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys and indices from the top."""
@@ -45,6 +63,13 @@ def show_place(place: Place) -> str:
     for step in place:
         shown += f"[{step}]" if isinstance(step, int) else f".{step}" if shown else step
     return shown
+
+
+def first_of(problems: Sequence[Problem]) -> dict[str, str | int | None]:
+    """Return the fields of an error that tells the first of some problems, and how many others there are."""
+    first = problems[0]
+    told = f"{first.place}: {first.text}" if first.place else first.text
+    return {"line": first.line, "problem": told, "others": len(problems) - 1 or None}
 
 
 def line_of(lines: Lines, place: Place) -> int | None:
@@ -78,35 +103,69 @@ def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
     given: Any = error.instance
     rules: Any = error.schema
     if error.validator == "additionalProperties":
-        known = set(rules.get("properties", {}))
-        patterns = tuple(rules.get("patternProperties", {}))
-        for name in given:
-            if name in known or any(re.search(pattern, name) for pattern in patterns):
-                continue
-            text = "is not allowed here" if patterns else "is not a field of this file"
-            hint = did_you_mean(name, known - set(given)) if known else _wanted(error, schema)
-            yield Problem(line=line_of(lines, (*place, name)), place=show_place((*place, name)), text=text, hint=hint)
+        yield from _unknown(error, lines, schema)
     elif error.validator == "required":
         for name in rules["required"]:
             if name not in given:
-                wanted = rules["properties"][name].get("description")
+                wanted = rules.get("properties", {}).get(name, {}).get("description")
+                hint = f"it is {wanted}" if wanted else None
                 where = show_place((*place, name))
-                yield Problem(line=line_of(lines, place), place=where, text=_MISSING, hint=f"it is {wanted}")
+                yield Problem(line=line_of(lines, place), place=where, text=_MISSING, hint=hint)
+    elif error.validator == "dependentRequired":
+        for name in (one for one in rules["dependentRequired"] if one in given):
+            for other in (one for one in rules["dependentRequired"][name] if one not in given):
+                text = f"is there without '{other}'"
+                yield Problem(line=line_of(lines, (*place, name)), place=show_place((*place, name)), text=text)
+    elif "propertyNames" in error.absolute_schema_path:
+        text, hint = f"cannot be called {_shown(given)}", _wanted(error, schema)
+        yield Problem(line=line_of(lines, (*place, given)), place=show_place(place), text=text, hint=hint)
     else:
-        wanted = _wanted(error, schema) or "something else"
-        text = f"is {_shown(given)}, but should be {wanted}"
+        wanted = _wanted(error, schema) or _demanded(error)
+        secret = any(isinstance(step, str) and _SECRET.search(step) for step in place)
+        text = f"should be {wanted}" if secret else f"is {_shown(given)}, but should be {wanted}"
         yield Problem(line=line_of(lines, place), place=show_place(place), text=text)
 
 
+def _unknown(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -> Iterator[Problem]:
+    place: Place = tuple(error.absolute_path)
+    given: Any = error.instance
+    rules: Any = error.schema
+    known, patterns = set(rules.get("properties", {})), tuple(rules.get("patternProperties", {}))
+    for name in given:
+        if name in known or any(re.search(pattern, name) for pattern in patterns):
+            continue
+        text = "is not allowed here" if patterns else "is not a field of this file"
+        hint = did_you_mean(name, known - set(given)) if known else _wanted(error, schema)
+        yield Problem(line=line_of(lines, (*place, name)), place=show_place((*place, name)), text=text, hint=hint)
+
+
 def _wanted(error: ValidationError, schema: Mapping[str, Json]) -> str | None:
-    """Return the innermost description on the way to the keyword that failed."""
+    """Return what the schema says of the value that failed, or of the group whose keyword failed."""
     spot: Json = dict(schema)
     found: str | None = None
-    for step in error.absolute_schema_path:
+    *way, keyword = error.absolute_schema_path
+    for step in (*way, keyword):
         if isinstance(spot, dict) and isinstance(spot.get("description"), str):
             found = str(spot["description"])
+        if step in _INTO and step is not keyword:
+            found = None  # that was said of the group around
         spot = _step(spot, step)
     return found
+
+
+def _demanded(error: ValidationError) -> str:
+    """Say what a keyword of the schema demands, where no description does."""
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+        case "enum":
+            return f"one of {', '.join(map(str, wanted))}"
+        case str() as rule if rule in _BOUNDS:
+            return _BOUNDS[rule].format(wanted)
+        case _:
+            return "in another form"
 
 
 def _step(spot: Json, step: str | int) -> Json:
