@@ -17,7 +17,7 @@ from security.version import VERSION
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ("security", "registry", "console", "train_builder", "station", "rehearsal")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-MODULES = sorted({ROOT / "pht.py", *SOURCES})
+MODULES = sorted({ROOT / "pht.py", ROOT / "pht_command.py", *SOURCES})
 
 
 def name_of(path: pathlib.Path) -> str:
