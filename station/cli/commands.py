@@ -37,6 +37,7 @@ from station.cli.folder import (
     visit_named,
 )
 from station.cli.show import station_show
+from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
 from station.daemon.loop import Pace, once, run
 from station.desk.checkup import check as check_up
@@ -306,3 +307,4 @@ def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes
 
 station.add_command(station_show)
 station.add_command(audit)
+station.add_command(station_unit_command)
