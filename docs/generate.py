@@ -72,7 +72,23 @@ def design() -> str:
     return text
 
 
-DOCUMENTS = {"errors.md": error_table, "visit.md": visit_diagram, "design.md": design}
+def train_reference() -> str:
+    """Return ``train-yaml.md``: the keys of a train's file, from its schema."""
+    return str(_load("references").train_reference())
+
+
+def station_reference() -> str:
+    """Return ``station-yaml.md``: the keys of a station's file, from its schema."""
+    return str(_load("references").station_reference())
+
+
+DOCUMENTS = {
+    "errors.md": error_table,
+    "visit.md": visit_diagram,
+    "design.md": design,
+    "train-yaml.md": train_reference,
+    "station-yaml.md": station_reference,
+}
 
 
 def _load(name: str) -> types.ModuleType:
