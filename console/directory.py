@@ -24,6 +24,7 @@ from console.prompts import (
 )
 from console.root import Root
 from console.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
+from console.unit import directory_unit
 from registry.places import sink_at, source_at
 from security.digest import Digest, digest_of
 from security.directory.card import PartyCard
@@ -297,7 +298,7 @@ def directory_publish(
 
     \b
     pht directory publish consortium --to http://registry.example:5000
-    pht directory publish consortium --to folder:/srv/www/directory --refresh      (weekly, from cron)
+    pht directory publish consortium --to folder:/srv/www/directory --refresh      (daily, from a timer: pht directory unit)
     """
     ours, sink = Workspace(workspace), sink_at(place, context.login())
     if online_passphrase_file is None:
@@ -387,3 +388,6 @@ def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
         raise InvalidInput(msg, given=len(files), keys=count)
     phrases = [read_passphrase(path) for path in files]
     return phrases * count if len(phrases) == 1 else phrases
+
+
+directory.add_command(directory_unit)

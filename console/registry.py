@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -17,18 +18,20 @@ import click
 
 from console.answer import Answer
 from console.progress import showing
+from console.prompts import clock
 from console.root import Root
 from registry.base.engine import saved_image
 from registry.base.store import base_repository, push_base, push_base_folder
 from registry.depot import Depot
-from registry.names import FolderLocation, location
+from registry.layout import LayoutRegistry
+from registry.names import FolderLocation, Location, Repository, location
 from registry.places import registry_at
 from registry.port import Registry
 from registry.server.config import LOOPBACK
 from registry.server.options import SETTINGS, ServerOptions, options_of
-from registry.server.process import RunningServer, down, status, up
+from registry.server.process import RunningServer, down, status, sweep, up
 from security.encoding import Json
-from security.errors import InvalidInput
+from security.errors import InvalidInput, PhtError, Refused
 from security.files import make_folder, told
 from security.ids import PartyId
 from security.train.route import counted
@@ -142,6 +145,57 @@ def registry_status(state: Path) -> Answer:
     return Answer(text=answer.text, data={**answer.data, "running": True})
 
 
+@registry.command("sweep")
+@click.argument("state", metavar="[FOLDER]", default=str(_DEFAULT_STATE))
+@click.option(
+    "--hours",
+    type=click.IntRange(0, 24 * 365),
+    default=24,
+    show_default=True,
+    help="In a layout: leave what is younger; its manifest may still be on the way. 0: if nobody uses it now.",
+)
+def registry_sweep(state: str, hours: int) -> Answer:
+    """Give back the space of trains and receipts that were removed.
+
+    Removes the blobs that no manifest refers to. A registry that runs from FOLDER is stopped meanwhile and started
+    again; stations and scientists wait for it. A layout is swept while it is used.
+
+    \b
+    pht registry sweep /srv/pht-registry
+    pht registry sweep layout:/media/stick/registry
+    """
+    if _is_layout(state):
+        return _swept_layout(location(state), clock() - timedelta(hours=hours))
+    swept = sweep(options_of(Path(state)).settings(Path(state)), sleep=time.sleep)
+    again = "; the registry runs again" if swept.restarted else ""
+    return Answer(
+        text=f"{_size(swept.freed)} are free again{again}",
+        data={"freed": swept.freed, "restarted": swept.restarted},
+    )
+
+
+def _swept_layout(place: Location, before: datetime) -> Answer:
+    """Sweep every repository of a layout; one that cannot be read hides no other."""
+    assert isinstance(place, FolderLocation)  # noqa: S101 - what the prefix means
+    layout = LayoutRegistry(place.path)
+    blobs = freed = 0
+    odd: list[tuple[Repository, PhtError]] = []
+    for repo in layout.repositories():
+        try:
+            swept = layout.sweep(repo, before=before)
+        except Refused as error:
+            odd.append((repo, error))
+            continue
+        blobs, freed = blobs + swept.blobs, freed + swept.freed
+    lines = [f"{blobs} blobs removed; {_size(freed)} are free again"]
+    lines += [f"left as it is: {repo}: {error}" for repo, error in odd]
+    return Answer(
+        text="\n".join(lines),
+        data={"blobs": blobs, "freed": freed, "left": [str(repo) for repo, _ in odd]},
+        error=odd[0][1] if odd else None,
+    )
+
+
 @registry.command("ls")
 @_address
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
@@ -240,6 +294,10 @@ def _opened(image: Path) -> Iterator[BinaryIO]:
         source = image.open("rb")
     with source:
         yield source
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _is_layout(state: str | Path) -> bool:

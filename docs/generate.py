@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
+GENERATED = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors")
 
 
@@ -72,7 +73,32 @@ def design() -> str:
     return text
 
 
-DOCUMENTS = {"errors.md": error_table, "visit.md": visit_diagram, "design.md": design}
+def architecture() -> str:
+    """Return ``architecture.md`` with its picture and its table of rooms made anew from the packages on disk."""
+    rooms = _load("rooms")
+    made = {"picture": rooms.picture, "rooms": rooms.tables}
+    text = (HERE / "architecture.md").read_text(encoding="utf-8")
+    return GENERATED.sub(lambda found: f"{found[1]}{made[found[2]]()}{found[3]}", text)
+
+
+def train_reference() -> str:
+    """Return ``train-yaml.md``: the keys of a train's file, from its schema."""
+    return str(_load("references").train_reference())
+
+
+def station_reference() -> str:
+    """Return ``station-yaml.md``: the keys of a station's file, from its schema."""
+    return str(_load("references").station_reference())
+
+
+DOCUMENTS = {
+    "errors.md": error_table,
+    "visit.md": visit_diagram,
+    "design.md": design,
+    "architecture.md": architecture,
+    "train-yaml.md": train_reference,
+    "station-yaml.md": station_reference,
+}
 
 
 def _load(name: str) -> types.ModuleType:

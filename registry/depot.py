@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Final
@@ -211,6 +211,25 @@ class Depot:
         stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
         layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
         return parse_envelope(read_blob(self.registry, mailbox(owner), layer, limit=MAX_ENVELOPE))
+
+    def forget(self, party: PartyId, trains: Collection[TrainId]) -> int:
+        """Take everything of these trains out of a party's own mailbox, arrivals and receipts; return how many.
+
+        For trains that can run nowhere any more: what a station signed it finds in the owner's mailbox, even after its
+        journal was restored from a backup (attack T5). Their blobs stay until the registry is swept. What another
+        train's tag names as well is left: whoever writes to the mailbox could have a train removed that way (T13).
+
+        Raises:
+            RegistryDenied: this registry does not delete.
+        """
+        repo = mailbox(party)
+        named = [(one.train, one.digest) for one in self.arrivals(party)]
+        named += [(one.train, one.digest) for one in self.receipts(party)]
+        others = {digest for train, digest in named if train not in trains}
+        gone = {digest for train, digest in named if train in trains} - others
+        for digest in sorted(gone):
+            self.registry.delete_manifest(repo, digest)
+        return len(gone)
 
     def _named(self, repo: Repository, tag: Tag) -> Digest | None:
         """Return what a tag names now, if it is anything a train or a receipt can be."""

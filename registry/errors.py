@@ -6,7 +6,8 @@
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
     Unavailable    RegistryUnavailable, RegistryNotStarted
-    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay
+    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay,
+                   RegistryNotSwept
 """
 
 from __future__ import annotations
@@ -99,6 +100,12 @@ class RegistryInTheWay(Misconfigured):
     """The state folder belongs to a registry that was started differently."""
 
     code = "registry.in-the-way"
+
+
+class RegistryNotSwept(Misconfigured):
+    """The registry's program could not remove what nothing refers to."""
+
+    code = "registry.not-swept"
 
 
 class EngineUnavailable(Unavailable):

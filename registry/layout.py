@@ -15,8 +15,11 @@ import errno
 import fcntl
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -25,7 +28,7 @@ from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailab
 from registry.names import Reference, Repository, Tag
 from registry.oci import MAX_MANIFEST, Descriptor, parse_index, parse_manifest, print_index
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest
+from security.digest import Digest, digest_of
 from security.encoding import dump_json
 from security.errors import InvalidInput
 from security.files import make_folder, read_file, sync_folder, told, write_file, writing
@@ -34,10 +37,19 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
 _FILE: Final = 0o644  # nothing in a registry is secret from those who may enter the folder: states and code are sealed
 _FOLDER: Final = 0o755
 _CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep removed: how many files, and how many bytes are free again (others may hold links to the same)."""
+
+    blobs: int
+    freed: int
 
 
 class LayoutRegistry:
@@ -159,6 +171,46 @@ class LayoutRegistry:
             msg = "a name that is not a tag"
             raise RegistryMisbehaved(msg, repository=repo) from error
 
+    def repositories(self) -> tuple[Repository, ...]:
+        """Return the repositories that lie in the folder, sorted. Links are not followed."""
+        found = []
+        for folder, below, files in os.walk(self._mounted()):
+            below[:] = [name for name in below if name != "blobs"]
+            if "oci-layout" in files:
+                with contextlib.suppress(InvalidInput):  # a layout that another tool put there is no mailbox
+                    found.append(Repository(Path(folder).relative_to(self._root).as_posix()))
+        return tuple(sorted(found))
+
+    def sweep(self, repo: Repository, *, before: datetime) -> Swept:
+        """Remove the blobs that no manifest refers to, and unfinished files, if they are older than `before`.
+
+        Younger ones may be of a train whose manifest is still to come.
+
+        Raises:
+            Malformed, DigestMismatch: a manifest cannot be read, so nobody knows what it refers to; nothing is removed.
+        """
+        folder = self._blob(repo, digest_of(b"")).parent
+        count = freed = 0
+        with self._alone(repo):
+            kept = set()
+            for entry in self._entries(repo):
+                stored = self._stored(repo, entry)
+                kept |= {
+                    entry.digest.hex,
+                    *(one.digest.hex for one in parse_manifest(stored.raw, stored.media_type).blobs),
+                }
+            with told(folder):
+                for path in sorted(folder.iterdir()):
+                    state = path.lstat()
+                    ours = _HEX.fullmatch(path.name) is not None or path.suffix == ".part"
+                    # a mount is a link, which leaves the time of the bytes and sets that of the file
+                    if not ours or path.name in kept or max(state.st_mtime, state.st_ctime) >= before.timestamp():
+                        continue
+                    path.unlink()
+                    count += 1
+                    freed += state.st_size if state.st_nlink == 1 else 0
+        return Swept(blobs=count, freed=freed)
+
     def _stored(self, repo: Repository, entry: Descriptor) -> StoredManifest:
         if entry.size > MAX_MANIFEST:
             msg = "manifest is too large"
@@ -167,11 +219,14 @@ class LayoutRegistry:
             raw = b"".join(bytes(piece) for piece in checked_pieces(source, entry))
         return StoredManifest(raw=raw, media_type=entry.media_type, digest=entry.digest)
 
-    def _folder(self, repo: Repository) -> Path:
+    def _mounted(self) -> Path:
         if not self._root.is_dir():
             msg = "the registry's folder is not there"
             raise RegistryUnavailable(msg, path=self._root, hint=f"mount it, or make it: mkdir {self._root}")
-        folder = self._root
+        return self._root
+
+    def _folder(self, repo: Repository) -> Path:
+        folder = self._mounted()
         for component in repo.split("/"):
             folder /= component
             if _is_link(folder):  # a stick could carry one, and have us write where it points

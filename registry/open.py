@@ -9,7 +9,8 @@ from typing import Final, assert_never
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
 from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Timeouts, Trust
+from registry.http.request import Http, Trust
+from registry.http.wire import Timeouts
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, HttpLocation, Location
 from registry.port import Registry

@@ -15,7 +15,8 @@ from typing import Final
 from registry.directory import RegistryDirectory, WebDirectory
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
-from registry.http.request import Http, Timeouts, Trust
+from registry.http.request import Http, Trust
+from registry.http.wire import Timeouts
 from registry.names import ACCOUNT, HttpLocation, Origin, location
 from registry.open import Access, open_registry
 from registry.port import Registry

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, Ph
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+
+_OWNER_AND_MASK: Final = frozenset({0x01, 0x10})  # tags of entries of an access list, as the kernel keeps it
+_NAMED_USER: Final = 0x02
+_READ: Final = 0x04
 
 
 @contextlib.contextmanager
@@ -75,6 +80,8 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
 
     Raises:
         KeyUnreadable: group or others have any right to it, it belongs to somebody else, or it is not a plain file.
+
+    What systemd hands a service (``LoadCredential=``) may belong to root, with an access list that lets the service in.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a fifo must not hold us up
@@ -89,10 +96,11 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
         msg = "not a plain file"
         raise KeyUnreadable(msg, path=path, hint="name a file")
     with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
-        if facts.st_mode & 0o077:
+        granted = _granted_to_us_alone(handle)
+        if facts.st_mode & 0o077 and not granted:
             msg = "private file is open to others"
             raise KeyUnreadable(msg, path=path, mode=f"{facts.st_mode & 0o777:o}", hint=f"chmod 600 {path}")
-        if facts.st_uid != os.geteuid():
+        if facts.st_uid != os.geteuid() and not (granted and facts.st_uid == 0):
             msg = "private file belongs to another user"
             hint = "use a file of your own, or run this as the user it belongs to"
             raise KeyUnreadable(msg, path=path, owner=facts.st_uid, me=os.geteuid(), hint=hint)
@@ -101,6 +109,21 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
         msg = "file is too large"
         raise KeyUnreadable(msg, path=path, limit=limit, hint="is it the right file?")
     return data
+
+
+def _granted_to_us_alone(handle: int) -> bool:
+    """Whether an access list (acl(5)) lets its owner and us read a file, and nobody else do anything.
+
+    The mode shows the mask of such a list where the rights of the group would stand.
+    """
+    try:
+        raw = os.getxattr(handle, "system.posix_acl_access")
+    except OSError:
+        return False
+    rights = {
+        (tag, who): right for tag, right, who in struct.iter_unpack("<HHI", raw[4:]) if tag not in _OWNER_AND_MASK
+    }
+    return rights.pop((_NAMED_USER, os.geteuid()), 0) == _READ and not any(rights.values())
 
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> Path:

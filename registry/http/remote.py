@@ -155,7 +155,7 @@ class HttpRegistry:
 
 
 class _Bytes:
-    """Bytes as a request's body; see `registry.http.request.Payload`."""
+    """Bytes as a request's body; see `registry.http.wire.Payload`."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0

@@ -199,7 +199,7 @@ class _Source:
 
 
 class _Piece:
-    """A part of a source as a request's body; see `registry.http.request.Payload`."""
+    """A part of a source as a request's body; see `registry.http.wire.Payload`."""
 
     def __init__(self, source: _Source, size: int) -> None:
         self._source, self._size, self._left = source, size, size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,6 +109,38 @@ def test_what_is_not_private_is_not_read(
 def test_a_private_file_is_read(tmp_path: Path) -> None:
     write_file(tmp_path / "key", b"secret")
     assert read_private(tmp_path / "key", limit=6) == b"secret"
+
+
+def _access(user: int, right: int, *, group: int = 0) -> bytes:
+    """An access list as the kernel keeps it: the owner reads, so does `user`, and the mask lets both."""
+    anybody = 0xFFFFFFFF
+    entries = [(0x01, 4, anybody), (0x02, right, user), (0x04, group, anybody), (0x10, 4, anybody), (0x20, 0, anybody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("user", "right", "group", "read"),
+    [
+        (os.geteuid(), 4, 0, True),
+        (os.geteuid() + 1, 4, 0, False),
+        (os.geteuid(), 6, 0, False),
+        (os.geteuid(), 4, 4, False),
+    ],
+    ids=["ours", "of another", "to write", "of the group too"],
+)
+def test_a_file_that_an_access_list_opens_to_us_alone_is_private(
+    tmp_path: Path, user: int, right: int, group: int, read: bool
+) -> None:
+    path = tmp_path / "credential"
+    write_file(path, b"secret", mode=0o400)
+    os.setxattr(path, "system.posix_acl_access", _access(user, right, group=group))
+    assert mode(path) == 0o440
+    if read:
+        assert read_private(path) == b"secret"
+    else:
+        with pytest.raises(KeyUnreadable) as caught:
+            read_private(path)
+        assert caught.value.code == "key.unreadable"
 
 
 def test_folders_are_made_private_with_those_above(tmp_path: Path) -> None:
