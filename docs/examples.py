@@ -45,7 +45,8 @@ from security.train.seal import CodeBinding, StateBinding, seal_code, seal_state
 from security.train.verify import verify_home
 from station.journal.audit import export, sign_head
 from station.journal.chain import START, Head, Record, link
-from station.visit.events import ArrivalId, DaemonStarted, Noticed
+from station.visit.events import ArrivalId, Noticed
+from station.visit.station_events import DaemonStarted
 from train_builder.proof.proof import proof_document, prove
 
 NOW: Final = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)

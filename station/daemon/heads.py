@@ -15,7 +15,7 @@ from security.statement.envelope import MAX_ENVELOPE
 from station.house.spool import Spool
 from station.journal.audit import sign_head
 from station.journal.journal import Journal
-from station.visit.events import HeadSigned, KeyUsed
+from station.visit.station_events import HeadSigned, KeyUsed
 
 
 def sign_end(

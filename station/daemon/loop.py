@@ -33,9 +33,10 @@ from station.house.config import Retention
 from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
-from station.visit.events import ArrivalId, DaemonStarted, DaemonStopped, Departed, VisitEvent
+from station.visit.events import ArrivalId, Departed, VisitEvent
 from station.visit.plan import Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
+from station.visit.station_events import DaemonStarted, DaemonStopped
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from station.house.config import Retention
 from station.house.house import House
 from station.house.spool import Spool
 from station.journal.journal import Journal
-from station.visit.events import ArrivalId, Blob, HeadSigned
+from station.visit.events import ArrivalId, Blob
+from station.visit.station_events import HeadSigned
 
 
 class Keeper:

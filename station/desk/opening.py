@@ -17,9 +17,9 @@ from station.house.assembly import open_house
 from station.house.config import FILE, StationConfig, load_config
 from station.house.house import House
 from station.journal.journal import Journal
-from station.visit.events import KeyUsed
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 Unlock: TypeAlias = Callable[[Path, str], Secrets]
 """Opens the private keys in a folder, for which it may ask a person; the text says whose keys they are."""

@@ -30,9 +30,10 @@ from security.statement.envelope import (
 )
 from station.errors import JournalDamaged, JournalTruncated
 from station.journal.chain import START, Head, check_chain, parse_record
-from station.visit.events import ArrivalId, StationEvent, VisitEvent
+from station.visit.events import ArrivalId, VisitEvent
 from station.visit.plan import phase_of
 from station.visit.state import Visit, replay
+from station.visit.station_events import StationEvent
 
 HEAD_TYPE: Final = "urn:pht:statement:journal-head:v1"
 _SUBJECT: Final = "journal"

@@ -17,7 +17,8 @@ from security.ids import TrainId
 from station.errors import JournalDamaged
 from station.journal.chain import START, Head
 from station.journal.log import Stored
-from station.visit.events import Accepted, ArrivalId, Departed, HeadSigned, Noticed, Redelivered, Signed
+from station.visit.events import Accepted, ArrivalId, Departed, Noticed, Signed
+from station.visit.station_events import HeadSigned, Redelivered
 
 _NOTHING: Final[tuple[int, ...]] = ()
 

@@ -22,8 +22,9 @@ from station.journal.chain import Head, Record, check_chain, link, parse_record
 from station.journal.index import Index
 from station.journal.log import Log
 from station.journal.sqlite import SqliteLog
-from station.visit.events import Accepted, ArrivalId, Event, HeadSigned, Signed, StationEvent, VisitEvent
+from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent
 from station.visit.state import Visit, replay, resume
+from station.visit.station_events import Event, HeadSigned, StationEvent
 
 
 class Journal:

@@ -11,8 +11,9 @@ from station.admission.policy import Hold, Request
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
-from station.visit.events import Admitted, Held, HoldFor, KeyUsed
+from station.visit.events import Admitted, Held, HoldFor
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:

@@ -9,7 +9,8 @@ from registry.errors import NotInRegistry
 from security.errors import DiskFull, PhtError
 from station.errors import JournalDamaged
 from station.house.house import House
-from station.visit.events import ArrivalId, Noticed, Redelivered
+from station.visit.events import ArrivalId, Noticed
+from station.visit.station_events import Redelivered
 
 
 def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:

@@ -15,8 +15,9 @@ from security.train.seal import CODE_BUDGET, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
-from station.visit.events import Blob, KeyUsed, Opened
+from station.visit.events import Blob, Opened
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 STATE_FILES: Final = 10_000
 """Files and folders a state may hold, in and out."""

@@ -16,9 +16,10 @@ from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
-from station.visit.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
+from station.visit.events import Accepted, Signed, SignedKind, Superseded
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 _EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
 

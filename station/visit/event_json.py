@@ -17,7 +17,8 @@ from security.digest import Digest
 from security.encoding import Fields, Json, print_time
 from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
-from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, Event, FurnishedData, HoldFor, SignedKind, plain
+from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, FurnishedData, HoldFor, SignedKind, plain
+from station.visit.station_events import Event
 
 MOST_ITEMS: Final = 20_000
 

@@ -1,4 +1,4 @@
-"""What can happen to a visit or at a station?
+"""What can happen to a visit?
 
 An event is a fact, recorded after it became true. The union is closed: `visit.replay` and the table in `plan` know every
 member. No event carries plaintext, a hash of plaintext, or anything a run printed.
@@ -72,7 +72,7 @@ class FurnishedData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
+class Fact:
     """When it happened: aware, UTC, whole seconds."""
 
     kind: ClassVar[str]
@@ -90,7 +90,7 @@ class _Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noticed(_Event):
+class Noticed(Fact):
     """Something lies in our mailbox that was not there before. `size` is that of its OCI manifest, in bytes."""
 
     kind = "noticed"
@@ -100,7 +100,7 @@ class Noticed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched(_Event):
+class Fetched(Fact):
     """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
 
     kind = "fetched"
@@ -114,7 +114,7 @@ class Fetched(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted(_Event):
+class Accepted(Fact):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
     `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
@@ -139,7 +139,7 @@ class Accepted(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted(_Event):
+class Admitted(Fact):
     """This house lets the train run; `by` is ``policy`` or a person. The rest is what its run may take up here."""
 
     kind = "admitted"
@@ -150,7 +150,7 @@ class Admitted(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(_Event):
+class Opened(Fact):
     """Code and state lie open in the workroom. `state_in` is the digest of the sealed state they came from."""
 
     kind = "opened"
@@ -158,7 +158,7 @@ class Opened(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Furnished(_Event):
+class Furnished(Fact):
     """The data sets that the train asked for are where its run can read them."""
 
     kind = "furnished"
@@ -166,7 +166,7 @@ class Furnished(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started(_Event):
+class Started(Fact):
     """A run with this name goes on, from the image with this id, in the sandbox of this profile."""
 
     kind = "started"
@@ -177,7 +177,7 @@ class Started(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(_Event):
+class Ended(Fact):
     """The run came to its own end, after so many seconds of wall-clock time."""
 
     kind = "ended"
@@ -186,7 +186,7 @@ class Ended(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cleared(_Event):
+class Cleared(Fact):
     """The gate found only what was declared, and let it pass; `by` is ``gate`` or a person."""
 
     kind = "cleared"
@@ -195,7 +195,7 @@ class Cleared(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed(_Event):
+class Sealed(Fact):
     """The new state is in the spool, encrypted for whoever is next."""
 
     kind = "sealed"
@@ -204,7 +204,7 @@ class Sealed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wiped(_Event):
+class Wiped(Fact):
     """Workroom and container are gone. Recorded before anything is signed: what leaves no longer needs plaintext.
 
     `printed` is what a run that did not pass had printed, in the spool, sealed for this station alone.
@@ -215,7 +215,7 @@ class Wiped(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signed(_Event):
+class Signed(Fact):
     """The station's one signature for this visit: `entry` is the digest of the signed bytes, `envelope` is in the spool."""
 
     kind = "signed"
@@ -225,7 +225,7 @@ class Signed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed(_Event):
+class Pushed(Fact):
     """The next mailbox confirmed the train by this manifest digest."""
 
     kind = "pushed"
@@ -233,7 +233,7 @@ class Pushed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptSent(_Event):
+class ReceiptSent(Fact):
     """The owner's mailbox confirmed our receipt by this manifest digest."""
 
     kind = "receipt-sent"
@@ -241,7 +241,7 @@ class ReceiptSent(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Departed(_Event):
+class Departed(Fact):
     """Our mailbox no longer names this arrival. The end of the visit."""
 
     kind = "departed"
@@ -251,7 +251,7 @@ class Departed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused(_Event):
+class Refused(Fact):
     """Final. The owner learns at most a class of outcome; `code` and `reason` are for this house only."""
 
     kind = "refused"
@@ -261,7 +261,7 @@ class Refused(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Superseded(_Event):
+class Superseded(Fact):
     """This station signed for this stop before: its own statement in the owner's mailbox, with this digest, shows it.
 
     The journal is older than that: it was restored from a backup (attack T5). Final; nothing more is signed or sent.
@@ -272,7 +272,7 @@ class Superseded(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFault(_Event):
+class RunFault(Fact):
     """The analysis itself failed, ran out of a limit, or left no results. Final."""
 
     kind = "run-fault"
@@ -281,7 +281,7 @@ class RunFault(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoomLost(_Event):
+class RoomLost(Fact):
     """The workroom of this attempt is gone (a reboot). Everything derived from it is void; opened again."""
 
     kind = "room-lost"
@@ -289,7 +289,7 @@ class RoomLost(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stumbled(_Event):
+class Stumbled(Fact):
     """A step made no progress; not to be tried again before a time. `attempt` counts from 1 since the last progress."""
 
     kind = "stumbled"
@@ -300,7 +300,7 @@ class Stumbled(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held(_Event):
+class Held(Fact):
     """A person must decide."""
 
     kind = "held"
@@ -309,59 +309,13 @@ class Held(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(_Event):
+class Approved(Fact):
     """A person said yes to what was asked."""
 
     kind = "approved"
     hold: HoldFor
     by: str
     note: str
-
-
-# --- Events of the station -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonStarted(_Event):
-    """A daemon took the state folder."""
-
-    kind = "daemon-started"
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonStopped(_Event):
-    """A daemon left in good order."""
-
-    kind = "daemon-stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redelivered(_Event):
-    """An arrival we already have a visit for was found again, perhaps under another tag; it was taken out."""
-
-    kind = "redelivered"
-    arrival: ArrivalId
-    tag: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyUsed(_Event):
-    """The key set with this fingerprint signed or opened something."""
-
-    kind = "key-used"
-    key_set: Digest
-    purpose: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSigned(_Event):
-    """The head of the journal was signed as it was after record `sequence`; `envelope` is in the spool."""
-
-    kind = "head-signed"
-    sequence: int
-    head: Digest
-    envelope: Digest
 
 
 VisitEvent: TypeAlias = (
@@ -388,8 +342,6 @@ VisitEvent: TypeAlias = (
     | Held
     | Approved
 )
-StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed | HeadSigned
-Event: TypeAlias = VisitEvent | StationEvent
 
 
 def plain(text: str) -> str:
@@ -397,7 +349,7 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
 
 
-def _values(event: _Event) -> list[tuple[str, Any]]:
+def _values(event: Fact) -> list[tuple[str, Any]]:
     return [(field.name, getattr(event, field.name)) for field in dataclasses.fields(event)]
 
 

@@ -26,8 +26,9 @@ from station.daemon.loop import Pace, Shift, once
 from station.house.trust import FreshTrust
 from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
-from station.visit.events import HeadSigned, Held, HoldFor, Redelivered
+from station.visit.events import Held, HoldFor
 from station.visit.plan import Phase, approve, phase_of
+from station.visit.station_events import HeadSigned, Redelivered
 from tests.support.registries import RealRegistries
 from tests.support.trains import Train
 from tests.support.world import ROOMY, World, world

@@ -28,8 +28,8 @@ from station.house.house import House
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
-from station.visit.events import Redelivered
 from station.visit.plan import Phase, phase_of, refuse
+from station.visit.station_events import Redelivered
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import NOW, Train
 from tests.support.world import World, world

@@ -13,7 +13,8 @@ from security.errors import Forked, Replayed
 from station.errors import AlreadySigned, JournalDamaged, JournalRaced, VisitUnknown
 from station.journal.chain import START
 from station.journal.journal import Journal
-from station.visit.events import Accepted, DaemonStarted, VisitEvent
+from station.visit.events import Accepted, VisitEvent
+from station.visit.station_events import DaemonStarted
 from tests.support.visits import (
     ACCEPTED,
     ARRIVAL,

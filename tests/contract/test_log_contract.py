@@ -12,7 +12,7 @@ from station.errors import JournalDamaged, LogMoved
 from station.journal.chain import START, Head, Record, link
 from station.journal.log import Log, Stored
 from station.journal.sqlite import SqliteLog
-from station.visit.events import DaemonStarted, Event
+from station.visit.station_events import DaemonStarted, Event
 from tests.support.visits import ACCEPTED, NOTICED, NOW, SIGNED, digest
 
 OTHER = digest("another arrival")

@@ -17,8 +17,9 @@ import pytest
 from registry.depot import ReceiptKind
 from security.ids import PartyId, TrainId
 from station.sandbox.order import run_name
-from station.visit.events import Redelivered, RoomLost, Signed, SignedKind, Started, Stumbled
+from station.visit.events import RoomLost, Signed, SignedKind, Started, Stumbled
 from station.visit.plan import Phase, phase_of
+from station.visit.station_events import Redelivered
 from tests.support.bases import images_forgotten
 from tests.support.engine import Engine
 from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Consortium

@@ -13,23 +13,17 @@ from station.visit.events import (
     Blob,
     Cleared,
     ClearedFile,
-    DaemonStarted,
-    DaemonStopped,
     Departed,
     Ended,
-    Event,
     Fetched,
     Furnished,
     FurnishedData,
-    HeadSigned,
     Held,
     HoldFor,
-    KeyUsed,
     Noticed,
     Opened,
     Pushed,
     ReceiptSent,
-    Redelivered,
     Refused,
     RoomLost,
     RunFault,
@@ -42,6 +36,7 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.station_events import DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 TRAIN = TrainId("7" * 64)

@@ -20,7 +20,7 @@ from station.errors import JournalDamaged, JournalTruncated
 from station.journal.audit import HEAD_TYPE, SignedHead, audit, export, read_export, read_head, sign_head
 from station.journal.chain import START, Head, Record, link
 from station.journal.journal import Journal
-from station.visit.events import Event
+from station.visit.station_events import Event
 from tests.support.visits import (
     ACCEPTED,
     ARRIVAL,

@@ -18,7 +18,7 @@ from station.errors import JournalBusy, JournalDamaged, JournalRaced
 from station.journal.chain import check_chain
 from station.journal.journal import Journal
 from station.journal.sqlite import SqliteLog
-from station.visit.events import DaemonStarted
+from station.visit.station_events import DaemonStarted
 from tests.support.visits import ARRIVAL, FETCHED, NOTICED, NOW, QUIET_DAY, STUMBLED
 
 ROOT = Path(__file__).resolve().parents[3]

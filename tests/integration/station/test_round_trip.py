@@ -19,8 +19,9 @@ from station.admission.policy import AllOf, ByHand, Owners
 from station.desk.inside import waiting_results, what_it_printed
 from station.sandbox.order import DATA, RunOrder
 from station.steps.wipe import PRINTED_BYTES
-from station.visit.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
+from station.visit.events import Held, HoldFor, RoomLost, SignedKind, Stumbled
 from station.visit.plan import Phase, approve, phase_of, refuse
+from station.visit.station_events import KeyUsed
 from tests.support.trains import BASE
 from tests.support.world import ROUTE, TOTAL, World, add_up, usual_policy, world
 

@@ -36,7 +36,8 @@ from station.house.disk import Rest
 from station.journal.audit import sign_head
 from station.journal.chain import Head
 from station.journal.journal import Journal
-from station.visit.events import DaemonStarted, KeyUsed, Noticed
+from station.visit.events import Noticed
+from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.directories import QUICK, key_folder
 from tests.support.trains import NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
