@@ -82,6 +82,20 @@ class TrainNotHere(Misconfigured):
     default_hint = "'pht train ls' lists the trains"
 
 
+class TrainNotOver(Misconfigured):
+    """A train cannot be forgotten yet: it may still run at a station, or its results were never opened."""
+
+    code = "train.not-over"
+    default_hint = "'pht train follow' tells where it is"
+
+
+class TrainForgotten(Misconfigured):
+    """The sealed results of this train were removed with 'pht train forget'."""
+
+    code = "train.forgotten"
+    default_hint = "what was opened before is where it was opened to; 'pht train verify' still proves the journey"
+
+
 class FolderNotEmpty(Misconfigured):
     """A folder that is to be filled is there already and is not empty."""
 

@@ -215,8 +215,10 @@ class Home:
 
     def state_of(self, record: TrainRecord) -> str:
         """Say in a word or two where a train is, as far as is known here."""
+        if self.forgotten(record.train):
+            return "forgotten"
         if self.arrival(record.train) is not None:
-            return "home"
+            return "opened" if self.opened(record.train) else "home"
         seen = self.seen(record.train)
         return str(seen) if seen is not None else "not sent" if record.sent is None else "sent"
 
@@ -224,6 +226,26 @@ class Home:
         """Record which verified artifact came home; its blobs are in `blobs`."""
         folder = make_folder(self._folder(train))
         write_file(folder / "home.json", dump_pretty({"arrival": str(arrival)}))
+
+    def knows(self, train: TrainId) -> bool:
+        """Whether there is a record of this train, made or brought home here."""
+        return self._folder(train).is_dir()
+
+    def note_opened(self, train: TrainId, at: datetime) -> None:
+        """Record that the results were opened."""
+        write_file(self._folder(train) / "opened.json", dump_pretty({"at": print_time(at)}))
+
+    def opened(self, train: TrainId) -> bool:
+        """Whether the results were ever opened."""
+        return (self._folder(train) / "opened.json").exists()
+
+    def note_forgotten(self, train: TrainId, at: datetime) -> None:
+        """Record that what was sealed is no longer kept."""
+        write_file(self._folder(train) / "forgotten.json", dump_pretty({"at": print_time(at)}))
+
+    def forgotten(self, train: TrainId) -> bool:
+        """Whether what was sealed is no longer kept."""
+        return (self._folder(train) / "forgotten.json").exists()
 
     def unnote_home(self, train: TrainId, *drop: Digest) -> None:
         """Forget which artifact came home, and these blobs of it: what is kept cannot be opened."""

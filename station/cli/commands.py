@@ -22,6 +22,7 @@ from station.cli.complete import complete_train, complete_waiting
 from station.cli.options import PATH, by_option, folder_argument, person, station_option, unlocker
 from station.cli.render import render_checkup, render_made, render_visits, visit_in_short
 from station.cli.show import station_show
+from station.cli.sweep import station_sweep
 from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
 from station.daemon.loop import Pace, once, run
@@ -253,3 +254,4 @@ def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes
 station.add_command(station_show)
 station.add_command(audit)
 station.add_command(station_unit_command)
+station.add_command(station_sweep)

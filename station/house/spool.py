@@ -158,6 +158,18 @@ class Spool(BlobFolder):
             with self._lock:
                 self._spared = None
 
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return everything that is kept here."""
+        if not self.path.is_dir():
+            return ()
+        with told(self.path):
+            found = [path for path in sorted(self.path.iterdir()) if _NAME.fullmatch(path.name)]
+            return tuple(Blob(digest=Digest.of_hex(path.name), size=path.stat().st_size) for path in found)
+
+    def unreferenced(self, references: Collection[Digest]) -> tuple[Blob, ...]:
+        """Return every blob outside `references`."""
+        return tuple(blob for blob in self.blobs() if blob.digest not in references)
+
     def _remove(self, path: Path, digest: Digest) -> int | None:
         with self._lock:
             if self._spared is None or digest in self._spared:

@@ -11,6 +11,7 @@ from console.prompts import confirmed_root
 from console.root import Root
 from registry.places import source_at
 from train_builder.cli.departure import train_check, train_init, train_stations, train_submit
+from train_builder.cli.forget import train_forget
 from train_builder.cli.journey import train_follow, train_inspect, train_open, train_verify
 from train_builder.cli.options import PATH, home_option
 from train_builder.cli.render import render_home, render_trains
@@ -80,6 +81,6 @@ def train_ls(*, home_path: Path) -> Answer:
 
 for command in (
     *(train_stations, train_init, train_check, train_submit),
-    *(train_follow, train_open, train_verify, train_inspect),
+    *(train_follow, train_open, train_verify, train_inspect, train_forget),
 ):
     train.add_command(command)

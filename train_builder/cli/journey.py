@@ -76,7 +76,7 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     keys = keys_for(fetched, home)
     secrets = unlocked(keys, str(keys), passphrase_file)
     with working("opening the results"):
-        return render_opened(fetched.train, open_results(fetched, home, secrets, out))
+        return render_opened(fetched.train, open_results(fetched, home, secrets, out, clock()))
 
 
 @click.command("verify")

@@ -50,9 +50,12 @@ def keys_for(fetched: Fetched, home: Home) -> Path:
     return home.keys_of(fetched.train.accepted.manifest.value.owner.key_set)
 
 
-def open_results(fetched: Fetched, home: Home, secrets: Secrets, into: Path) -> OpenedResults:
-    """Open the results into the new folder `into`; see `open_home_train`."""
-    return open_home_train(fetched.train, home, secrets=secrets, trust=fetched.trust, into=into)
+def open_results(fetched: Fetched, home: Home, secrets: Secrets, into: Path, now: datetime) -> OpenedResults:
+    """Open the results into the new folder `into`, and note that they were opened; see `open_home_train`."""
+    opened = open_home_train(fetched.train, home, secrets=secrets, trust=fetched.trust, into=into)
+    if home.knows(opened.train):
+        home.note_opened(opened.train, now)
+    return opened
 
 
 def proof_of(fetched: Fetched) -> Proof:

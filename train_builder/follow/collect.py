@@ -33,7 +33,7 @@ from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty
+from train_builder.errors import FolderNotEmpty, TrainForgotten
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -106,6 +106,9 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         SealBroken, SealForeign, SealRecipients, DigestMismatch, ArchiveRejected, BudgetExceeded: what is inside is not
             what the journey says.
     """
+    if home.forgotten(train.accepted.train):
+        msg = "the results of this train were forgotten"
+        raise TrainForgotten(msg, train=train.accepted.train.short)
     _need_empty(into)
     accepted = train.accepted
     state = accepted.state
@@ -139,6 +142,8 @@ def _kept(
         parts = depot.load(digest, home.blobs)
     except (FileMissing, DigestMismatch, Malformed):
         return None
+    if home.forgotten(train):
+        return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
     sealed = [parts.code.digest, *([] if parts.state is None else [parts.state.digest])]
     if not all(map(home.blobs.has, sealed)):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
@@ -133,7 +134,7 @@ def test_the_whole_way(ready: Desk) -> None:
     (sealed,) = ready.home.glob("trains/*/manifest.json")
     assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
-    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "home"}]
+    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "opened"}]
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
@@ -382,7 +383,7 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> Non
     ready.run("follow", first)
     assert listed()["one"] == "ready to open"
     ready.run("open", first, str(ready.path / "out"))
-    assert listed()["one"] == "home"
+    assert listed()["one"] == "opened"
 
 
 def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> None:
@@ -470,3 +471,59 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk:
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
     told = in_a_process(desk.path, {}, "--json", "train", "rehearse", str(folder)).document
     assert "see above" in told["error"]["hint"]
+
+
+def came_home(ready: Desk) -> str:
+    folder = str(ready.path / "ages")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    name = str(ready.run("submit", folder).data["train"])
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    return name
+
+
+def mailbox_of_alice(ready: Desk) -> int:
+    depot = ready.world.depot
+    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipts(PartyId("alice")))
+
+
+def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Desk) -> None:
+    name, home = came_home(ready), open_home(ready.home)
+    ready.run("open", "latest", str(ready.path / "out"))
+    assert mailbox_of_alice(ready) == 1 + 3
+    before = sum(path.stat().st_size for path in home.blobs.path.iterdir())
+    done = ready.run("forget", name[:8], "--yes")
+    assert done.data["trains"] == [name]
+    assert done.data["messages"] == 4
+    assert mailbox_of_alice(ready) == 0
+    after = sum(path.stat().st_size for path in home.blobs.path.iterdir())
+    assert before - after == done.data["freed"]
+    assert int(str(done.data["freed"])) > 0
+    trains: Any = ready.run("ls").data["trains"]
+    assert [one["state"] for one in trains] == ["forgotten"]
+    assert "3. hospital-c signed" in ready.run("verify", "latest").text
+    assert ready.fails("open", "latest", str(ready.path / "again")).code == "train.forgotten"
+    assert not (ready.path / "again").exists()
+    assert ready.run("forget", name[:8], "--yes").data["messages"] == 0
+
+
+def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Desk) -> None:
+    folder = str(ready.path / "ages")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("submit", folder)
+    assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    ready.run("follow")
+    assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
+    assert mailbox_of_alice(ready) == 1 + 3
+    assert ready.run("forget", "latest", "--unopened", "--yes").data["messages"] == 4
+
+
+def test_old_trains_are_forgotten_together_and_young_ones_are_not(ready: Desk) -> None:
+    name = came_home(ready)
+    ready.run("open", "latest", str(ready.path / "out"))
+    assert ready.run("forget", "--older-than", "1d", "--yes").data["trains"] == []
+    time.sleep(2.1)  # made in one second, forgotten in a later one
+    assert ready.run("forget", "--older-than", "1s", "--yes").data["trains"] == [name]
+    assert ready.run("forget", "--older-than", "1s", "--yes").data["trains"] == []
+    assert ready.fails("forget").code == "input.invalid"
+    assert ready.fails("forget", name[:8], "--older-than", "1d").code == "input.invalid"
