@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pathlib
 import re
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
-HERE = pathlib.Path(__file__).parent
+HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
@@ -73,6 +73,21 @@ def design() -> str:
     return text
 
 
+def schemas() -> dict[str, str]:
+    """Return the published schema of every document, by its path: each follows from one declaration."""
+    from security.directory.card import CARD
+    from security.directory.documents import BASE, PARTY, POLICY
+    from security.statement.envelope import ENVELOPE
+    from security.train.journey import ENTRY, REFUSAL
+    from security.train.manifest import MANIFEST
+    from security.train.seal import CODE_META, STATE_META
+    from station.journal.audit import HEAD
+
+    statements = (MANIFEST, ENTRY, REFUSAL, CARD, HEAD)
+    documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
+    return {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
+
+
 def architecture() -> str:
     """Return ``architecture.md`` with its picture and its table of rooms made anew from the packages on disk."""
     rooms = _load("rooms")
@@ -101,6 +116,16 @@ DOCUMENTS = {
 }
 
 
+def generated() -> dict[Path, str]:
+    """Return everything that is generated, by its path in the repository."""
+    made = {Path("docs") / name: make() for name, make in DOCUMENTS.items()}
+    return made | {Path(name): text for name, text in schemas().items()}
+
+
+def _laid_out(schema: object) -> str:
+    return f"{_load('examples').laid_out(schema)}\n"
+
+
 def _load(name: str) -> types.ModuleType:
     """Import a module that lies beside this one, from wherever this one was started."""
     spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
@@ -121,5 +146,5 @@ def _first(one: type) -> str:
 
 
 if __name__ == "__main__":
-    for name, make in DOCUMENTS.items():
-        (HERE / name).write_text(make(), encoding="utf-8")
+    for path, text in generated().items():
+        (HERE.parent / path).write_text(text, encoding="utf-8")

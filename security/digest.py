@@ -8,23 +8,24 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from typing import BinaryIO, Self
+from typing import BinaryIO, ClassVar, Self
 
 from security.errors import BudgetExceeded, DigestMismatch, MalformedStatement
 
 BUFFER = 1 << 20
-_FORM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Digest(str):
     """``sha256:`` and 64 lower-case hexadecimal digits."""
 
     __slots__ = ()
+    PATTERN: ClassVar[str] = "sha256:[0-9a-f]{64}"
+    SAYS: ClassVar[str] = "a sha256 digest"
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `MalformedStatement`."""
-        if _FORM.fullmatch(text) is None:
-            msg = "not a sha256 digest"
+        if re.fullmatch(cls.PATTERN, text) is None:
+            msg = f"not {cls.SAYS}"
             raise MalformedStatement(msg, value=repr(text)[:90])
         return super().__new__(cls, text)
 

@@ -13,14 +13,13 @@ from types import MappingProxyType
 from typing import Final
 
 from security.digest import Digest
-from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
-from security.encoding import Fields, dump_pretty, parse_json, parse_time, print_time
-from security.errors import DirectoryRejected, InvalidInput, MalformedStatement
+from security.directory.trust import Base, DirectoryVersion, Party, Policy, TrustStore
+from security.errors import DirectoryRejected, InvalidInput
+from security.forms.document import Document
+from security.forms.record import Record
 from security.ids import PartyId
-from security.keys.form import MAX_TITLE, parse_key_set, parse_line, parse_party_id, parse_roles
 
 MAX_DOCUMENT: Final = 256 << 10
-MAX_KEY_SETS: Final = 32
 POLICY_FILE: Final = "policy.json"
 _BASE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?")  # so that <sha256>.base.<name>.json is an OCI tag
 
@@ -44,90 +43,31 @@ def base_file(name: str) -> str:
     return f"base.{name}.json"
 
 
-def print_party(party: Party) -> bytes:
-    """Print the document of a party."""
-    return dump_pretty(
-        {
-            "type": "pht-party-v1",
-            "party": party.party,
-            "title": party.title,
-            "roles": sorted(party.roles),
-            "keySets": [
-                {
-                    "fingerprint": record.key_set.fingerprint,
-                    "signing": [key.pem for key in record.key_set.signing],
-                    "sealing": record.key_set.sealing,
-                    "since": print_time(record.since),
-                    "until": None if record.until is None else print_time(record.until),
-                    "revoked": record.revoked,
-                }
-                for record in party.key_sets
-            ],
-        }
-    )
+PARTY: Final = Document(
+    record=Record(Party, type="pht-party-v1"),
+    name="directory-party",
+    title="A party in the directory: party.<party>.json",
+    where="party",
+    limit=MAX_DOCUMENT,
+)
+BASE: Final = Document(
+    record=Record(Base, type="pht-base-v1"),
+    name="directory-base",
+    title="A base image in the directory: base.<name>.json",
+    where="base",
+    limit=MAX_DOCUMENT,
+)
+POLICY: Final = Document(
+    record=Record(Policy, type="pht-policy-v1"),
+    name="directory-policy",
+    title="The consortium's policy: policy.json",
+    where="policy",
+    limit=MAX_DOCUMENT,
+)
 
-
-def parse_party(raw: bytes) -> Party:
-    """Parse the document of a party.
-
-    Raises:
-        MalformedJson, MalformedStatement: not one, or a fingerprint in it is not that of its keys.
-    """
-    fields = Fields(parse_json(raw, limit=MAX_DOCUMENT), "party")
-    fields.constant("type", "pht-party-v1")
-    name, title = parse_party_id(fields), parse_line(fields, "title", most=MAX_TITLE)
-    roles = parse_roles(fields)
-    records = tuple(_key_set_record(one) for one in fields.objects("keySets", least=1, most=MAX_KEY_SETS))
-    fields.end()
-    if len({record.key_set.fingerprint for record in records}) != len(records):
-        msg = "party has a key set twice"
-        raise MalformedStatement(msg, party=name)
-    return Party(party=name, title=title, roles=roles, key_sets=records)
-
-
-def print_base(base: Base) -> bytes:
-    """Print the document of a base image."""
-    document = {"name": base.name, "digest": base.digest, "note": base.note, "withdrawn": base.withdrawn}
-    return dump_pretty({"type": "pht-base-v1", **document})
-
-
-def parse_base(raw: bytes) -> Base:
-    """Parse the document of a base image.
-
-    Raises:
-        MalformedJson, MalformedStatement: not one.
-    """
-    fields = Fields(parse_json(raw, limit=MAX_DOCUMENT), "base")
-    fields.constant("type", "pht-base-v1")
-    base = Base(
-        name=fields.text("name", most=50),
-        digest=Digest(fields.text("digest", most=71)),
-        note=parse_line(fields, "note", most=500, least=0),
-        withdrawn=fields.flag("withdrawn"),
-    )
-    fields.end()
-    return base
-
-
-def print_policy(policy: Policy) -> bytes:
-    """Print the policy document."""
-    document = {"maxTrainDays": policy.max_train_days, "postQuantum": policy.post_quantum}
-    return dump_pretty({"type": "pht-policy-v1", **document})
-
-
-def parse_policy(raw: bytes) -> Policy:
-    """Parse the policy document.
-
-    Raises:
-        MalformedJson, MalformedStatement: not one.
-    """
-    fields = Fields(parse_json(raw, limit=MAX_DOCUMENT), "policy")
-    fields.constant("type", "pht-policy-v1")
-    policy = Policy(
-        max_train_days=fields.number("maxTrainDays", least=1, most=3650), post_quantum=fields.flag("postQuantum")
-    )
-    fields.end()
-    return policy
+parse_party, print_party = PARTY.parse, PARTY.pretty
+parse_base, print_base = BASE.parse, BASE.pretty
+parse_policy, print_policy = POLICY.parse, POLICY.pretty
 
 
 def parse_trust(documents: Mapping[str, bytes], *, version: DirectoryVersion, expires: datetime) -> TrustStore:
@@ -166,22 +106,6 @@ def parse_trust(documents: Mapping[str, bytes], *, version: DirectoryVersion, ex
         bases=MappingProxyType(bases),
         policy=policy,
     )
-
-
-def _key_set_record(fields: Fields) -> KeySetRecord:
-    key_set = parse_key_set(fields)
-    if Digest(fields.text("fingerprint", most=71)) != key_set.fingerprint:
-        msg = "fingerprint is not that of the keys"
-        raise MalformedStatement(msg, field=f"{fields.where}.fingerprint")
-    since = fields.time("since")
-    ends = fields.take("until")
-    until = None if ends is None else parse_time(str(ends), where=f"{fields.where}.until")
-    revoked = fields.flag("revoked")
-    fields.end()
-    if until is not None and until < since:
-        msg = "key set ends before it begins"
-        raise MalformedStatement(msg, field=f"{fields.where}.until")
-    return KeySetRecord(key_set=key_set, since=since, until=until, revoked=revoked)
 
 
 def _demand_name(found: str, expected: str) -> None:

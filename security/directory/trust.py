@@ -7,8 +7,9 @@ A `TrustStore` is a value made from the directory's documents (`security.directo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Final
 
 from security.digest import Digest
 from security.encoding import print_time
@@ -22,18 +23,36 @@ from security.errors import (
     OutsideValidity,
     PartyUnknown,
 )
+from security.forms.form import Number, Text
+from security.forms.many import Many
+from security.forms.record import Inline, Rule
 from security.ids import PartyId, Role
+from security.keys.form import Roles, Title
 from security.keys.keyset import KeySet, Scheme
+
+MAX_KEY_SETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySetRecord:
     """A key set of a party, in force from `since` until before `until`, unless revoked: then it never was."""
 
-    key_set: KeySet
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a key set does not end before it begins",
+            holds=lambda one: one.until is None or one.since <= one.until,
+            field="until",
+        ),
+    )
+
+    key_set: Annotated[KeySet, Inline()]
+    fingerprint: Digest = field(init=False)
     since: datetime
     until: datetime | None
     revoked: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", self.key_set.fingerprint)
 
     def covers(self, moment: datetime) -> bool:
         """Whether `moment` lies in the validity; says nothing about revocation."""
@@ -44,10 +63,18 @@ class KeySetRecord:
 class Party:
     """A member of the consortium with all key sets it ever had."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="no key set is there twice",
+            holds=lambda party: len({one.fingerprint for one in party.key_sets}) == len(party.key_sets),
+            field="keySets",
+        ),
+    )
+
     party: PartyId
-    title: str
-    roles: frozenset[Role]
-    key_sets: tuple[KeySetRecord, ...]
+    title: Title
+    roles: Roles
+    key_sets: Annotated[tuple[KeySetRecord, ...], Many(least=1, most=MAX_KEY_SETS)]
 
     @property
     def revoked(self) -> bool:
@@ -59,9 +86,9 @@ class Party:
 class Base:
     """A base image, approved by digest unless `withdrawn`."""
 
-    name: str
+    name: Annotated[str, Text(most=50)]
     digest: Digest
-    note: str
+    note: Annotated[str, Text(least=0, most=500, line=True)]
     withdrawn: bool
 
 
@@ -73,7 +100,7 @@ class Policy:
     ML-DSA-65 among others and is sealed to by the hybrid recipient.
     """
 
-    max_train_days: int = 90
+    max_train_days: Annotated[int, Number(least=1, most=3650)] = 90
     post_quantum: bool = False
 
 
@@ -81,8 +108,8 @@ class Policy:
 class DirectoryVersion:
     """Which directory a decision was made with: the versions of its root and of its targets."""
 
-    root: int
-    targets: int
+    root: Annotated[int, Number(least=1)]
+    targets: Annotated[int, Number(least=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from security.digest import Digest
 from security.directory.card import PartyCard
 from security.directory.documents import (
     MAX_DOCUMENT,
-    MAX_KEY_SETS,
     base_file,
     parse_base,
     parse_party,
@@ -33,7 +32,7 @@ from security.directory.documents import (
     print_base,
     print_party,
 )
-from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, TrustStore
+from security.directory.trust import MAX_KEY_SETS, Base, DirectoryVersion, KeySetRecord, Party, TrustStore
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
 from security.files import locked, read_file, write_file
 from security.ids import PartyId

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Annotated, ClassVar, Final, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +28,9 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 from security.age import HybridIdentity, Identity, parse_recipient
 from security.digest import Digest, digest_of
 from security.errors import InvalidInput, KeyNotTrusted, KeyUnreadable, MalformedStatement, SignatureInvalid
+from security.forms.form import Text, Word
+from security.forms.many import Many
+from security.forms.record import Rule
 from security.ids import KeyId
 
 PublicPart: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA65PublicKey
@@ -94,6 +97,15 @@ class PublicKey:
             raise SignatureInvalid(msg, key=self.key_id, scheme=self.scheme.value) from error
 
 
+PEM: Final = Word(
+    made=PublicKey.of_pem,
+    spell=lambda key: str(key.pem),
+    text=Text(most=_PEM_LIMIT),
+    called="PublicKey",
+    rule="a public signing key in PEM, in canonical form",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
     """The keys that together are one party: everything it signs is signed by each of `signing`.
@@ -104,8 +116,14 @@ class KeySet:
         MalformedStatement: no key or more than four, not sorted, doubled, or `sealing` is not a recipient.
     """
 
-    signing: tuple[PublicKey, ...]
-    sealing: str
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="signing keys are sorted by key id, each once; the sealing key is an age recipient in its one spelling"
+        ),
+    )
+
+    signing: Annotated[tuple[PublicKey, ...], Many(of=PEM, least=1, most=MAX_SIGNING_KEYS)]
+    sealing: Annotated[str, Text(most=4096)]
 
     def __post_init__(self) -> None:
         ids = [key.key_id for key in self.signing]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from security.age import (
     Identity,
@@ -30,7 +30,7 @@ from security.age import (
     read_header,
 )
 from security.digest import Digest, digest_of
-from security.encoding import Fields, dump_pretty, parse_json, print_time
+from security.encoding import print_time
 from security.errors import (
     FileMissing,
     HeaderInvalid,
@@ -45,8 +45,10 @@ from security.errors import (
     WrongPassphrase,
 )
 from security.files import expect_new, making_folder, read_file, read_private, write_file
+from security.forms.document import Document
+from security.forms.record import Inline, Record, Spelled
 from security.ids import PartyId, Role
-from security.keys.form import MAX_TITLE, parse_key_set, parse_line, parse_party_id, parse_roles
+from security.keys.form import MAX_TITLE, Roles, Title
 from security.keys.keyset import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
 
 PUBLIC: Final = "public.json"
@@ -67,6 +69,34 @@ class KeyFolder:
     roles: frozenset[Role]
     key_set: KeySet
     files: tuple[tuple[str, Digest], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Locked:
+    """The digests of the private files."""
+
+    signing: Annotated[Digest, Spelled(SIGNING)]
+    sealing: Annotated[Digest, Spelled(SEALING)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Public:
+    """What the public file of a key folder says."""
+
+    party: PartyId
+    title: Title
+    roles: Roles
+    key_set: Annotated[KeySet, Inline()]
+    files: _Locked
+
+
+_PUBLIC: Final = Document(
+    record=Record(_Public, type="pht-keys-v1"),
+    name="keys",
+    title="The public file of a key folder",
+    where=PUBLIC,
+    limit=_KEY_FILE_LIMIT,
+)
 
 
 def check_passphrase(passphrase: bytes) -> bytes:
@@ -164,19 +194,12 @@ def create_folder(
     recipient = secrets.key_set.sealing
     sealing = f"# created: {print_time(now)}\n# public key: {recipient}\n{secrets.identity.secret_text()}\n".encode()
     locked = {SIGNING: lock(signing, passphrase, log_n=log_n), SEALING: lock(sealing, passphrase, log_n=log_n)}
-    public = {
-        "type": "pht-keys-v1",
-        "party": party,
-        "title": title,
-        "roles": sorted(roles),
-        "signing": [key.pem for key in secrets.key_set.signing],
-        "sealing": recipient,
-        "files": {name: digest_of(data) for name, data in locked.items()},
-    }
+    files = _Locked(signing=digest_of(locked[SIGNING]), sealing=digest_of(locked[SEALING]))
+    public = _Public(party=party, title=title, roles=frozenset(roles), key_set=secrets.key_set, files=files)
     with making_folder(folder) as new:
         for name, data in locked.items():
             write_file(new / name, data, replace=False)
-        write_file(new / PUBLIC, dump_pretty(public), mode=0o644, replace=False)
+        write_file(new / PUBLIC, _PUBLIC.pretty(public), mode=0o644, replace=False)
     return read_folder(folder)
 
 
@@ -192,24 +215,18 @@ def read_folder(folder: Path) -> KeyFolder:
         msg = "not a key folder"
         raise FileMissing(msg, path=folder, hint=f"make one: pht keys new {folder} --party NAME --role ROLE")
     try:
-        fields = Fields(parse_json(read_file(path, limit=_KEY_FILE_LIMIT), limit=_KEY_FILE_LIMIT), PUBLIC)
-        fields.constant("type", "pht-keys-v1")
-        party, title = parse_party_id(fields), parse_line(fields, "title", most=MAX_TITLE)
-        roles, key_set, files = parse_roles(fields), parse_key_set(fields), fields.fields("files")
-        found = KeyFolder(
-            folder=folder,
-            party=party,
-            title=title,
-            roles=roles,
-            key_set=key_set,
-            files=tuple((name, Digest(files.text(name, most=71))) for name in (SIGNING, SEALING)),
-        )
-        files.end()
-        fields.end()
+        public = _PUBLIC.parse(read_file(path, limit=_KEY_FILE_LIMIT))
     except Malformed as error:
         msg = "not the public file of a key folder"
         raise NotAKeyFile(msg, path=path, reason=str(error)) from error
-    return found
+    return KeyFolder(
+        folder=folder,
+        party=public.party,
+        title=public.title,
+        roles=public.roles,
+        key_set=public.key_set,
+        files=((SIGNING, public.files.signing), (SEALING, public.files.sealing)),
+    )
 
 
 def open_folder(folder: Path, passphrase: bytes) -> Secrets:

@@ -12,33 +12,21 @@ class, never a message from the run. It is no part of any journey.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
-from security.encoding import Fields, print_time
-from security.errors import (
-    InvalidInput,
-    JourneyForeignEntry,
-    JourneyIncomplete,
-    JourneyTooLong,
-    JourneyUnlinked,
-    MalformedStatement,
-)
+from security.encoding import print_time
+from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked
+from security.forms.form import Choice, Number, Text
+from security.forms.many import Many
+from security.forms.record import Elsewhere, Record
 from security.ids import PartyId, Role, TrainId
-from security.statement.envelope import (
-    Envelope,
-    Statement,
-    Subject,
-    Verified,
-    parse_statement,
-    print_statement,
-    verified_as,
-    verify,
-)
+from security.statement.envelope import Envelope, Verified, verify
+from security.statement.form import StatementForm
 from security.train.manifest import CodeRef, TrainManifest, train_id
 from security.train.route import MAX_STOPS, counted
 
@@ -82,34 +70,57 @@ class TrainParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyEntry:
-    """What one station states about one stop. ``time`` is rounded down to the minute.
+    """A station's statement about a stop the train passed. ``time`` is rounded down to the minute.
 
     ``previous`` and ``states_in`` are in the order of `Route.before`.
     """
 
     train: TrainId
-    stop: int
-    attempt: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    attempt: Annotated[int, Number(least=1, most=1000)]
     station: PartyId
-    previous: tuple[Digest, ...]
-    states_in: tuple[Digest, ...]
-    state_out: Digest
+    previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]
+    states_in: Annotated[tuple[Digest, ...], Many(most=MAX_STOPS)]
+    state_out: Annotated[Digest, Elsewhere()]
     base: Digest
     directory: DirectoryVersion
-    sandbox: str
+    sandbox: Annotated[str, Text(most=60)]
     time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a station tells the owner about a stop the train did not pass."""
+    """A station's statement, for the owner, about a stop the train did not pass."""
 
     train: TrainId
-    stop: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
-    outcome: Outcome
+    outcome: Annotated[Outcome, Choice(Outcome.REFUSED, Outcome.FAILED, Outcome.EXCEEDED, Outcome.WITHHELD)]
     directory: DirectoryVersion
     time: datetime
+
+    @property
+    def about(self) -> Digest:
+        """The train, as the subject of a statement."""
+        return Digest.of_hex(self.train)
+
+
+ENTRY: Final = StatementForm(
+    type=ENTRY_TYPE, record=Record(JourneyEntry, outcome=Outcome.PASSED.value), subjects={STATE_SUBJECT: "state_out"}
+)
+REFUSAL: Final = StatementForm(type=REFUSAL_TYPE, record=Record(Refusal), subjects={TRAIN_SUBJECT: "about"})
+
+read_entry, read_refusal = ENTRY.read, REFUSAL.read
+
+
+def print_entry(entry: JourneyEntry) -> bytes:
+    """Print the statement a station signs for a stop the train passed."""
+    return ENTRY.print(replace(entry, time=_minute(entry.time)))
+
+
+def print_refusal(refusal: Refusal) -> bytes:
+    """Print the statement a station signs for a stop the train did not pass."""
+    return REFUSAL.print(replace(refusal, time=_minute(refusal.time)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +239,7 @@ def check_entry(
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
     proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
-    entry = parse_entry(proof)
+    entry = ENTRY.parse(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
     bound = (claim.train, claim.stop, claim.station, claim.base)
@@ -249,7 +260,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
             before the train was.
     """
-    claimed = _read_refusal(parse_statement(envelope.payload, predicate_type=REFUSAL_TYPE))
+    claimed = read_refusal(envelope.payload)
     route, train = manifest.value.route, train_id(manifest)
     if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
@@ -259,126 +270,8 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
     proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
-    return verified_as(proof, _read_refusal(parse_statement(proof.value, predicate_type=REFUSAL_TYPE)))
+    return REFUSAL.parse(proof)
 
 
-def print_entry(entry: JourneyEntry) -> bytes:
-    """Print the statement a station signs for a stop it passed. The only place that builds it."""
-    return print_statement(
-        Statement(
-            subjects=(Subject(name=STATE_SUBJECT, digest=entry.state_out),),
-            predicate_type=ENTRY_TYPE,
-            predicate={
-                "train": str(entry.train),
-                "stop": entry.stop,
-                "attempt": entry.attempt,
-                "station": str(entry.station),
-                "previous": [str(one) for one in entry.previous],
-                "statesIn": [str(one) for one in entry.states_in],
-                "base": str(entry.base),
-                "outcome": Outcome.PASSED.value,
-                "directory": {"root": entry.directory.root, "targets": entry.directory.targets},
-                "sandbox": entry.sandbox,
-                "time": print_time(entry.time.replace(second=0, microsecond=0)),
-            },
-        )
-    )
-
-
-def parse_entry(proof: Verified[bytes]) -> Verified[JourneyEntry]:
-    """Parse the verified bytes of a journey entry.
-
-    Raises:
-        MalformedStatement: a field is missing, unknown or wrong.
-    """
-    return verified_as(proof, read_entry(proof.value))
-
-
-def read_entry(payload: bytes) -> JourneyEntry:
-    """Parse an entry's payload without any proof of where it comes from (for showing and for schema tests)."""
-    statement = parse_statement(payload, predicate_type=ENTRY_TYPE)
-    if len(statement.subjects) != 1:
-        msg = "journey entry has more than one subject"
-        raise MalformedStatement(msg)
-    fields = Fields(statement.predicate, "predicate")
-    fields.constant("outcome", Outcome.PASSED.value)
-    entry = JourneyEntry(
-        train=_train(fields),
-        stop=fields.number("stop", least=0, most=MAX_STOPS - 1),
-        attempt=fields.number("attempt", least=1, most=1000),
-        station=_party(fields),
-        previous=tuple(map(Digest, fields.texts("previous", least=1, most=MAX_STOPS, longest=71))),
-        states_in=tuple(map(Digest, fields.texts("statesIn", most=MAX_STOPS, longest=71))),
-        state_out=statement.subject(STATE_SUBJECT),
-        base=Digest(fields.text("base", most=71)),
-        directory=_directory(fields),
-        sandbox=fields.text("sandbox", most=60),
-        time=fields.time("time"),
-    )
-    fields.end()
-    return entry
-
-
-def print_refusal(refusal: Refusal) -> bytes:
-    """Print the statement a station signs for a stop the train did not pass."""
-    return print_statement(
-        Statement(
-            subjects=(Subject(name=TRAIN_SUBJECT, digest=Digest.of_hex(refusal.train)),),
-            predicate_type=REFUSAL_TYPE,
-            predicate={
-                "train": str(refusal.train),
-                "stop": refusal.stop,
-                "station": str(refusal.station),
-                "outcome": refusal.outcome.value,
-                "directory": {"root": refusal.directory.root, "targets": refusal.directory.targets},
-                "time": print_time(refusal.time.replace(second=0, microsecond=0)),
-            },
-        )
-    )
-
-
-def read_refusal(payload: bytes) -> Refusal:
-    """Parse a refusal's payload without any proof of where it comes from."""
-    return _read_refusal(parse_statement(payload, predicate_type=REFUSAL_TYPE))
-
-
-def _read_refusal(statement: Statement) -> Refusal:
-    fields = Fields(statement.predicate, "predicate")
-    outcome = fields.text("outcome", most=20)
-    if outcome not in set(Outcome) - {Outcome.PASSED}:
-        msg = "field is not what it should be"
-        raise MalformedStatement(msg, field="predicate.outcome", wanted="an outcome class")
-    refusal = Refusal(
-        train=_train(fields),
-        stop=fields.number("stop", least=0, most=MAX_STOPS - 1),
-        station=_party(fields),
-        outcome=Outcome(outcome),
-        directory=_directory(fields),
-        time=fields.time("time"),
-    )
-    fields.end()
-    if [one.name for one in statement.subjects] != [TRAIN_SUBJECT] or statement.subjects[0].digest.hex != refusal.train:
-        msg = "refusal's subject is not its train"
-        raise MalformedStatement(msg)
-    return refusal
-
-
-def _train(fields: Fields) -> TrainId:
-    try:
-        return TrainId(fields.text("train", most=64))
-    except InvalidInput as error:
-        raise MalformedStatement(error.message, field=f"{fields.where}.train") from error
-
-
-def _party(fields: Fields) -> PartyId:
-    try:
-        return PartyId(fields.text("station", most=40))
-    except InvalidInput as error:
-        raise MalformedStatement(error.message, field=f"{fields.where}.station") from error
-
-
-def _directory(fields: Fields) -> DirectoryVersion:
-    inner = fields.fields("directory")
-    version = DirectoryVersion(root=inner.number("root", least=1), targets=inner.number("targets", least=1))
-    inner.end()
-    return version
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from security.digest import Digest
+from security.forms.many import Many
+from security.forms.record import Kinds
 from security.ids import PartyId
 
 MAX_STOPS: Final = 200
@@ -111,7 +113,7 @@ class Route(ABC):
 class SequenceRoute(Route):
     """One stop after another (kind ``sequence``). A station may occur more than once."""
 
-    stops: tuple[Stop, ...]
+    stops: Annotated[tuple[Stop, ...], Many(least=1, most=MAX_STOPS)]
 
     def __len__(self) -> int:
         return len(self.stops)
@@ -129,3 +131,7 @@ class SequenceRoute(Route):
     def after(self, index: int) -> tuple[int, ...]:
         """See `Route.after`."""
         return (index + 1,)
+
+
+KINDS: Final = Kinds(sequence=SequenceRoute)
+"""Every kind of route, by the value of ``kind`` in the manifest."""

@@ -12,17 +12,22 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, pack, unpack
 from security.digest import BUFFER, CheckedReader, Digest
-from security.encoding import Fields, Json, dump_json, parse_json
+from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
+from security.forms.document import Document
+from security.forms.form import Number, Text
+from security.forms.many import Many
+from security.forms.record import Inline, Record
 from security.ids import PartyId, TrainId
 from security.streams import Sink, pour
 from security.train.journey import StateRef
-from security.train.manifest import CodeRef, TrainManifest
+from security.train.manifest import NONCES, CodeRef, TrainManifest
+from security.train.route import MAX_STOPS
 from security.ustar import BLOCK
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ class CodeBinding:
     """
 
     owner: PartyId
-    nonce: str
+    nonce: Annotated[str, Text(most=32, pattern=NONCES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +59,10 @@ class StateBinding:
     """
 
     train: TrainId
-    stop: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     sender: PartyId
-    recipients: tuple[PartyId, ...]
-    previous: tuple[Digest, ...]
+    recipients: Annotated[tuple[PartyId, ...], Many(least=1, most=MAX_STOPS)]
+    previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,30 @@ class SealedCode:
     content: Digest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeMeta:
+    """What META.json says of a sealed code: what it belongs to, and the digest of its content."""
+
+    binding: Annotated[CodeBinding, Inline()]
+    content: Digest
+
+
+CODE_META: Final = Document(
+    record=Record(CodeMeta, version=META_VERSION, kind="code"),
+    name="meta-code",
+    title="META.json, the first member of a sealed code",
+    where="META.json",
+    limit=META_LIMIT,
+)
+STATE_META: Final = Document(
+    record=Record(StateBinding, version=META_VERSION, kind="state"),
+    name="meta-state",
+    title="META.json, the first member of a sealed state",
+    where="META.json",
+    limit=META_LIMIT,
+)
+
+
 def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, ...]:
     """Return who reads the code: each station of the route once, and the owner."""
     return tuple(dict.fromkeys((*manifest_stations, owner)))
@@ -76,13 +105,7 @@ def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, 
 def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]) -> SealedCode:
     """Seal the code for its readers (age recipients), reading each member twice."""
     content = pack(_Nowhere(), None, members).content
-    meta: dict[str, Json] = {
-        "version": META_VERSION,
-        "kind": "code",
-        "owner": str(binding.owner),
-        "nonce": binding.nonce,
-        "content": str(content),
-    }
+    meta = CODE_META.compact(CodeMeta(binding=binding, content=content))
     digest, size = _seal(sink, members, meta=meta, recipients=recipients)
     return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
 
@@ -91,7 +114,7 @@ def seal_state(
     sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipients: Sequence[str]
 ) -> StateRef:
     """Seal a state for the parties that receive it next (age recipients)."""
-    digest, size = _seal(sink, members, meta=_state_meta(binding), recipients=recipients)
+    digest, size = _seal(sink, members, meta=STATE_META.compact(binding), recipients=recipients)
     return StateRef(digest=digest, size=size)
 
 
@@ -110,13 +133,12 @@ def open_code(
     stated: list[Digest] = []
 
     def check(meta: bytes) -> None:
-        fields = _meta(meta, "code")
-        claims = (fields.text("owner", most=40), fields.text("nonce", most=32))
-        stated.append(Digest(fields.text("content", most=71)))
-        fields.end()
-        if claims != (str(manifest.owner.party), manifest.nonce):
+        _need_kind(meta, "code")
+        claimed = CODE_META.parse(meta)
+        if claimed.binding != CodeBinding(owner=manifest.owner.party, nonce=manifest.nonce):
             msg = "code was sealed for another train"
-            raise SealForeign(msg, sealed_by=claims[0])
+            raise SealForeign(msg, sealed_by=claimed.binding.owner)
+        stated.append(claimed.content)
 
     readers = len({*manifest.route.parties, manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
@@ -146,11 +168,10 @@ def open_state(
     """
 
     def check(meta: bytes) -> None:
-        fields = _meta(meta, "state")
-        expected = _state_meta(binding)
-        for name in ("train", "stop", "sender", "recipients", "previous"):
+        fields = _need_kind(meta, "state")
+        for name, expected in STATE_META.record.write(binding).items():
             found = fields.take(name)
-            if type(found) is not type(expected[name]) or found != expected[name]:  # `true` is 1 to Python
+            if type(found) is not type(expected) or found != expected:  # `true` is 1 to Python
                 msg = "state was sealed for another train, stop or party"
                 raise SealForeign(msg, differs_in=name)
         fields.end()
@@ -185,12 +206,10 @@ def most_sealed(content: int) -> int:
     return packed + packed // 2048 + (1 << 16)  # a tag of 16 bytes for each 64 KiB, and the header
 
 
-def _seal(
-    sink: Sink, members: Sequence[Member], *, meta: dict[str, Json], recipients: Sequence[str]
-) -> tuple[Digest, int]:
+def _seal(sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]) -> tuple[Digest, int]:
     counted = _Counted(sink)
     with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
-        pack(sealed, dump_json(meta), members)
+        pack(sealed, meta, members)
     return Digest.of_hex(counted.hasher.hexdigest()), counted.size
 
 
@@ -223,24 +242,14 @@ def _need_recipients(plain: AgeReader, readers: int) -> None:
         raise SealRecipients(msg, expected=readers, found=len(plain.stanzas))
 
 
-def _state_meta(binding: StateBinding) -> dict[str, Json]:
-    return {
-        "version": META_VERSION,
-        "kind": "state",
-        "train": str(binding.train),
-        "stop": binding.stop,
-        "sender": str(binding.sender),
-        "recipients": [str(one) for one in binding.recipients],
-        "previous": [str(one) for one in binding.previous],
-    }
-
-
-def _meta(raw: bytes, kind: str) -> Fields:
-    fields = Fields(parse_json(raw, limit=1 << 16), "META.json")
+def _need_kind(raw: bytes, kind: str) -> Fields:
+    """Refuse what was sealed as something else, before its other fields are looked at."""
+    document = parse_json(raw, limit=META_LIMIT)
+    fields = Fields(document, "META.json")
     if fields.number("version", least=1) != META_VERSION or fields.text("kind", most=20) != kind:
         msg = "sealed file is of another kind or version"
         raise SealForeign(msg, expected=kind)
-    return fields
+    return Fields(document, "META.json")
 
 
 class _Counted:

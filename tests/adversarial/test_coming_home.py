@@ -508,6 +508,6 @@ def _resigned(here: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainPart
 def _sealed_for_two(sink: io.BytesIO, binding: StateBinding, recipients: list[str]) -> StateRef:
     """Seal a state as `seal_state` does, but for two."""
     digest, size = seal._seal(
-        sink, members({"sums.json": b"{}"}), meta=seal._state_meta(binding), recipients=recipients
+        sink, members({"sums.json": b"{}"}), meta=seal.STATE_META.compact(binding), recipients=recipients
     )
     return StateRef(digest=digest, size=size)

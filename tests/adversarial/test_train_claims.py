@@ -329,8 +329,12 @@ def test_an_expired_train_may_still_be_opened_by_its_owner(world: Consortium) ->
         (b'"main.py"', b'"evil.py"', SignatureInvalid),
         (b'"TZ":"UTC"', b'"TZ":"XYZ"', SignatureInvalid),
         (b'"memoryBytes":268435456', b'"memoryBytes":968435456', SignatureInvalid),
-        (b'"until":"2026-03', b'"until":"2026-04', SignatureInvalid),
-        (b'"until":"2026', b'"until":"2028', MalformedStatement),  # no manifest is valid for so long, signed or not
+        (b'"validUntil":"2026-03', b'"validUntil":"2026-04', SignatureInvalid),
+        (
+            b'"validUntil":"2026',
+            b'"validUntil":"2028',
+            MalformedStatement,
+        ),  # no manifest is valid for so long, signed or not
         (b'"size":', b'"size":1', SignatureInvalid),
         (BASE.hex.encode(), digest_of(b"other").hex.encode(), SignatureInvalid),
     ],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path

@@ -81,7 +81,7 @@ def test_what_is_printed_is_read_again() -> None:
         ("predicate.owner", {"party": "alice", "keySet": SHA, "keys": []}),
         ("predicate.code", {"digest": SHA, "size": 1, "urls": ["x"]}),
         *(("predicate.code.size", size) for size in (0, -1, 1.0, True, "1")),
-        ("predicate.base", {"digest": SHA, "tag": "latest"}),
+        *(("predicate.base", base) for base in ({"digest": SHA}, "sha256:0", SHA + ":latest", None)),
         ("predicate.command", []),
         ("predicate.command", ["a"] * 65),
         ("predicate.command", ["a", ""]),
@@ -135,11 +135,11 @@ def test_what_is_printed_is_read_again() -> None:
         ("predicate.route.extra", 1),
         ("predicate.recipient", ""),
         ("predicate.recipient", "a" * 4097),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2026-03-01T00:00:00Z"}),
-        ("predicate.validity", {"from": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2027-03-03T00:00:00Z"}),
-        ("predicate.validity.from", "2026-03-01"),
-        ("predicate.validity.extra", 1),
+        *(
+            ("predicate.validUntil", until)
+            for until in ("2026-03-01T11:00:00Z", "2026-02-01T00:00:00Z", "2027-03-02T11:00:01Z")
+        ),
+        *(("predicate.validFrom", since) for since in ("2026-03-01", "2026-02-30T00:00:00Z", None, 1)),
         *(("predicate.nonce", nonce) for nonce in ("", "0" * 31, "0" * 33, "A" * 32, "g" * 32)),
     ],
 )
@@ -156,7 +156,7 @@ def test_anything_else_than_a_manifest_is_refused(path: str, value: object) -> N
         ("predicate.data", []),
         ("predicate.data.0.files", ["a/*.csv", "b?.txt", "..a", "a..b", "*"]),
         ("predicate.outputs", [OUTPUT | {"schema": {}}, OUTPUT | {"path": "*/x.csv"}]),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2027-03-02T00:00:00Z"}),
+        ("predicate.validUntil", "2027-03-02T11:00:00Z"),
         ("predicate.approval", {"reference": "r"}),
     ],
 )
