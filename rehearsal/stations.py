@@ -33,7 +33,7 @@ from station.daemon.reconcile import reconcile
 from station.data.folder import FolderSource, closed, how_to_open
 from station.data.port import DataSet
 from station.errors import DataClosed
-from station.house.assembly import base_loader
+from station.house.assembly import base_loader, gate_of
 from station.house.house import BaseLoader, House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -244,6 +244,7 @@ def _house(
         base_image=bases,
         data=sets,
         policy=AllOf(rules=(DataSets(offered=offered), CheckableOutputs())),
+        gate=gate_of(),
     )
 
 

@@ -20,7 +20,7 @@ from station.house.assembly import open_house
 from station.house.config import FILE, StationConfig, load_config
 from station.house.house import House
 from station.journal.journal import Journal
-from station.visit.events import plain
+from station.visit.parts import plain
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 

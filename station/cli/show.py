@@ -31,7 +31,8 @@ from station.house.config import StationConfig
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
-from station.visit.events import KeyUsed, plain
+from station.visit.events import KeyUsed
+from station.visit.parts import plain
 
 
 @click.command("show")

@@ -13,7 +13,8 @@ from security.train.journey import TrainParts, read_entry
 from security.train.manifest import MANIFEST_TYPE, DataNeed, Output, read_manifest
 from station.desk.checkup import Checkup
 from station.visit.event_json import print_event
-from station.visit.events import VisitEvent, plain
+from station.visit.events import VisitEvent
+from station.visit.parts import plain
 from station.visit.plan import Ask, Do, Over, Wait, next_step, phase_of
 from station.visit.state import Visit
 

@@ -12,7 +12,6 @@ from station.visit.events import (
     Approved,
     Blob,
     Cleared,
-    ClearedFile,
     DaemonStarted,
     DaemonStopped,
     Departed,
@@ -20,7 +19,6 @@ from station.visit.events import (
     Event,
     Fetched,
     Furnished,
-    FurnishedData,
     HeadSigned,
     Held,
     HoldFor,
@@ -42,6 +40,7 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.parts import ClearedFile, FurnishedData, Spent
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 TRAIN = TrainId("7" * 64)
@@ -72,7 +71,9 @@ OPENED = Opened(at=NOW, state_in=digest("state in"))
 FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
 STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
-CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
+CLEARED = Cleared(
+    at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),), cost=(Spent(budget="bits", amount=52),)
+)
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
 WIPED = Wiped(at=NOW)
 SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)

@@ -30,6 +30,7 @@ from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, Da
 from station.daemon.reconcile import reconcile
 from station.data.folder import FolderSource
 from station.data.port import DataSet
+from station.house.assembly import gate_of
 from station.house.config import CEILING
 from station.house.house import House
 from station.house.spool import Spool
@@ -262,6 +263,7 @@ def world(
             base_image=base_image,
             data=sets,
             policy=policy or usual_policy(),
+            gate=gate_of(),
         )
     return made
 

@@ -156,4 +156,4 @@ def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path
             venue=venue,
             results=tmp_path / "results",
         )
-    assert caught.value.fields["reason"] == "files the train expects are not there: patients/*.csv"
+    assert caught.value.fields["reason"] == "files that the train expects are missing: patients/*.csv"
