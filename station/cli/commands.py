@@ -190,7 +190,7 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     if found.ok:
         return answer
     msg = "the station is not ready"
-    failed = ", ".join(one.name for one in found.findings if not one.ok)
+    failed = ", ".join(one.name for one in found.results if not one.ok)
     error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
     return replace(answer, error=error)
 

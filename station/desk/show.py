@@ -1,4 +1,4 @@
-"""How are visits, trains and findings shown to an operator, and to a program?"""
+"""How are visits, trains and check-ups shown to an operator, and to a program?"""
 
 from __future__ import annotations
 
@@ -91,16 +91,16 @@ def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None,
 
 
 def told_checkup(found: Checkup) -> Answer:
-    """Show every finding on a line of its own, with what to do below."""
+    """Show every result on a line of its own, and below it what to do."""
     lines = []
-    for one in found.findings:
+    for one in found.results:
         lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
         if not one.ok and one.hint:
             lines.append(f"      {'':<14} -> {one.hint}")
     listed: list[Json] = [
-        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.findings
+        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
     ]
-    return Answer(text="\n".join(lines), data={"ok": found.ok, "findings": listed})
+    return Answer(text="\n".join(lines), data={"ok": found.ok, "checks": listed})
 
 
 def printable(data: bytes) -> str:
