@@ -30,7 +30,7 @@ from station.admission.policy import AllOf, CheckableOutputs, DataSets
 from station.data.folder import FolderSource, closed, how_to_open
 from station.data.port import DataSet
 from station.errors import DataClosed
-from station.house.assembly import base_loader
+from station.house.assembly import base_loader, gate_of
 from station.house.house import BaseLoader, House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -217,4 +217,5 @@ def _house(
         base_image=shared.base_image,
         data=sets,
         policy=AllOf(rules=(DataSets(offered=dict.fromkeys(sets)), CheckableOutputs())),
+        gate=gate_of(),
     )

@@ -21,8 +21,8 @@ from typing import Final
 
 from security.digest import Digest
 from security.files import make_folder, told
+from station.check import CheckResult
 from station.errors import RunFailed, SandboxUnfit
-from station.finding import Finding
 from station.sandbox.image import BaseImage
 from station.sandbox.order import CODE, CONTEXT, DATA, STATE, TMP, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sight
@@ -135,10 +135,10 @@ class ProcessSandbox:
         """Return the runs of this sandbox; those of an earlier one have ended with it, or are nobody's."""
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         """Say that this is not a sandbox."""
         del base  # there is nothing to try
-        return (Finding(name="engine", ok=False, detail="none: a plain process, kept from nothing", hint=_HINT),)
+        return (CheckResult(name="engine", ok=False, detail="none: a plain process, kept from nothing", hint=_HINT),)
 
     def _folder(self, name: str) -> Path:
         return self._room / name

@@ -20,7 +20,8 @@ from station.desk.setup import StationMade
 from station.desk.visits import VisitSummary, summary
 from station.errors import CheckFailed
 from station.visit.event_json import print_event
-from station.visit.events import VisitEvent, plain
+from station.visit.events import VisitEvent
+from station.visit.parts import plain
 from station.visit.state import Visit
 
 _TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
@@ -97,21 +98,21 @@ def render_output(printed: bytes) -> Answer:
 
 
 def render_checkup(found: Checkup) -> Answer:
-    """Render every finding on a line of its own, with what to do below."""
+    """Render every result on a line of its own, with what to do below."""
     lines = []
-    for one in found.findings:
+    for one in found.results:
         lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
         if not one.ok and one.hint:
             lines.append(f"      {'':<14} -> {one.hint}")
     listed: list[Json] = [
-        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.findings
+        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
     ]
     error = None
     if not found.ok:
         msg = "the station is not ready"
-        failed = ", ".join(one.name for one in found.findings if not one.ok)
+        failed = ", ".join(one.name for one in found.results if not one.ok)
         error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
-    return Answer(text="\n".join(lines), data={"ok": found.ok, "findings": listed}, error=error)
+    return Answer(text="\n".join(lines), data={"ok": found.ok, "results": listed}, error=error)
 
 
 def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:

@@ -19,8 +19,9 @@ from station.errors import JournalRaced, RoomMissing, RunInterrupted
 from station.house.house import House
 from station.steps import perform
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent, plain
+from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent
 from station.visit.events import Refused as RefusedEvent
+from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
 from station.visit.state import Visit
 

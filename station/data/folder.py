@@ -11,9 +11,9 @@ from typing import Final
 
 from security.files import told
 from security.train.manifest import DataNeed
+from station.check import CheckResult
 from station.data.port import Reader
 from station.errors import DataClosed, DataSourceUnavailable
-from station.finding import Finding
 
 _MOST_FILES: Final = 100_000
 _SEARCH, _READ = 0o5, 0o4
@@ -33,18 +33,18 @@ class FolderSource:
         """See `DataSource`."""
         return "folder"
 
-    def check(self, reader: Reader | None) -> tuple[Finding, ...]:
+    def check(self, reader: Reader | None) -> tuple[CheckResult, ...]:
         """See `DataSource`."""
         if not self.folder.is_dir():
             return (self._wrong(f"no such folder: {self.folder}", "create or mount it, or change station.yaml"),)
         if reader is None:
-            return (Finding(name=f"data {self.name}", ok=True, detail=f"{self.folder}"),)
+            return (CheckResult(name=f"data {self.name}", ok=True, detail=f"{self.folder}"),)
         first = closed(self.folder, reader.uid, reader.gid)
         if first is not None:
             hint = f"let the sandbox's group {reader.gid} read it: {how_to_open(self.folder, reader.gid)}"
             return (self._wrong(f"cannot be read: {first}", hint),)
         detail = f"{self.folder}, readable by the sandbox's user {reader.uid}"
-        return (Finding(name=f"data {self.name}", ok=True, detail=detail),)
+        return (CheckResult(name=f"data {self.name}", ok=True, detail=detail),)
 
     def missing(self, need: DataNeed) -> tuple[str, ...]:
         """See `DataSource`."""
@@ -65,8 +65,8 @@ class FolderSource:
             msg = "the folder of a data set is not there"
             raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
 
-    def _wrong(self, detail: str, hint: str) -> Finding:
-        return Finding(name=f"data {self.name}", ok=False, detail=detail, hint=hint)
+    def _wrong(self, detail: str, hint: str) -> CheckResult:
+        return CheckResult(name=f"data {self.name}", ok=False, detail=detail, hint=hint)
 
 
 def missing(folder: Path, patterns: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from security.train.manifest import DataNeed
-from station.finding import Finding
+from station.check import CheckResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class DataSource(Protocol):
         """What ``source:`` in station.yaml, and the journal, call this kind of source."""
         ...
 
-    def check(self, reader: Reader | None) -> tuple[Finding, ...]:
+    def check(self, reader: Reader | None) -> tuple[CheckResult, ...]:
         """Say whether the data are there, and whether a run can be given them. Raises nothing."""
         ...
 

@@ -23,10 +23,10 @@ from security.ids import Role
 from security.keys.keyset import Secrets, spell
 from security.keys.store import prove, read_folder
 from security.train.journey import CLOCK_SKEW
+from station.check import CheckResult
 from station.daemon.health import read_health
 from station.data.port import Reader
 from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
-from station.finding import Finding
 from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
 from station.house.config import StationConfig
 from station.house.disk import at_rest
@@ -41,49 +41,49 @@ LEAST_DISK: Final = 2 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """All findings, in the order a person would put them right."""
+    """All results, in the order in which a person would fix them."""
 
-    findings: tuple[Finding, ...]
+    results: tuple[CheckResult, ...]
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to do."""
-        return all(one.ok for one in self.findings)
+        return all(one.ok for one in self.results)
 
 
 def check(
     config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
 ) -> Checkup:
-    """Look at everything; what fails does not keep the rest from being looked at. `unlock` opens the keys."""
+    """Check everything; a failure does not keep the rest from being checked. `unlock` opens the keys."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
     with working("looking at directory, registry, engine and data"):
-        return Checkup(findings=(keys, *_around(config, now)))
+        return Checkup(results=(keys, *_around(config, now)))
 
 
-def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
-    findings: list[Finding] = []
+def _around(config: StationConfig, now: datetime) -> tuple[CheckResult, ...]:
+    results: list[CheckResult] = []
     trust: list[TrustStore] = []
-    findings.append(_tried("directory root", lambda: _root(config)))
-    findings.append(_tried("directory", lambda: _directory(config, now, trust)))
-    findings.append(_tried("party", lambda: _party(config, trust, now)))
-    findings.append(_tried("clock", lambda: _clock(config, trust, now)))
-    findings.append(_tried("registry", lambda: _registry(config)))
+    results.append(_tried("directory root", lambda: _root(config)))
+    results.append(_tried("directory", lambda: _directory(config, now, trust)))
+    results.append(_tried("party", lambda: _party(config, trust, now)))
+    results.append(_tried("clock", lambda: _clock(config, trust, now)))
+    results.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
-    findings += sandbox_of(config).doctor(base)
-    findings += _data(config)
-    findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
-    findings.append(_at_rest(config.workrooms))
-    findings.append(_tried("journal", lambda: _journal(config)))
-    findings.append(_tried("daemon", lambda: _daemon(config)))
-    findings.append(_admission(config))
-    return tuple(findings)
+    results += sandbox_of(config).doctor(base)
+    results += _data(config)
+    results += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
+    results.append(_at_rest(config.workrooms))
+    results.append(_tried("journal", lambda: _journal(config)))
+    results.append(_tried("daemon", lambda: _daemon(config)))
+    results.append(_admission(config))
+    return tuple(results)
 
 
-def _tried(name: str, look: Callable[[], str]) -> Finding:
+def _tried(name: str, look: Callable[[], str]) -> CheckResult:
     try:
-        return Finding(name=name, ok=True, detail=look())
+        return CheckResult(name=name, ok=True, detail=look())
     except PhtError as error:
-        return Finding(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
+        return CheckResult(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
 
 
 def _keys(config: StationConfig, unlock: Callable[[], Secrets]) -> str:
@@ -160,27 +160,29 @@ def _base(config: StationConfig, trust: list[TrustStore]) -> BaseImage | None:
     return None
 
 
-def _data(config: StationConfig) -> Iterator[Finding]:
+def _data(config: StationConfig) -> Iterator[CheckResult]:
     if not config.data:
-        yield Finding(name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}")
+        yield CheckResult(
+            name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}"
+        )
     uid, gid = run_user(os.geteuid(), os.getegid())
     for name, one in config.data.items():
         yield from source_of(name, one).check(Reader(uid=uid, gid=gid))
 
 
-def _disk(name: str, folder: Path) -> Finding:
+def _disk(name: str, folder: Path) -> CheckResult:
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
     ok = free >= LEAST_DISK and writable
     hint = None if ok else "make room, or another folder" if writable else f"this user must own {place}"
-    return Finding(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
+    return CheckResult(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
 
 
-def _at_rest(workrooms: Path) -> Finding:
+def _at_rest(workrooms: Path) -> CheckResult:
     """Tell, and do not judge: a disk may be encrypted by what cannot be seen from here."""
     place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
-    return Finding(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
+    return CheckResult(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
 
 
 def _journal(config: StationConfig) -> str:
@@ -203,8 +205,8 @@ def _daemon(config: StationConfig) -> str:
     return f"process {health.process}, last turn {print_time(health.turn)}{trouble}"
 
 
-def _admission(config: StationConfig) -> Finding:
+def _admission(config: StationConfig) -> CheckResult:
     owners = ", ".join(sorted(config.admission.owners))
     hint = f"name owners under 'admission' in {config.file.name}"
     detail = f"{config.admission.approve.value}, owners {owners}" if owners else "no owner is admitted"
-    return Finding(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)
+    return CheckResult(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)

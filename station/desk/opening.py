@@ -13,7 +13,7 @@ from security.keys.keyset import Secrets
 from security.keys.store import read_folder
 from station.daemon.loop import Terms
 from station.errors import VisitUnknown
-from station.house.assembly import open_house
+from station.house.assembly import capacity_of, open_house
 from station.house.config import FILE, StationConfig, load_config
 from station.house.house import House
 from station.journal.journal import Journal
@@ -129,4 +129,4 @@ def _unlocked(folder: Path, config: StationConfig, unlock: Unlock) -> Secrets:
 
 def terms_of(config: StationConfig) -> Terms:
     """Return what the operator allows a daemon."""
-    return Terms(capacity=config.capacity, retention=config.retention)
+    return Terms(capacity=capacity_of(config), retention=config.retention)

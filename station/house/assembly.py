@@ -32,7 +32,9 @@ from station.admission.policy import (
 )
 from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
-from station.house.capacity import Capacity
+from station.gate.port import Gate, GateRule
+from station.gate.rules import FORM, ReleaseByHand
+from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, FolderPlace, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
 from station.house.spool import Spool
@@ -67,9 +69,9 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         data={
             name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
         },
-        policy=policy_of(config.admission, config.data, config.capacity),
+        policy=policy_of(config.admission, config.data, capacity_of(config)),
+        gate=gate_of(release_by_hand=config.release_by_hand),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
-        release_by_hand=config.release_by_hand,
         withhold=config.withhold,
     )
 
@@ -119,6 +121,19 @@ def base_loader(registry: Registry) -> BaseLoader:
 def _architecture(config: bytes) -> str:
     found = Fields(parse_json(config), "config")
     return found.text("architecture", most=40)
+
+
+def capacity_of(config: StationConfig) -> Capacity:
+    """Return how much runs may take up on this machine."""
+    return config.capacity.on(of_machine(config.workrooms))
+
+
+def gate_of(*, release_by_hand: bool = False) -> GateRule:
+    """Return the rules about what leaves: those that every station has, and what the configuration adds."""
+    rules: list[GateRule] = [*FORM]
+    if release_by_hand:
+        rules.append(ReleaseByHand())
+    return Gate(rules=tuple(rules))
 
 
 def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Capacity) -> Rule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -78,6 +79,19 @@ class Capacity:
             cpu_millis=min(limits.cpu_millis, self.per_owner.cpu_millis),
             output_bytes=min(limits.output_bytes, self.per_owner.disk_bytes),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacitySettings:
+    """What ``station.yaml`` says of the capacity: fields of `Resources` by name; the machine decides about the others."""
+
+    total: Mapping[str, int]
+    per_owner: Mapping[str, int]
+
+    def on(self, machine: Resources) -> Capacity:
+        """Return the capacity on a machine that has so much."""
+        total = replace(machine, **self.total)
+        return Capacity(total=total, per_owner=replace(total, **self.per_owner))
 
 
 def of_machine(workrooms: Path) -> Resources:

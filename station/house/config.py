@@ -7,7 +7,7 @@ are paths, never values. Relative paths are relative to the file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,7 @@ from security.files import read_file
 from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
-from station.house.capacity import Capacity, of_machine
+from station.house.capacity import CapacitySettings
 
 FILE: Final = "station.yaml"
 ENGINE: Final = "unix:///var/run/docker.sock"
@@ -125,7 +125,7 @@ class StationConfig:
     withhold: bool
     """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
-    capacity: Capacity
+    capacity: CapacitySettings
     retention: Retention
 
     @property
@@ -223,16 +223,15 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         release_by_hand=admission.get("release", "automatic") == "by-hand",
         withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
-        capacity=_capacity(value.get("capacity", {}), workrooms),
+        capacity=_capacity(value.get("capacity", {})),
         retention=Retention(**value.get("retention", {})),
     )
 
 
-def _capacity(value: Mapping[str, Any], workrooms: Path) -> Capacity:
-    given = dict(value)
-    per_owner = given.pop("per_owner", {})
-    total = replace(of_machine(workrooms), **given)
-    return Capacity(total=total, per_owner=replace(total, **per_owner))
+def _capacity(value: Mapping[str, Any]) -> CapacitySettings:
+    total = dict(value)
+    per_owner = total.pop("per_owner", {})
+    return CapacitySettings(total=total, per_owner=per_owner)
 
 
 def _data_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:

@@ -19,6 +19,7 @@ from security.keys.keyset import Secrets
 from station.admission.policy import Rule
 from station.data.port import DataSet
 from station.errors import KeysElsewhere
+from station.gate.port import GateRule
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -42,8 +43,8 @@ class House:
 
     `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
 
-    With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
-    the gate lets pass; with `withhold`, an owner whose train does not pass is told that only.
+    With `by_code`, the policy is told the digest of the unsealed code; with `withhold`, an owner whose train does not pass
+    is told that only.
     """
 
     party: PartyId
@@ -58,8 +59,8 @@ class House:
     base_image: BaseLoader
     data: Mapping[str, DataSet]
     policy: Rule
+    gate: GateRule
     by_code: bool = False
-    release_by_hand: bool = False
     withhold: bool = False
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from security.digest import Digest
-from station.finding import Finding
+from station.check import CheckResult
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
 
@@ -93,6 +93,6 @@ class Sandbox(Protocol):
         """Return the names of all runs of this station installation."""
         ...
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         """Examine the sandbox; with a base image, also by a run that tries to break out. Raises nothing."""
         ...

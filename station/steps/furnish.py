@@ -18,7 +18,8 @@ from station.house.workroom import Workroom
 from station.sandbox.folder import hand_over
 from station.sandbox.order import run_user
 from station.steps.evidence import verified
-from station.visit.events import Furnished, FurnishedData
+from station.visit.events import Furnished
+from station.visit.parts import FurnishedData
 from station.visit.state import Visit
 
 

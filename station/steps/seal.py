@@ -13,6 +13,7 @@ from station.errors import GateType
 from station.gate.inspect import inspect
 from station.house.house import House
 from station.steps.evidence import verified
+from station.steps.gate import cleared_files
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
@@ -21,13 +22,16 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     """Ask the gate again, and seal what it lets pass, straight into the spool.
 
     Raises:
-        GateRefused: the state is not what was cleared any more.
+        GateRefused: the state is no longer what was cleared.
         KeyNotTrusted, KeyRevoked: nobody may read on at the next stop.
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest.outputs, manifest.limits)
+    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
+    if visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
+        msg = "the state is not what was cleared"
+        raise GateType(msg)
     recipients = recipients_of(accepted, trust, now)
     try:
         with house.spool.writing() as writer:

@@ -17,7 +17,8 @@ from security.digest import Digest
 from security.encoding import Fields, Json, print_time
 from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
-from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, FurnishedData, HoldFor, SignedKind, plain
+from station.visit.events import Blob, HoldFor, SignedKind
+from station.visit.parts import LONGEST_TEXT, ClearedFile, FurnishedData, Spent, plain
 from station.visit.station_events import Event
 
 MOST_ITEMS: Final = 20_000
@@ -86,6 +87,12 @@ def _furnished(fields: Fields) -> FurnishedData:
     return found
 
 
+def _spent(fields: Fields) -> Spent:
+    found = Spent(budget=fields.text("budget"), amount=fields.number("amount", least=0))
+    fields.end()
+    return found
+
+
 def _many(parse: Callable[[Fields], object], write: Callable[[Any], Json]) -> _Form:
     return _Form(
         parse=lambda fields, name: tuple(parse(item) for item in fields.objects(name, most=MOST_ITEMS)),
@@ -128,6 +135,7 @@ _FORMS: Final[Mapping[object, _Form]] = {
     Blob | None: _BLOB,
     tuple[Blob, ...]: _many(_blob, _BLOB.write),
     tuple[FurnishedData, ...]: _many(_furnished, lambda one: {"name": one.name, "source": one.source}),
+    tuple[Spent, ...]: _many(_spent, lambda one: {"budget": one.budget, "amount": one.amount}),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }
 

@@ -10,10 +10,11 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from security.digest import Digest
 from security.ids import PartyId, TrainId
+from station.visit.parts import ClearedFile, FurnishedData, Spent, plain
 
 ArrivalId: TypeAlias = Digest
 """What a visit is called: the digest of the OCI manifest that lay in the mailbox.
@@ -21,8 +22,6 @@ ArrivalId: TypeAlias = Digest
 Not (train, stop): those are claims by whoever can write to the mailbox, and a forged arrival must not use up the visit
 of the real train. That one (train, stop) is accepted once is the journal's business.
 """
-
-LONGEST_TEXT: Final = 2000
 
 
 class HoldFor(StrEnum):
@@ -46,29 +45,6 @@ class Blob:
 
     digest: Digest
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClearedFile:
-    """A file the gate let pass: its path in the state and its size in bytes. Never its digest, which can be guessed."""
-
-    path: str
-    size: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", plain(self.path))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FurnishedData:
-    """A data set that a run is given: its name, and the kind of source it came from. No path, and no hash of its content."""
-
-    name: str
-    source: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", plain(self.name))
-        object.__setattr__(self, "source", plain(self.source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +163,12 @@ class Ended(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleared(Fact):
-    """The gate found only what was declared, and let it pass; `by` is ``gate`` or a person."""
+    """The gate let pass what was declared, at this cost; `by` is ``gate`` or a person."""
 
     kind = "cleared"
     by: str
     files: tuple[ClearedFile, ...]
+    cost: tuple[Spent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,11 +319,6 @@ VisitEvent: TypeAlias = (
     | Held
     | Approved
 )
-
-
-def plain(text: str) -> str:
-    """Return text that can be stored anywhere and shown on any terminal: printable, at most 2000 characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
 
 
 def _values(event: Fact) -> list[tuple[str, Any]]:

@@ -39,8 +39,8 @@ from station.visit.events import (
     Superseded,
     VisitEvent,
     Wiped,
-    plain,
 )
+from station.visit.parts import plain
 
 INTERNAL: Final = "internal"
 """The code of a stumble that was a bug of ours."""

@@ -23,6 +23,7 @@ from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
 from station.admission.policy import Admit, Hold, Request
 from station.daemon.loop import Pace, Shift, once
+from station.house.assembly import gate_of
 from station.house.trust import FreshTrust
 from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
@@ -416,7 +417,7 @@ class Doubtful:
     """A policy whose reason to ask changes."""
 
     def __init__(self) -> None:
-        self.reason: str | None = "every train is approved by a person here"
+        self.reason: str | None = "a person approves every train here"
 
     def consider(self, request: Request) -> Admit | Hold:
         del request
@@ -436,7 +437,7 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
     here.submit(made)
     here.settle()
     say_yes(here, "hospital-a")
-    policy.reason = "files the train expects are not there: patients/*.csv"
+    policy.reason = "files that the train expects are missing: patients/*.csv"
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.admitted is None
@@ -448,7 +449,7 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
 
 
 def test_results_that_grew_after_the_release_are_asked_about_again(here: World) -> None:
-    here.change("hospital-a", release_by_hand=True)
+    here.change("hospital-a", gate=gate_of(release_by_hand=True))
     made = here.train(route=("hospital-a",))
     here.submit(made)
     until_held(here, "hospital-a")

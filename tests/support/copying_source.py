@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from security.train.manifest import DataNeed
+from station.check import CheckResult
 from station.data.port import Reader
 from station.errors import DataSourceUnavailable
-from station.finding import Finding
 
 
 class CopyingSource:
@@ -26,10 +26,10 @@ class CopyingSource:
     def kind(self) -> str:
         return "copying"
 
-    def check(self, reader: Reader | None) -> tuple[Finding, ...]:
+    def check(self, reader: Reader | None) -> tuple[CheckResult, ...]:
         del reader  # a copy is given to whoever it is for
         hint = "is the store up?" if self._gone else None
-        return (Finding(name=f"data {self._name}", ok=not self._gone, detail="a store", hint=hint),)
+        return (CheckResult(name=f"data {self._name}", ok=not self._gone, detail="a store", hint=hint),)
 
     def missing(self, need: DataNeed) -> tuple[str, ...]:
         self._reach()

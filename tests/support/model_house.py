@@ -20,12 +20,10 @@ from station.visit.events import (
     Admitted,
     Blob,
     Cleared,
-    ClearedFile,
     Departed,
     Ended,
     Fetched,
     Furnished,
-    FurnishedData,
     Held,
     HoldFor,
     Noticed,
@@ -42,6 +40,7 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.parts import ClearedFile, FurnishedData
 from station.visit.plan import Ask, Do, Next, Over, Phase, Step, Wait, next_step, phase_of
 from station.visit.state import Visit
 from tests.support.visits import NOW
@@ -248,7 +247,7 @@ class House:
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.RELEASE, reason="")
         files = (ClearedFile(path="result", size=len(self.room[-1])),)
-        return Cleared(at=self.now, by=approved.by if approved else "gate", files=files)
+        return Cleared(at=self.now, by=approved.by if approved else "gate", files=files, cost=())
 
     def _seal(self, visit: Visit) -> VisitEvent:
         if self.room is None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from security.digest import Digest
+from station.check import CheckResult
 from station.errors import RunFailed, SandboxUnavailable, SandboxUnfit
-from station.finding import Finding
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sight
@@ -117,9 +117,9 @@ class ScriptedSandbox:
         self._reach()
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         del base
-        return (Finding(name="engine", ok=not self.away, detail="scripted"),)
+        return (CheckResult(name="engine", ok=not self.away, detail="scripted"),)
 
     def lose_power(self) -> None:
         """The machine goes down: everything that runs is killed, and nobody says by whom."""

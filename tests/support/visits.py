@@ -12,12 +12,10 @@ from station.visit.events import (
     Approved,
     Blob,
     Cleared,
-    ClearedFile,
     Departed,
     Ended,
     Fetched,
     Furnished,
-    FurnishedData,
     Held,
     HoldFor,
     Noticed,
@@ -36,6 +34,7 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.parts import ClearedFile, FurnishedData, Spent
 from station.visit.station_events import DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -71,7 +70,9 @@ OPENED = Opened(at=NOW, state_in=digest("state in"))
 FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
 STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
-CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
+CLEARED = Cleared(
+    at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),), cost=(Spent(budget="bits", amount=52),)
+)
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
 WIPED = Wiped(at=NOW)
 SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)

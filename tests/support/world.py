@@ -31,6 +31,7 @@ from station.daemon.loop import Terms
 from station.daemon.reconcile import reconcile
 from station.data.folder import FolderSource
 from station.data.port import DataSet
+from station.house.assembly import gate_of
 from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING
 from station.house.house import House
@@ -267,6 +268,7 @@ def world(
             base_image=base_image,
             data=sets,
             policy=policy or usual_policy(),
+            gate=gate_of(),
         )
     return made
 

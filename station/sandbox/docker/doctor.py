@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from security.errors import PhtError
-from station.finding import Finding
+from station.check import CheckResult
 from station.sandbox.folder import hand_over
 from station.sandbox.image import BaseImage
 from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of
@@ -39,7 +39,7 @@ echo done
 """
 
 
-def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtime: str) -> tuple[Finding, ...]:
+def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtime: str) -> tuple[CheckResult, ...]:
     """Judge an engine by its answers to ``GET /version`` and ``GET /info``."""
     api = str(version.get("ApiVersion", "0.0"))
     options = info.get("SecurityOptions")
@@ -49,32 +49,32 @@ def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtim
     missing = [name for name in ("MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota") if not info.get(name, False)]
     remapped = "name=userns" in security or "name=rootless" in security
     return (
-        Finding(
+        CheckResult(
             name="engine",
             ok=_numbers(api) >= _OLDEST,
             detail=f"version {version.get('Version')}, API {api}, storage {info.get('Driver')}",
             hint=None if _numbers(api) >= _OLDEST else "Docker 20.10 or later is needed",
         ),
-        Finding(
+        CheckResult(
             name="seccomp",
             ok=seccomp_on(info),
             detail=security or "none",
             hint=None if seccomp_on(info) else "start the engine with its default seccomp profile",
         ),
-        Finding(
+        CheckResult(
             name="cgroups",
             ok=not missing,
             detail=f"version {info.get('CgroupVersion')}, "
             + (f"without {', '.join(missing)}" if missing else "complete"),
             hint=f"the kernel or the engine cannot enforce {', '.join(missing)}" if missing else None,
         ),
-        Finding(
+        CheckResult(
             name="users",
             ok=not remapped,
             detail="remapped" if remapped else "not remapped",
             hint="with remapped users (userns-remap, rootless) a run cannot write its state" if remapped else None,
         ),
-        Finding(
+        CheckResult(
             name="runtime",
             ok=runtime in names,
             detail=runtime if runtime in names else f"{runtime} is not among {', '.join(names)}",
@@ -90,18 +90,18 @@ def seccomp_on(info: Mapping[str, object]) -> bool:
     return any(option.startswith("name=seccomp") and "unconfined" not in option for option in told)
 
 
-def probe(sandbox: Sandbox, base: BaseImage | None, *, gvisor: bool) -> tuple[Finding, ...]:
+def probe(sandbox: Sandbox, base: BaseImage | None, *, gvisor: bool) -> tuple[CheckResult, ...]:
     """Run a container that tries to write, to find a network and to have privileges, and judge what it found."""
     if base is None:
-        return (Finding(name="probe", ok=True, detail="not tried: no approved base image is available"),)
+        return (CheckResult(name="probe", ok=True, detail="not tried: no approved base image is available"),)
     try:
         told = _run(sandbox, base)
     except PhtError as error:
-        return (Finding(name="probe", ok=False, detail=str(error), hint=error.hint),)
+        return (CheckResult(name="probe", ok=False, detail=str(error), hint=error.hint),)
     return judge(told, gvisor=gvisor)
 
 
-def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
+def judge(told: str, *, gvisor: bool) -> tuple[CheckResult, ...]:
     """Judge what the probe printed. gVisor filters system calls outside, and shows no seccomp mode inside."""
     lines = told.splitlines()
     status = dict(re.findall(r"^status (\w+):\s*(.*?)\s*$", told, re.MULTILINE))
@@ -116,15 +116,15 @@ def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
     room = {line.removeprefix("room ") for line in lines if line.startswith("room ")}
     if "done" not in lines:
         detail, hint = "did not finish", "check that the base image has /bin/sh, and read the engine's log"
-        return (Finding(name="probe", ok=False, detail=detail, hint=hint),)
-    findings = (
-        Finding(name="probe", ok=True, detail="ran"),
-        Finding(name="no network", ok=not interfaces, detail=", ".join(sorted(interfaces)) or "only loopback"),
-        Finding(name="read-only", ok=not wrote, detail=", ".join(wrote) or "nothing could be written"),
-        Finding(name="room to work", ok=room == {"/tmp", "/pht/state"}, detail=", ".join(sorted(room)) or "none"),  # noqa: S108 - inside the container
-        Finding(name="no privileges", ok=not privileged, detail=", ".join(privileged) or "none"),
+        return (CheckResult(name="probe", ok=False, detail=detail, hint=hint),)
+    results = (
+        CheckResult(name="probe", ok=True, detail="ran"),
+        CheckResult(name="no network", ok=not interfaces, detail=", ".join(sorted(interfaces)) or "only loopback"),
+        CheckResult(name="read-only", ok=not wrote, detail=", ".join(wrote) or "nothing could be written"),
+        CheckResult(name="room to work", ok=room == {"/tmp", "/pht/state"}, detail=", ".join(sorted(room)) or "none"),  # noqa: S108 - inside the container
+        CheckResult(name="no privileges", ok=not privileged, detail=", ".join(privileged) or "none"),
     )
-    return tuple(one if one.ok else replace(one, hint=_CHANGED) for one in findings)
+    return tuple(one if one.ok else replace(one, hint=_CHANGED) for one in results)
 
 
 def _run(sandbox: Sandbox, base: BaseImage) -> str:

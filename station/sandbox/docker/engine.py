@@ -21,8 +21,8 @@ from urllib3.exceptions import HTTPError  # the client lets it through where it 
 
 from security.digest import Digest
 from security.errors import DiskFull, PhtError
+from station.check import CheckResult
 from station.errors import RunFailed, SandboxRefused, SandboxUnavailable, SandboxUnfit
-from station.finding import Finding
 from station.sandbox.docker import doctor
 from station.sandbox.docker.compare import differences
 from station.sandbox.docker.image import engine_name, image_id, load_archive, mismatches
@@ -120,13 +120,13 @@ class DockerSandbox:
             listed = engine.containers(all=True, filters={"label": f"{LABEL_HOUSE}={house}"})
         return tuple(sorted(name.removeprefix("/") for item in listed for name in item["Names"]))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         """Judge what the engine says about itself, then what a run in it can do."""
         try:
             with self._engine() as engine:
                 version, info = engine.version(), engine.info()
         except PhtError as error:
-            return (Finding(name="engine", ok=False, detail=str(error), hint=error.hint),)
+            return (CheckResult(name="engine", ok=False, detail=str(error), hint=error.hint),)
         said = doctor.examine(version, info, runtime=self._runtime)
         return said + doctor.probe(self, base, gvisor=self._runtime == GVISOR)
 

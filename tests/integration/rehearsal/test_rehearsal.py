@@ -102,7 +102,7 @@ def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path
     (folder / "samples" / "hospital-a" / "patients" / "patients.csv").unlink()
     with pytest.raises(RehearsalStuck) as caught:
         rehearse(Play(folder=folder, results=tmp_path / "results"), venue(tmp_path))
-    assert caught.value.fields["reason"] == "files the train expects are not there: patients/*.csv"
+    assert caught.value.fields["reason"] == "files that the train expects are missing: patients/*.csv"
 
 
 def test_an_engine_that_is_away_is_done_without_unless_it_is_required(tmp_path: Path) -> None:

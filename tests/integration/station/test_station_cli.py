@@ -352,7 +352,7 @@ def test_data_that_runs_cannot_read_are_opened_to_their_group_and_not_to_the_wor
 
 def looked(place: Place) -> list[dict[str, Any]]:
     done = place.pht("station", "check", *_with(place, "hospital-a"))
-    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    found: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownCode
 from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
-from station.house.assembly import policy_of
-from station.house.config import CEILING, Approve, load_config, parse_config
+from station.house.assembly import capacity_of, policy_of
+from station.house.capacity import Capacity, Resources
+from station.house.config import CEILING, Approve, Retention, load_config, parse_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -101,7 +103,7 @@ daemon: {poll_seconds: 1}
     assert config.runtime == "runsc"
     assert config.release_by_hand
     assert config.withhold
-    rule = policy_of(config.admission, config.data, config.capacity)
+    rule = policy_of(config.admission, config.data, capacity_of(config))
     assert isinstance(rule, AllOf)
     assert any(isinstance(one, KnownCode) for one in rule.rules)
 
@@ -215,7 +217,7 @@ def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
     for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
-        rule = policy_of(config.admission, config.data, config.capacity)
+        rule = policy_of(config.admission, config.data, capacity_of(config))
         assert isinstance(rule, AllOf)
         assert any(isinstance(one, ByHand) for one in rule.rules)
 
@@ -245,3 +247,31 @@ def test_t19_a_data_set_that_holds_the_password_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="the station's own files"):
         parse(text.replace("data: {}", "data: {patients: {folder: /etc/pht}}"))
     parse(text.replace("data: {}", "data: {patients: {folder: /srv/pht/data}}"))
+
+
+def test_the_capacity_is_that_of_the_machine_unless_the_file_says_otherwise() -> None:
+    machine = Resources(runs=4, memory_bytes=1000, cpu_millis=4000, disk_bytes=500)
+    assert parse(LEAST).capacity.on(machine) == Capacity.of(machine)
+    written = LEAST + "capacity: {runs: 3, disk_bytes: 9999, per_owner: {runs: 1, memory_bytes: 10}}\n"
+    total = Resources(runs=3, memory_bytes=1000, cpu_millis=4000, disk_bytes=9999)
+    wanted = Capacity(total=total, per_owner=replace(total, runs=1, memory_bytes=10))
+    assert parse(written).capacity.on(machine) == wanted
+    with pytest.raises(ConfigInvalid):
+        parse(LEAST + "capacity: {runs: 0}\n")
+    with pytest.raises(ConfigInvalid):
+        parse(LEAST + "capacity: {gpus: 1}\n")
+
+
+def test_no_run_may_ask_for_more_than_its_owner_ever_gets() -> None:
+    machine = Resources(runs=4, memory_bytes=1 << 30, cpu_millis=1500, disk_bytes=1 << 20)
+    capacity = parse(LEAST + "capacity: {per_owner: {memory_bytes: 1000}}\n").capacity.on(machine)
+    most = capacity.ceiling(CEILING)
+    assert (most.memory_bytes, most.cpu_millis, most.output_bytes) == (1000, 1500, 1 << 20)
+    assert (most.wall_seconds, most.processes) == (CEILING.wall_seconds, CEILING.processes)
+
+
+def test_retention_has_its_defaults_and_can_be_set() -> None:
+    assert parse(LEAST).retention == Retention()
+    assert parse(LEAST + "retention: {evidence_bytes: 0, printed_days: 7}\n").retention == Retention(
+        evidence_bytes=0, printed_days=7
+    )

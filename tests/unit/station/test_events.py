@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from security.encoding import Json, dump_json, parse_json
 from security.errors import MalformedStatement
 from station.visit.event_json import parse_event, print_event
-from station.visit.events import Refused, Wiped, plain
+from station.visit.events import Refused, Wiped
+from station.visit.parts import plain
 from station.visit.station_events import Event
 from tests.support.visits import (
     ACCEPTED,

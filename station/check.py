@@ -1,4 +1,4 @@
-"""What does a check-up say about one thing?"""
+"""What did a check-up find out about one thing?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of ``pht station check``: what was looked at, whether it is in order, and what to do if it is not."""
+class CheckResult:
+    """One line of ``pht station check``: what was checked, whether it is in order, and what to do if it is not."""
 
     name: str
     ok: bool
