@@ -22,8 +22,16 @@ from console.prompts import (
     passphrase_option,
     sure,
 )
+from console.render_directory import (
+    render_base,
+    render_party,
+    render_pin,
+    render_publication,
+    render_root,
+    render_trust,
+    render_workspace,
+)
 from console.root import Root
-from console.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
 from registry.places import sink_at, source_at
 from security.digest import Digest, digest_of
 from security.directory.card import PartyCard
@@ -130,7 +138,7 @@ def directory_init(
             now=clock(),
         )
     done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
-    return told_root(root_state(workspace), done=done)
+    return render_root(root_state(workspace), done=done)
 
 
 @directory.command("add")
@@ -145,7 +153,7 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
     ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = add_party(ours, shown, now=clock())
-    return told_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
+    return render_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
 
 
 @directory.command("rotate")
@@ -165,7 +173,7 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
     ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
-    return told_party(party, done=f"{party.party} has new keys")
+    return render_party(party, done=f"{party.party} has new keys")
 
 
 @directory.command("revoke")
@@ -183,7 +191,7 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
     what = str(name) if key_set is None else f"{count} of the key sets of {name}"
     sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
     changed = revoke(ours, name, key_set)
-    return told_party(changed, done=f"{name}: revoked")
+    return render_party(changed, done=f"{name}: revoked")
 
 
 @directory.command("approve-base")
@@ -201,7 +209,7 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
     if was_withdrawn(ours, name, image):
         sure(f"The approval of {name} was withdrawn. Approve this very image again?", yes=yes)
     base = approve_base(ours, name, image, note=note)
-    return told_base(base, done=f"{base.name}: approved")
+    return render_base(base, done=f"{base.name}: approved")
 
 
 @directory.command("withdraw-base")
@@ -213,7 +221,7 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
     No station will run a train on the image called NAME any more.
     """
     base = withdraw_base(Workspace(workspace), name)
-    return told_base(base, done=f"{base.name}: withdrawn")
+    return render_base(base, done=f"{base.name}: withdrawn")
 
 
 @directory.command("rotate-keys")
@@ -266,7 +274,7 @@ def directory_rotate_keys(
         state = rotate_keys(
             ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
         )
-    return told_root(state, done="made the next root; pht directory publish makes it known")
+    return render_root(state, done="made the next root; pht directory publish makes it known")
 
 
 @directory.command("publish")
@@ -320,7 +328,7 @@ def directory_publish(
             lifetimes=lifetimes,
             now=clock(),
         )
-    return told_publication(published, place, unpublished(ours))
+    return render_publication(published, place, unpublished(ours))
 
 
 @directory.command("show")
@@ -328,7 +336,7 @@ def directory_publish(
 def directory_show(workspace: Path) -> Answer:
     """Show root, parties, base images, and what is staged."""
     ours = Workspace(workspace)
-    return told_workspace(root_state(ours), ours.staged(), unpublished(ours))
+    return render_workspace(root_state(ours), ours.staged(), unpublished(ours))
 
 
 @directory.command("verify")
@@ -341,7 +349,7 @@ def directory_verify(context: Root, place: str, root: Path) -> Answer:
     Fetches what is published at PLACE, and shows what it says.
     """
     with tempfile.TemporaryDirectory(prefix="pht-") as cache:
-        return told_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
+        return render_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
 
 
 @directory.command("pin")
@@ -362,7 +370,7 @@ def directory_pin(context: Root, place: str, output: Path, fingerprint: str | No
     file = Path(place) if Path(place).is_file() else None
     raw = confirmed_root(file, lambda: source_at(place, context.login()), fingerprint)
     write_file(output, raw, mode=0o644, replace=False)
-    return told_pin(digest_of(raw), str(output))
+    return render_pin(digest_of(raw), str(output))
 
 
 def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:
