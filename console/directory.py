@@ -1,4 +1,4 @@
-"""What can the consortium, and whoever starts to trust it, do with the directory from the command line?"""
+"""What can the consortium, and those who begin to trust it, do with the directory from the command line?"""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ def _fingerprint_option(function: F) -> F:
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it shall have its own.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it is to have its own.")
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
-@click.option("--post-quantum", is_flag=True, help="Let only key sets with ML-DSA-65 and a hybrid recipient count.")
+@click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
 @passphrase_option
 def directory_init(
@@ -148,7 +148,7 @@ def directory_init(
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage a new party.
 
-    It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
+    The party is that of CARD, once its fingerprint was compared with what they read out over the phone.
     """
     ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
@@ -160,15 +160,15 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 @_workspace
 @click.argument("card", type=_PATH)
 @click.option(
-    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys still count."
+    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys stay valid."
 )
 @_fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage new keys of a party.
 
-    CARD is its new card. The old keys count for the overlap, so that trains under way may finish: a station names their
-    folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
-    were stolen, revoke them as well.
+    CARD is its new card. The old keys stay valid for the overlap, so that trains under way can finish: a station names
+    their folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If
+    they were stolen, revoke them as well.
     """
     ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
@@ -184,7 +184,7 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of a party, or of a key set.
 
-    What PARTY signed in the past, with the revoked keys, no longer counts either.
+    What PARTY signed with the revoked keys in the past is no longer valid either.
     """
     ours, name = Workspace(workspace), PartyId(party)
     count = len(revocable(ours, name, key_set))
@@ -199,7 +199,7 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 @click.argument("name")
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
-@click.option("--yes", is_flag=True, help="Do not ask whether an image that was withdrawn shall count again.")
+@click.option("--yes", is_flag=True, help="Do not ask before approving an image that was withdrawn.")
 def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspace: Path) -> Answer:
     """Stage the approval of a base image.
 
@@ -218,7 +218,7 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
 def directory_withdraw_base(name: str, workspace: Path) -> Answer:
     """Stage the withdrawal of a base image.
 
-    No station will run a train on the image called NAME any more.
+    No station runs a train on the image called NAME any more.
     """
     base = withdraw_base(Workspace(workspace), name)
     return render_base(base, done=f"{base.name}: withdrawn")
@@ -228,9 +228,7 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
 @_workspace
 @click.option("--root-key", "root_keys", type=_PATH, multiple=True, required=True, help="Root key file; repeatable.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option(
-    "--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to make anew; repeatable."
-)
+@click.option("--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to replace; repeatable.")
 @click.option("--add-root-keys", type=click.IntRange(0, 16), default=0, help="How many root keys to make.")
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
@@ -250,9 +248,9 @@ def directory_rotate_keys(
 ) -> Answer:
     """Make the next root.
 
-    With other keys, another threshold, or the same for another year.
+    With other keys, another threshold, or the same ones for another year.
 
-    As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
+    The thresholds of both the present and the new root must be met by the keys that sign. Then publish.
 
     \b
     pht directory rotate-keys consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
@@ -301,7 +299,7 @@ def directory_publish(
 ) -> Answer:
     """Sign what is staged, and publish it.
 
-    An interrupted publication is simply repeated.
+    If it is interrupted, run it again.
 
     \b
     pht directory publish consortium --to http://registry.example:5000
@@ -362,7 +360,7 @@ def directory_verify(context: Root, place: str, root: Path) -> Answer:
 def directory_pin(context: Root, place: str, output: Path, fingerprint: str | None) -> Answer:
     """Keep the consortium's first root.
 
-    Everything the directory says is checked against it from then on.
+    From then on, everything the directory says is checked against it.
 
     PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
     what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.

@@ -105,7 +105,7 @@ def keys_new(
 @keys.command("show")
 @click.argument("path", metavar="FOLDER|CARD", type=_PATH)
 def keys_show(path: Path) -> Answer:
-    """Show the fingerprint and the keys of a key folder, or of a card somebody sent. Needs no passphrase."""
+    """Show the fingerprint and the keys of a key folder, or of a card that was sent to you. Needs no passphrase."""
     if path.is_dir():
         folder = read_folder(path)
         return render_keys(folder.party, folder.title, folder.roles, folder.key_set)
@@ -135,7 +135,7 @@ def keys_card(folder: Path, output: Path, passphrase_file: Path | None) -> Answe
 @click.argument("folder", type=_PATH)
 @passphrase_option
 def keys_check(folder: Path, passphrase_file: Path | None) -> Answer:
-    """Open FOLDER, sign and seal with every key, and see that the public ones agree. Changes nothing."""
+    """Open FOLDER, sign and seal with every key, and check that the public keys match. Changes nothing."""
     public = read_folder(folder)
     prove(unlocked(folder, str(folder), passphrase_file))
     after = "the keys open, sign, verify, seal and unseal"

@@ -16,13 +16,13 @@ from security.keys.keyset import spell
 
 
 def render_party(party: Party, *, done: str) -> Answer:
-    """Render a party after something was staged about it."""
+    """Render a party after a change was staged."""
     lines = [done, *(f"  {_record(record)}" for record in party.key_sets), _NEXT]
     return Answer(text="\n".join(lines), data=_party(party))
 
 
 def render_base(base: Base, *, done: str) -> Answer:
-    """Render a base image after something was staged about it."""
+    """Render a base image after a change was staged."""
     return Answer(text=f"{done}\n  {base.digest}\n{_NEXT}", data=_base(base))
 
 

@@ -60,7 +60,7 @@ class Proof:
 
 
 def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
-    """Tell what `verify_home` has verified."""
+    """Say what `verify_home` verified."""
     manifest = accepted.manifest.value
     steps = []
     for entry in accepted.journey.entries:
@@ -108,7 +108,7 @@ def describe_proof(proof: Proof) -> str:
             f"  {step.stop + 1}. {_signed(step.witness)} at {print_time(step.at)}",
             f"       received {received}, sent state {step.state_out.short}",
             f"       sandbox {step.sandbox}, attempt {step.attempt}, directory version {step.directory.targets}",
-            f"       hangs on {step.previous.short}, is {step.entry.short}",
+            f"       follows {step.previous.short}, is {step.entry.short}",
         ]
     last, version = proof.steps[-1].state_out, proof.directory
     lines += [
