@@ -1,4 +1,4 @@
-"""What can the consortium, and whoever starts to trust it, do with the directory from the command line?"""
+"""What can the consortium, and those who begin to trust it, do with the directory from the command line?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,16 @@ from console.prompts import (
     passphrase_option,
     sure,
 )
+from console.render_directory import (
+    render_base,
+    render_party,
+    render_pin,
+    render_publication,
+    render_root,
+    render_trust,
+    render_workspace,
+)
 from console.root import Root
-from console.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
 from console.unit import directory_unit
 from registry.places import sink_at, source_at
 from security.digest import Digest, digest_of
@@ -94,9 +102,9 @@ def _fingerprint_option(function: F) -> F:
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it shall have its own.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it is to have its own.")
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
-@click.option("--post-quantum", is_flag=True, help="Let only key sets with ML-DSA-65 and a hybrid recipient count.")
+@click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
 @passphrase_option
 def directory_init(
@@ -131,7 +139,7 @@ def directory_init(
             now=clock(),
         )
     done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
-    return told_root(root_state(workspace), done=done)
+    return render_root(root_state(workspace), done=done)
 
 
 @directory.command("add")
@@ -141,32 +149,32 @@ def directory_init(
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage a new party.
 
-    It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
+    The party is that of CARD, once its fingerprint was compared with what they read out over the phone.
     """
     ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = add_party(ours, shown, now=clock())
-    return told_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
+    return render_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
 
 
 @directory.command("rotate")
 @_workspace
 @click.argument("card", type=_PATH)
 @click.option(
-    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys still count."
+    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys stay valid."
 )
 @_fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage new keys of a party.
 
-    CARD is its new card. The old keys count for the overlap, so that trains under way may finish: a station names their
-    folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
-    were stolen, revoke them as well.
+    CARD is its new card. The old keys stay valid for the overlap, so that trains under way can finish: a station names
+    their folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If
+    they were stolen, revoke them as well.
     """
     ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
     party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
-    return told_party(party, done=f"{party.party} has new keys")
+    return render_party(party, done=f"{party.party} has new keys")
 
 
 @directory.command("revoke")
@@ -177,14 +185,14 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of a party, or of a key set.
 
-    What PARTY signed in the past, with the revoked keys, no longer counts either.
+    What PARTY signed with the revoked keys in the past is no longer valid either.
     """
     ours, name = Workspace(workspace), PartyId(party)
     count = len(revocable(ours, name, key_set))
     what = str(name) if key_set is None else f"{count} of the key sets of {name}"
     sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
     changed = revoke(ours, name, key_set)
-    return told_party(changed, done=f"{name}: revoked")
+    return render_party(changed, done=f"{name}: revoked")
 
 
 @directory.command("approve-base")
@@ -192,7 +200,7 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 @click.argument("name")
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
-@click.option("--yes", is_flag=True, help="Do not ask whether an image that was withdrawn shall count again.")
+@click.option("--yes", is_flag=True, help="Do not ask before approving an image that was withdrawn.")
 def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspace: Path) -> Answer:
     """Stage the approval of a base image.
 
@@ -202,7 +210,7 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
     if was_withdrawn(ours, name, image):
         sure(f"The approval of {name} was withdrawn. Approve this very image again?", yes=yes)
     base = approve_base(ours, name, image, note=note)
-    return told_base(base, done=f"{base.name}: approved")
+    return render_base(base, done=f"{base.name}: approved")
 
 
 @directory.command("withdraw-base")
@@ -211,19 +219,17 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
 def directory_withdraw_base(name: str, workspace: Path) -> Answer:
     """Stage the withdrawal of a base image.
 
-    No station will run a train on the image called NAME any more.
+    No station runs a train on the image called NAME any more.
     """
     base = withdraw_base(Workspace(workspace), name)
-    return told_base(base, done=f"{base.name}: withdrawn")
+    return render_base(base, done=f"{base.name}: withdrawn")
 
 
 @directory.command("rotate-keys")
 @_workspace
 @click.option("--root-key", "root_keys", type=_PATH, multiple=True, required=True, help="Root key file; repeatable.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option(
-    "--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to make anew; repeatable."
-)
+@click.option("--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to replace; repeatable.")
 @click.option("--add-root-keys", type=click.IntRange(0, 16), default=0, help="How many root keys to make.")
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
@@ -243,9 +249,9 @@ def directory_rotate_keys(
 ) -> Answer:
     """Make the next root.
 
-    With other keys, another threshold, or the same for another year.
+    With other keys, another threshold, or the same ones for another year.
 
-    As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
+    The thresholds of both the present and the new root must be met by the keys that sign. Then publish.
 
     \b
     pht directory rotate-keys consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
@@ -267,7 +273,7 @@ def directory_rotate_keys(
         state = rotate_keys(
             ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
         )
-    return told_root(state, done="made the next root; pht directory publish makes it known")
+    return render_root(state, done="made the next root; pht directory publish makes it known")
 
 
 @directory.command("publish")
@@ -294,7 +300,7 @@ def directory_publish(
 ) -> Answer:
     """Sign what is staged, and publish it.
 
-    An interrupted publication is simply repeated.
+    If it is interrupted, run it again.
 
     \b
     pht directory publish consortium --to http://registry.example:5000
@@ -321,7 +327,7 @@ def directory_publish(
             lifetimes=lifetimes,
             now=clock(),
         )
-    return told_publication(published, place, unpublished(ours))
+    return render_publication(published, place, unpublished(ours))
 
 
 @directory.command("show")
@@ -329,7 +335,7 @@ def directory_publish(
 def directory_show(workspace: Path) -> Answer:
     """Show root, parties, base images, and what is staged."""
     ours = Workspace(workspace)
-    return told_workspace(root_state(ours), ours.staged(), unpublished(ours))
+    return render_workspace(root_state(ours), ours.staged(), unpublished(ours))
 
 
 @directory.command("verify")
@@ -342,7 +348,7 @@ def directory_verify(context: Root, place: str, root: Path) -> Answer:
     Fetches what is published at PLACE, and shows what it says.
     """
     with tempfile.TemporaryDirectory(prefix="pht-") as cache:
-        return told_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
+        return render_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
 
 
 @directory.command("pin")
@@ -355,7 +361,7 @@ def directory_verify(context: Root, place: str, root: Path) -> Answer:
 def directory_pin(context: Root, place: str, output: Path, fingerprint: str | None) -> Answer:
     """Keep the consortium's first root.
 
-    Everything the directory says is checked against it from then on.
+    From then on, everything the directory says is checked against it.
 
     PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
     what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
@@ -363,7 +369,7 @@ def directory_pin(context: Root, place: str, output: Path, fingerprint: str | No
     file = Path(place) if Path(place).is_file() else None
     raw = confirmed_root(file, lambda: source_at(place, context.login()), fingerprint)
     write_file(output, raw, mode=0o644, replace=False)
-    return told_pin(digest_of(raw), str(output))
+    return render_pin(digest_of(raw), str(output))
 
 
 def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:

@@ -16,11 +16,11 @@ from security.encoding import Json
 _MISSING: Final = "is missing"
 _MANY: Final = 16  # known words that are still listed in a hint
 _LONG: Final = 40  # characters of a value that are still shown
-_SECRET: Final = re.compile("pass(word|phrase)")  # what is said there, by mistake or not, is repeated nowhere
+_SECRET: Final = re.compile("pass(word|phrase)")  # values there are never repeated, in case they are secrets
 _TYPES: Final = {
     "object": "a group of fields",
     "array": "a list",
-    "string": "text, in quotes if it looks like something else",
+    "string": "text, in quotes if it looks like another type",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
@@ -66,7 +66,7 @@ def show_place(place: Place) -> str:
 
 
 def first_of(problems: Sequence[Problem]) -> dict[str, str | int | None]:
-    """Return the fields of an error that tells the first of some problems, and how many others there are."""
+    """Return the fields of an error that reports the first problem, and how many others there are."""
     first = problems[0]
     told = f"{first.place}: {first.text}" if first.place else first.text
     return {"line": first.line, "problem": told, "others": len(problems) - 1 or None}
@@ -114,7 +114,7 @@ def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
     elif error.validator == "dependentRequired":
         for name in (one for one in rules["dependentRequired"] if one in given):
             for other in (one for one in rules["dependentRequired"][name] if one not in given):
-                text = f"is there without '{other}'"
+                text = f"needs '{other}' as well"
                 yield Problem(line=line_of(lines, (*place, name)), place=show_place((*place, name)), text=text)
     elif "propertyNames" in error.absolute_schema_path:
         text, hint = f"cannot be called {_shown(given)}", _wanted(error, schema)
@@ -140,7 +140,7 @@ def _unknown(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
 
 
 def _wanted(error: ValidationError, schema: Mapping[str, Json]) -> str | None:
-    """Return what the schema says of the value that failed, or of the group whose keyword failed."""
+    """Return the description of the value that failed, or of the group whose keyword failed."""
     spot: Json = dict(schema)
     found: str | None = None
     *way, keyword = error.absolute_schema_path

@@ -1,4 +1,4 @@
-"""How is a person asked for what is secret, or must be sure?
+"""How is a person asked for a secret, or for a confirmation?
 
 Passphrases come from a private file or a prompt; never from an argument, where every user of the machine could read them.
 """
@@ -66,14 +66,14 @@ def new_passphrase_for(what: str, path: Path | None) -> bytes:
 
 def _asked(question: str, *, again: bool) -> bytes:
     if not sys.stdin.isatty():
-        msg = "a passphrase is needed, and nobody is there to be asked"
+        msg = "a passphrase is needed, and there is no terminal to ask for it"
         raise InvalidInput(msg, hint="name a private file: --passphrase-file FILE, or PHT_PASSPHRASE_FILE")
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again, err=True)
     return answer.encode()
 
 
 def sure(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone, unless ``--yes`` was given."""
+    """Ask before doing something that cannot be undone, unless ``--yes`` was given."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -89,7 +89,7 @@ def _agreed(question: str) -> None:
 
 
 def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str = "--fingerprint") -> None:
-    """Make sure that a person has compared the fingerprint with what they were told by another way.
+    """Make sure that a person has compared the fingerprint with what they were told through another channel.
 
     `option` is the one the fingerprint may be given with.
     """
@@ -98,7 +98,7 @@ def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str =
         return
     if not sys.stdin.isatty():
         msg = "the fingerprint must be confirmed"
-        raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with {option}")
+        raise InvalidInput(msg, hint=f"call {who}, have them read it out, and pass it with {option}")
     click.echo(f"fingerprint  {spell(fingerprint)}", err=True)
     _agreed(f"Did {who}, by telephone or in person, read out exactly this?")
 
@@ -142,5 +142,5 @@ def card_at(path: Path) -> PartyCard:
         return parse_card(raw)
     except Malformed as error:
         msg = "the file is not a party card"
-        hint = "'pht keys card' makes one, of a key folder; ask its party for it"
+        hint = "'pht keys card' makes one from a key folder; ask the party for theirs"
         raise type(error)(msg, file=path, reason=error.message, hint=hint) from error

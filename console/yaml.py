@@ -1,4 +1,4 @@
-"""How is a file read that people edit?
+"""How is a file that people edit read?
 
 As the safe subset of YAML 1.2 that they mean: no tags, no anchors and aliases (attack T23: a few lines that grow to
 gigabytes), no duplicate keys, ``true`` and ``false`` as the only truth values (``no`` is a text). Then it is held
@@ -23,7 +23,7 @@ _FLOAT = re.compile(r"[-+]?[0-9]{1,16}\.[0-9]{1,16}", re.ASCII)
 
 
 class Unreadable(Exception):
-    """The file is not YAML of this kind; caught by whoever knows which file it is."""
+    """The file is not YAML of this kind; callers, who know which file it is, catch this."""
 
     def __init__(self, text: str, *, line: int, hint: str | None = None) -> None:
         super().__init__(text)
@@ -32,14 +32,14 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
-    """What a file says, if it is as its schema demands, and the line of each key and list item."""
+    """The value of a file that satisfies its schema, and the line of each key and list item."""
 
     value: dict[str, Json]
     lines: Lines
 
 
 def read_edited(raw: bytes, schema: Mapping[str, Json]) -> Edited | tuple[Problem, ...]:
-    """Read a file that holds a group of fields; return everything that is wrong with it if it is not as it should be."""
+    """Read a file that holds a group of fields; return every problem if it does not satisfy its schema."""
     try:
         value, lines = read_yaml(raw)
     except Unreadable as error:
@@ -93,7 +93,7 @@ def _refuse_tricks(text: str) -> None:
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
         if depth > _MAX_DEPTH or documents > 1:
-            msg = "nested too deeply" if depth > _MAX_DEPTH else "there is more than one document in the file"
+            msg = "nested too deeply" if depth > _MAX_DEPTH else "the file has more than one document"
             raise Unreadable(msg, line=line)
 
 
@@ -111,8 +111,8 @@ def _value(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Json:
                 msg = "a field's name is not plain text"
                 raise Unreadable(msg, line=line)
             if key.value in found:
-                msg = f"'{key.value[:60]}' is there twice"
-                raise Unreadable(msg, line=line, hint=f"the first is in line {lines[*place, key.value]}")
+                msg = f"'{key.value[:60]}' is given twice"
+                raise Unreadable(msg, line=line, hint=f"the first one is in line {lines[*place, key.value]}")
             lines[*place, key.value] = line
             found[key.value] = _value(value, (*place, key.value), lines)
         return found

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ from registry.port import OpenAt, Progress, StoredManifest
 from security.digest import Digest, digest_of
 from security.encoding import dump_json
 from security.errors import InvalidInput
-from security.files import make_folder, read_file, sync_folder, told, write_file, writing
+from security.files import locked, make_folder, read_file, sync_folder, told, write_file, writing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -250,16 +249,8 @@ class LayoutRegistry:
                     self._write_entries(repo, ())
                 write_file(folder / "oci-layout", _MARK, mode=_FILE)
 
-    @contextlib.contextmanager
-    def _alone(self, repo: Repository) -> Iterator[None]:
-        path = self._folder(repo) / ".lock"
-        with told(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def _alone(self, repo: Repository) -> AbstractContextManager[None]:
+        return locked(self._folder(repo) / ".lock", mode=_FILE)
 
     def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
         path = self._folder(repo) / "index.json"

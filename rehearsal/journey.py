@@ -38,7 +38,7 @@ def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[
     """Take turns until every visit is over, and report each stop.
 
     Raises:
-        RehearsalStuck: a station waits for something that nobody will put right: the engine fails, the disk is full.
+        RehearsalStuck: a station waits for something that no one will fix: the engine fails, the disk is full.
     """
     printed: Printed = {}
     while True:

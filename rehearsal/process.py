@@ -1,6 +1,6 @@
 """How is a train rehearsed where there is no container engine?
 
-As a plain process of whoever rehearses: on their own machine, with their own code and sample data. Nothing keeps it
+As a plain process of the scientist: on their own machine, with their own code and sample data. Nothing keeps it
 from the network or from their files, and `ProcessSandbox.sealed` says so; a station never uses it. The folders are
 where they are, so a program finds them by ``PHT_CODE``, ``PHT_DATA``, ``PHT_STATE`` and ``PHT_CONTEXT``; the same paths
 in its command are translated.
@@ -132,7 +132,7 @@ class ProcessSandbox:
             return source.read(limit)
 
     def leftovers(self, house: str) -> tuple[str, ...]:
-        """Return the runs of this sandbox; those of an earlier one have ended with it, or are nobody's."""
+        """Return the runs of this sandbox; those of an earlier sandbox ended with it."""
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
 
     def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:

@@ -1,4 +1,4 @@
-"""Would this train come home? Built, sent, run and opened on this machine, by the code that does it in earnest."""
+"""Would this train come home? Built, sent, run and opened on this machine, by the same code as for real."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rehearse(play: Play, venue: Venue, tell: Tell | None = None) -> Rehearsal:
     """Build the train with keys of its own, let it go its whole route, and open what comes home.
 
     Raises:
-        SpecInvalid, SourcesRejected, WheelsUnresolved: there is something to put right first.
+        SpecInvalid, SourcesRejected, WheelsUnresolved: there is something to fix first.
         FileMissing: a station has no samples.
         BaseNotApproved, EngineUnavailable, DataClosed: see `company`.
         RehearsalStuck: see `go_round`.

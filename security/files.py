@@ -208,18 +208,41 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bo
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[None]:
     """Let one process at a time into the block; others wait. The lock goes with the process that held it.
 
-    The file is made if it is not there; its content is left alone, and a link in its place is not followed.
+    The file is made if it is not there; its content is left alone, and a link in its place is not followed. It is never
+    removed: the lock belongs to the open file, and two processes could then hold two files of the same name.
     """
-    with told(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+    with told(path), _opened_for_lock(path, mode) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def locked_if_free(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[int | None]:
+    """Lock like `locked`, but do not wait: yield None if another process holds it, else the handle that does.
+
+    Whichever process inherits the handle holds the lock as well.
+    """
+    with contextlib.ExitStack() as stack:
+        with told(path):
+            handle = stack.enter_context(_opened_for_lock(path, mode))
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield handle
+
+
+@contextlib.contextmanager
+def _opened_for_lock(path: Path, mode: int) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def expect_new(path: Path) -> None:

@@ -14,7 +14,7 @@ class PolicyRefused(Refused):
     """This station's admission policy, or its operator, does not let the train run."""
 
     code = "policy.refused"
-    default_hint = "to run it here after all, change 'admission' in station.yaml and ask for a new train"
+    default_hint = "to let it run here, change 'admission' in station.yaml and ask for a new train"
 
 
 class GateRefused(Refused):
@@ -158,7 +158,7 @@ class DataClosed(Misconfigured):
 
 
 class ConfigInvalid(Misconfigured):
-    """The station's configuration file is not what it should be."""
+    """The station's configuration file is not valid."""
 
     code = "config.invalid"
     default_hint = "correct the file, then: pht station check"
@@ -220,10 +220,10 @@ class KeysElsewhere(Misconfigured):
 
 
 class DaemonBehind(Misconfigured):
-    """The daemon was started with another station.yaml than the one that is there now."""
+    """The daemon was started with a different station.yaml."""
 
-    code = "station.daemon.loop-behind"
-    default_hint = "restart it: what was changed does not count before"
+    code = "station.daemon-behind"
+    default_hint = "restart it: changes take effect only then"
 
 
 class WorkroomNotWiped(Misconfigured):
@@ -234,6 +234,6 @@ class WorkroomNotWiped(Misconfigured):
 
 
 class CheckFailed(Misconfigured):
-    """Something a station needs is not in place."""
+    """Something the station needs is missing."""
 
     code = "station.not-ready"

@@ -76,7 +76,7 @@ class TrainRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How far verified receipts once told that a train was: at a station, ended there, or (``passed``) past them all."""
+    """How far a train had come when its receipts were last verified: at a station, ended there, or (``passed``) past them all."""
 
     stop: int
     party: PartyId
@@ -118,7 +118,7 @@ class Home:
             FileMissing: none here has it.
         """
         for folder in (self.keys, *sorted(path.parent for path in self.path.glob(f"*/{PUBLIC}"))):
-            with contextlib.suppress(PhtError):  # what else lies there is not asked for
+            with contextlib.suppress(PhtError):  # other folders there are ignored
                 if read_folder(folder).key_set.fingerprint == fingerprint:
                     return folder
         msg = "the keys this train was made with are not in the home folder"
@@ -211,10 +211,10 @@ class Home:
                 passed=fields.flag("passed"),
             )
         except (Malformed, InvalidInput, ValueError):
-            return None  # it can be asked for again
+            return None  # it can be fetched again
 
     def state_of(self, record: TrainRecord) -> str:
-        """Say in a word or two where a train is, as far as is known here."""
+        """Say in a word or two where a train is, as far as this home knows."""
         if self.forgotten(record.train):
             return "forgotten"
         if self.arrival(record.train) is not None:
@@ -273,7 +273,7 @@ def open_home(path: Path) -> Home:
         raw = read_file(path / SETTINGS, limit=1 << 16)
     except FileMissing as error:
         if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            raise  # it may well be one, of another user
+            raise  # it may be a home folder that this user cannot read
         msg = "not an owner's home folder"
         raise HomeInvalid(
             msg, path=path, hint="name yours with --home or PHT_HOME, or make one with 'pht train setup'"
@@ -281,18 +281,18 @@ def open_home(path: Path) -> Home:
     try:
         settings = _parse_settings(raw)
     except (Malformed, InvalidInput) as error:
-        msg = "the settings of the home folder are not as they should be"
+        msg = "the settings of the home folder are not valid"
         raise HomeInvalid(
-            msg, path=path / SETTINGS, problem=str(error), hint="'pht train setup' writes them anew"
+            msg, path=path / SETTINGS, problem=str(error), hint="'pht train setup' writes them again"
         ) from error
     return Home(path=path, settings=settings)
 
 
 def make_home(path: Path, settings: Settings, root: bytes) -> Home:
-    """Set a home folder up: settings, and the pinned root. Keys and trains that are there already stay.
+    """Set up a home folder: settings, and the pinned root. Existing keys and trains stay.
 
     Raises:
-        HomeInvalid: it is set up for another party, or with another root: that takes a decision, and another folder.
+        HomeInvalid: it is set up for another party, or with another root.
         NotPinned: `root` is no root of a directory.
     """
     check_root(root)
@@ -302,7 +302,9 @@ def make_home(path: Path, settings: Settings, root: bytes) -> Home:
         raise HomeInvalid(msg, path=path, hint="choose another folder")
     if pinned.exists() and read_file(pinned) != root:
         msg = "another root is pinned already"
-        raise HomeInvalid(msg, path=pinned, hint="if the consortium truly has a new directory, remove the file by hand")
+        raise HomeInvalid(
+            msg, path=pinned, hint="if the consortium really has a new directory, remove the file by hand"
+        )
     make_folder(path / "trains")
     make_folder(pinned.parent)
     write_file(pinned, root)

@@ -1,4 +1,4 @@
-"""How does whoever audits a station get its journal, and know that it is all of it?"""
+"""How does an auditor get a station's journal, and know that it is complete?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from station.house.config import FILE
 
 @click.group()
 def audit() -> None:
-    """Export the journal for whoever audits this station, and verify it, here or there."""
+    """Export the journal for an auditor, and verify it, here or elsewhere."""
 
 
 @audit.command("export")

@@ -45,7 +45,7 @@ def station() -> None:
     pht station check /srv/pht           every line ok, or what to do
     pht station run /srv/pht             the daemon
 
-    The others, and these too, work on the station of this folder, or of PHT_STATION.
+    All commands work on the station in this folder, or the one PHT_STATION names.
 
     \b
     pht station ls                       trains that are and were here
@@ -80,7 +80,7 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 @click.option(
     "--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run here; may be repeated."
 )
-@click.option("--by-hand", is_flag=True, help="Let a person approve each of them.")
+@click.option("--by-hand", is_flag=True, help="Have a person approve each train.")
 @click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
 @click.option(
     "--scheme",
@@ -154,7 +154,7 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
 def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     """Run the daemon until it is asked to stop (SIGTERM, Ctrl-C). Logs JSON lines on standard error.
 
-    It finishes the step it is in. Containers go on; the next daemon adopts them.
+    It finishes the current step. Containers keep running; the next daemon adopts them.
     """
     config = station_at(folder)
     keys = keyring(config, unlocker(config, passphrase_file))
@@ -169,7 +169,7 @@ def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
 @passphrase_option
 @click.pass_obj
 def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -> Answer:
-    """Do everything that can be done now, wait for runs that are going on, and end."""
+    """Do everything that can be done now, wait for the runs under way, and end."""
     config = station_at(folder)
     if context.as_json:
         log_json_lines()
@@ -190,7 +190,7 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
 
 @contextlib.contextmanager
 def _stoppable(config: StationConfig) -> Iterator[Pace]:
-    """Let the signals that ask a process to end do so after the step it is in."""
+    """Let the signals that end a process take effect after the current step."""
     pace = Pace(clock=clock, poll_seconds=config.poll_seconds)
     before = {one: signal.signal(one, lambda *_: pace.end()) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -208,8 +208,8 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 @click.option("--waiting", is_flag=True, help="Only those that wait for a person.")
 def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
-    nobody = "no train waits for a person" if waiting else "no train has been here"
-    return render_visits(list_visits(station_at(folder), clock(), waiting=waiting), nobody=nobody)
+    none = "no train waits for a person" if waiting else "no train has been here"
+    return render_visits(list_visits(station_at(folder), clock(), waiting=waiting), none=none)
 
 
 def _daemon(config: StationConfig) -> str:
@@ -241,7 +241,7 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
-    """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
+    """Refuse TRAIN for good. The owner learns that it was refused, but not why."""
     config = station_at(folder)
     decision = refusal(config, train, by=person(by), reason=reason, now=clock())
     name = visit_in_short(decision.visit)

@@ -45,7 +45,7 @@ def by_option(function: F) -> F:
 
 
 def person(given: str | None) -> str:
-    """Return who gives a command, for the journal; an account's name is a claim, and the best there is."""
+    """Return who gives a command, for the journal; an account's name proves nothing, but there is nothing better."""
     if given:
         return given
     try:

@@ -27,13 +27,13 @@ from station.visit.state import Visit
 _TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
 
 
-def render_visits(visits: Sequence[VisitSummary], *, nobody: str = "no train has been here") -> Answer:
+def render_visits(visits: Sequence[VisitSummary], *, none: str = "no train has been here") -> Answer:
     """Render visits as a table, in their order."""
     rows = [_TITLES, *map(_row, visits)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     listed: list[Json] = [_document(one) for one in visits]
-    return Answer(text="\n".join(lines) if visits else nobody, data={"visits": listed})
+    return Answer(text="\n".join(lines) if visits else none, data={"visits": listed})
 
 
 def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answer:
@@ -143,7 +143,7 @@ def render_exported(into: Path, done: Exported) -> Answer:
     lines = [
         f"{done.records} records and {done.heads} signed heads in {into}; 'pht station audit verify {into}' checks them",
         *_vouched(done.records, done.proven),
-        f"read the fingerprint of the station's keys to whoever audits: {spell(done.fingerprint)}",
+        f"read the fingerprint of the station's keys to the auditor: {spell(done.fingerprint)}",
     ]
     data: dict[str, Json] = {
         "folder": str(into),
@@ -160,7 +160,7 @@ def render_audited(done: Audited) -> Answer:
     found, keys = done.found, done.keys
     spelled = spell(keys.key_set.fingerprint)
     earlier = [spell(one.fingerprint) for one in keys.earlier]
-    compare = "compare that with what the station or the consortium reads out: an export can bring any keys"
+    compare = "compare it with what the station or the consortium reads out: an export can contain any keys"
     lines = [
         f"in order: {found.head.sequence} records, {len(found.visits)} visits of {keys.party}",
         *_vouched(found.head.sequence, found.proven),
@@ -193,7 +193,7 @@ def visit_in_short(visit: Visit) -> str:
 
 
 def printable(data: bytes) -> str:
-    """Return what somebody else wrote as text that cannot move the cursor or hide anything."""
+    """Return foreign text without anything that could move the cursor or hide something."""
     text = data.decode("utf-8", "replace")
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
@@ -234,7 +234,8 @@ def _vouched(records: int, proven: int) -> list[str]:
     rest = records - proven
     if not proven:
         return ["no signed head vouches for any record: sign one with --passphrase-file"]
-    return [f"signed heads vouch for records 1 to {proven}; nothing proves that the {rest} after them are complete"]
+    beyond = f"; nothing proves that the {rest} after them are complete" if rest else ""
+    return [f"signed heads vouch for records 1 to {proven}{beyond}"]
 
 
 def _short(visit: Visit) -> str:

@@ -1,4 +1,4 @@
-"""Is a station's journal, or an exported copy of it, all there, unchanged, and signed by its keys?"""
+"""Is a station's journal, or an exported copy of it, complete, unchanged, and signed with its keys?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from station.journal.audit import Audit, SignedHead, audit, read_export, read_he
 class AuditKeys:
     """Whose journal it should be, and which keys its heads must be signed with; `source` says where they come from.
 
-    `earlier` are those of before a rotation. A head signed by yet other keys proves nothing, whoever put it there.
+    `earlier` are those from before a rotation. A head signed by any other key proves nothing.
     """
 
     party: PartyId
@@ -33,10 +33,10 @@ class AuditKeys:
     source: str
     earlier: tuple[KeySet, ...] = ()
     compared: bool = True
-    """Whether anybody vouches for them: an export can bring any keys."""
+    """Whether their origin is known: an export can contain any keys."""
 
     def confirmed(self, fingerprints: Sequence[str]) -> AuditKeys:
-        """Return these keys with only those earlier ones whose fingerprints somebody was told.
+        """Return these keys with only those earlier ones whose fingerprints were read out to the auditor.
 
         Raises:
             KeyNotTrusted: no fingerprint is that of the newest keys, or one is that of none of these keys.
@@ -94,7 +94,7 @@ def keys_of_station(config: StationConfig) -> AuditKeys:
 
 
 def keys_in_export(exported: Path) -> AuditKeys:
-    """Return the keys that an export brings along; somebody must compare their fingerprints."""
+    """Return the keys that an export contains; their fingerprints are yet to be compared."""
     public = read_folder(exported)
     earlier = _key_sets(public.party, sorted(exported.glob(EARLIER)))
     return AuditKeys(party=public.party, key_set=public.key_set, source="export", earlier=earlier, compared=False)

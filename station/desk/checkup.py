@@ -1,4 +1,4 @@
-"""Is everything in place for this station to work? Each line is ok, or says what to do. Changes nothing outside."""
+"""Is everything in place for this station to work? Each line is ok, or says what to do. Changes nothing."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Checkup:
 def check(
     config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
 ) -> Checkup:
-    """Check everything; a failure does not keep the rest from being checked. `unlock` opens the keys."""
+    """Check everything, also after a failure. `unlock` opens the keys."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
-    with working("looking at directory, registry, engine and data"):
+    with working("checking directory, registry, engine and data"):
         return Checkup(results=(keys, *_around(config, now)))
 
 
@@ -106,22 +106,22 @@ def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) ->
 def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
     ours = read_folder(config.keys).key_set.fingerprint
     if not trust:
-        return "not looked up: there is no directory"
+        return "not checked: there is no directory"
     trust[0].pinned(config.party, Role.STATION, ours, now)
     newest = trust[0].current(config.party, Role.STATION, now).fingerprint
     if newest != ours:
-        msg = "the directory has newer keys of this station, and new trains are made for those"
+        msg = "the directory has newer keys for this station, and new trains are made for those"
         raise KeysElsewhere(msg, newest=newest.short, ours=ours.short)
     return f"{config.party} is in the directory with these keys"
 
 
 def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
-    """Compare the clock with what is older than now for certain, and with when the directory runs out.
+    """Compare the clock with times that are certainly past, and with the directory's expiry.
 
-    The directory says until when it counts, not when it was made, so a clock that is a little off is not noticed.
+    The directory says when it expires, not when it was made, so a clock that is slightly off goes unnoticed.
 
     Raises:
-        ClockWrong: something is in the future that cannot be.
+        ClockWrong: a time that must be past lies in the future.
     """
     known = {"the journal's newest record was written": _newest_record(config)}
     if trust and config.party in trust[0].parties:
@@ -132,7 +132,7 @@ def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
             msg = "the clock is behind"
             raise ClockWrong(msg, now=print_time(now), since=f"{print_time(when)}, when {what}")
     told = [f"after {print_time(when)}, when {what}" for what, when in past.items()]
-    told += [f"before {print_time(trust[0].expires)}, when the directory runs out"] if trust else []
+    told += [f"before {print_time(trust[0].expires)}, when the directory expires"] if trust else []
     return f"{print_time(now)}; known only to be {' and '.join(told)}" if told else f"{print_time(now)}; not compared"
 
 
@@ -175,12 +175,12 @@ def _disk(name: str, folder: Path) -> CheckResult:
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
     ok = free >= LEAST_DISK and writable
-    hint = None if ok else "make room, or another folder" if writable else f"this user must own {place}"
+    hint = None if ok else "free some space, or use another folder" if writable else f"this user must own {place}"
     return CheckResult(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
 
 
 def _at_rest(workrooms: Path) -> CheckResult:
-    """Tell, and do not judge: a disk may be encrypted by what cannot be seen from here."""
+    """Report, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
     place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
     return CheckResult(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
 
@@ -199,7 +199,7 @@ def _daemon(config: StationConfig) -> str:
         return "none runs here now"
     health = read_health(config.health)
     if health.settings != config.digest:
-        msg = "the daemon runs with another station.yaml than this one"
+        msg = "the daemon was started with a different station.yaml"
         raise DaemonBehind(msg, process=health.process)
     trouble = f"; in the way: {', '.join(health.trouble)}" if health.trouble else ""
     return f"process {health.process}, last turn {print_time(health.turn)}{trouble}"

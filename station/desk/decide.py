@@ -1,7 +1,7 @@
 """How does a person decide about a visit?
 
 In two steps, so that they can be shown what they are about to decide: a decision is made from the visit as it is, and
-recorded only if it still is so.
+recorded only if the visit has not changed since.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def approval(config: StationConfig, train: str, *, by: str, note: str, now: date
     """Say yes to what a train waits for: to be admitted, released, or tried again.
 
     Raises:
-        NothingToDecide: it waits for nobody.
+        NothingToDecide: it waits for no decision.
         VisitUnknown: no such train is here.
     """
     with journal_of(config) as journal:

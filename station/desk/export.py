@@ -1,4 +1,4 @@
-"""How does whoever audits a station get its journal, with the heads that were signed and the public keys?"""
+"""How does an auditor get a station's journal, with the heads that were signed and the public keys?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def export_journal(config: StationConfig, into: Path, *, by: str, unlock: Unlock
     With `unlock`, its end is signed first: the heads then vouch for all of it but the record of this signing.
 
     Raises:
-        FileExists: there is something at `into` already.
+        FileExists: `into` exists already.
         JournalDamaged: the chain is broken.
     """
     expect_new(into)

@@ -155,18 +155,20 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
 
     Raises:
         FileMissing: nothing has run yet, or nothing is kept.
-        SandboxUnavailable: the engine is away.
+        SandboxUnavailable: the engine does not answer.
         SpoolDamaged: what was kept is missing, or no longer as it was.
         NotARecipient: it was kept under keys this station no longer has.
     """
     if visit.wiped is None:
         if visit.started is None:
-            msg = "nothing of this train runs"
+            msg = "no run of this train has started"
             raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
         return house.sandbox.output(visit.started.name, PRINTED_BYTES)
     if visit.wiped.printed is None:
-        msg = "no output of a run of this train is kept"
-        raise FileMissing(msg, visit=visit.arrival.short, hint="it is kept of runs that failed or were refused")
+        msg = "no output of this train's runs is kept"
+        raise FileMissing(
+            msg, visit=visit.arrival.short, hint="output is kept only of runs that failed or were refused"
+        )
     with house.spool.read(visit.wiped.printed) as source:
         printed = open_note(source, [one.identity for one in house.keyring])
         source.read()  # to its end, where its digest is checked
@@ -200,7 +202,7 @@ def _look(folder: Path, wanted: str | None, content: Digest | None) -> Inside:
     if wanted is not None:
         member = next((one for one in members if one.path == wanted), None)
         if member is None:
-            msg = "there is no such file"
+            msg = "no such file"
             raise FileMissing(msg, file=wanted[:200], hint="the same option without a name lists them")
         with member.open() as opened:
             text = opened.read(MOST_SHOWN)

@@ -1,7 +1,7 @@
-"""How does a new station come to be?
+"""How is a new station made?
 
 Folders, keys, a party card, the pinned root, and a configuration that explains itself. What is there already is never
-overwritten: a second run goes on where the first one stopped.
+overwritten: a second run continues where the first one stopped.
 """
 
 from __future__ import annotations
@@ -169,14 +169,14 @@ data:{" {}" if not data else ""}
 #    owners: [alice]                   # if not every admitted owner may use it
 
 admission:
-  # by-hand      a person looks at every train: pht station show, approve, refuse
+  # by-hand      a person decides on every train: pht station show, approve, refuse
   # known-code   a person approves a code once, by its digest; the rest is automatic
-  # automatic    whatever the rules below let through
+  # automatic    every train that the rules below admit
   approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
   # release: automatic                 # by-hand: a person releases what the gate lets pass
-  # answer: class                      # withheld: an owner whose train does not pass learns that only, not whether it
+  # answer: class                      # withheld: an owner whose train does not pass learns only that, not whether it
   #                                    # was refused, failed or exceeded a limit, which may depend on the data
-  # Only trains of these owners. An empty list admits nobody.
+  # Only trains of these owners. An empty list admits no one.
   owners:{owners}
   # bases: [python]                    # only these base images, of those the consortium approves
   # approvals: ["ethics-2026-*"]       # only trains that refer to such an approval
@@ -207,7 +207,7 @@ admission:
 #   printed_days: 90                   # what failed runs printed, sealed for this station
 
 daemon:
-  poll_seconds: 2                      # how often the mailbox is looked into
+  poll_seconds: 2                      # how often the mailbox is checked
 """
 
 

@@ -1,7 +1,7 @@
-"""How does a folder become a train on the rails, exactly once?
+"""How does a folder become a train under way, exactly once?
 
 The train is recorded in the owner's home before anything leaves; what is sent is the recorded train, as often as it
-takes. Submitting the same folder again after a crash, or while the registry was away, sends that same train: a second
+takes. Submitting the same folder again after a crash, or while the registry could not be reached, sends that same train: a second
 one would be run a second time.
 """
 
@@ -61,10 +61,10 @@ def submit(
     progress: Progress | None = None,
     working: Working = nullcontext,
 ) -> Submitted:
-    """Check, build, record and send. `unlock` opens the owner's keys; it is called when everything else is in order.
+    """Check, build, record and send. `unlock` opens the owner's keys; it is called once everything else is in order.
 
     Raises:
-        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to put right first.
+        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to fix first.
         Refused: the directory does not allow this train; one of its leaves, which says why.
         RegistryUnavailable: the train is recorded but not sent; submitting again sends it.
     """
@@ -158,7 +158,7 @@ def _under_way(home: Home, source: Digest, now: datetime) -> TrainId | None:
 def _need_clear(findings: Sequence[Finding]) -> None:
     if stops_departure(findings):
         errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
-        msg = "the check before departure found something"
+        msg = "the check before departure found errors"
         raise PreflightFailed(
             msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors), hint=hint_for(findings)
         )

@@ -63,7 +63,7 @@ def home_if_any(path: Path) -> Home | None:
 
 
 def usual_home() -> Path:
-    """Return the home folder of whoever names none."""
+    """Return the home folder that is used if none is named."""
     try:
         return Path.home() / ".pht"
     except RuntimeError as error:

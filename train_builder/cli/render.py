@@ -71,7 +71,7 @@ def render_checked(found: Checked, why_not_looked_up: str) -> Answer:
         "findings": [finding_document(finding) for finding in found.findings],
     }
     if not found.ready:
-        msg = "this train should not depart like this"
+        msg = "this train is not ready to depart"
         error = PreflightFailed(msg, findings=len(found.findings), hint=hint_for(found.findings))
         return Answer(text="\n".join(map(str, found.findings)), data=data, error=error)
     known = "in the directory" if found.directory else f"not looked up ({why_not_looked_up})"

@@ -134,13 +134,13 @@ def _sorted(members: list[Member]) -> tuple[Member, ...]:
     for member in members:
         first = seen.setdefault(member.path.casefold(), member)
         if first is not member:
-            msg = "two files have names that some systems take for one"
+            msg = "two files have names that some systems do not tell apart"
             raise SourcesRejected(msg, first=first.path, second=member.path)
     return tuple(sorted(members, key=lambda member: member.path.encode()))
 
 
 def _walk(folder: Path, prefix: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Give each file below `folder` that is not ignored, and None for each file or folder that is."""
+    """Yield each file below `folder` that is not ignored, and None for each file or folder that is."""
     with told(folder / prefix), os.scandir(folder / prefix) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:

@@ -17,7 +17,7 @@ def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
 
     Raises:
         TrainNotHere, InvalidInput: see `Home.find`.
-        Unavailable: the registry or the directory is away.
+        Unavailable: the registry or the directory cannot be reached.
     """
     return _look(home.find(name), home, depot_of(home), now)
 

@@ -1,4 +1,4 @@
-"""How do the results come home, and to nobody else?
+"""How do the results come home, to their owner alone?
 
 Opening verifies the whole journey first and refuses on any doubt (attack T24). Results appear whole or not at all: they
 are opened into a folder without a name, which gets its name at the end.
@@ -82,7 +82,7 @@ def bring_home(
     def verified(parts: TrainParts) -> AcceptedTrain:
         accepted = verify_home(parts, trust, owner=home.party, now=now)
         if accepted.train != train:
-            msg = "what waits under this train's name is another train"
+            msg = "the artifact under this train's name is another train"
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
         return accepted
 
@@ -113,7 +113,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
     accepted = train.accepted
     state = accepted.state
     if state is None:
-        msg = "a train that came home has a state"
+        msg = "a train that came home has no state"
         raise JourneyIncomplete(msg, train=accepted.train.short)
     limits = accepted.manifest.value.limits
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)

@@ -28,7 +28,7 @@ from train_builder.home import Seen, TrainRecord
 
 WHAT_TO_DO: Final = {
     Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
-    Outcome.FAILED: "the analysis ended with an error at this station: 'pht train rehearse' it on samples like its data",
+    Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
     Outcome.WITHHELD: "the station gives no reason; ask its operator",
 }
@@ -129,10 +129,10 @@ def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
 
 
 def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetime) -> Whereabouts:
-    """Ask the mailbox where a train is.
+    """Read from the mailbox where a train is.
 
     Raises:
-        RegistryUnavailable: the mailbox is away.
+        RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
     mail = read_mail(depot, record.manifest.owner.party, record.train)
@@ -220,7 +220,7 @@ class _Heard:
         if mail.receipt.kind is ReceiptKind.REFUSAL:
             refusal = check_refusal(self._manifest, mail.envelope, self._trust)
             if refusal.value.stop != stop:
-                msg = "receipt is about another stop than its name says"
+                msg = "receipt is about a stop other than the one in its name"
                 raise JourneyForeignEntry(msg, stop=counted(stop))
             self.refusals[stop] = refusal
             return

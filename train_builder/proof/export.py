@@ -1,4 +1,4 @@
-"""How can somebody check a journey without our software?
+"""How can a journey be checked without our software?
 
 `export_journey` writes every signed statement taken apart (envelope, payload, the bytes that were signed, raw
 signatures), the public keys, the sealed files, the exact commands in a README, and ``verify.sh``, which runs them with

@@ -61,7 +61,7 @@ class Proof:
 
 
 def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
-    """Tell what `verify_home` has verified."""
+    """Say what `verify_home` verified."""
     manifest = accepted.manifest.value
     steps = []
     for entry in accepted.journey.entries:

@@ -33,7 +33,7 @@ _MOST_WALL: Final = timedelta(days=31)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
-    """What the scientist asks for: everything of a manifest that is not found in the directory or drawn by us.
+    """What the scientist asks for: everything in a manifest that does not come from the directory or from chance.
 
     ``code`` is a folder relative to the train.yaml; schemas are already loaded. ``lines`` serves messages only.
     """
@@ -58,7 +58,7 @@ def load_spec(folder: Path) -> TrainSpec:
 
     Raises:
         FileMissing: there is no train.yaml.
-        SpecInvalid: the first thing that is wrong with it, and how many others are.
+        SpecInvalid: the first problem in it, and how many others there are.
     """
     spec, problems = read_spec(folder)
     if spec is None:
@@ -67,13 +67,13 @@ def load_spec(folder: Path) -> TrainSpec:
 
 
 def spec_error(folder: Path, problems: Sequence[Problem]) -> SpecInvalid:
-    """Return the error that tells the first of some problems, and how many others there are."""
-    msg = "train.yaml is not right"
+    """Return the error that reports the first problem, and how many others there are."""
+    msg = "train.yaml is not valid"
     return SpecInvalid(msg, hint=problems[0].hint, file=folder / SPEC_FILE, **first_of(problems))
 
 
 def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:
-    """Read the train.yaml; return its value, or else everything that is wrong with it.
+    """Read the train.yaml; return its value, or else every problem in it.
 
     Raises:
         FileMissing: there is no train.yaml.
@@ -81,7 +81,7 @@ def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:
     path = folder / SPEC_FILE
     if not path.is_file():
         msg = "there is no train.yaml here"
-        raise FileMissing(msg, folder=folder, hint="'pht train init FOLDER' makes one to begin with")
+        raise FileMissing(msg, folder=folder, hint="'pht train init FOLDER' makes one to start from")
     found = read_edited(read_file(path, limit=MAX_SPEC), spec_schema())
     if not isinstance(found, Edited):
         return None, found
@@ -98,7 +98,7 @@ def spec_schema() -> Mapping[str, Json]:
 
 
 class _Reader:
-    """Makes the value of a document the schema has accepted, and collects what the schema cannot say."""
+    """Makes the value of a document that satisfies the schema, and collects the problems that a schema cannot find."""
 
     def __init__(self, folder: Path, lines: Lines) -> None:
         self._folder, self._lines = folder, lines
@@ -179,7 +179,7 @@ class _Reader:
     def _refuse_doubles(self, kind: str, names: Sequence[str]) -> None:
         for index, name in enumerate(names):
             if name in names[:index]:
-                self._complain((kind, index), f"'{name}' is there twice")
+                self._complain((kind, index), f"'{name}' is given twice")
 
     def _complain(self, place: Place, text: str, hint: str | None = None) -> None:
         self.found.append(Problem(line=line_of(self._lines, place), place=show_place(place), text=text, hint=hint))

@@ -316,7 +316,7 @@ def test_check_tells_what_is_known_of_clock_and_disk_and_no_more(place: Place) -
     clock = next(line for line in lines if line[6:].startswith("clock "))
     assert "known only to be after" in clock
     assert "when the station became a party and before" in clock
-    assert "when the directory runs out" in clock
+    assert "when the directory expires" in clock
     (rest,) = [line for line in lines if line[6:].startswith("plaintext ")]
     assert rest.removeprefix("ok    plaintext      workrooms are ") in set(Rest)
 
@@ -471,7 +471,7 @@ def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
     settings.write_text(settings.read_text() + "# changed since\n")
     ok, detail = the_daemon(place)
     assert not ok
-    assert "[station.daemon.loop-behind]" in detail
+    assert "[station.daemon-behind]" in detail
     running.terminate()
     running.communicate()
     assert the_daemon(place) == (True, "none runs here now")
@@ -508,8 +508,8 @@ def test_an_auditor_verifies_an_export_with_nothing_else(place: Place, exported:
     assert found["proven"] == int(str(found["records"])) - 1
     text = exported.told("station", "audit", "verify", "export")
     assert spelled in text
-    assert "compare that" in text
-    assert "compare that" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
+    assert "compare it" in text
+    assert "compare it" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
     wrong = spell(open_keys(place, "alice").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", wrong) == "key.not-trusted"
     card = str(place.station / "hospital-a.card.json")
@@ -588,7 +588,7 @@ def test_an_export_cannot_bring_earlier_keys_of_its_own_making(place: Place, exp
     (folder / "earlier-1" / "public.json").write_text(json.dumps(public))
     text = exported.told("station", "audit", "verify", "export")
     assert spell(forger.key_set.fingerprint) in text
-    assert "compare that" in text
+    assert "compare it" in text
     ours = spell(open_keys(place, "hospital-a").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", ours) == "signature.missing"
 

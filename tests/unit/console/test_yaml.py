@@ -79,9 +79,9 @@ group: {}
         ("name: a\nwords: []\n", "line 2: words: is an empty list, but should be a list of 1 or more"),
         (
             "name: a\nwords:\n  - x\n  - 7\n",
-            "line 4: words[1]: is 7, but should be text, in quotes if it looks like something else",
+            "line 4: words[1]: is 7, but should be text, in quotes if it looks like another type",
         ),
-        ("name: a\nuser: u\n", "line 2: user: is there without 'password'"),
+        ("name: a\nuser: u\n", "line 2: user: needs 'password' as well"),
         (
             "name: a\ngroup: {a: {inner: ''}}\n",
             "line 2: group.a.inner: is '', but should be 1 or more characters long",

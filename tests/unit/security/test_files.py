@@ -19,6 +19,7 @@ from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, Ph
 from security.files import (
     explain,
     locked,
+    locked_if_free,
     make_folder,
     making_folder,
     read_file,
@@ -239,6 +240,19 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
         assert caught.value.message == "a link, where a file was expected"
     assert target.read_bytes() == b"of somebody else"
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_who_does_not_wait_for_a_lock_is_told_that_it_is_held(tmp_path: Path) -> None:
+    with locked_if_free(tmp_path / "lock") as first, locked_if_free(tmp_path / "lock") as second:
+        assert first is not None
+        assert second is None
+        with locked_if_free(tmp_path / "other") as other:
+            assert other is not None
+    with locked_if_free(tmp_path / "lock") as again:
+        assert again is not None
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileMissing), locked_if_free(tmp_path / "link"):
+        pytest.fail("the lock was given")
 
 
 def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) -> None:

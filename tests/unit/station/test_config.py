@@ -21,7 +21,7 @@ from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
 from station.house.assembly import capacity_of, policy_of
 from station.house.capacity import Capacity, Resources
-from station.house.config import CEILING, Approve, Retention, load_config, parse_config
+from station.house.config import CEILING, Approve, Retention, StationConfig, load_config, parse_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -40,7 +40,7 @@ admission:
 """
 
 
-def parse(text: str) -> object:
+def parse(text: str) -> StationConfig:
     return parse_config(text.encode(), file=FILE)
 
 
@@ -119,7 +119,7 @@ daemon: {poll_seconds: 1}
         (("owners: [alice]", "owners: alice"), 12, "admission.owners: is 'alice'"),
         (("owners: [alice]", "owners: [alice, ALICE]"), 12, "admission.owners[1]: is 'ALICE'"),
         (("owners: [alice]", "owners: [alice]\n  known_code: []"), 13, "unless 'approve' is 'known-code'"),
-        (("party: hospital-a", "party: hospital-a\nparty: hospital-b"), 2, "is there twice"),
+        (("party: hospital-a", "party: hospital-a\nparty: hospital-b"), 2, "is given twice"),
         (("data: {}", "data: {}\n1: 2"), 10, "1: is not a field"),
         (("data: {}", "data: &x {}\ndaemon: *x"), 9, "anchors and aliases"),
         (("data: {}", "data: [}"), 9, "not YAML"),
@@ -129,7 +129,7 @@ daemon: {poll_seconds: 1}
         (("data: {}", "data: !!python/object:os.system {}"), 9, "tags (!) are not used"),
         (("data: {}", "data: {}\ndaemon: {poll_seconds: 0}"), 10, "daemon.poll_seconds: is 0"),
         (("data: {}", "data: {Patients: {folder: /srv}}"), 9, "data: cannot be called 'Patients'"),
-        (("location: https", "username: a\n  location: https"), 6, "is there without 'password_file'"),
+        (("location: https", "username: a\n  location: https"), 6, "needs 'password_file' as well"),
         (("location: https", "insecure: yes\n  location: https"), 6, "registry.insecure: is 'yes'"),
     ],
 )

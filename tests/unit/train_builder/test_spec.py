@@ -110,7 +110,7 @@ def test_what_is_wrong_is_told_with_its_line(
     [
         ("", 1, "empty"),
         ("a: [\n", 2, "not YAML"),
-        (changed("base:", "base: x\nbase:"), 5, "'base' is there twice (the first is in line 4)"),
+        (changed("base:", "base: x\nbase:"), 5, "'base' is given twice (the first one is in line 4)"),
         ("a: &x [1]\nb: *x\n", 1, "anchors and aliases"),
         ("a: !!python/object/apply:os.system [id]\n", 1, "tags (!)"),
         ("a: 1\n---\nb: 2\n", 2, "more than one document"),
@@ -163,7 +163,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_names_that_are_there_twice(tmp_path: Path) -> None:
     need = "{name: p, description: d, files: []}"
     told = problems(tmp_path, SPEC + f"data:\n  - {need}\n  - {need}\n")
-    assert (told[0].line, str(told[0])) == (13, "line 13: data[1]: 'p' is there twice")
+    assert (told[0].line, str(told[0])) == (13, "line 13: data[1]: 'p' is given twice")
 
 
 def test_no_train_here(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""How are keys, parties and directories shown to a person, and to a program?"""
+"""How are parties, base images, roots and directories shown to a person, and to a program?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -12,46 +12,25 @@ from security.directory.publish import Published
 from security.directory.root import RootState
 from security.directory.trust import Base, KeySetRecord, Party, TrustStore
 from security.encoding import Json, print_time
-from security.ids import Role
-from security.keys.keyset import KeySet, spell
+from security.keys.keyset import spell
 
 
-def told_keys(party: str, title: str, roles: Iterable[Role], key_set: KeySet, *, after: str = "") -> Answer:
-    """Show the keys of a party; `after` is what to do next."""
-    lines = [
-        f"{party}: {title} ({', '.join(sorted(roles))})",
-        f"  fingerprint  {spell(key_set.fingerprint)}",
-        *(f"  signs with   {key.scheme.value} {key.key_id[:16]}" for key in key_set.signing),
-        f"  sealed to    {_recipient(key_set)}",
-    ]
-    data: dict[str, Json] = {
-        "party": party,
-        "title": title,
-        "roles": [role.value for role in sorted(roles)],
-        "fingerprint": key_set.fingerprint,
-        "spelled": spell(key_set.fingerprint),
-        "signing": [{"scheme": key.scheme.value, "keyId": key.key_id} for key in key_set.signing],
-        "sealing": key_set.sealing,
-    }
-    return Answer(text="\n".join([*lines, after] if after else lines), data=data)
-
-
-def told_party(party: Party, *, done: str) -> Answer:
-    """Show a party after something was staged about it."""
+def render_party(party: Party, *, done: str) -> Answer:
+    """Render a party after a change was staged."""
     lines = [done, *(f"  {_record(record)}" for record in party.key_sets), _NEXT]
     return Answer(text="\n".join(lines), data=_party(party))
 
 
-def told_base(base: Base, *, done: str) -> Answer:
-    """Show a base image after something was staged about it."""
+def render_base(base: Base, *, done: str) -> Answer:
+    """Render a base image after a change was staged."""
     return Answer(text=f"{done}\n  {base.digest}\n{_NEXT}", data=_base(base))
 
 
-def told_root(state: RootState, *, done: str) -> Answer:
-    """Show the newest root."""
+def render_root(state: RootState, *, done: str) -> Answer:
+    """Render the newest root."""
     lines = [
         done,
-        f"  pin            {spell(state.fingerprint)}",
+        f"  fingerprint    {spell(state.fingerprint)}",
         f"  root version   {state.version}, until {print_time(state.expires)}",
         f"  root keys      {', '.join(key[:8] for key in state.root_keys)} (any {state.threshold} of them sign)",
         *(f"  new            {path}: {_keeping(path)}" for path in state.made),
@@ -60,8 +39,8 @@ def told_root(state: RootState, *, done: str) -> Answer:
     return Answer(text="\n".join(lines), data=_root(state))
 
 
-def told_publication(published: Published, place: str, left: Mapping[str, str]) -> Answer:
-    """Show what went out, and what did not: `left` is what stays staged when only the dates were renewed."""
+def render_publication(published: Published, place: str, left: Mapping[str, str]) -> Answer:
+    """Render what went out, and what did not: `left` is what stays staged when only the dates were renewed."""
     lines = [f"published {published.documents} documents at {place}"]
     lines += [
         f"  {role:<10} version {version}, until {print_time(published.expires[role])}"
@@ -85,17 +64,17 @@ def told_publication(published: Published, place: str, left: Mapping[str, str]) 
     return Answer(text="\n".join(lines), data=data)
 
 
-def told_workspace(state: RootState, trust: TrustStore, staged: Mapping[str, str]) -> Answer:
-    """Show the consortium's workspace; `staged` says what is not yet published, by document."""
-    head = told_root(state, done="the directory, as it is staged")
+def render_workspace(state: RootState, trust: TrustStore, staged: Mapping[str, str]) -> Answer:
+    """Render the consortium's workspace; `staged` says what is not yet published, by document."""
+    head = render_root(state, done="the directory, as it is staged")
     lines = [head.text, *_contents(trust)]
     lines += ["not yet published:", *(f"  {what:<8} {name}" for name, what in staged.items())] if staged else []
     data: dict[str, Json] = {"root": _root(state), "staged": dict(staged), **_trust(trust)}
     return Answer(text="\n".join(lines), data=data)
 
 
-def told_trust(trust: TrustStore, place: str) -> Answer:
-    """Show a verified directory as a participant sees it."""
+def render_trust(trust: TrustStore, place: str) -> Answer:
+    """Render a verified directory as a participant sees it."""
     version = f"root {trust.version.root}, targets {trust.version.targets}"
     lines = [f"verified the directory at {place}: {version}, until {print_time(trust.expires)}", *_contents(trust)]
     data: dict[str, Json] = {
@@ -107,8 +86,8 @@ def told_trust(trust: TrustStore, place: str) -> Answer:
     return Answer(text="\n".join(lines), data=data)
 
 
-def told_pin(fingerprint: Digest, path: str) -> Answer:
-    """Show a pinned root."""
+def render_pin(fingerprint: Digest, path: str) -> Answer:
+    """Render a pinned root."""
     text = f"pinned {path}\n  fingerprint  {spell(fingerprint)}"
     return Answer(text=text, data={"root": path, "fingerprint": fingerprint, "spelled": spell(fingerprint)})
 
@@ -132,10 +111,6 @@ def _record(record: KeySetRecord) -> str:
     schemes = "+".join(key.scheme.value for key in record.key_set.signing)
     revoked = " REVOKED" if record.revoked else ""
     return f"{spell(record.key_set.fingerprint)}  {schemes}, since {print_time(record.since)}{until}{revoked}"
-
-
-def _recipient(key_set: KeySet) -> str:
-    return key_set.sealing if len(key_set.sealing) < 80 else f"{key_set.sealing[:32]}… (hybrid)"  # noqa: PLR2004 - a line
 
 
 def _trust(trust: TrustStore) -> dict[str, Json]:
