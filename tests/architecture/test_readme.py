@@ -100,6 +100,15 @@ def test_a_link_leads_somewhere(document: Path) -> None:
             assert not anchor or anchor in anchors(meant), f"{target} leads nowhere"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_that_is_named_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    places = re.findall(r"`((?:[a-z_]+/)+[A-Za-z_-]+\.(?:py|md|json|sh|sql))`", text)
+    assert [
+        place for place in places if (ROOT / place.partition("/")[0]).is_dir() and not (ROOT / place).exists()
+    ] == []
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_explains_itself(name: str) -> None:
     command = COMMANDS[name]
