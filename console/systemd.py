@@ -1,4 +1,4 @@
-"""How is a service of ours written as a systemd unit, with as few rights as it needs?
+"""How is one of our services written as a systemd unit, with the least rights it needs?
 
 What a unit means is in ``systemd.exec(5)`` and ``systemd.service(5)``. Nothing is installed or started here.
 """
@@ -26,7 +26,7 @@ CREDENTIAL: Final = "passphrase"
 _HOMES: Final = tuple(map(Path, ("/home", "/root", "/run/user")))
 _TEMPORARY: Final = tuple(map(Path, ("/tmp", "/var/tmp")))  # noqa: S108 - whether something lies below them is asked
 _EXITS: Final = "2 10 30 40"
-"""With these, a person must act first; see the exit statuses of ``pht``."""
+"""Exit statuses of ``pht`` after which a person must act first."""
 
 _HARDENING: Final[tuple[Setting, ...]] = (
     ("NoNewPrivileges", "yes"),
@@ -57,10 +57,10 @@ _HARDENING: Final[tuple[Setting, ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A program that runs as `user` and may write below `writable` only.
+    """A program that runs as `user` and may write below `writable` and `shared` only; others read what is in `shared`.
 
-    `credentials` are names and the private files that systemd reads for it, as root; `readable` are the other places it
-    needs, which matters if they lie in somebody's home. Of what it writes below `shared`, others must be able to read.
+    `credentials` are names and private files that systemd reads for it, as root. `readable` are other places it needs,
+    which matters if they are in a home.
     """
 
     user: str
@@ -71,7 +71,7 @@ class Service:
     shared: Sequence[Path] = ()
 
     def settings(self) -> list[Setting]:
-        """Return the statements of the ``[Service]`` section that follow from this."""
+        """Return the statements of the ``[Service]`` section."""
         writable = [*self.writable, *self.shared]
         places = [*writable, *self.readable]
         homes = any(_below(place, _HOMES) for place in (*places, Path(self.command[0])))
@@ -91,7 +91,7 @@ class Service:
 
 
 def credential(name: str) -> str:
-    """Return where the service finds a credential; to be used in a command as it is."""
+    """Return the path of a credential, for use in the service's command."""
     return f"%d/{name}"
 
 
@@ -104,7 +104,7 @@ def printed(sections: Iterable[tuple[str, Sequence[Setting]]], comment: str) -> 
 
 
 def mounts(places: Iterable[Path]) -> Setting:
-    """Return the statement that the file systems of these places must be mounted first."""
+    """Return the statement that these places must be mounted first."""
     return "RequiresMountsFor", " ".join(map(_path, places))
 
 
@@ -123,7 +123,7 @@ def told_units(units: Sequence[tuple[str, str]], into: Path | None, start: str) 
 
 
 def program() -> str:
-    """Return the absolute path of ``pht`` as it was started, which is how the service starts it."""
+    """Return the absolute path of the running ``pht``: the service starts the same."""
     started = Path(sys.argv[0])
     if started.name == "pht" and started.is_file():
         return str(started.absolute())
@@ -131,16 +131,16 @@ def program() -> str:
 
 
 def owner_of(folder: Path, given: str | None) -> str:
-    """Return the user a service runs as: the one given, or whoever the folder belongs to.
+    """Return the user a service runs as: the one given, or the owner of the folder.
 
     Raises:
-        InvalidInput: that is root, or nobody this machine knows.
+        InvalidInput: it is root, or unknown on this machine.
     """
     number = folder.stat().st_uid
     try:
         user = given or pwd.getpwuid(number).pw_name
     except KeyError as error:
-        msg = "the folder belongs to nobody this machine knows"
+        msg = "the owner of the folder is unknown on this machine"
         raise InvalidInput(msg, folder=folder, user=number, hint="name the user: --user NAME") from error
     if user == "root":
         msg = "the service would run as root"
@@ -154,7 +154,7 @@ def _below(place: Path, above: Iterable[Path]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Refuse what could begin another statement, or is no name.
+    """Refuse what could start another statement.
 
     Raises:
         InvalidInput: it holds a line break or another control character.
@@ -170,12 +170,12 @@ def _specifiers(text: str) -> str:
 
 
 def _path(place: Path) -> str:
-    text = _specifiers(os.path.abspath(place))  # noqa: PTH100 - links are for the service to follow
+    text = _specifiers(os.path.abspath(place))  # noqa: PTH100 - the service follows links
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if set(text) & set(" \"'\\") else text
 
 
 def _word(text: str) -> str:
-    """Write a word of a command so that it means exactly this; a credential's path is known to systemd alone."""
+    """Quote a word of a command; only systemd knows the path of a credential."""
     if text.startswith("%d/"):
         return text
     text = _specifiers(text).replace("$", "$$")

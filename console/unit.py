@@ -1,4 +1,4 @@
-"""How is the directory's timestamp renewed in time, without anybody thinking of it?"""
+"""How is the directory's timestamp renewed on time without manual work?"""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """How can a folder be a registry?
 
-One sub-folder per repository, each by itself an OCI image layout (image specification 1.1, "Image Layout"), so that
-other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
+It has one sub-folder per repository, each an OCI image layout of its own (image specification 1.1, "Image Layout"), so
+that other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
 
-Every file appears whole and durable or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
-beside it, so that several processes may write at once; readers need no lock. A folder from elsewhere is not trusted:
-links are not followed, and everything is read against its digest.
+Every file appears complete and durable, or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
+beside it, so several processes may write at once; readers need no lock. A folder from elsewhere is not trusted: links
+are not followed, and everything is verified against its digest.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
-_FILE: Final = 0o644  # nothing in a registry is secret from those who may enter the folder: states and code are sealed
+_FILE: Final = 0o644  # nothing in it is secret from those who may enter the folder: states and code are sealed
 _FOLDER: Final = 0o755
 _CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep removed: how many files, and how many bytes are free again (others may hold links to the same)."""
+    """What a sweep removed: the number of files, and the bytes freed (a file may have other links)."""
 
     blobs: int
     freed: int
 
 
 class LayoutRegistry:
-    """A `Registry` in the folder `root`, which must be there: an empty mount point is not taken for a registry."""
+    """A `Registry` in the folder `root`, which must exist: a missing mount is not taken for an empty registry."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -78,11 +78,11 @@ class LayoutRegistry:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise _away(error, path) from error
-            msg = "a link, where a blob should be"
+            msg = "a link in place of a blob"
             raise RegistryMisbehaved(msg, path=path) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            msg = "not a plain file, where a blob should be"
+            msg = "not a plain file in place of a blob"
             raise RegistryMisbehaved(msg, path=path)
         source = _File(handle, "rb")
         source.path = path
@@ -102,7 +102,7 @@ class LayoutRegistry:
                     progress(len(piece))
 
     def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
-        """See `Registry.mount_blob`: a hard link, where the file system has them."""
+        """See `Registry.mount_blob`: a hard link, if the file system supports them."""
         if not self.has_blob(source, digest):
             return False
         self._prepare(repo)
@@ -129,7 +129,7 @@ class LayoutRegistry:
             msg = "no such manifest"
             raise NotInRegistry(msg, repository=repo, reference=reference)
         if len(found) > 1:
-            msg = "one tag names two manifests"
+            msg = "a tag names two manifests"
             raise RegistryMisbehaved(msg, repository=repo, tag=reference)
         return self._stored(repo, *found.values())
 
@@ -138,7 +138,7 @@ class LayoutRegistry:
         digest = expected_digest(raw, reference)
         for blob in parse_manifest(raw, media_type).blobs:
             if not self.has_blob(repo, blob.digest):
-                msg = "manifest names a blob that is not there"
+                msg = "manifest names a blob that does not exist"
                 raise NotInRegistry(msg, repository=repo, digest=blob.digest)
         self._prepare(repo)
         with self._alone(repo):
@@ -167,26 +167,26 @@ class LayoutRegistry:
         try:
             return tuple(sorted(Tag(name) for name in names))
         except InvalidInput as error:
-            msg = "a name that is not a tag"
+            msg = "invalid tag in the index"
             raise RegistryMisbehaved(msg, repository=repo) from error
 
     def repositories(self) -> tuple[Repository, ...]:
-        """Return the repositories that lie in the folder, sorted. Links are not followed."""
+        """Return the repositories in the folder, sorted. Links are not followed."""
         found = []
         for folder, below, files in os.walk(self._mounted()):
             below[:] = [name for name in below if name != "blobs"]
             if "oci-layout" in files:
-                with contextlib.suppress(InvalidInput):  # a layout that another tool put there is no mailbox
+                with contextlib.suppress(InvalidInput):  # a layout of another tool, under a name of its own
                     found.append(Repository(Path(folder).relative_to(self._root).as_posix()))
         return tuple(sorted(found))
 
     def sweep(self, repo: Repository, *, before: datetime) -> Swept:
-        """Remove the blobs that no manifest refers to, and unfinished files, if they are older than `before`.
+        """Remove unreferenced blobs and unfinished files that are older than `before`.
 
-        Younger ones may be of a train whose manifest is still to come.
+        Newer ones may belong to a train whose manifest is yet to arrive.
 
         Raises:
-            Malformed, DigestMismatch: a manifest cannot be read, so nobody knows what it refers to; nothing is removed.
+            Malformed, DigestMismatch: a manifest cannot be read, so its references are unknown; nothing is removed.
         """
         folder = self._blob(repo, digest_of(b"")).parent
         count = freed = 0
@@ -202,7 +202,7 @@ class LayoutRegistry:
                 for path in sorted(folder.iterdir()):
                     state = path.lstat()
                     ours = _HEX.fullmatch(path.name) is not None or path.suffix == ".part"
-                    # a mount is a link, which leaves the time of the bytes and sets that of the file
+                    # a mount is a hard link: it sets ctime and leaves mtime
                     if not ours or path.name in kept or max(state.st_mtime, state.st_ctime) >= before.timestamp():
                         continue
                     path.unlink()
@@ -228,15 +228,15 @@ class LayoutRegistry:
         folder = self._mounted()
         for component in repo.split("/"):
             folder /= component
-            if _is_link(folder):  # a stick could carry one, and have us write where it points
-                msg = "a link, where a repository should be"
+            if _is_link(folder):  # a stick could carry one, to make us write where it points
+                msg = "a link in place of a repository"
                 raise RegistryMisbehaved(msg, path=folder)
         return folder
 
     def _blob(self, repo: Repository, digest: Digest) -> Path:
         blobs = self._folder(repo) / "blobs"
         if _is_link(blobs) or _is_link(blobs / "sha256"):
-            msg = "a link, where a repository should be"
+            msg = "a link in place of a repository"
             raise RegistryMisbehaved(msg, path=blobs)
         return blobs / "sha256" / digest.hex
 
@@ -255,7 +255,7 @@ class LayoutRegistry:
     def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
         path = self._folder(repo) / "index.json"
         if _is_link(path):
-            msg = "a link, where an index should be"
+            msg = "a link in place of an index"
             raise RegistryMisbehaved(msg, path=path)
         return parse_index(read_file(path)) if path.is_file() else ()
 
@@ -264,7 +264,7 @@ class LayoutRegistry:
 
 
 class _File(io.FileIO):
-    """A file whose medium may be pulled out, or fail, while it is read."""
+    """A file whose medium may be removed, or fail, while it is read."""
 
     path: Path
 
@@ -272,7 +272,7 @@ class _File(io.FileIO):
         """Fill `buffer`.
 
         Raises:
-            RegistryUnavailable: it cannot be read any more.
+            RegistryUnavailable: it can no longer be read.
         """
         try:
             return super().readinto(buffer) or 0
@@ -295,7 +295,7 @@ def _is_link(path: Path) -> bool:
 
 
 def _named(entries: tuple[Descriptor, ...], bare: Descriptor, reference: Reference) -> list[Descriptor]:
-    """Return `entries` with `bare` in them, called `reference` if that is a tag, and nothing else so called."""
+    """Return `entries` with `bare` added; if `reference` is a tag, only `bare` has it."""
     if isinstance(reference, Digest):
         return [*entries, bare] if all(entry.digest != bare.digest for entry in entries) else list(entries)
     left = [entry for entry in entries if entry.annotations.get(REF_NAME) != reference]

@@ -29,7 +29,7 @@ def limit_heads(manager: PoolManager) -> None:
 
 
 class _Stream(io.BufferedReader):
-    """What comes from a server: lines within a budget, bodies as they are."""
+    """The bytes a server sends: lines within a budget, bodies unchanged."""
 
     def __init__(self, raw: io.RawIOBase, patience: float) -> None:
         super().__init__(raw)
@@ -53,7 +53,7 @@ class _Stream(io.BufferedReader):
         line = bytearray()
         while len(line) < most and not line.endswith(b"\n"):
             if time.monotonic() > self._until:
-                msg = "head of a response comes too slowly"
+                msg = "head of a response arrives too slowly"
                 raise TimeoutError(msg)
             seen = self.peek(1)[: most - len(line)]  # waits for the connection once, if at all
             if not seen:
@@ -71,7 +71,7 @@ class _Stream(io.BufferedReader):
         return super().read(size)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Read what is there of the body."""
+        """Read what has arrived of the body."""
         self._begin(self._patience)
         return super().read1(size)
 

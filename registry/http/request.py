@@ -1,9 +1,9 @@
-"""How is one request sent, and how much of its answer is believed?
+"""How is one request sent, and how much of its response is believed?
 
-The server is not trusted (attack T15): no redirect is followed except for the bytes of a blob, to an origin that is
-the registry's or named in the configuration, and without credentials; bodies are bounded; nothing is decompressed;
-every wait ends; cookies and ``.netrc`` are not used. What goes into a message is redacted: no query (it holds upload
-states and tokens), no text the server wrote.
+The server is not trusted (attack T15): redirects are followed only for the bytes of a blob, only to the registry's
+origin or one named in the configuration, and without credentials; bodies are bounded; nothing is decompressed; every
+wait ends; cookies and ``.netrc`` are not used. Messages are redacted: no query (it holds upload states and tokens), no
+text the server wrote.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNAUTHORIZED: Final = 401
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """To which places a registry may send us, and whose certificates count."""
+    """Where a registry may send us, and whose certificates are trusted."""
 
     ca_file: Path | None = None
     token_origins: tuple[Origin, ...] = ()
@@ -77,18 +77,18 @@ class Http:
         payload: Callable[[], Payload] | None = None,
         limit: int = MAX_DOCUMENT,
     ) -> Answer:
-        """Send a request to the registry and read its answer of at most `limit` bytes.
+        """Send a request to the registry and read its response of at most `limit` bytes.
 
         Raises:
-            PhtError: the status is not in `expect`; which error tells who must act.
-            RegistryMisbehaved: the answer is longer.
+            PhtError: the status is not in `expect`; the kind of error says who must act.
+            RegistryMisbehaved: the response is longer.
         """
         with self._authenticated(method, url, scopes, headers or {}, payload) as response:
             self._demand(method, response, expect)
             return self._whole(response, limit)
 
     def open(self, url: str, *, scopes: Scopes) -> tuple[BinaryIO, int | None]:
-        """Get a blob: an unchecked reader of its bytes, and how many the server announces."""
+        """Get a blob: an unchecked reader of its bytes, and the size the server announces."""
         response = self._authenticated("GET", url, scopes, {}, None)
         try:
             for _ in range(_MAX_HOPS):
@@ -108,7 +108,7 @@ class Http:
     def _redirected(self, response: Incoming) -> str:
         target = resolved(response.url, response.headers.get("location"))
         if not any(origin.holds(target) for origin in (self._origin, *self._trust.blob_origins)):
-            msg = "redirected to a place that the configuration does not name"
+            msg = "redirected to an origin that the configuration does not name"
             raise ForeignRedirect(msg, registry=self._origin, target=redacted(target))
         return target
 
@@ -144,7 +144,7 @@ class Http:
         while piece := response.body.read(min(BUFFER, limit + 1 - len(body))):
             body += piece
             if len(body) > limit:
-                msg = "answer is longer than allowed"  # which says nothing about what was asked for
+                msg = "response is longer than allowed"  # the redacted address says what was asked for
                 raise RegistryMisbehaved(msg, url=redacted(response.url), limit=limit)
         return Answer(status=response.status, url=response.url, headers=response.headers, body=bytes(body))
 
@@ -153,7 +153,7 @@ class Http:
             return
         try:
             answer = self._whole(response, _MAX_TROUBLE)
-        except (RegistryMisbehaved, RegistryUnavailable):  # the status alone tells enough
+        except (RegistryMisbehaved, RegistryUnavailable):  # the status is enough
             answer = Answer(status=response.status, url=response.url, headers=response.headers, body=b"")
         raise failure(method, answer)
 

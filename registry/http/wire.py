@@ -32,12 +32,12 @@ from registry.names import PORTS, Origin
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
 
-_SLOWEST: Final = 1024  # bytes per second, on average: whoever trickles is treated like whoever is away
+_SLOWEST: Final = 1024  # bytes per second, on average: a server that trickles is treated as one that is away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds until a connection must stand, and until the next byte must come."""
+    """Seconds to wait for a connection, and for the next byte."""
 
     connect: float = 10.0
     read: float = 60.0
@@ -76,7 +76,7 @@ class Wire:
     def __init__(self, *, timeouts: Timeouts, ca_file: Path | None, proxies: Proxies) -> None:
         self._timeouts, self._verify, self._proxies = timeouts, _authorities(ca_file), proxies
         self._session = _Session()
-        self._session.trust_env = False  # proxies are told, and .netrc is nobody's business
+        self._session.trust_env = False  # neither .netrc nor the proxies of the environment
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.mount("https://", _Adapter())
         self._session.mount("http://", _Adapter())
@@ -113,7 +113,7 @@ class Wire:
 
 
 class _Body(io.RawIOBase):
-    """The bytes of a response as they come, uninterpreted."""
+    """The bytes of a response as they arrive, uninterpreted."""
 
     def __init__(self, response: requests.Response, patience: float) -> None:
         super().__init__()
@@ -124,17 +124,17 @@ class _Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer` with what is there.
+        """Fill `buffer` with what has arrived.
 
         Raises:
-            RegistryUnavailable: the connection broke, or brings next to nothing.
+            RegistryUnavailable: the connection broke, or is too slow.
         """
         with _explained(self._response.url):
             data: bytes = self._response.raw.read1(len(buffer), decode_content=False) or b""
         buffer[: len(data)] = data
         self._seen += len(data)
         if time.monotonic() - self._since > self._patience + self._seen / _SLOWEST:
-            msg = "response comes too slowly"
+            msg = "response arrives too slowly"
             raise RegistryUnavailable(msg, url=redacted(self._response.url))
         return len(data)
 
@@ -184,10 +184,10 @@ def _authorities(ca_file: Path | None) -> str | bool:
     try:
         ssl.create_default_context(cafile=str(ca_file))
     except ssl.SSLError as error:
-        msg = "not a file of PEM certificates"
+        msg = "not a PEM file with certificates"
         raise InvalidInput(msg, path=ca_file) from error
     except OSError as error:
-        msg = "certificate authority's file cannot be read"
+        msg = "cannot read the file of the certificate authority"
         hint = "--registry-ca-file, or ca_file under 'registry' in station.yaml, names a certificate (PEM)"
         raise FileMissing(msg, path=ca_file, hint=hint) from error
     return str(ca_file)
@@ -202,17 +202,17 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         if _is_about_certificates(error):
             msg = "registry's certificate is not trusted"
             raise RegistryUntrusted(msg, url=shown) from error
-        msg = "secure connection to the registry broke"
+        msg = "TLS connection to the registry failed"
         raise RegistryUnavailable(msg, url=shown) from error
     except requests.exceptions.ProxyError as error:
-        msg = "the proxy on the way to the registry does not let us through"
+        msg = "the proxy to the registry refused the connection"
         hint = "check http_proxy, https_proxy and no_proxy in the environment"
         raise RegistryUnavailable(msg, hint=hint, url=shown, proxy=proxy and proxy.shown) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
-        msg = "registry gave an address that cannot be used"
+        msg = "invalid address from the registry"
         raise RegistryMisbehaved(msg, url=shown) from error
     except (requests.RequestException, HTTPError) as error:
-        msg = "registry cannot be reached, or broke off"
+        msg = "registry cannot be reached, or closed the connection"
         raise RegistryUnavailable(msg, url=shown, reason=type(error).__name__) from error
 
 

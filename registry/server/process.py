@@ -1,11 +1,11 @@
 """How does an operator start, stop and sweep a registry?
 
-There is no registry server of our own: this configures an existing one, run by `registry.server.runners`. Everything
-lies in one state folder::
+There is no registry server of our own: this configures an existing one, which `registry.server.runners` runs. Its
+state is in one folder::
 
     config.yml   htpasswd   storage/   registry.log   sweep.log   server.json   settings.json   .lock   .running
 
-A program holds a lock on ``.running`` as long as it lives, so that nobody is fooled by a process id used again.
+The program holds a lock on ``.running`` while it runs, so a reused process id misleads nobody.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ANSWERS: Final = frozenset({200, 401})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
-    """A registry that answers. ``started`` tells whether it was this call that started it.
+    """A running registry. ``started``: this call started it.
 
-    If it listens ``everywhere``, its ``address`` has this machine's name: that is what a certificate can bear.
+    If it listens ``everywhere``, its ``address`` has this machine's name, which a certificate can contain.
     """
 
     address: str
@@ -51,19 +51,19 @@ class RunningServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep brought: how many bytes are free again, and whether the registry was away for it."""
+    """The result of a sweep: the bytes freed, and whether the registry was stopped and started again."""
 
     freed: int
     restarted: bool
 
 
 def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
-    """Start the registry and wait until it answers; if it runs already, say so.
+    """Start the registry and wait until it responds; if it is running, return that.
 
     Raises:
-        RegistryToolMissing: there is nothing to start.
-        RegistryInTheWay: it runs already, with other settings.
-        RegistryNotStarted: it ended at once, or does not answer.
+        RegistryToolMissing: no registry program is installed.
+        RegistryInTheWay: it is running with other settings.
+        RegistryNotStarted: it exited at once, or does not respond.
     """
     make_folder(settings.state)
     with locked(settings.state / ".lock"):
@@ -89,7 +89,7 @@ def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
 
 def _need_same(settings: ServerSettings, record: _Record) -> None:
     if record.wanted != fingerprint(settings) or not same_passwords(settings):
-        msg = "a registry with other settings runs from this folder"
+        msg = "a registry with other settings is running from this folder"
         raise RegistryInTheWay(msg, state=settings.state, hint=f"stop it first: pht registry down {settings.state}")
 
 
@@ -102,12 +102,12 @@ def _begun(settings: ServerSettings, record: _Record, runner: Runner, sleep: Sle
             return _server(settings.state, record, runner, started=True)
         sleep(_POLL_SECONDS)
     runner.stop(sleep)
-    msg = "the registry was started but does not answer"
-    raise RegistryNotStarted(msg, address=record.address, hint=f"its log says why: {runner.log}")
+    msg = "the registry was started but does not respond"
+    raise RegistryNotStarted(msg, address=record.address, hint=f"see its log: {runner.log}")
 
 
 def down(state: Path, *, sleep: Sleep) -> bool:
-    """Stop the registry of a state folder; false if it was not running. What it stored stays."""
+    """Stop the registry of a state folder; false if it was not running. Its storage stays."""
     if not state.is_dir():
         return False
     with locked(state / ".lock"):
@@ -119,16 +119,16 @@ def down(state: Path, *, sleep: Sleep) -> bool:
 
 
 def sweep(settings: ServerSettings, *, sleep: Sleep) -> Swept:
-    """Remove the blobs that no manifest refers to, with the registry stopped meanwhile if it runs.
+    """Remove unreferenced blobs. A running registry is stopped for it and started again.
 
-    While it is away stations and scientists wait and try again. Blobs of a train whose manifest is still to come are
-    removed too; the sender is told so when it sends the manifest, and sends them again.
+    In the meantime stations and scientists retry. Blobs of a train whose manifest is yet to arrive are removed too: the
+    registry then rejects the manifest, and the sender starts again.
 
     Raises:
         FileMissing: no registry was started from this folder.
-        RegistryInTheWay: it runs with other settings, and would not be the same afterwards.
-        RegistryNotSwept: the collection failed; the registry is started again nevertheless.
-        RegistryNotStarted: it did not come up again.
+        RegistryInTheWay: it is running with other settings, and would come back changed.
+        RegistryNotSwept: the collection failed; the registry is started again all the same.
+        RegistryNotStarted: it did not start again.
     """
     if not settings.state.is_dir():
         msg = "no registry was started from this folder"
@@ -145,7 +145,7 @@ def sweep(settings: ServerSettings, *, sleep: Sleep) -> Swept:
             runner.stop(sleep)
         try:
             before = _size(storage)
-            if any(storage.iterdir()):  # the program takes an empty storage for a broken one
+            if any(storage.iterdir()):  # the program fails on an empty storage
                 runner.collect()
             freed = before - _size(storage)
         finally:
@@ -159,7 +159,7 @@ def _size(folder: Path) -> int:
 
 
 def status(state: Path) -> RunningServer | None:
-    """Return the registry that runs from a state folder, if one does."""
+    """Return the registry that is running from a state folder, if any."""
     return _running(state, _Record.read(state))
 
 
@@ -193,7 +193,7 @@ class _Record:
             )
             fields.end()
         except (MalformedJson, MalformedStatement):
-            return None  # written by another version: what it says can be found out again
+            return None  # written by another version; it can be recreated
         return record
 
     def write(self, state: Path) -> None:
@@ -242,10 +242,10 @@ def _runner(record: _Record, state: Path) -> Runner:
 
 
 def _port(wanted: int, record: _Record | None) -> int:
-    """Return the wanted port, or that of last time, so that what others have configured stays true, or a free one.
+    """Return the wanted port, or the previous one, so that the address stays valid, or a free one.
 
     Raises:
-        RegistryNotStarted: somebody else has the wanted port, and would seem to be our registry.
+        RegistryNotStarted: the wanted port is in use, and what listens there would be taken for our registry.
     """
     before = 0 if record is None else record.port
     for port in (wanted,) if wanted else (before, 0):
@@ -253,8 +253,8 @@ def _port(wanted: int, record: _Record | None) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
             return int(probe.getsockname()[1])
-    msg = "port is taken"
-    raise RegistryNotStarted(msg, port=wanted, hint="choose another, or stop what listens there")
+    msg = "port is in use"
+    raise RegistryNotStarted(msg, port=wanted, hint="choose another one, or stop the process that listens there")
 
 
 def _answers(record: _Record) -> bool:
@@ -272,6 +272,6 @@ def _connection(record: _Record) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(host, int(port), timeout=5)
     context = ssl.create_default_context(cafile=record.certificate)
-    context.check_hostname = False  # this very certificate is expected, whatever name it bears
+    context.check_hostname = False  # exactly this certificate is expected, whatever its name
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return http.client.HTTPSConnection(host, int(port), timeout=5, context=context)

@@ -1,4 +1,4 @@
-"""Which programs can be a registry, and how is each started, stopped and made to give back space?
+"""Which programs can serve as the registry, and how is each started, stopped and swept?
 
 The CNCF ``registry`` program (Debian: ``docker-registry``) or, if an engine has it, the image ``registry:2``.
 """
@@ -34,16 +34,16 @@ log=$1; shift; exec 3>&1
     done
 ) &
 """
-"""Starts an orphan, so that nobody must wait for it, and keeps its log without requests for what is not there.
+"""Starts an orphan, so that nobody has to wait for it, and filters "not found" from its log.
 
-A mailbox without trains is no error, but the registry logs each look into one as such: 28 MB a day for each station.
+An empty mailbox is no error, but the registry logs each request for one as such: 28 MB a day for each station.
 """
 
 Sleep: TypeAlias = Callable[[float], object]
 
 
 class Runner(Protocol):
-    """One of the two ways to run a registry."""
+    """A way to run a registry."""
 
     name: str
     log: str
@@ -52,24 +52,24 @@ class Runner(Protocol):
         """Return addresses and paths as the registry sees them."""
 
     def start(self, settings: ServerSettings, port: int) -> None:
-        """Start it in the background."""
+        """Start the registry in the background."""
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
 
     def stop(self, sleep: Sleep) -> None:
-        """End it."""
+        """Stop it."""
 
     def collect(self) -> None:
-        """Remove the blobs that no manifest refers to. It must not run meanwhile: what is being pushed would go too.
+        """Remove unreferenced blobs. The registry must be stopped: blobs that are being pushed count as unreferenced.
 
         Raises:
-            RegistryNotSwept: the program says that it could not.
+            RegistryNotSwept: the program failed.
         """
 
 
 def _run_to_the_end(command: list[str], log: Path, *, handle: int | None = None, pid: Path | None = None) -> None:
-    """Run a collection; `handle` is a lock that it keeps, and `pid` where its process is named, should we be killed."""
+    """Run a collection. Should we be killed, its process keeps the lock `handle`, and `pid` names it."""
     with told(log), log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - a program found on the PATH, arguments of our own
             command,
@@ -83,12 +83,12 @@ def _run_to_the_end(command: list[str], log: Path, *, handle: int | None = None,
                 write_file(pid, str(process.pid).encode())
             status = process.wait()
     if status != 0:
-        msg = "the registry's program could not collect what nothing refers to"
-        raise RegistryNotSwept(msg, status=status, hint=f"its log says why: {log}")
+        msg = "the registry program could not collect unreferenced blobs"
+        raise RegistryNotSwept(msg, status=status, hint=f"see its log: {log}")
 
 
 class Program:
-    """The registry as a process of its own."""
+    """The registry as a process."""
 
     def __init__(self, state: Path, program: str) -> None:
         self._state, self.name = state, program
@@ -104,8 +104,8 @@ class Program:
             key=str(Path(settings.key or "").resolve()),
         )
 
-    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - both stand in the configuration
-        """See `Runner.start`. The lock goes over to the process, and ends with it."""
+    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - both are in the configuration
+        """See `Runner.start`. The process inherits the lock and holds it until it ends."""
         with self._lock() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             command = ["/bin/sh", "-c", _LAUNCH, "sh", self.log, self.name, "serve", str(self._state / "config.yml")]
@@ -156,7 +156,7 @@ class Program:
 
 
 class Container:
-    """The registry as a container of the local engine, through its command line."""
+    """The registry as a container of the local engine, controlled through its command line."""
 
     name = f"container {IMAGE}"
 
@@ -167,7 +167,7 @@ class Container:
         self.log = f"docker logs {self._container}"
 
     def available(self) -> bool:
-        """Whether there is an engine with the image; nothing is pulled unasked."""
+        """Whether an engine has the image. Nothing is pulled."""
         return self._docker("image", "inspect", IMAGE).returncode == 0
 
     def places(self, settings: ServerSettings, port: int) -> Places:
@@ -180,11 +180,11 @@ class Container:
             key="/tls/key",
         )
 
-    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - it stands in the configuration
+    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - it is in the configuration
         """See `Runner.start`."""
-        # the host's network: published ports would be open to other machines on some engines, whatever the address
+        # the host's network: some engines publish ports to other machines, whatever the address
         options = [*self._confined(), "--network=host"]
-        options += ["--log-driver=local"]  # which keeps so much and no more
+        options += ["--log-driver=local"]  # rotates
         if settings.certificate is not None and settings.key is not None:
             options += [f"--volume={settings.certificate.resolve()}:/tls/certificate:ro"]
             options += [f"--volume={settings.key.resolve()}:/tls/key:ro"]
@@ -221,5 +221,5 @@ class Container:
         try:
             return subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603 - the operator's own engine
         except (OSError, subprocess.TimeoutExpired) as error:
-            msg = "the container engine does not answer"
+            msg = "the container engine does not respond"
             raise RegistryNotStarted(msg, container=self._container) from error

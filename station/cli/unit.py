@@ -1,4 +1,4 @@
-"""How does an operator have systemd run a station?"""
+"""How does an operator run a station under systemd?"""
 
 from __future__ import annotations
 

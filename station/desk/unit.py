@@ -1,7 +1,7 @@
 """What does a station's daemon need of its machine, written as a systemd unit?
 
-Its state folder and its workrooms to write, the engine's socket, the network. Keys, configuration and data sets it only
-reads. The engine itself runs elsewhere, so containers outlive a restart of the daemon, and its workrooms must too.
+It writes to its state folder and its workrooms, opens the engine's socket, and uses the network. It only reads keys,
+configuration and data sets. Containers belong to the engine and outlive a restart of the daemon, so workrooms must too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def station_unit(config: StationConfig, *, passphrase_file: Path, user: str, gro
     settings: list[Setting] = [("Type", "exec"), *service.settings(), ("RestartSec", "30"), ("TimeoutStopSec", "300")]
     settings.append(("SupplementaryGroups", group))
     if in_memory:
-        # kept while the daemon restarts: its runs go on in there
+        # kept while the daemon restarts: runs continue in them
         settings += [
             ("RuntimeDirectory", str(config.workrooms.relative_to(_RUN))),
             ("RuntimeDirectoryMode", "0700"),
@@ -64,7 +64,7 @@ def station_unit(config: StationConfig, *, passphrase_file: Path, user: str, gro
 
 
 def engine_group(engine: str) -> str:
-    """Return the group that may open the engine's socket: its own, or the usual one if it is not there."""
+    """Return the group that may open the engine's socket: its group, or the usual one if there is no socket."""
     socket = Path(engine.removeprefix(_SOCKET))
     try:
         owner = grp.getgrgid(socket.stat().st_gid).gr_name
