@@ -40,6 +40,8 @@ PATTERNS: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_.*?/-]{1,200}"
 _NO_NUL: Final = r"[^\u0000]*"
 _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 and '-'")
 MAX_VALIDITY: Final = timedelta(days=366)
+LEAST_MEMORY: Final = 16 << 20
+MOST_WALL: Final = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +109,9 @@ class Output:
 class Limits:
     """What a run may use: bytes, thousandths of a CPU, seconds, processes, and bytes of state it may leave."""
 
-    memory_bytes: Annotated[int, Number(least=16 << 20)]
+    memory_bytes: Annotated[int, Number(least=LEAST_MEMORY)]
     cpu_millis: Annotated[int, Number(least=50, most=1_024_000)]
-    wall_seconds: Annotated[int, Number(least=1, most=31 * 86400)]
+    wall_seconds: Annotated[int, Number(least=1, most=MOST_WALL // timedelta(seconds=1))]
     processes: Annotated[int, Number(least=1, most=100_000, says="a whole number from 1 to 100000")]
     output_bytes: Annotated[int, Number()]
 
@@ -186,6 +188,9 @@ def train_id(manifest: Verified[TrainManifest]) -> TrainId:
 MANIFEST: Final = StatementForm(
     type=MANIFEST_TYPE, record=Record(TrainManifest), subjects={CODE_SUBJECT: "code.digest", BASE_SUBJECT: "base"}
 )
+
+LIMITS: Final = Record(Limits)
+OUTPUT: Final = Record(Output)
 
 parse_manifest, read_manifest = MANIFEST.parse, MANIFEST.read
 

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, dump_json, print_time
 from security.errors import PhtError
+from security.forms.words import others
 from security.statement.envelope import Envelope, parse_statement
 from security.train.journey import TrainParts, read_entry
-from security.train.manifest import MANIFEST_TYPE, DataNeed, Output, TrainManifest, read_manifest
+from security.train.manifest import (
+    LIMITS,
+    MANIFEST,
+    MANIFEST_TYPE,
+    OUTPUT,
+    DataNeed,
+    Output,
+    TrainManifest,
+    read_manifest,
+)
 from security.train.route import counted
 from station.desk.checkup import Checkup
 from station.visit.event_json import print_event
 from station.visit.events import VisitEvent, plain
 from station.visit.plan import Ask, Do, Over, Wait, next_step, phase_of
 from station.visit.state import Visit
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "base", "command", "environment", "data", "outputs", "limits", "route"),
+    *("code", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that `told_train` has words of its own for, or that mean nothing to a person."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
 def told_visits(visits: Sequence[Visit], now: datetime, *, nobody: str = "no train has been here") -> Answer:
@@ -70,9 +89,11 @@ def told_train(visit: Visit, parts: TrainParts, code: Mapping[str, Json] | None,
         f"  processor  {limits.cpu_millis / 1000:g}",
         f"  time       {limits.wall_seconds} s",
         f"  processes  {limits.processes}",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
         "leaves behind",
         *(line for one in manifest.outputs for line in _output_lines(one)),
         f"  {limits.output_bytes} bytes at most in all",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
         *_code_lines(code),
         "journey so far",
         *(_journey_lines(parts.entries) or ["  this is its first stop"]),
@@ -161,6 +182,7 @@ def _need_lines(need: DataNeed) -> list[str]:
 
 def _output_lines(output: Output) -> list[str]:
     lines = [f"  {output.path}: {output.media_type}, at most {output.max_bytes} bytes"]
+    lines += [f"    {label} {plain(text)}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS)]
     # whole, however long: what a person does not see, a person cannot decide on
     return lines if output.schema is None else [*lines, f"    schema {printable(dump_json(output.schema))}"]
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import Json, print_time
 from security.errors import PhtError
+from security.forms.words import others
 from security.statement.envelope import Envelope, Verified, parse_statement
-from security.train.manifest import MANIFEST_TYPE, Limits, TrainManifest, read_manifest
+from security.train.manifest import LIMITS, MANIFEST, MANIFEST_TYPE, OUTPUT, Limits, TrainManifest, read_manifest
 from security.train.verify import verify_manifest
 from train_builder.spec.units import show_duration, show_size
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "code", "base", "command", "environment", "data", "outputs", "limits"),
+    *("route", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that are told in words of their own, or mean nothing to people."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +89,11 @@ def describe_inspection(inspection: Inspection) -> str:
         *(
             f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"
             + (", with a schema)" if output.schema is not None else ")")
+            + "".join(f", {label} {text}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS))
             for output in manifest.outputs
         ),
         f"  limits       {_limits(manifest.limits)}",
+        *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
     ]
     return "\n".join(map(_plain, lines))
 
@@ -98,6 +110,7 @@ def _limits(limits: Limits) -> str:
         show_duration(timedelta(seconds=limits.wall_seconds)),
         f"{limits.processes} processes",
         f"{show_size(limits.output_bytes)} of state",
+        *(f"{label} {text}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
     )
     return ", ".join(words)
 

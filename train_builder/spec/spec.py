@@ -7,7 +7,6 @@ schema ``train.schema.json`` comes first, for messages with a line; then a froze
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +21,16 @@ from security.encoding import MAX_NUMBER, Fields, Json, parse_json
 from security.errors import FileMissing, InvalidInput, Malformed
 from security.files import read_file
 from security.ids import PartyId
-from security.train.manifest import MAX_VALIDITY, Approval, DataNeed, Limits, Output
+from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
 from train_builder.errors import SpecInvalid
 from train_builder.spec.problems import Lines, Place, Problem, line_of, schema_problems, show_place
+from train_builder.spec.schema import train_schema
 from train_builder.spec.units import parse_duration, parse_size
 
 SPEC_FILE: Final = "train.yaml"
 MAX_SPEC: Final = 256 << 10
 MAX_SCHEMA: Final = 256 << 10
 _MAX_DEPTH: Final = 16
-_LEAST_MEMORY: Final = 16 << 20
-_MOST_WALL: Final = timedelta(days=31)
 _INTEGER = re.compile(r"[-+]?[0-9]{1,16}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?[0-9]{1,16}\.[0-9]{1,16}", re.ASCII)
 
@@ -107,9 +105,7 @@ def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:
 
 def spec_schema() -> Mapping[str, Json]:
     """Return the published schema of train.yaml."""
-    raw = importlib.resources.files("train_builder.spec").joinpath("train.schema.json").read_bytes()
-    schema = parse_json(raw)
-    return schema if isinstance(schema, dict) else {}
+    return train_schema()
 
 
 def parse_yaml(raw: bytes) -> tuple[Json, Lines]:
@@ -256,9 +252,9 @@ class _Reader:
             processes=fields.number("processes", least=1),
             output_bytes=self._size(fields, "output", ("limits",)),
         )
-        if limits.memory_bytes < _LEAST_MEMORY:
+        if limits.memory_bytes < LEAST_MEMORY:
             self._complain(("limits", "memory"), "is too little for any program", "16MiB is the least")
-        if wall > _MOST_WALL:
+        if wall > MOST_WALL:
             self._complain(("limits", "wall_time"), "is longer than 31 days")
         return limits
 
@@ -270,7 +266,7 @@ class _Reader:
             size = parse_size(str(given))
         except InvalidInput:
             self._complain((*place, name), "is not a whole number of bytes")
-            return _LEAST_MEMORY
+            return LEAST_MEMORY
         if size > MAX_NUMBER:
             self._complain((*place, name), "is more than any machine has")
         return size
