@@ -64,6 +64,14 @@ class Form(ABC, Generic[T]):
     def schema(self, defs: Definitions) -> Schema:
         """Describe the form as a JSON Schema, putting what is named into `defs`."""
 
+    def accepts(self, value: T) -> bool:
+        """Whether a value, once written, would be read again."""
+        try:
+            self.read(self.write(value), "")
+        except MalformedStatement:
+            return False
+        return True
+
 
 def wrong(where: str, wanted: str, *, rule: str | None = None) -> NoReturn:
     """Refuse a value; `rule` is what a schema cannot say."""

@@ -1,4 +1,4 @@
-"""How is a field put into words that nobody has thought of words for?
+"""How is a field shown to people by a caller that has no words for it?
 
 Whoever shows a record to people has words of their own for the fields it knows. The others are shown all the same, so
 that a field that is declared is never one that a person decides about without having seen it.

@@ -1,4 +1,4 @@
-"""What is a train: which code, on which base, with which needs, limits and outputs, along which route?
+"""What is a train: which code, on which base image, with which needs, limits and outputs, along which route?
 
 The manifest is an in-toto Statement whose subjects are the sealed code and the base image. Its fields are declared once:
 parser, printer and ``schemas/train-manifest.json`` follow from the classes below.
@@ -46,7 +46,7 @@ MOST_WALL: Final = timedelta(days=31)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Which approval the owner says the analysis has: free text, and optionally a machine-readable legal basis."""
+    """The approval that the owner claims for the analysis: free text, and optionally a machine-readable legal basis."""
 
     reference: Annotated[str, Text(most=2000, says="the approval's reference, in up to 2000 characters")]
     legal_basis: Annotated[
@@ -56,7 +56,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRef:
-    """The sealed code: digest and size in bytes of the age file. What is inside is known to its recipients only."""
+    """The sealed code: digest and size in bytes of the age file. Only its recipients know what is inside."""
 
     digest: Digest
     size: Annotated[int, Number(least=1)]
@@ -199,7 +199,7 @@ def print_manifest(manifest: TrainManifest) -> bytes:
     """Print the manifest as the statement the owner signs.
 
     Raises:
-        InvalidInput: a value that every station would refuse; nothing is signed that does not parse.
+        InvalidInput: every station would refuse it; nothing is signed that does not parse.
     """
     try:
         payload = MANIFEST.print(manifest)
@@ -207,12 +207,12 @@ def print_manifest(manifest: TrainManifest) -> bytes:
     except Malformed as error:
         raise InvalidInput(error.message, hint=error.hint, field=error.fields.get("field")) from error
     except ValueError as error:
-        msg = "manifest holds a text or a number that JSON does not have"
+        msg = "manifest holds a text or a number that JSON cannot express"
         raise InvalidInput(msg, name=manifest.name) from error
     if len(payload) > MAX_PAYLOAD:
         msg = "manifest is too large for an envelope"
         raise InvalidInput(msg, name=manifest.name, bytes=len(payload), limit=MAX_PAYLOAD)
     if back != manifest:
-        msg = "manifest does not survive being printed"
+        msg = "manifest cannot be printed and read back unchanged"
         raise InvalidInput(msg, name=manifest.name)
     return payload

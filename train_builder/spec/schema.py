@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from security.directory.trust import BASE_NAME
 from security.encoding import MAX_NUMBER, Json
 from security.forms.document import published
 from security.forms.form import Definitions, Form, Number, Schema, Text, described
@@ -17,9 +18,6 @@ from security.ids import PartyId
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed
 from security.train.route import MAX_STOPS
 
-BASE_NAME: Final = Text(
-    most=50, pattern="[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?", says="the name of an approved base image"
-)
 _PATH: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_./-]{1,200}"
 _CPU: Final = 1000
 """Thousandths of a processor in one."""
