@@ -82,10 +82,12 @@ def schemas() -> dict[str, str]:
     from security.train.manifest import MANIFEST
     from security.train.seal import CODE_META, STATE_META
     from station.journal.audit import HEAD
+    from train_builder.spec.schema import train_schema
 
     statements = (MANIFEST, ENTRY, REFUSAL, CARD, HEAD)
     documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
-    return {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
+    found = {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
+    return found | {"train_builder/spec/train.schema.json": _laid_out(train_schema())}
 
 
 def architecture() -> str:

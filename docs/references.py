@@ -76,7 +76,7 @@ def station_reference() -> str:
 
 def keys_of(schema: dict[str, Any]) -> Iterator[Key]:
     """Yield every key that a schema knows, groups before what is in them."""
-    yield from _keys(schema, "", schema["$defs"])
+    yield from _keys(schema, "", schema.get("$defs", {}))
 
 
 def _keys(group: dict[str, Any], place: str, known: dict[str, Any]) -> Iterator[Key]:

@@ -64,7 +64,7 @@ def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
 
 
 class CheckedReader(io.RawIOBase):
-    """Reads `source` and refuses at its end if digest or size are not the announced ones.
+    """Reads `source`, and raises at its end if the digest or size is not the announced one.
 
     What has been read before the end is not yet checked: a caller must not act on it until `read` has returned
     ``b""``. Never reads more than one byte past the announced size (attack T15: endless bodies).
@@ -86,7 +86,7 @@ class CheckedReader(io.RawIOBase):
         return self._done
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer`. What was refused once is refused for good: no end of file follows that looks like a good one.
+        """Fill `buffer`. After an error it raises again: an end of file must never look like success.
 
         Raises:
             DigestMismatch: at the end, if the bytes are not the announced ones.
@@ -116,7 +116,7 @@ class CheckedReader(io.RawIOBase):
     def _finish(self) -> None:
         found = Digest.of_hex(self._hasher.hexdigest())
         if self._seen != self._size or found != self._expected:
-            msg = "bytes are not the announced ones"
+            msg = "bytes do not have the announced digest and size"
             self._failure = DigestMismatch(msg, expected=self._expected, found=found, size=self._size, read=self._seen)
             raise self._failure
         self._done = True

@@ -1,11 +1,11 @@
-"""Which keys does somebody who wants to be a party hold?
+"""Which keys does a prospective party hold?
 
 A party card is an in-toto statement in a DSSE envelope, signed by every signing key it lists: so whoever made it holds
-them all. It does not prove possession of the sealing key. That harms nobody but the party itself: what is sealed to a
-key it does not hold, it cannot read; what is sealed to a key that somebody else holds, it has chosen to give away,
-which it could do with the plaintext as well. (`TrustStore` refuses a sealing key that belongs to another party.)
+all of them. It does not prove possession of the sealing key. That harms nobody but the party itself: it cannot read
+what is sealed to a key it does not hold; and by naming a key that someone else holds it gives away what it could give
+away as plaintext, too. (`TrustStore` refuses a sealing key that belongs to another party.)
 
-A card proves nothing about *who* made it. That is what reading its fingerprint over the phone is for.
+A card proves nothing about *who* made it. That is why its fingerprint is read over the phone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Final
 from security.errors import InvalidInput, MalformedStatement
 from security.forms.record import Inline, Record
 from security.ids import PartyId, Role
-from security.keys.form import MAX_TITLE, Roles, Title
+from security.keys.form import Roles, Title
 from security.keys.keyset import KeySet, Secrets
 from security.statement.envelope import Envelope, parse_envelope, sign, verify
 from security.statement.form import StatementForm
@@ -31,7 +31,7 @@ MAX_CARD: Final = 256 << 10
 class PartyCard:
     """A party's own statement of its keys, signed with each of them. Consistent in itself, and not yet trusted.
 
-    ``made_at`` is for people; there is nothing to decide by it.
+    ``made_at`` is for people; nothing is decided by it.
     """
 
     party: PartyId
@@ -50,17 +50,17 @@ def make_card(secrets: Secrets, *, party: PartyId, title: str, roles: Iterable[R
     Raises:
         InvalidInput: no role, or a title that is empty or too long.
     """
-    if not (roles := frozenset(roles)) or not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+    card = PartyCard(party=party, title=title, roles=frozenset(roles), key_set=secrets.key_set, made_at=now)
+    if not CARD.record.accepts(card):
         msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
         raise InvalidInput(msg)
-    card = PartyCard(party=party, title=title, roles=roles, key_set=secrets.key_set, made_at=now)
     return sign(CARD.print(card), secrets.signers)
 
 
 def parse_card(raw: bytes) -> PartyCard:
     """Parse a card and verify it against the keys it lists.
 
-    The keys have to be read before the signatures can be checked; nothing else is done with them before.
+    The keys must be read before the signatures can be checked; they are used for nothing else until then.
 
     Raises:
         MalformedJson, MalformedStatement: not a card, or its subject is not these keys.

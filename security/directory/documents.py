@@ -6,14 +6,13 @@ signs them as targets; the parsers here still accept only one form of each.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from security.digest import Digest
-from security.directory.trust import Base, DirectoryVersion, Party, Policy, TrustStore
+from security.directory.trust import BASE_NAME, Base, DirectoryVersion, Party, Policy, TrustStore
 from security.errors import DirectoryRejected, InvalidInput
 from security.forms.document import Document
 from security.forms.record import Record
@@ -21,7 +20,6 @@ from security.ids import PartyId
 
 MAX_DOCUMENT: Final = 256 << 10
 POLICY_FILE: Final = "policy.json"
-_BASE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?")  # so that <sha256>.base.<name>.json is an OCI tag
 
 
 def party_file(party: PartyId) -> str:
@@ -35,7 +33,7 @@ def base_file(name: str) -> str:
     Raises:
         InvalidInput: the name is not 1 to 50 of a-z, 0-9, '.', '_' and '-'.
     """
-    if _BASE_NAME.fullmatch(name) is None:
+    if not BASE_NAME.accepts(name):
         msg = (
             "not a name for a base image (1 to 50 of a-z, 0-9, '.', '_' and '-', the first and last a letter or digit)"
         )
@@ -71,7 +69,7 @@ parse_policy, print_policy = POLICY.parse, POLICY.pretty
 
 
 def parse_trust(documents: Mapping[str, bytes], *, version: DirectoryVersion, expires: datetime) -> TrustStore:
-    """Make a trust store of the directory's verified documents, by file name.
+    """Make a trust store from the directory's verified documents, by file name.
 
     Raises:
         MalformedJson, MalformedStatement: a document is not what its name says.
@@ -91,11 +89,11 @@ def parse_trust(documents: Mapping[str, bytes], *, version: DirectoryVersion, ex
             base = parse_base(raw)
             _demand_name(name, f"base.{base.name}.json")
             if bases.setdefault(base.digest, base) is not base:
-                msg = "a base image is in the directory under two names"
+                msg = "a base image has two names in the directory"
                 raise DirectoryRejected(msg, digest=base.digest.short)
         else:
             msg = "unknown document in the directory"
-            raise DirectoryRejected(msg, name=name[:80], hint="a newer version of this software may know it")
+            raise DirectoryRejected(msg, name=name[:80], hint="a newer version of this software may support it")
     if policy is None:
         msg = "the directory has no policy document"
         raise DirectoryRejected(msg)
@@ -110,5 +108,5 @@ def parse_trust(documents: Mapping[str, bytes], *, version: DirectoryVersion, ex
 
 def _demand_name(found: str, expected: str) -> None:
     if found != expected:
-        msg = "document in the directory has another name than its content"
+        msg = "a document's name in the directory does not match its content"
         raise DirectoryRejected(msg, name=found[:80], expected=expected[:80])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, NoReturn, TypeAlias, TypeVar
 
 from security.encoding import MAX_NUMBER, Json, parse_time, print_time
 from security.errors import InvalidInput, MalformedStatement
@@ -43,9 +43,10 @@ class Definitions:
 
 
 class Form(ABC, Generic[T]):
-    """How one value is read, written and described."""
+    """How one value is read, written and described. ``makes`` is the type it is for, where there is only one."""
 
     __slots__ = ()
+    makes: ClassVar[type | None] = None
 
     @abstractmethod
     def read(self, value: Json, where: str) -> T:
@@ -62,6 +63,14 @@ class Form(ABC, Generic[T]):
     @abstractmethod
     def schema(self, defs: Definitions) -> Schema:
         """Describe the form as a JSON Schema, putting what is named into `defs`."""
+
+    def accepts(self, value: T) -> bool:
+        """Whether a value, once written, would be read again."""
+        try:
+            self.read(self.write(value), "")
+        except MalformedStatement:
+            return False
+        return True
 
 
 def wrong(where: str, wanted: str, *, rule: str | None = None) -> NoReturn:
@@ -81,6 +90,8 @@ class Text(Form[str]):
 
     A `line` is shown to people: it must be printable, so that it cannot move a terminal's cursor.
     """
+
+    makes: ClassVar[type | None] = str
 
     most: int
     least: int = 1
@@ -117,6 +128,8 @@ class Text(Form[str]):
 class Number(Form[int]):
     """An integer from `least` to `most`."""
 
+    makes: ClassVar[type | None] = int
+
     least: int = 0
     most: int = MAX_NUMBER
     says: str | None = None
@@ -141,6 +154,8 @@ class Number(Form[int]):
 class Flag(Form[bool]):
     """True or false."""
 
+    makes: ClassVar[type | None] = bool
+
     says: str | None = None
 
     def read(self, value: Json, where: str) -> bool:
@@ -162,6 +177,8 @@ class Flag(Form[bool]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time(Form[datetime]):
     """A moment in UTC, in whole seconds (RFC 3339)."""
+
+    makes: ClassVar[type | None] = datetime
 
     def read(self, value: Json, where: str) -> datetime:
         """See `Form.read`."""
@@ -218,6 +235,8 @@ class Word(Form[Any]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base64(Form[bytes]):
     """Bytes in base64. Both alphabets are read, with and without padding, as DSSE demands; the standard one is written."""
+
+    makes: ClassVar[type | None] = bytes
 
     most: int
 

@@ -104,14 +104,17 @@ class Kinds(Form[Any]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A field of a record: what it is called in Python and in JSON, its form, and how it is there."""
+    """A field of a record: what it is called in Python and in JSON, its form, and how it is there.
+
+    ``inline`` is the record whose fields stand in the place of this one, if it is such a field.
+    """
 
     name: str
     key: str
     form: Form[Any]
     optional: bool
     computed: bool
-    inline: bool
+    inline: Record[Any] | None
 
 
 class Record(Form[T], Generic[T]):
@@ -144,8 +147,8 @@ class Record(Form[T], Generic[T]):
         found: dict[str, Json] = {name: form.write(None) for name, form in self.constants.items()}
         for part in self.parts:
             one = getattr(value, part.name)
-            if isinstance(part.form, Record) and part.inline:
-                found |= part.form.write(one)
+            if part.inline is not None:
+                found |= part.inline.write(one)
             elif not (part.optional and one is None):
                 found[part.key] = part.form.write(one)
         return found
@@ -156,15 +159,14 @@ class Record(Form[T], Generic[T]):
 
     def body(self, defs: Definitions) -> Schema:
         """Describe the record where it stands."""
-        properties = dict(self._properties(defs))
-        optional = {part.key for part in self.parts if part.optional}
+        fields = tuple(self._fields(defs))
         found: Schema = {
             "type": "object",
             "additionalProperties": False,
-            "required": [key for key in properties if key not in optional],
-            "properties": properties,
+            "required": [key for key, _, optional in fields if not optional],
+            "properties": {key: schema for key, schema, _ in fields},
         }
-        rules = [rule.says for part in self.parts if part.inline for rule in _rules(part.form)]
+        rules = [rule.says for part in self.parts if part.inline for rule in part.inline.rules]
         rules += [rule.says for rule in self.rules]
         rules += [_computed(part.key) for part in self.parts if part.computed]
         if rules:
@@ -175,14 +177,15 @@ class Record(Form[T], Generic[T]):
         """Return the field of that name in Python."""
         return next(part for part in self.parts if part.name == name)
 
-    def _properties(self, defs: Definitions) -> Iterator[tuple[str, Json]]:
+    def _fields(self, defs: Definitions) -> Iterator[tuple[str, Json, bool]]:
+        """Yield the key and the schema of every field, and whether it may be left out."""
         for name, form in self.constants.items():
-            yield name, form.schema(defs)
+            yield name, form.schema(defs), False
         for part in self.parts:
-            if isinstance(part.form, Record) and part.inline:
-                yield from part.form._properties(defs)  # noqa: SLF001 - of its own kind
+            if part.inline is not None:
+                yield from part.inline._fields(defs)
             else:
-                yield part.key, part.form.schema(defs)
+                yield part.key, part.form.schema(defs), part.optional
 
     def _take(self, left: dict[str, Json], where: str) -> dict[str, Any]:
         """Take the fields of the record out of an object."""
@@ -190,8 +193,8 @@ class Record(Form[T], Generic[T]):
             form.read(_pop(left, name, where), f"{where}.{name}")
         found: dict[str, Any] = {}
         for part in self.parts:
-            if isinstance(part.form, Record) and part.inline:
-                found[part.name] = part.form._made(part.form._take(left, where), where)  # noqa: SLF001 - of its own kind
+            if (inner := part.inline) is not None:
+                found[part.name] = inner._made(inner._take(left, where), where)  # noqa: SLF001 - of its own kind
             elif part.key in left or not part.optional:
                 found[part.name] = part.form.read(_pop(left, part.key, where), f"{where}.{part.key}")
         return found
@@ -236,6 +239,8 @@ def form_of(hint: Any) -> Form[Any]:  # noqa: ANN401 - a type, as `typing.get_ty
             declared, of=form_of(typing.get_args(hint)[0]), made=typing.get_origin(hint) or tuple
         )
     if declared is not None:
+        if declared.makes not in {None, hint}:
+            raise TypeError(declared, hint)
         return declared
     if not isinstance(hint, type):
         raise TypeError(hint)
@@ -282,7 +287,7 @@ def _part(field: dataclasses.Field[Any], hint: Any) -> Part | None:  # noqa: ANN
         form=Nullable(of=form) if nullable and not optional else form,
         optional=optional,
         computed=not field.init,
-        inline=any(isinstance(note, Inline) for note in notes),
+        inline=form if isinstance(form, Record) and any(isinstance(note, Inline) for note in notes) else None,
     )
 
 
@@ -299,7 +304,3 @@ def _pop(left: dict[str, Json], name: str, where: str) -> Json:
 
 def _computed(key: str) -> str:
     return f"{key} follows from the other fields"
-
-
-def _rules(form: Form[Any]) -> tuple[Rule, ...]:
-    return form.rules if isinstance(form, Record) else ()

@@ -8,7 +8,7 @@ from security.forms.form import Text
 from security.forms.many import Many
 from security.ids import Role
 
-MAX_TITLE: Final = 200
+TITLE: Final = Text(most=200, line=True)
 
-Title: TypeAlias = Annotated[str, Text(most=MAX_TITLE, line=True)]
+Title: TypeAlias = Annotated[str, TITLE]
 Roles: TypeAlias = Annotated[frozenset[Role], Many(least=1, most=len(Role))]

@@ -52,7 +52,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
-    """A signing key as everybody may see it. Cannot be constructed from anything but its one canonical PEM.
+    """A public signing key. Can be constructed only from its one canonical PEM.
 
     Raises:
         MalformedStatement: not a PEM SubjectPublicKeyInfo in canonical form, an algorithm outside `Scheme`, or an
@@ -113,12 +113,12 @@ class KeySet:
     `signing` is sorted by key id; `sealing` is an age recipient in its canonical Bech32 text.
 
     Raises:
-        MalformedStatement: no key or more than four, not sorted, doubled, or `sealing` is not a recipient.
+        MalformedStatement: no key or more than four, not sorted, repeated, or `sealing` is not a recipient.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            says="signing keys are sorted by key id, each once; the sealing key is an age recipient in its one spelling"
+            says="signing keys are sorted by key id, each once; the sealing key is an age recipient in canonical form"
         ),
     )
 
@@ -202,7 +202,7 @@ class SoftwareSigner:
             isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1)
         ):
             return cls(private)
-        msg = "private key is of a kind this software does not sign with"
+        msg = "private key is of a kind that this software does not support"
         raise KeyUnreadable(msg, known=", ".join(Scheme))
 
     def to_pkcs8(self) -> bytes:
@@ -264,7 +264,7 @@ def confirms(text: str, fingerprint: Digest) -> bool:
     """Whether `text`, as a person typed it, is this fingerprint: whole, or its first 128 bits as `spell` writes them.
 
     Raises:
-        InvalidInput: it has not the form of either.
+        InvalidInput: it is in neither form.
     """
     digits = re.sub(r"[\s:-]", "", text.lower().removeprefix("sha256:"))
     if re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", digits) is None:
@@ -316,7 +316,7 @@ def _load_public(pem: str) -> PublicPart:
         return part
     if isinstance(part, EllipticCurvePublicKey) and isinstance(part.curve, SECP256R1):
         return part
-    msg = "public key is of a kind this software does not verify"
+    msg = "public key is of a kind that this software does not support"
     raise MalformedStatement(msg, known=", ".join(Scheme))
 
 
@@ -332,7 +332,7 @@ def _refuse_low_order(part: Ed25519PublicKey) -> None:
 
 
 def _demand_der(signature: bytes) -> None:
-    """Refuse an ECDSA signature in any encoding but the one DER gives it (X.690, 10; RFC 3279, 2.2.3)."""
+    """Refuse an ECDSA signature in any encoding but its DER form (X.690, 10; RFC 3279, 2.2.3)."""
     if encode_dss_signature(*decode_dss_signature(signature)) != signature:
         msg = "not DER"
         raise ValueError(msg)

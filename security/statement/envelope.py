@@ -4,8 +4,8 @@ Statements are in-toto Statements v1 (in-toto attestation framework, spec/v1/sta
 v1.0.2). What is signed is the pre-authentication encoding (PAE) of the payload, so the bytes are verified before they
 are parsed, and the verified bytes are the ones that are parsed.
 
-An envelope is malleable (order of signatures, base64 alphabet, white space), so nothing is ever chained or named by its
-bytes, but by `Envelope.digest`, the SHA-256 of the PAE.
+An envelope is malleable (order of signatures, base64 alphabet, white space), so nothing is chained or named by its
+bytes, only by `Envelope.digest`, the SHA-256 of the PAE.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """One signature of an envelope; nothing is known of it but what it claims."""
+    """One signature of an envelope; until it is verified, a mere claim."""
 
     key_id: Annotated[KeyId, Spelled("keyid")]
     sig: Annotated[bytes, Base64(most=16384)]
@@ -170,7 +170,7 @@ def verify(envelope: Envelope, key_set: KeySet) -> Verified[bytes]:
     """Return the payload if *every* key of the set signed it.
 
     The requirement comes from the directory's key set, not from the envelope: stripping a signature does not lower it
-    (attack T21). Signatures under other keys are ignored; they prove nothing and cost nothing.
+    (attack T21). Signatures by other keys are ignored: they prove nothing.
 
     Raises:
         SignatureMissing: a key of the set did not sign.

@@ -6,7 +6,7 @@ sealed states they sent, and, as its subject, the sealed state it sent itself. N
 it: a small count is recovered from its hash in milliseconds.
 
 A stop that refuses the train, or at which the run fails, signs a *refusal* instead, for the owner only: an outcome
-class, never a message from the run. It is no part of any journey.
+class, never a message from the run. It is not part of any journey.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ CLOCK_SKEW: Final = timedelta(minutes=10)
 
 
 class Outcome(StrEnum):
-    """How a visit ended, as far as it is told outside the station."""
+    """How a visit ended, as far as the station discloses it."""
 
     PASSED = "passed"
     REFUSED = "refused"  # the station does not admit this train, or its outputs
     FAILED = "failed"  # the analysis ended with an error
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
-    WITHHELD = "withheld"  # the station gives no reason class
+    WITHHELD = "withheld"  # the station does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class StateRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainParts:
-    """What travels and what arrives: nothing in it is believed.
+    """What travels and arrives: nothing in it is trusted yet.
 
     ``entries`` are in the order of the stops; ``state`` is absent before the first stop has passed.
     """
@@ -153,7 +153,7 @@ def check_journey(
         JourneyIncomplete, JourneyTooLong: fewer or more entries than stops before this one.
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
         JourneyUnlinked: an entry does not hang on those before it.
-        SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry does not count as its station's.
+        SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
     """
     expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
     checked: dict[int, Verified[JourneyEntry]] = {}
@@ -265,7 +265,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
     if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop))
-    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys long retired
+    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys retired long ago
         msg = "refusal is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)

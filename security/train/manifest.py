@@ -1,4 +1,4 @@
-"""What is a train: which code, on which base, with which needs, limits and outputs, along which route?
+"""What is a train: which code, on which base image, with which needs, limits and outputs, along which route?
 
 The manifest is an in-toto Statement whose subjects are the sealed code and the base image. Its fields are declared once:
 parser, printer and ``schemas/train-manifest.json`` follow from the classes below.
@@ -40,11 +40,13 @@ PATTERNS: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_.*?/-]{1,200}"
 _NO_NUL: Final = r"[^\u0000]*"
 _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 and '-'")
 MAX_VALIDITY: Final = timedelta(days=366)
+LEAST_MEMORY: Final = 16 << 20
+MOST_WALL: Final = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Which approval the owner says the analysis has: free text, and optionally a machine-readable legal basis."""
+    """The approval that the owner claims for the analysis: free text, and optionally a machine-readable legal basis."""
 
     reference: Annotated[str, Text(most=2000, says="the approval's reference, in up to 2000 characters")]
     legal_basis: Annotated[
@@ -54,7 +56,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRef:
-    """The sealed code: digest and size in bytes of the age file. What is inside is known to its recipients only."""
+    """The sealed code: digest and size in bytes of the age file. Only its recipients know what is inside."""
 
     digest: Digest
     size: Annotated[int, Number(least=1)]
@@ -107,9 +109,9 @@ class Output:
 class Limits:
     """What a run may use: bytes, thousandths of a CPU, seconds, processes, and bytes of state it may leave."""
 
-    memory_bytes: Annotated[int, Number(least=16 << 20)]
+    memory_bytes: Annotated[int, Number(least=LEAST_MEMORY)]
     cpu_millis: Annotated[int, Number(least=50, most=1_024_000)]
-    wall_seconds: Annotated[int, Number(least=1, most=31 * 86400)]
+    wall_seconds: Annotated[int, Number(least=1, most=MOST_WALL // timedelta(seconds=1))]
     processes: Annotated[int, Number(least=1, most=100_000, says="a whole number from 1 to 100000")]
     output_bytes: Annotated[int, Number()]
 
@@ -187,6 +189,9 @@ MANIFEST: Final = StatementForm(
     type=MANIFEST_TYPE, record=Record(TrainManifest), subjects={CODE_SUBJECT: "code.digest", BASE_SUBJECT: "base"}
 )
 
+LIMITS: Final = Record(Limits)
+OUTPUT: Final = Record(Output)
+
 parse_manifest, read_manifest = MANIFEST.parse, MANIFEST.read
 
 
@@ -194,7 +199,7 @@ def print_manifest(manifest: TrainManifest) -> bytes:
     """Print the manifest as the statement the owner signs.
 
     Raises:
-        InvalidInput: a value that every station would refuse; nothing is signed that does not parse.
+        InvalidInput: every station would refuse it; nothing is signed that does not parse.
     """
     try:
         payload = MANIFEST.print(manifest)
@@ -202,12 +207,12 @@ def print_manifest(manifest: TrainManifest) -> bytes:
     except Malformed as error:
         raise InvalidInput(error.message, hint=error.hint, field=error.fields.get("field")) from error
     except ValueError as error:
-        msg = "manifest holds a text or a number that JSON does not have"
+        msg = "manifest holds a text or a number that JSON cannot express"
         raise InvalidInput(msg, name=manifest.name) from error
     if len(payload) > MAX_PAYLOAD:
         msg = "manifest is too large for an envelope"
         raise InvalidInput(msg, name=manifest.name, bytes=len(payload), limit=MAX_PAYLOAD)
     if back != manifest:
-        msg = "manifest does not survive being printed"
+        msg = "manifest cannot be printed and read back unchanged"
         raise InvalidInput(msg, name=manifest.name)
     return payload

@@ -1,4 +1,4 @@
-"""How are code and state sealed, and is what was opened meant for this train, this stop, these two parties?
+"""How are code and state sealed, and was what was opened meant for this train, this stop and these parties?
 
 A sealed file is an age v1 file around a normalised, padded archive (`security.archive`) whose first member, META.json,
 says what it was made for. It is checked before anything else in the archive is used: a seal that opens but was made
@@ -43,7 +43,7 @@ class CodeBinding:
     """What a sealed code belongs to.
 
     The manifest names the digest of the sealed code, so the code cannot name the manifest; it names the owner and the
-    manifest's nonce. Somebody else's manifest that refers to this blob is refused by every station.
+    manifest's nonce. Every station refuses another owner's manifest that refers to this blob.
     """
 
     owner: PartyId
@@ -67,7 +67,7 @@ class StateBinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedCode:
-    """A sealed code, and the digest of what is inside, which goes nowhere but into the seal."""
+    """A sealed code, and the digest of its content, which appears only inside the seal."""
 
     ref: CodeRef
     content: Digest
@@ -121,7 +121,7 @@ def seal_state(
 def open_code(
     source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
 ) -> Digest:
-    """Open the sealed code into an empty folder; return the digest of its content, for policies and people.
+    """Open the sealed code into an empty folder; return the digest of its content, for admission policies and people.
 
     Raises:
         DigestMismatch: the blob is not the one the manifest names.
@@ -162,7 +162,7 @@ def open_state(
 
     Raises:
         DigestMismatch: the blob is not the one the last journey entry names.
-        SealRecipients: somebody else can read it too (attack T9).
+        SealRecipients: others can read it, too (attack T9).
         SealForeign: it was made for another train, stop, sender or recipient (attacks T7, T8).
         SealBroken, NotARecipient, ArchiveRejected, BudgetExceeded
     """
@@ -181,7 +181,7 @@ def open_state(
 
 
 def seal_note(note: bytes, recipient: str) -> bytes:
-    """Seal a few bytes for one party, to be kept where nobody else shall read them. Bound to nothing: never for sending."""
+    """Seal a few bytes for one party, to keep them from everyone else. Bound to nothing: never for sending."""
     sealed = io.BytesIO()
     with encrypt(sealed, [parse_recipient(recipient)]) as plain:
         plain.write(note)
@@ -193,7 +193,7 @@ def open_note(source: BinaryIO, identities: Sequence[Unwrapper]) -> bytes:
 
     Raises:
         NotARecipient: sealed for other keys.
-        SealBroken: not as it was sealed.
+        SealBroken: it was changed since.
     """
     with decrypt(source, identities) as plain:
         return plain.read()
@@ -227,23 +227,23 @@ def _open(
             _need_recipients(plain, readers)
             unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
     except (NotARecipient, SealBroken):
-        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for somebody else"
+        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
             pass
         raise
     if not source.complete:
-        msg = "sealed file goes on after its end"
+        msg = "data follows the end of the sealed file"
         raise DigestMismatch(msg)
     return unpacked
 
 
 def _need_recipients(plain: AgeReader, readers: int) -> None:
     if len(plain.stanzas) != readers:
-        msg = "sealed file has other recipients than the route allows"
+        msg = "the recipients of the sealed file are not those of the route"
         raise SealRecipients(msg, expected=readers, found=len(plain.stanzas))
 
 
 def _need_kind(raw: bytes, kind: str) -> Fields:
-    """Refuse what was sealed as something else, before its other fields are looked at."""
+    """Refuse what was sealed as something else before looking at its other fields."""
     document = parse_json(raw, limit=META_LIMIT)
     fields = Fields(document, "META.json")
     if fields.number("version", least=1) != META_VERSION or fields.text("kind", most=20) != kind:
@@ -267,7 +267,7 @@ class _Counted:
 
 
 class _Nowhere:
-    """Takes what is written and keeps nothing."""
+    """Discards what is written."""
 
     def write(self, data: Buffer, /) -> int:
         return memoryview(data).nbytes

@@ -1,7 +1,7 @@
-"""May this train be believed, here and now?
+"""May this train be trusted, here and now?
 
 The numbered procedure of ``docs/design.md``; every step carries its number, here and in `security.train.journey`. Keys come
-from the directory only (attack T1): a train names keys by fingerprint and never brings any. Nothing here touches disk,
+from the directory only (attack T1): a train names keys by fingerprint and never carries any. Nothing here touches disk,
 network or clock.
 
 1.  The manifest's envelope is well-formed, and says which party owns it.
@@ -48,7 +48,7 @@ from security.train.seal import StateBinding, most_sealed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedTrain:
-    """A train that may be believed at ``stop``. Made by `verify_train` and `verify_home` only."""
+    """A train that may be trusted at ``stop``. Made by `verify_train` and `verify_home` only."""
 
     manifest: Verified[TrainManifest]
     journey: VerifiedJourney
@@ -90,7 +90,7 @@ class AcceptedTrain:
 
 
 def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
-    """Decide whether a train that arrived at the station `here` may be believed.
+    """Decide whether a train that arrived at the station `here` may be trusted.
 
     Raises:
         Refused: one of its leaves, which says why.
@@ -111,7 +111,7 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
 
 
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:
-    """Decide whether the owner may open what came home: the journey is complete and every step of it proven.
+    """Decide whether the owner may open what came home: the journey is complete and every step is proven.
 
     The train's validity bounds when stations may run it, not when its owner may read the results; likewise a base
     image that was withdrawn after the run must be known, but need not be approved any more.
@@ -136,17 +136,17 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
     """Steps 1 to 3: whose manifest is this, and do its owner's keys, all of them, stand behind it?
 
     The owner's key set must be in force `at` that time; None stands for the beginning of the train's validity, for an
-    owner who has changed keys since. A revoked key set never counts.
+    owner who has changed keys since. A revoked key set is never accepted.
     """
-    # 1. what the manifest says of itself is good only for looking up which keys to try
+    # 1. what the manifest says of itself serves only to look up which keys to try
     claimed = read_manifest(envelope.payload)
     moment = claimed.valid_from if at is None else at
     # 2. every key of the owner's key set, as the directory knows it
     key_set = trust.pinned(claimed.owner.party, Role.OWNER, claimed.owner.key_set, moment)
-    # 3. the verified bytes are what is believed from here on
+    # 3. from here on, only the verified bytes are trusted
     manifest = parse_manifest(verify(envelope, key_set))
     if manifest.value.recipient != key_set.sealing:
-        msg = "manifest sends its results to a key that is not its owner's"
+        msg = "the manifest sends its results to a key that is not its owner's"
         raise KeyNotTrusted(msg, owner=manifest.value.owner.party)
     return manifest
 
@@ -175,14 +175,14 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
     # 11. a state exactly if a stop comes before this one, and the one that stop sent
     arrived = () if parts.state is None else (parts.state.digest,)
     if len(arrived) != len(journey.states):
-        msg = "a state is there exactly from the first stop on"
+        msg = "there must be a state exactly if a stop comes before this one"
         raise JourneyIncomplete(msg, train=train.short, entries=len(journey.entries))
     if arrived != journey.states:
         msg = "state is not the one that was sent to this stop"
         raise DigestMismatch(msg, train=train.short, expected=journey.states, found=arrived)
     if parts.state is not None and parts.state.size > most_sealed(manifest.value.limits.output_bytes):
-        # nobody has signed the size: whoever lays the artifact out could announce a whole disk full (attack T17)
-        msg = "state is announced with more bytes than the manifest's limits allow for"
+        # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
+        msg = "the announced state is larger than the manifest's limits allow"
         raise BudgetExceeded(msg, train=train.short, bytes=parts.state.size)
     # 12. the code is the one the manifest names
     if parts.code != manifest.value.code:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, dump_json, print_time
+from security.forms.words import others
 from security.keys.keyset import spell
 from security.train.journey import JourneyEntry
-from security.train.manifest import DataNeed, Output, TrainManifest
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, DataNeed, Output, TrainManifest
 from security.train.route import counted
 from station.desk.audit import Audited
 from station.desk.checkup import Checkup
@@ -25,6 +27,15 @@ from station.visit.parts import plain
 from station.visit.state import Visit
 
 _TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
+
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "base", "command", "environment", "data", "outputs", "limits", "route"),
+    *("code", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that `render_train` has words of its own for, or that mean nothing to a person."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
 def render_visits(visits: Sequence[VisitSummary], *, none: str = "no train has been here") -> Answer:
@@ -62,9 +73,11 @@ def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answe
         f"  processor  {limits.cpu_millis / 1000:g}",
         f"  time       {limits.wall_seconds} s",
         f"  processes  {limits.processes}",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
         "leaves behind",
         *(line for one in manifest.outputs for line in _output_lines(one)),
         f"  {limits.output_bytes} bytes at most in all",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
         *_code_lines(code),
         "journey so far",
         *(map(_entry_line, sheet.journey) if sheet.journey else ["  this is its first stop"]),
@@ -258,6 +271,7 @@ def _need_lines(need: DataNeed) -> list[str]:
 
 def _output_lines(output: Output) -> list[str]:
     lines = [f"  {output.path}: {output.media_type}, at most {output.max_bytes} bytes"]
+    lines += [f"    {label} {plain(text)}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS)]
     # whole, however long: what a person does not see, a person cannot decide on
     return lines if output.schema is None else [*lines, f"    schema {printable(dump_json(output.schema))}"]
 

@@ -58,7 +58,7 @@ admission: {approve: known-code, owners: [alice]}
 @pytest.mark.parametrize(("name", "key"), KEYS, ids=lambda one: getattr(one, "place", one))
 def test_a_key_is_described_and_its_examples_are_allowed(name: str, key: Any) -> None:
     assert key.says.get("description"), f"{name}: {key.place} has no description"
-    rules = jsonschema.Draft202012Validator({**key.says, "$defs": SCHEMAS[name]["$defs"]})
+    rules = jsonschema.Draft202012Validator({**key.says, "$defs": SCHEMAS[name].get("$defs", {})})
     for example in [*key.says.get("examples", ()), *([key.says["default"]] if "default" in key.says else ())]:
         rules.validate(example)
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, print_time
-from security.train.manifest import Limits
+from security.forms.words import others
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
 from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
 from train_builder.follow.inspect import Inspection
 from train_builder.proof.proof import Proof, describe_proof, proof_document
 from train_builder.spec.units import show_duration, show_size
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "code", "base", "command", "environment", "data", "outputs", "limits"),
+    *("route", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that are told in words of their own, or mean nothing to people."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
 def render_whereabouts(found: Whereabouts, now: datetime) -> Answer:
@@ -123,9 +133,11 @@ def describe_inspection(inspection: Inspection) -> str:
         *(
             f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"
             + (", with a schema)" if output.schema is not None else ")")
+            + "".join(f", {label} {text}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS))
             for output in manifest.outputs
         ),
         f"  limits       {_limits(manifest.limits)}",
+        *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
     ]
     return "\n".join(map(_plain, lines))
 
@@ -142,6 +154,7 @@ def _limits(limits: Limits) -> str:
         show_duration(timedelta(seconds=limits.wall_seconds)),
         f"{limits.processes} processes",
         f"{show_size(limits.output_bytes)} of state",
+        *(f"{label} {text}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
     )
     return ", ".join(words)
 

@@ -5,7 +5,6 @@ The schema ``train.schema.json`` comes first, for messages with a line; then a f
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,15 +19,14 @@ from security.encoding import MAX_NUMBER, Fields, Json, parse_json
 from security.errors import FileMissing, InvalidInput, Malformed
 from security.files import read_file
 from security.ids import PartyId
-from security.train.manifest import MAX_VALIDITY, Approval, DataNeed, Limits, Output
+from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
 from train_builder.errors import SpecInvalid
+from train_builder.spec.schema import train_schema
 from train_builder.spec.units import parse_duration, parse_size
 
 SPEC_FILE: Final = "train.yaml"
 MAX_SPEC: Final = 256 << 10
 MAX_SCHEMA: Final = 256 << 10
-_LEAST_MEMORY: Final = 16 << 20
-_MOST_WALL: Final = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +90,7 @@ def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:
 
 def spec_schema() -> Mapping[str, Json]:
     """Return the published schema of train.yaml."""
-    raw = importlib.resources.files("train_builder.spec").joinpath("train.schema.json").read_bytes()
-    schema = parse_json(raw)
-    return schema if isinstance(schema, dict) else {}
+    return train_schema()
 
 
 class _Reader:
@@ -157,9 +153,9 @@ class _Reader:
             processes=fields.number("processes", least=1),
             output_bytes=self._size(fields, "output", ("limits",)),
         )
-        if limits.memory_bytes < _LEAST_MEMORY:
+        if limits.memory_bytes < LEAST_MEMORY:
             self._complain(("limits", "memory"), "is too little for any program", "16MiB is the least")
-        if wall > _MOST_WALL:
+        if wall > MOST_WALL:
             self._complain(("limits", "wall_time"), "is longer than 31 days")
         return limits
 
@@ -171,7 +167,7 @@ class _Reader:
             size = parse_size(str(given))
         except InvalidInput:
             self._complain((*place, name), "is not a whole number of bytes")
-            return _LEAST_MEMORY
+            return LEAST_MEMORY
         if size > MAX_NUMBER:
             self._complain((*place, name), "is more than any machine has")
         return size

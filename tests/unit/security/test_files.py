@@ -237,7 +237,7 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     for name in ("lock", "astray"):
         with pytest.raises(FileMissing) as caught, locked(tmp_path / name):
             pytest.fail("the lock was given")
-        assert caught.value.message == "a link, where a file was expected"
+        assert caught.value.message == "is a link, not a file"
     assert target.read_bytes() == b"of somebody else"
     assert not (tmp_path / "nowhere").exists()
 
