@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from console.answer import Answer
+from console.prompts import clock
 from registry.errors import EngineUnavailable
 from registry.places import registry_at
 from registry.port import Registry
@@ -136,9 +135,7 @@ def _rehearse(
 ) -> Rehearsal:
     if walls:
         _need_walls(engine)
-    venue = Venue(
-        room=room, engine=engine, bases=bases, path=os.defpath, clock=lambda: datetime.now(UTC), sleep=time.sleep
-    )
+    venue = Venue(room=room, engine=engine, bases=bases, path=os.defpath, clock=clock)
     told = None if tell is None else lambda party, event: tell(party, event.kind)
     return go_round(submit, owner=owner, stations=stations, base=base, venue=venue, results=results, tell=told)
 

@@ -22,6 +22,7 @@ from registry.port import Registry
 from rehearsal.errors import RehearsalStuck
 from rehearsal.process import ProcessSandbox
 from security.archive import Budget
+from security.clock import Clock
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
 from security.files import make_folder
 from security.ids import PartyId, Role, TrainId
@@ -101,16 +102,14 @@ class Venue:
     """Where a rehearsal takes place.
 
     `engine` is the address of a container engine (tried, not needed) and `bases` the registry its base images come
-    from; `path` is where a plain process finds its programs. `room` is an empty private folder, `clock` and `sleep`
-    are time.
+    from; `path` is where a plain process finds its programs. `room` is an empty private folder.
     """
 
     room: Path
     engine: str
     bases: Registry | None
     path: str
-    clock: Callable[[], datetime]
-    sleep: Callable[[float], object]
+    clock: Clock
 
 
 def rehearse(
@@ -133,7 +132,7 @@ def rehearse(
         DataClosed: the sandbox's user may not read the samples.
         RehearsalStuck: a station cannot go on here: the engine fails, or the disk is full.
     """
-    now = venue.clock().replace(microsecond=0)  # statements tell whole seconds
+    now = venue.clock.now().replace(microsecond=0)  # statements tell whole seconds
     secrets = {party: generate([Scheme.ED25519]) for party in (owner, *stations)}
     trust = _directory(owner, secrets, base, now)
     depot = Depot(MemoryRegistry())
@@ -259,21 +258,21 @@ def _go_round(
     while True:
         busy, open_visits = False, 0
         for house in houses:
-            busy |= bool(notice(house, venue.clock()))
+            busy |= bool(notice(house, venue.clock.now()))
             for arrival in house.journal.unfinished():
-                event = reconcile(arrival, house, venue.clock())
+                event = reconcile(arrival, house, venue.clock.now())
                 visit = house.journal.visit(arrival)
-                open_visits += not isinstance(next_step(visit, venue.clock()), Over)
+                open_visits += not isinstance(next_step(visit, venue.clock.now()), Over)
                 if event is not None:
                     busy = True
                     _listen(visit, house, printed)
                     if tell is not None:
                         tell(house.party, event)
-                _need_progress(visit, house, venue.clock())
+                _need_progress(visit, house, venue.clock.now())
         if not open_visits and not busy:
             return printed
         if not busy:
-            venue.sleep(POLL_SECONDS)
+            venue.clock.wait(POLL_SECONDS)
 
 
 def _listen(visit: Visit, house: House, printed: dict[tuple[PartyId, int], bytes]) -> None:
@@ -326,7 +325,7 @@ def _open(train: TrainId, stage: Stage, venue: Venue, results: Path) -> Path | N
         return None
     spool = Spool(venue.room / "home")
     parts = stage.depot.take(arrivals[0], spool)
-    home = verify_home(parts, stage.trust, owner=stage.owner, now=venue.clock())
+    home = verify_home(parts, stage.trust, owner=stage.owner, now=venue.clock.now())
     if home.state is None:
         return None
     most = home.manifest.value.limits.output_bytes + (1 << 20)

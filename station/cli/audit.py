@@ -53,7 +53,7 @@ def audit_export(into: Path, folder: Path, by: str | None, passphrase_file: Path
         journal.check()
         if passphrase_file is not None:
             secrets, purpose = secrets_of(config, passphrase_file), f"sign the journal's head for {person(by)}"
-            sign_end(journal, spool, secrets, station=config.party, now=clock(), purpose=purpose)
+            sign_end(journal, spool, secrets, station=config.party, now=clock.now(), purpose=purpose)
         with making_folder(into) as new:
             heads = signed_heads(journal, spool)
             for sequence, raw in heads:

@@ -148,7 +148,7 @@ def station_init(
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
-        made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
+        made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now())
     spelled = spell(made.fingerprint)
     steps = [
         f"send {made.card} to the consortium, and read out its fingerprint over the phone:",
@@ -185,7 +185,7 @@ def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login
 def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
     config = config_at(folder)
-    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock(), working=working)
+    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock.now(), working=working)
     answer = told_checkup(found)
     if found.ok:
         return answer
@@ -230,7 +230,7 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
         if done.trouble is not None and not done.recorded:
             raise done.trouble
         waiting = [house.journal.visit(one) for one in house.journal.unfinished()]
-        answer = told_visits(waiting, clock())
+        answer = told_visits(waiting, clock.now())
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
 
@@ -258,7 +258,7 @@ def station_ls(folder: Path, waiting: bool) -> Answer:
     with existing_journal(config_at(folder)) as journal:
         visits = [journal.visit(arrival) for arrival in journal.arrivals()]
     nobody = "no train waits for a person" if waiting else "no train has been here"
-    return told_visits([one for one in visits if one.held or not waiting], clock(), nobody=nobody)
+    return told_visits([one for one in visits if one.held or not waiting], clock.now(), nobody=nobody)
 
 
 def _daemon(config: StationConfig) -> str:
@@ -278,7 +278,7 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
     config = config_at(folder)
     with existing_journal(config) as journal:
         visit = visit_named(journal, train)
-        event = approve(visit, by=person(by), note=note, now=clock())
+        event = approve(visit, by=person(by), note=note, now=clock.now())
         journal.append(visit.arrival, event, expect=visit.length)
     text = f"approved for {event.hold.value}: {told_shortly(visit)}; {_daemon(config)} goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
@@ -295,7 +295,7 @@ def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes
     config = config_at(folder)
     with existing_journal(config) as journal:
         visit = visit_named(journal, train)
-        event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
+        event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock.now())
         sure(f"Refuse {told_shortly(visit)} for good?", yes=yes)
         journal.append(visit.arrival, event, expect=visit.length)
     text = (

@@ -81,7 +81,7 @@ def station_show(
                 text = printable(what_it_printed(visit, house))
             return Answer(text=text.removesuffix("\n"), data={"output": text})
         if code is None:
-            return told_train(visit, parts, None, clock())
+            return told_train(visit, parts, None, clock.now())
         if visit.departed and visit.pushed:
             msg = "the code of a train that was sent on is not kept"
             raise FileMissing(msg, train=train[:20])
@@ -90,7 +90,7 @@ def station_show(
     if inside.text is not None:
         return _shown(inside, code)
     files: list[Json] = [{"path": path, "size": size} for path, size in inside.files]
-    return told_train(visit, parts, {"content": inside.content, "files": files}, clock())
+    return told_train(visit, parts, {"content": inside.content, "files": files}, clock.now())
 
 
 def _shown(inside: Inside, name: str | None) -> Answer:
@@ -107,5 +107,5 @@ def _used(journal: Journal, config: StationConfig, passphrase_file: Path | None,
     """Open the station's keys for an operator, and record it before they are used."""
     keyring = keyring_of(config, passphrase_file)
     for one in keyring:
-        journal.note(KeyUsed(at=clock(), key_set=one.key_set.fingerprint, purpose=purpose))
+        journal.note(KeyUsed(at=clock.now(), key_set=one.key_set.fingerprint, purpose=purpose))
     return keyring

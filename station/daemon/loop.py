@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from security.clock import Clock
 from security.digest import Digest
 from security.errors import FileMissing, Forked, PhtError, Refused, Replayed, Unavailable
 from security.ids import Role
@@ -66,9 +67,9 @@ class Lookout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end."""
+    """How time passes; `stop` is set by whoever wants the daemon to end."""
 
-    clock: Callable[[], datetime]
+    clock: Clock
     stop: threading.Event
     poll_seconds: float
     lookout: Lookout = field(default_factory=Lookout)
@@ -84,13 +85,13 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -
     with holding(folder):
         _begin(house, pace, version)
         log.info("started", extra={"party": house.party, "version": version})
-        _warn(house, pace.clock())
+        _warn(house, pace.clock.now())
         while not pace.stop.is_set():
             done = turn(house, pace)
-            say(health, house, done.trouble, now=pace.clock(), version=version)
+            say(health, house, done.trouble, now=pace.clock.now(), version=version)
             if not done.recorded:
                 _pause(house, pace)
-        house.journal.note(DaemonStopped(at=pace.clock()))
+        house.journal.note(DaemonStopped(at=pace.clock.now()))
         log.info("stopped", extra={"party": house.party})
 
 
@@ -106,9 +107,9 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
         while True:
             done = turn(house, pace)
             recorded += done.recorded
-            say(health, house, done.trouble, now=pace.clock(), version=version)
-            if pace.stop.is_set() or not (done.recorded or _running(house, pace.clock())):
-                house.journal.note(DaemonStopped(at=pace.clock()))
+            say(health, house, done.trouble, now=pace.clock.now(), version=version)
+            if pace.stop.is_set() or not (done.recorded or _running(house, pace.clock.now())):
+                house.journal.note(DaemonStopped(at=pace.clock.now()))
                 return Turn(recorded=recorded, trouble=done.trouble)
             if not done.recorded:
                 _pause(house, pace)
@@ -116,13 +117,13 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
 
 def turn(house: House, pace: Pace) -> Turn:
     """Look into the mailbox, if it is time, then take one step of every visit, oldest first."""
-    recorded = _look(house, pace) if pace.lookout.due(pace.clock(), pace.poll_seconds) else 0
+    recorded = _look(house, pace) if pace.lookout.due(pace.clock.now(), pace.poll_seconds) else 0
     trouble = pace.lookout.trouble
     for arrival in house.journal.unfinished():
         if pace.stop.is_set():
             break
         try:
-            event = reconcile(arrival, house, pace.clock())
+            event = reconcile(arrival, house, pace.clock.now())
             recorded += event is not None
             if isinstance(event, Departed):
                 pace.lookout.hurry()
@@ -135,7 +136,7 @@ def turn(house: House, pace: Pace) -> Turn:
             trouble = error
             log.warning("nothing recorded", extra={"visit": arrival.short, "code": error.code, "reason": str(error)})
     try:
-        _sign_head(house, pace.clock())
+        _sign_head(house, pace.clock.now())
     except (Unavailable, FileMissing) as error:
         trouble = trouble or error
         log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
@@ -145,14 +146,14 @@ def turn(house: House, pace: Pace) -> Turn:
 def _look(house: House, pace: Pace) -> int:
     """Look into the mailbox. Not in every turn: a registry that is away must not hold up what needs none."""
     try:
-        found = len(look_out(house, pace.clock()))
+        found = len(look_out(house, pace.clock.now()))
     except JournalDamaged:
         raise
     except PhtError as error:
         log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
-        pace.lookout.looked(pace.clock(), error)
+        pace.lookout.looked(pace.clock.now(), error)
         return 0
-    pace.lookout.looked(pace.clock(), None)
+    pace.lookout.looked(pace.clock.now(), None)
     return found
 
 
@@ -233,13 +234,14 @@ def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:
 
 def _begin(house: House, pace: Pace, version: str) -> None:
     house.journal.check()
-    house.journal.note(DaemonStarted(at=pace.clock(), version=version))
+    house.journal.note(DaemonStarted(at=pace.clock.now(), version=version))
     tidy(house)
 
 
 def _pause(house: House, pace: Pace) -> None:
     """Wait for something to happen: runs are looked at more often than mailboxes."""
-    pace.stop.wait(min(RUNNING_SECONDS, pace.poll_seconds) if _running(house, pace.clock()) else pace.poll_seconds)
+    running = _running(house, pace.clock.now())
+    pace.clock.wait(min(RUNNING_SECONDS, pace.poll_seconds) if running else pace.poll_seconds, pace.stop)
 
 
 def _running(house: House, now: datetime) -> bool:

@@ -43,7 +43,7 @@ def allow_option(function: F) -> F:
 @home_option
 def stations(*, home_path: Path) -> Answer:
     """List where a train can go, and on which base images, as the directory says now."""
-    trust, now = trust_of(open_home(home_path)), clock()
+    trust, now = trust_of(open_home(home_path)), clock.now()
     lines: list[str] = []
     found: list[Json] = []
     for party in sorted(trust.holding(Role.STATION), key=lambda known: known.party):
@@ -91,7 +91,7 @@ def check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offline: boo
     tree = collect(folder / spec.code)
     home = None if offline else home_if_any(home_path)
     known = None if home is None else trust_of(home)
-    findings = preflight(spec, tree, known, now=clock(), allow=allow)
+    findings = preflight(spec, tree, known, now=clock.now(), allow=allow)
     data: dict[str, Json] = {
         "train": spec.name,
         "files": [member.path for member in tree.members],

@@ -6,7 +6,6 @@ Each command parses, calls one function and returns an `Answer`.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -151,7 +150,7 @@ def train_submit(
             depot=depot_of(home),
             trust=trust_of(home),
             unlock=unlock,
-            now=clock(),
+            now=clock.now(),
             allow=allow,
             target=Target(python=python_version, machine=machine),
             progress=carried,
@@ -198,7 +197,7 @@ def train_follow(root: Root, *, name: str, home_path: Path, watch: bool, every: 
     heard = sys.stderr.isatty() or not root.as_json  # a program is told at the end
     while True:
         try:
-            found = follow(record, depot, trust_of(home), now=clock())
+            found = follow(record, depot, trust_of(home), now=clock.now())
             home.note_seen(found.train, found.learnt)
         except Unavailable as error:
             if not watch:
@@ -206,12 +205,12 @@ def train_follow(root: Root, *, name: str, home_path: Path, watch: bool, every: 
             if heard:
                 click.echo(f"waiting: {error}", err=True)
         else:
-            if not watch or found.ended or found.stranded(clock()):
-                return Answer(text=describe(found, now=clock()), data=progress_document(found))
+            if not watch or found.ended or found.stranded(clock.now()):
+                return Answer(text=describe(found, now=clock.now()), data=progress_document(found))
             if heard and found != seen:
-                click.echo(describe(found, now=clock()), err=True)
+                click.echo(describe(found, now=clock.now()), err=True)
                 seen = found
-        time.sleep(every)
+        clock.wait(every)
 
 
 @train.command("open")
@@ -301,5 +300,5 @@ def _bring(home: Home, name: str) -> tuple[HomeTrain, TrustStore]:
     whole = TrainId(name) if len(name) == _ID_CHARACTERS else home.find(name).train
     trust = trust_of(home)
     with showing("fetching") as carried:
-        found = bring_home(whole, home, depot=depot_of(home), trust=trust, now=clock(), progress=carried)
+        found = bring_home(whole, home, depot=depot_of(home), trust=trust, now=clock.now(), progress=carried)
     return found, trust

@@ -53,7 +53,7 @@ def depot_of(home: Home) -> Depot:
 def trust_of(home: Home) -> TrustStore:
     """Read the directory that the home names, as of now."""
     source = source_at(home.settings.directory, home.settings.login)
-    return load_trust(source, home.cache, home.root(), clock())
+    return load_trust(source, home.cache, home.root(), clock.now())
 
 
 def _usual_home() -> Path:

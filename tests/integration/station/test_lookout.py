@@ -49,7 +49,7 @@ def here(tmp_path: Path, registry: Listed) -> Iterator[World]:
 
 
 def pace(here: World) -> Pace:
-    return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=POLL)
+    return Pace(clock=here.clock, stop=threading.Event(), poll_seconds=POLL)
 
 
 def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, registry: Listed) -> None:

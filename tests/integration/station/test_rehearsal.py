@@ -6,15 +6,15 @@ import io
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from rehearsal.errors import RehearsalStuck
 from rehearsal.stations import Rehearsal, Stage, Venue, rehearse
+from security.clock import SystemClock
 from security.digest import digest_of
 from security.directory.trust import Base
 from security.ids import PartyId, Role, TrainId
@@ -99,8 +99,7 @@ def run(folder: Path, script: str, *, rows: dict[str, str], events: list[VisitEv
             engine="unix:///nowhere",
             bases=None,
             path=os.environ["PATH"],
-            clock=lambda: datetime.now(UTC),
-            sleep=time.sleep,
+            clock=SystemClock(),
         ),
         results=folder / "results",
         tell=lambda _station, event: seen.append(event),
@@ -144,8 +143,7 @@ def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path
         engine="unix:///nowhere",
         bases=None,
         path=os.environ["PATH"],
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
+        clock=SystemClock(),
     )
     with pytest.raises(RehearsalStuck) as caught:
         rehearse(
