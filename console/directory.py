@@ -136,7 +136,7 @@ def directory_init(
             online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
             policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
             lifetimes=Lifetimes(root=timedelta(days=root_days)),
-            now=clock(),
+            now=clock.now(),
         )
     done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
     return render_root(root_state(workspace), done=done)
@@ -153,7 +153,7 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
     """
     ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
-    party = add_party(ours, shown, now=clock())
+    party = add_party(ours, shown, now=clock.now())
     return render_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
 
 
@@ -173,7 +173,7 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
     """
     ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
-    party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
+    party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock.now())
     return render_party(party, done=f"{party.party} has new keys")
 
 
@@ -271,7 +271,7 @@ def directory_rotate_keys(
     new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
     with working("making the next root"):
         state = rotate_keys(
-            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
+            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock.now()
         )
     return render_root(state, done="made the next root; pht directory publish makes it known")
 
@@ -325,7 +325,7 @@ def directory_publish(
             targets_key=None if refresh else open_targets_key(ours, own),
             online_key=open_online_key(ours, online),
             lifetimes=lifetimes,
-            now=clock(),
+            now=clock.now(),
         )
     return render_publication(published, place, unpublished(ours))
 
@@ -348,7 +348,9 @@ def directory_verify(context: Root, place: str, root: Path) -> Answer:
     Fetches what is published at PLACE, and shows what it says.
     """
     with tempfile.TemporaryDirectory(prefix="pht-") as cache:
-        return render_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
+        return render_trust(
+            load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock.now()), place
+        )
 
 
 @directory.command("pin")

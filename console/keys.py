@@ -96,7 +96,7 @@ def keys_new(
             title=title or name,
             roles=frozenset(map(Role, roles)),
             passphrase=phrase,
-            now=clock(),
+            now=clock.now(),
         )
     after = f"made in {folder}\nnext: pht keys card {folder} -o {name}.card.json"
     return render_keys(made.party, made.title, made.roles, made.key_set, after=after)
@@ -125,7 +125,7 @@ def keys_card(folder: Path, output: Path, passphrase_file: Path | None) -> Answe
     """
     public = read_folder(folder)
     secrets = unlocked(folder, str(folder), passphrase_file)
-    card = make_card(secrets, party=public.party, title=public.title, roles=public.roles, now=clock())
+    card = make_card(secrets, party=public.party, title=public.title, roles=public.roles, now=clock.now())
     write_file(output, card.to_bytes() + b"\n", mode=0o644)
     after = f"wrote {output}\nsend it to the consortium, and read the fingerprint to them over the phone"
     return render_keys(public.party, public.title, public.roles, public.key_set, after=after)
@@ -197,6 +197,6 @@ def keys_import(
             title=title or name,
             roles=frozenset(map(Role, roles)),
             passphrase=phrase,
-            now=clock(),
+            now=clock.now(),
         )
     return render_keys(made.party, made.title, made.roles, made.key_set, after=f"imported into {folder}")

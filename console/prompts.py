@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from console.progress import working
+from security.clock import Clock, SystemClock
 from security.digest import Digest, digest_of
 from security.directory.card import MAX_CARD, PartyCard, parse_card
 from security.errors import InvalidInput, Malformed
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from security.directory.client import DirectorySource
 
 F = TypeVar("F", bound=Callable[..., object])
+
+clock: Final[Clock] = SystemClock()
+"""Where the command line gets `now` from."""
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -124,11 +127,6 @@ def confirmed_root(
     root = first_root(source())
     confirmed(digest_of(root), None, who="the consortium", option=option)
     return root
-
-
-def clock() -> datetime:
-    """Read the clock: the command line is where `now` comes from."""
-    return datetime.now(UTC)
 
 
 def card_at(path: Path) -> PartyCard:

@@ -165,7 +165,7 @@ def registry_sweep(state: str, hours: int) -> Answer:
     pht registry sweep layout:/media/stick/registry
     """
     if _is_layout(state):
-        return _swept_layout(location(state), clock() - timedelta(hours=hours))
+        return _swept_layout(location(state), clock.now() - timedelta(hours=hours))
     swept = sweep(options_of(Path(state)).settings(Path(state)), sleep=time.sleep)
     again = "; the registry is running again" if swept.restarted else ""
     return Answer(

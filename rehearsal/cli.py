@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +81,7 @@ def rehearse_command(
     offered = _engine(engine, home_path, required=required)
     with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as name:
         room = Path(name)
-        venue = Venue(room=room, engine=offered, path=os.defpath, clock=clock, sleep=time.sleep)
+        venue = Venue(room=room, engine=offered, path=os.defpath, clock=clock)
         play = Play(
             folder=folder,
             samples=dict(map(parse_sample, places)),
@@ -97,7 +96,7 @@ def _engine(url: str, home_path: Path | None, *, required: bool) -> Engine | Non
     if home_path is not None:
         home = open_home(home_path)
         bases = registry_at(home.settings.registry, home.settings.login)
-        return Engine(url=url, required=required, trust=trust_of(home, clock()), bases=bases)
+        return Engine(url=url, required=required, trust=trust_of(home, clock.now()), bases=bases)
     if required:
         msg = "a sandbox needs a base image, and no registry that has it was named"
         raise InvalidInput(msg, engine=url, hint="add --home, or leave out --engine to rehearse without a sandbox")

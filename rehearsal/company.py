@@ -9,7 +9,7 @@ anywhere else: the keys are made for one rehearsal and forgotten.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from registry.errors import EngineUnavailable
 from registry.memory import MemoryRegistry
 from registry.port import Registry
 from rehearsal.process import ProcessSandbox
+from security.clock import Clock
 from security.digest import digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
 from security.files import make_folder
@@ -64,8 +65,7 @@ class Venue:
     room: Path
     engine: Engine | None
     path: str
-    clock: Callable[[], datetime]
-    sleep: Callable[[float], object]
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def company(base: str, stations: Mapping[PartyId, Mapping[str, Path]], venue: Ve
         EngineUnavailable: an engine is required, and offers no sandbox.
         DataClosed: the user that runs have in the sandbox may not read the samples.
     """
-    now = venue.clock().replace(microsecond=0)  # statements have whole seconds
+    now = venue.clock.now().replace(microsecond=0)  # statements have whole seconds
     approved = _base(base, venue.engine)
     secrets = {party: generate([Scheme.ED25519]) for party in (OWNER, *stations)}
     trust = _directory(secrets, approved, now)

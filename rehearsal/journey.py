@@ -44,21 +44,21 @@ def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[
     while True:
         busy, waiting = False, False
         for house in company.houses:
-            busy |= bool(notice(house, venue.clock()))
+            busy |= bool(notice(house, venue.clock.now()))
             for arrival in house.journal.unfinished():
-                event = reconcile(arrival, house, venue.clock())
+                event = reconcile(arrival, house, venue.clock.now())
                 visit = house.journal.visit(arrival)
-                waiting |= not isinstance(next_step(visit, venue.clock()), Over)
+                waiting |= not isinstance(next_step(visit, venue.clock.now()), Over)
                 if event is not None:
                     busy = True
                     _listen(visit, house, printed)
                     if tell is not None:
                         tell(house.party, event)
-                _need_progress(visit, house, venue.clock())
+                _need_progress(visit, house, venue.clock.now())
         if not waiting and not busy:
             return _reports(company, printed)
         if not busy:
-            venue.sleep(POLL_SECONDS)
+            venue.clock.wait(POLL_SECONDS)
 
 
 def open_results(train: TrainId, company: Company, venue: Venue, results: Path) -> Path | None:
@@ -68,7 +68,7 @@ def open_results(train: TrainId, company: Company, venue: Venue, results: Path) 
         return None
     blobs = BlobFolder(venue.room / "home")
     parts = company.depot.take(arrivals[0], blobs)
-    home = verify_home(parts, company.trust, owner=company.owner, now=venue.clock())
+    home = verify_home(parts, company.trust, owner=company.owner, now=venue.clock.now())
     if home.state is None:
         return None
     most = home.manifest.value.limits.output_bytes + (1 << 20)

@@ -34,7 +34,7 @@ def audit_export_command(into: Path, folder: Path, by: str | None, passphrase_fi
     """
     config = station_at(folder)
     unlock = None if passphrase_file is None else unlocker(config, passphrase_file)
-    return render_exported(into, export_journal(config, into, by=person(by), unlock=unlock, now=clock()))
+    return render_exported(into, export_journal(config, into, by=person(by), unlock=unlock, now=clock.now()))
 
 
 @audit.command("verify")

@@ -130,7 +130,7 @@ def station_init(
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
         made = make_station(
-            new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock()
+            new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now()
         )
     return render_made(folder, made, pinned=pinned is not None)
 
@@ -142,7 +142,7 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Check keys, directory, registry, engine, sandbox, data, disk and journal, and say what to do about each."""
     config = station_at(folder)
     unlock = unlocker(config, passphrase_file)
-    return render_checkup(check(config, lambda: present_keys(config, unlock), clock(), working=working))
+    return render_checkup(check(config, lambda: present_keys(config, unlock), clock.now(), working=working))
 
 
 # --- Working ---------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
         )
         if done.trouble is not None and not done.recorded:
             raise done.trouble
-        waiting = [summary(house.journal.visit(one), clock()) for one in house.journal.unfinished()]
+        waiting = [summary(house.journal.visit(one), clock.now()) for one in house.journal.unfinished()]
     answer = render_visits(waiting)
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
@@ -209,7 +209,7 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
     none = "no train waits for a person" if waiting else "no train has been here"
-    return render_visits(list_visits(station_at(folder), clock(), waiting=waiting), none=none)
+    return render_visits(list_visits(station_at(folder), clock.now(), waiting=waiting), none=none)
 
 
 def _daemon(config: StationConfig) -> str:
@@ -227,7 +227,7 @@ def _daemon(config: StationConfig) -> str:
 def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
     config = station_at(folder)
-    decision = approval(config, train, by=person(by), note=note, now=clock())
+    decision = approval(config, train, by=person(by), note=note, now=clock.now())
     record(config, decision)
     visit, event = decision.visit, decision.event
     text = f"approved for {event.hold.value}: {visit_in_short(visit)}; {_daemon(config)} goes on with it"
@@ -243,7 +243,7 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
     """Refuse TRAIN for good. The owner learns that it was refused, but not why."""
     config = station_at(folder)
-    decision = refusal(config, train, by=person(by), reason=reason, now=clock())
+    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now())
     name = visit_in_short(decision.visit)
     sure(f"Refuse {name} for good?", yes=yes)
     record(config, decision)

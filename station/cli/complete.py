@@ -25,7 +25,7 @@ def complete_waiting(context: click.Context, _parameter: click.Parameter, begun:
 
 def _offer(context: click.Context, begun: str, *, waiting: bool) -> list[CompletionItem]:
     try:
-        visits = list_visits(station_at(context.params.get("folder") or Path()), clock(), waiting=waiting)
+        visits = list_visits(station_at(context.params.get("folder") or Path()), clock.now(), waiting=waiting)
     except (PhtError, OSError):  # a shell has no place for a message; the command itself says what is wrong
         return []
     named = {_name(one): one for one in reversed(visits)}

@@ -125,7 +125,7 @@ def render_checkup(found: Checkup) -> Answer:
         msg = "the station is not ready"
         failed = ", ".join(one.name for one in found.results if not one.ok)
         error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
-    return Answer(text="\n".join(lines), data={"ok": found.ok, "results": listed}, error=error)
+    return Answer(text="\n".join(lines), data={"ok": found.ok, "checks": listed}, error=error)
 
 
 def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:

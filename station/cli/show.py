@@ -48,7 +48,7 @@ def station_show(
 
     --code and --output open what is sealed for this station; the journal keeps that they did, and for whom.
     """
-    config, now = station_at(folder), clock()
+    config, now = station_at(folder), clock.now()
     unlock = unlocker(config, passphrase_file)
     if results is not None:
         return render_inside(results_of(config, train, wanted=results or None), results)

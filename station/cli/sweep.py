@@ -23,7 +23,7 @@ def station_sweep(*, folder: Path, dry_run: bool) -> Answer:
     The journal is never shortened.
     """
     config = station_at(folder)
-    found = would_sweep(config, clock()) if dry_run else sweep_station(config, clock())
+    found = would_sweep(config, clock.now()) if dry_run else sweep_station(config, clock.now())
     verb = "removed" if found.removed else "would remove"
     text = (
         f"{verb} {len(found.swept)} files, {found.swept_bytes} bytes; {found.left} files, {found.left_bytes} bytes stay"

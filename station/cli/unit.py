@@ -35,7 +35,7 @@ def station_unit_command(
         config,
         passphrase_file=(passphrase_file or config.passphrase_file or config.file.parent / "passphrase").absolute(),
         user=owner_of(config.file.parent, user),
-        group=group or engine_group(config.engine),
+        group=group or engine_group(config.sandbox.engine),
         pht=program(),
     )
     return told_units([(unit_name(config), unit)], into, unit_name(config))

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from security.clock import Clock
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
@@ -69,13 +70,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end.
+    """How time passes: `clock` tells it and lets it pass, `stop` is set by whoever wants the daemon to end.
 
     `poll_seconds` is how often the mailbox is looked into. `grace_seconds` is for steps that are being taken when the
     daemon is asked to stop; what is cut off then is done again by the next one.
     """
 
-    clock: Callable[[], datetime]
+    clock: Clock
     poll_seconds: float
     grace_seconds: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +89,7 @@ class Pace:
 
     def sleep(self, seconds: float) -> None:
         """Wait until something was finished, or somebody wants an end; at most so long."""
-        self.awake.wait(max(0.0, seconds))
+        self.clock.wait(seconds, self.awake)
         self.awake.clear()
 
 
@@ -117,9 +118,9 @@ class Shift:
     def begin(self, version: str) -> None:
         """Check the journal, record the start, and remove what crashes left."""
         self._house.journal.check()
-        self._house.journal.note(DaemonStarted(at=self._pace.clock(), version=version))
+        self._house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
         tidy(self._house)
-        self._sweeper.sweep(self._pace.clock())
+        self._sweeper.sweep(self._pace.clock.now())
 
     def turn(self) -> Turn:
         """Take in what was done, and begin what can be done now."""
@@ -143,7 +144,7 @@ class Shift:
 
     def pause(self) -> float:
         """Return for how many seconds nothing has to be begun, unless something is finished before."""
-        now = self._pace.clock()
+        now = self._pace.clock.now()
         times = [due for errand, due in self._due.items() if errand not in self._errands]
         times += [due] if (due := self._agenda.next_time()) else []
         return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
@@ -166,7 +167,7 @@ class Shift:
         return recorded, trouble
 
     def _step_done(self, arrival: ArrivalId, result: object) -> tuple[bool, PhtError | None]:
-        now = self._pace.clock()
+        now = self._pace.clock.now()
         if isinstance(result, JournalDamaged):
             raise result
         if isinstance(result, PhtError):  # the journal could not take the event; what was done is repeatable
@@ -194,7 +195,7 @@ class Shift:
 
     def _look_at_journal(self) -> None:
         """See what was recorded, by us or by an operator's command."""
-        now, journal = self._pace.clock(), self._house.journal
+        now, journal = self._pace.clock.now(), self._house.journal
         touched = journal.touched()
         if not self._seen:
             self._seen, touched = True, frozenset(journal.unfinished())
@@ -206,12 +207,12 @@ class Shift:
 
     def _begin_steps(self) -> None:
         for lane in Lane:
-            while self._workers.free(lane) and (visit := self._agenda.take(lane, self._pace.clock())) is not None:
+            while self._workers.free(lane) and (visit := self._agenda.take(lane, self._pace.clock.now())) is not None:
                 self._workers.begin(Job(lane=lane, about=visit.arrival, work=partial(self._step, visit.arrival)))
 
     def _step(self, arrival: ArrivalId) -> VisitEvent | PhtError | None:
         try:
-            return reconcile(arrival, self._house, self._pace.clock())
+            return reconcile(arrival, self._house, self._pace.clock.now())
         except (Unavailable, Refused, FileMissing, JournalDamaged) as error:
             return error
 
@@ -223,7 +224,7 @@ class Shift:
 
     def _errand(self, errand: Errand, lane: Lane, every: timedelta, work: Callable[[], object]) -> None:
         """Begin an errand if it is due; a clock that was turned back makes it due."""
-        now = self._pace.clock()
+        now = self._pace.clock.now()
         since = self._since.get(errand)
         if errand in self._errands or (since is not None and since <= now < self._due[errand]):
             return
@@ -239,27 +240,27 @@ class Shift:
 
     def _look(self) -> int | PhtError:
         try:
-            return len(look_out(self._house, self._pace.clock()))
+            return len(look_out(self._house, self._pace.clock.now()))
         except PhtError as error:
             return error
 
     def _read_trust(self) -> PhtError | None:
         try:
-            self._house.trust(self._pace.clock())
+            self._house.trust(self._pace.clock.now())
         except PhtError as error:
             return error
         return None
 
     def _sweep(self) -> PhtError | None:
         try:
-            self._sweeper.sweep(self._pace.clock())
+            self._sweeper.sweep(self._pace.clock.now())
         except PhtError as error:
             return error
         return None
 
     def _sign_head(self) -> PhtError | None:
         """Sign the journal's end once a day, if anything happened since."""
-        house, now = self._house, self._pace.clock()
+        house, now = self._house, self._pace.clock.now()
         last = house.journal.last_signed_head()
         if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
             return None
@@ -279,7 +280,7 @@ class Shift:
 
     def _runs_go_on(self) -> bool:
         """Whether a run goes on that nobody and nothing else is waited for."""
-        now = self._pace.clock()
+        now = self._pace.clock.now()
         return any(
             phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
             for visit in self._agenda.visits()
@@ -298,11 +299,11 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, t
         shift = Shift(house, pace, terms, workers)
         shift.begin(version)
         log.info("started", extra={"party": house.party, "version": version})
-        _warn(house, pace.clock())
+        _warn(house, pace.clock.now())
         said: datetime | None = None
         while not pace.stop.is_set():
             done = shift.turn()
-            now = pace.clock()
+            now = pace.clock.now()
             if said is None or not timedelta(0) <= now - said < SAY_EVERY:
                 say(
                     health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings
@@ -311,7 +312,7 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, t
             pace.sleep(shift.pause())
         _finish(shift, pace)
         workers.dismiss()
-        house.journal.note(DaemonStopped(at=pace.clock()))
+        house.journal.note(DaemonStopped(at=pace.clock.now()))
         log.info("stopped", extra={"party": house.party})
 
 
@@ -334,9 +335,9 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, 
             pace.sleep(shift.pause())
         recorded += _finish(shift, pace)
         workers.dismiss()
-        now = pace.clock()
+        now = pace.clock.now()
         say(health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings)
-        house.journal.note(DaemonStopped(at=pace.clock()))
+        house.journal.note(DaemonStopped(at=pace.clock.now()))
     return Turn(recorded=recorded, trouble=done.trouble)
 
 

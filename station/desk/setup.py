@@ -20,7 +20,8 @@ from security.files import make_folder, write_file
 from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, generate
 from security.keys.store import create_folder, open_folder
-from station.house.config import CEILING, ENGINE, FILE, StationConfig, load_config, parse_config
+from station.house.config import CEILING, FILE, StationConfig, load_config, parse_config
+from station.house.places import ENGINE
 
 ROOT_FILE = "root.json"
 KEYS = "keys"
@@ -156,6 +157,7 @@ directory:
   # refresh_seconds: 300               # revocations are noticed after this time at the latest
 
 sandbox:
+  # kind: docker                       # what runs trains
   {engine}
   # runtime: runc                      # or runsc (gVisor), where the engine has it
 

@@ -39,13 +39,22 @@ def station_unit(config: StationConfig, *, passphrase_file: Path, user: str, gro
         credentials=[(CREDENTIAL, passphrase_file)],
         writable=writable,
         shared=shared,
-        readable=[folder, config.keys, *config.earlier_keys, *(one.place.folder for one in config.data.values())],
+        readable=[
+            folder,
+            config.keys,
+            *config.earlier_keys,
+            *(path for one in config.data.values() for path in one.place.folders),
+        ],
     )
     unit: list[Setting] = [
         ("Description", f"Personal Health Train station {config.party}"),
         ("Wants", "network-online.target"),
         ("After", "network-online.target docker.service"),
-        mounts(dict.fromkeys([folder, *writable, *shared, *(one.place.folder for one in config.data.values())])),
+        mounts(
+            dict.fromkeys(
+                [folder, *writable, *shared, *(path for one in config.data.values() for path in one.place.folders)]
+            )
+        ),
     ]
     settings: list[Setting] = [("Type", "exec"), *service.settings(), ("RestartSec", "30"), ("TimeoutStopSec", "300")]
     settings.append(("SupplementaryGroups", group))

@@ -35,8 +35,9 @@ from station.data.port import DataSet, DataSource
 from station.gate.port import Gate, GateRule
 from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
-from station.house.config import Admission, Approve, DataEntry, FolderPlace, StationConfig
+from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
+from station.house.places import DockerPlace, FolderPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -90,7 +91,9 @@ def source_of(name: str, entry: DataEntry) -> DataSource:
 
 def sandbox_of(config: StationConfig) -> Sandbox:
     """Return what runs trains here."""
-    return DockerSandbox(url=config.engine, runtime=config.runtime)
+    match config.sandbox:
+        case DockerPlace(engine=engine, runtime=runtime):
+            return DockerSandbox(url=engine, runtime=runtime)
 
 
 def trust_loader(config: StationConfig) -> TrustLoader:

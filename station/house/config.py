@@ -25,9 +25,9 @@ from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
 from station.house.capacity import CapacitySettings
+from station.house.places import DockerPlace, FolderPlace, data_place, sandbox_place
 
 FILE: Final = "station.yaml"
-ENGINE: Final = "unix:///var/run/docker.sock"
 _LIMIT: Final = 256 << 10
 
 
@@ -46,24 +46,6 @@ class DirectoryPlace:
     root_file: Path
     location: str
     refresh_seconds: int
-
-
-class SourceKind(StrEnum):
-    """What kind of place a data set lives in."""
-
-    FOLDER = "folder"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPlace:
-    """A folder of this machine."""
-
-    folder: Path
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """The folders of this machine that runs see."""
-        return (self.folder,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +99,7 @@ class StationConfig:
     registry: str
     login: Login
     directory: DirectoryPlace
-    engine: str
-    runtime: str
+    sandbox: DockerPlace
     data: Mapping[str, DataEntry]
     admission: Admission
     release_by_hand: bool
@@ -192,7 +173,7 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
     home = file.absolute().parent
     folder = home / value["folder"]
     workrooms = home / value["workrooms"] if "workrooms" in value else folder / "workrooms"
-    keys, sandbox, admission = value["keys"], value.get("sandbox", {}), value["admission"]
+    keys, admission = value["keys"], value["admission"]
     return StationConfig(
         file=file.absolute(),
         digest=digest,
@@ -209,11 +190,10 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
             location=_place(home, value["directory"].get("location", value["registry"]["location"])),
             refresh_seconds=value["directory"].get("refresh_seconds", 300),
         ),
-        engine=sandbox.get("engine", ENGINE),
-        runtime=sandbox.get("runtime", "runc"),
+        sandbox=sandbox_place(value.get("sandbox", {})),
         data={
             name: DataEntry(
-                place=_data_place(home, one),
+                place=data_place(home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
             )
@@ -232,12 +212,6 @@ def _capacity(value: Mapping[str, Any]) -> CapacitySettings:
     total = dict(value)
     per_owner = total.pop("per_owner", {})
     return CapacitySettings(total=total, per_owner=per_owner)
-
-
-def _data_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:
-    match SourceKind(value.get("source", SourceKind.FOLDER)):
-        case SourceKind.FOLDER:
-            return FolderPlace(folder=home / value["folder"])
 
 
 def _need_apart(config: StationConfig) -> None:

@@ -223,7 +223,7 @@ def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here:
 
 
 def pace(here: World) -> Pace:
-    return Pace(clock=lambda: here.now, poll_seconds=1)
+    return Pace(clock=here.clock, poll_seconds=1)
 
 
 def turns(here: World, station: str, count: int = 12) -> None:

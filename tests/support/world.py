@@ -43,6 +43,7 @@ from station.sandbox.order import DATA, RunOrder
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.state import Visit
+from tests.support.clocks import SetClock
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
 from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
 
@@ -93,10 +94,18 @@ class World:
     root: Path
     consortium: Consortium
     registry: Registry
-    now: datetime = NOW
+    clock: SetClock = field(default_factory=lambda: SetClock(NOW))
     houses: dict[str, House] = field(default_factory=dict)
     sandboxes: dict[str, ScriptedSandbox] = field(default_factory=dict)
     refuse_directory: Exception | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.at
+
+    @now.setter
+    def now(self, at: datetime) -> None:
+        self.clock.at = at
 
     # --- The owner's side
 

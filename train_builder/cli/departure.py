@@ -33,7 +33,7 @@ from train_builder.templates import TEMPLATES, start_train
 @home_option
 def train_stations(*, home_path: Path) -> Answer:
     """List where a train can go, and on which base images, as the directory says now."""
-    now = clock()
+    now = clock.now()
     trust = trust_of(open_home(home_path), now)
     return render_destinations(destinations(trust, now), bases(trust))
 
@@ -56,7 +56,7 @@ def train_init(*, folder: Path, template: str, name: str | None, route: str | No
 @click.option("--offline", is_flag=True, help="Do not ask the directory whether it knows the stations and the base.")
 def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offline: bool) -> Answer:
     """Check the train in FOLDER before departure: its train.yaml, data and secrets in its code, its outputs."""
-    now = clock()
+    now = clock.now()
 
     def trust() -> TrustStore | None:
         home = None if offline else home_if_any(home_path)
@@ -88,7 +88,7 @@ def train_submit(
     Run again after a failure, it sends the train it had made, not a second one. A requirements.txt in the code folder is
     resolved to wheels, which travel in vendor/ of the code.
     """
-    home, now = open_home(home_path), clock()
+    home, now = open_home(home_path), clock.now()
     with showing("sending") as carried:
         sent = submit(
             folder,

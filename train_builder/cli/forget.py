@@ -41,7 +41,7 @@ def train_forget(*, names: tuple[str, ...], home_path: Path, age: str | None, un
     if bool(names) == (age is not None):
         msg = "give the trains to forget, or --older-than"
         raise InvalidInput(msg)
-    home, now = open_home(home_path), clock()
+    home, now = open_home(home_path), clock.now()
     trains = (
         chosen(names, home, unopened=unopened, now=now)
         if age is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -41,21 +40,21 @@ def train_follow(root: Root, *, name: str, home_path: Path, watching: bool, ever
     """Tell where TRAIN is (the beginning of its id, or 'latest'), from the receipts stations have signed."""
     home = open_home(home_path)
     if not watching:
-        return render_whereabouts(where_is(name, home, clock()), clock())
+        return render_whereabouts(where_is(name, home, clock.now()), clock.now())
     heard = sys.stderr.isatty() or not root.as_json  # a program is told at the end
-    return render_whereabouts(_wait(name, home, every, heard=heard), clock())
+    return render_whereabouts(_wait(name, home, every, heard=heard), clock.now())
 
 
 def _wait(name: str, home: Home, every: float, *, heard: bool) -> Whereabouts:
     """Wait until a journey is over, and say on standard error what changes until then."""
     seen: Whereabouts | None = None
-    for found in watch(name, home, clock=clock, pause=lambda: time.sleep(every)):
+    for found in watch(name, home, clock=clock, every=every):
         if isinstance(found, Unavailable):
             if heard:
                 click.echo(f"waiting: {found}", err=True)
             continue
-        if heard and found != seen and not found.over(clock()):
-            click.echo(describe(found, now=clock()), err=True)
+        if heard and found != seen and not found.over(clock.now()):
+            click.echo(describe(found, now=clock.now()), err=True)
         seen = found
     assert seen is not None  # noqa: S101 - it ends with a train whose journey is over
     return seen
@@ -76,7 +75,7 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     keys = keys_for(fetched, home)
     secrets = unlocked(keys, str(keys), passphrase_file)
     with working("opening the results"):
-        return render_opened(fetched.train, open_results(fetched, home, secrets, out, clock()))
+        return render_opened(fetched.train, open_results(fetched, home, secrets, out, clock.now()))
 
 
 @click.command("verify")
@@ -96,9 +95,9 @@ def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
 @home_option
 def train_inspect(*, name: str, home_path: Path) -> Answer:
     """Tell what a train is: one of yours, or the manifest.json of any train. Says whether it can be believed."""
-    return render_inspection(inspect(name, open_home(home_path), clock()))
+    return render_inspection(inspect(name, open_home(home_path), clock.now()))
 
 
 def _fetch(name: str, home: Home) -> Fetched:
     with showing("fetching") as carried:
-        return fetch(name, home, now=clock(), progress=carried)
+        return fetch(name, home, now=clock.now(), progress=carried)

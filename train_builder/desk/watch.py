@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from registry.depot import Depot
+from security.clock import Clock
 from security.errors import Unavailable
 from train_builder.desk.reach import depot_of, trust_of
 from train_builder.follow.follow import Whereabouts, follow
@@ -22,17 +23,15 @@ def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
     return _look(home.find(name), home, depot_of(home), now)
 
 
-def watch(
-    name: str, home: Home, *, clock: Callable[[], datetime], pause: Callable[[], object]
-) -> Iterator[Whereabouts | Unavailable]:
-    """Yield where a train is, each time it is looked for, until its journey is over; or why that cannot be said now.
+def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Whereabouts | Unavailable]:
+    """Yield where a train is, `every` so many seconds, until its journey is over; or why that cannot be said now.
 
     Raises:
         TrainNotHere, InvalidInput: see `Home.find`.
     """
     record, depot = home.find(name), depot_of(home)
     while True:
-        now = clock()
+        now = clock.now()
         try:
             found = _look(record, home, depot, now)
         except Unavailable as error:
@@ -41,7 +40,7 @@ def watch(
             yield found
             if found.over(now):
                 return
-        pause()
+        clock.wait(every)
 
 
 def _look(record: TrainRecord, home: Home, depot: Depot, now: datetime) -> Whereabouts:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from rehearsal.errors import RehearsalStuck
 from rehearsal.rehearse import Play, rehearse
 from rehearsal.report import Rehearsal, rehearsal_document, render_rehearsal
 from rehearsal.samples import find_samples, parse_sample
+from security.clock import SystemClock
 from security.errors import BaseNotApproved, FileMissing, InvalidInput
 from security.ids import PartyId
 from station.visit.events import VisitEvent
@@ -52,8 +51,7 @@ def venue(folder: Path, engine: Engine | None = None) -> Venue:
         room=folder / "room",
         engine=engine,
         path=os.environ["PATH"],
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
+        clock=SystemClock(),
     )
 
 

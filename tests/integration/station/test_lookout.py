@@ -48,7 +48,7 @@ def here(tmp_path: Path, registry: Listed) -> Iterator[World]:
 
 
 def shift(here: World) -> Shift:
-    return Shift(here.houses[STATION], Pace(clock=lambda: here.now, poll_seconds=POLL), ROOMY)
+    return Shift(here.houses[STATION], Pace(clock=here.clock, poll_seconds=POLL), ROOMY)
 
 
 def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, registry: Listed) -> None:

@@ -32,7 +32,7 @@ def here(tmp_path: Path) -> Iterator[World]:
 
 
 def live(here: World, terms: Terms = ROOMY, turns: int = 30) -> None:
-    shift = Shift(here.houses[STATION], Pace(clock=lambda: here.now, poll_seconds=1), terms)
+    shift = Shift(here.houses[STATION], Pace(clock=here.clock, poll_seconds=1), terms)
     for _ in range(turns):
         shift.turn()
         here.now += timedelta(seconds=1)

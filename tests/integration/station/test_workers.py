@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,6 +70,19 @@ class Hanging(MemoryRegistry):
         return super().open_blob(repo, descriptor)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A clock that goes on from the world's time."""
+
+    begun: float
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=time.monotonic() - self.begun)
+
+    def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
+        return (stop or threading.Event()).wait(max(0.0, seconds))
+
+
 @pytest.fixture
 def registry() -> Hanging:
     return Hanging()
@@ -87,7 +100,7 @@ def here(tmp_path: Path, registry: Hanging) -> Iterator[World]:
 def daemon(here: World, terms: Terms = ROOMY, *, poll_seconds: float = 0.05) -> Iterator[None]:
     """Run the station's daemon in a thread, with a clock that goes on from the world's."""
     begun = time.monotonic()
-    pace = Pace(clock=lambda: NOW + timedelta(seconds=time.monotonic() - begun), poll_seconds=poll_seconds)
+    pace = Pace(clock=Running(begun), poll_seconds=poll_seconds)
     folder = here.folder(STATION) / "state"
     trouble: list[BaseException] = []
 
@@ -281,7 +294,7 @@ def test_a_daemon_that_is_asked_to_end_does_so_although_a_step_hangs(here: World
     registry.blobs.add(made.manifest.code.digest)
     here.submit(made)
     begun = time.monotonic()
-    pace = Pace(clock=lambda: NOW + timedelta(seconds=time.monotonic() - begun), poll_seconds=0.05, grace_seconds=0.3)
+    pace = Pace(clock=Running(begun), poll_seconds=0.05, grace_seconds=0.3)
     folder = here.folder(STATION) / "state"
     thread = threading.Thread(
         target=run,

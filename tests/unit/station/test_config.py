@@ -52,7 +52,7 @@ def test_the_least_that_must_be_said_and_what_follows_from_it() -> None:
     assert config.directory.location == "https://registry.example/pht"
     assert config.admission.limits == CEILING
     assert config.passphrase_file is None
-    assert config.engine == "unix:///var/run/docker.sock"
+    assert config.sandbox.engine == "unix:///var/run/docker.sock"
     assert not config.release_by_hand
     assert not config.withhold
 
@@ -100,7 +100,7 @@ daemon: {poll_seconds: 1}
     assert config.data["patients"].owners == frozenset({PartyId("alice")})
     assert config.admission.known_code == {Digest("sha256:" + "0" * 64)}
     assert config.admission.limits.output_bytes == 5
-    assert config.runtime == "runsc"
+    assert config.sandbox.runtime == "runsc"
     assert config.release_by_hand
     assert config.withhold
     rule = policy_of(config.admission, config.data, capacity_of(config))
@@ -229,7 +229,7 @@ def test_an_account_is_kept_as_paths() -> None:
     made = new(Path("/srv/pht"), login=login, directory="folder:/d", engine="unix:///e", passphrase_file=Path("/pass"))
     config = parse_config(print_config(made).encode(), file=FILE)
     assert config.login == login
-    assert (config.directory.location, config.engine) == ("folder:/d", "unix:///e")
+    assert (config.directory.location, config.sandbox.engine) == ("folder:/d", "unix:///e")
     assert config.passphrase_file == Path("/pass")
 
 
