@@ -75,7 +75,8 @@ def describe(found: Whereabouts, *, now: datetime) -> str:
     elif found.passed:
         lines.append("every station has passed it on; 'pht train open' opens what came home")
     elif found.since is not None:
-        lines.append(f"waiting for {found.waiting_for} since {show_duration(now - found.since)}")
+        waited = show_duration(now - found.since)
+        lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)} ({waited})")
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
     if found.stranded(now):

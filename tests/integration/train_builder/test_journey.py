@@ -14,6 +14,7 @@ from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
 from security.digest import Digest
+from security.encoding import print_time
 from security.ids import PartyId
 from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
@@ -218,6 +219,8 @@ def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(here: Owner
     progress = follow(record, here.depot, here.world.trust, now=here.now)
     assert not progress.stranded(here.now)
     assert "validity ended" not in describe(progress, now=here.now)
+    arrived = print_time(here.now)
+    assert f"waiting for hospital-b since {arrived} (2 h)" in describe(progress, now=here.now + timedelta(hours=2))
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)
