@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Final, TypeVar
 import click
 
 from console.answer import Answer
+from console.participant import directory_pin, directory_verify, fingerprint_option
 from console.progress import working
 from console.prompts import (
     card_at,
     clock,
     confirmed,
-    confirmed_root,
     new_passphrase_for,
     passphrase_for,
     passphrase_option,
@@ -25,18 +24,15 @@ from console.prompts import (
 from console.render_directory import (
     render_base,
     render_party,
-    render_pin,
     render_publication,
     render_root,
-    render_trust,
     render_workspace,
 )
 from console.root import Root
 from console.unit import directory_unit
-from registry.places import sink_at, source_at
-from security.digest import Digest, digest_of
+from registry.places import sink_at
+from security.digest import Digest
 from security.directory.card import PartyCard
-from security.directory.client import load_trust
 from security.directory.publish import publish, unpublished
 from security.directory.root import (
     Lifetimes,
@@ -60,7 +56,7 @@ from security.directory.workspace import (
     withdraw_base,
 )
 from security.errors import InvalidInput, Malformed
-from security.files import expect_new, read_file, write_file
+from security.files import expect_new
 from security.ids import PartyId
 from security.keys.store import read_passphrase
 
@@ -89,12 +85,6 @@ def directory() -> None:
 
 def _workspace(function: F) -> F:
     return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
-
-
-def _fingerprint_option(function: F) -> F:
-    return click.option("--fingerprint", help="What was read out to you. Without it, you are asked to compare.")(
-        function
-    )
 
 
 @directory.command("init")
@@ -145,7 +135,7 @@ def directory_init(
 @directory.command("add")
 @_workspace
 @click.argument("card", type=_PATH)
-@_fingerprint_option
+@fingerprint_option
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage a new party.
 
@@ -163,7 +153,7 @@ def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answe
 @click.option(
     "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys stay valid."
 )
-@_fingerprint_option
+@fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage new keys of a party.
 
@@ -338,42 +328,6 @@ def directory_show(workspace: Path) -> Answer:
     return render_workspace(root_state(ours), ours.staged(), unpublished(ours))
 
 
-@directory.command("verify")
-@click.argument("place")
-@click.option("--root", type=_PATH, required=True, help="The pinned root.json.")
-@click.pass_obj
-def directory_verify(context: Root, place: str, root: Path) -> Answer:
-    """Verify a directory as a new participant would.
-
-    Fetches what is published at PLACE, and shows what it says.
-    """
-    with tempfile.TemporaryDirectory(prefix="pht-") as cache:
-        return render_trust(
-            load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock.now()), place
-        )
-
-
-@directory.command("pin")
-@click.argument("place")
-@click.option(
-    "-o", "--output", type=_PATH, default=Path("root.json"), show_default=True, help="Where to keep the root."
-)
-@_fingerprint_option
-@click.pass_obj
-def directory_pin(context: Root, place: str, output: Path, fingerprint: str | None) -> Answer:
-    """Keep the consortium's first root.
-
-    From then on, everything the directory says is checked against it.
-
-    PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
-    what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
-    """
-    file = Path(place) if Path(place).is_file() else None
-    raw = confirmed_root(file, lambda: source_at(place, context.login()), fingerprint)
-    write_file(output, raw, mode=0o644, replace=False)
-    return render_pin(digest_of(raw), str(output))
-
-
 def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:
     if folder.is_file() and card.is_dir():
         msg = "the folder comes first"
@@ -398,4 +352,5 @@ def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
     return phrases * count if len(phrases) == 1 else phrases
 
 
-directory.add_command(directory_unit)
+for command in (directory_verify, directory_pin, directory_unit):
+    directory.add_command(command)
