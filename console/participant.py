@@ -24,6 +24,7 @@ _PATH: Final = click.Path(path_type=Path)
 
 
 def fingerprint_option(function: F) -> F:
+    """Add ``--fingerprint``, handed on as `fingerprint`."""
     return click.option("--fingerprint", help="What was read out to you. Without it, you are asked to compare.")(
         function
     )
