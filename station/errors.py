@@ -1,6 +1,6 @@
 """Which errors does a station raise beyond those of ``security`` and ``registry``?
 
-Where they stand in the tree, and so who must act, is told in `security.errors`.
+Their place in the tree, and so who must act, is explained in `security.errors`.
 """
 
 from __future__ import annotations

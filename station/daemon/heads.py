@@ -1,7 +1,7 @@
 """How does the end of the journal come to be signed?
 
 By the daemon once a day, and by an operator for an export, also while the daemon works: the blob is kept and recorded
-while nobody sweeps the spool.
+while the spool is not swept.
 """
 
 from __future__ import annotations

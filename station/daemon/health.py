@@ -1,4 +1,4 @@
-"""Does a daemon work here, since when has it said nothing, and with which settings did it start?"""
+"""Is a daemon working here, when did it last report, and with which settings did it start?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def say(
     version: str,
     settings: Digest | None,
 ) -> None:
-    """Leave word for whoever watches: alive, when, and what is in the way of looking or of any visit."""
+    """Write for monitoring: that the daemon is alive, since when, and what keeps it or a visit from working."""
     codes = {visit.stumbled.code for visit in visits if visit.stumbled} | ({trouble.code} if trouble else set())
     told = {
         "party": party,
@@ -56,14 +56,14 @@ def say(
     try:
         write_file(path, dump_pretty(told), mode=0o644)
     except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
-        log.warning("cannot tell how we are", extra={"code": error.code, "reason": str(error)})
+        log.warning("cannot write the health file", extra={"code": error.code, "reason": str(error)})
 
 
 def read_health(path: Path) -> Health:
     """Read what `say` left.
 
     Raises:
-        FileMissing: nobody has said anything.
+        FileMissing: no daemon has written it yet.
         MalformedJson, MalformedStatement: it is something else.
     """
     fields = Fields(parse_json(read_file(path, limit=1 << 20)), path.name)

@@ -1,4 +1,4 @@
-"""How does a station live: what is begun now, what comes of it, and how does it end?
+"""How does the daemon work: what does it begin now, what comes of it, and how does it stop?
 
 One thread decides, and waits for something to happen; workers take the steps (`workers`, `lanes`). What is next for a visit
 is asked of its journal each time (`agenda`), so that a restart, an operator's decision and a step that was taken are all
@@ -47,6 +47,8 @@ WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
 SAY_EVERY: Final = timedelta(seconds=1)
+_ONCE: Final = timedelta(days=36500)
+"""Between two looks into the mailbox, where one is enough; after a departure there is another all the same."""
 
 
 class Errand(Enum):
@@ -62,7 +64,7 @@ About: TypeAlias = ArrivalId | Errand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What a turn brought: how many events were recorded, and what was in the way of looking at all."""
+    """The result of a turn: how many events were recorded, and what went wrong, if anything."""
 
     recorded: int
     trouble: PhtError | None
@@ -88,7 +90,7 @@ class Pace:
         self.awake.set()
 
     def sleep(self, seconds: float) -> None:
-        """Wait until something was finished, or somebody wants an end; at most so long."""
+        """Wait until a job is finished or the daemon is asked to stop, but no longer than this."""
         self.clock.wait(seconds, self.awake)
         self.awake.clear()
 
@@ -104,8 +106,17 @@ class Terms:
 class Shift:
     """A daemon at work, from when it has taken the state folder until it lets go of it."""
 
-    def __init__(self, house: House, pace: Pace, terms: Terms, workers: Workers[About] | None = None) -> None:
+    def __init__(
+        self,
+        house: House,
+        pace: Pace,
+        terms: Terms,
+        workers: Workers[About] | None = None,
+        *,
+        look_every: timedelta | None = None,
+    ) -> None:
         self._house, self._pace = house, pace
+        self._look_every = look_every or timedelta(seconds=pace.poll_seconds)
         self._workers: Workers[About] = workers or Inline()
         self._agenda = Agenda(capacity=terms.capacity)
         self._sweeper = Sweeper(house, terms.retention)
@@ -135,7 +146,7 @@ class Shift:
         return Turn(recorded=recorded + more, trouble=trouble)
 
     def rests(self) -> bool:
-        """Whether nothing is being done, and nothing will be before a time has come or somebody acts."""
+        """Whether no job is under way and no run goes on."""
         return not self._workers.at_work() and not self._runs_go_on()
 
     def at_work(self) -> int:
@@ -217,9 +228,9 @@ class Shift:
             return error
 
     def _begin_errands(self) -> None:
-        self._errand(Errand.MAILBOX, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._look)
+        self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
-        if self._runs_go_on():  # watching them asks nobody: what was revoked meanwhile is read here
+        if self._runs_go_on():  # watching runs makes no requests: revocations are read here
             self._errand(Errand.DIRECTORY, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._read_trust)
 
     def _errand(self, errand: Errand, lane: Lane, every: timedelta, work: Callable[[], object]) -> None:
@@ -279,7 +290,7 @@ class Shift:
         return None
 
     def _runs_go_on(self) -> bool:
-        """Whether a run goes on that nobody and nothing else is waited for."""
+        """Whether a run goes on that is not held and not backing off."""
         now = self._pace.clock.now()
         return any(
             phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
@@ -325,7 +336,7 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, 
     recorded = 0
     with holding(folder):
         workers = Threads[About](WORKERS, pace.awake.set)
-        shift = Shift(house, pace, terms, workers)
+        shift = Shift(house, pace, terms, workers, look_every=_ONCE)
         shift.begin(version)
         while True:
             done = shift.turn()
@@ -353,7 +364,7 @@ def _finish(shift: Shift, pace: Pace) -> int:
 
 
 def tidy(house: House) -> None:
-    """Remove what crashes and finished visits left: containers and rooms of nobody, and half-written files."""
+    """Remove what crashes and finished visits left: orphaned containers and rooms, and half-written files."""
     unfinished = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
     wanted = {name for visit in unfinished for name in containers_of(visit)}
     try:
@@ -369,7 +380,7 @@ def tidy(house: House) -> None:
 
 
 def _warn(house: House, now: datetime) -> None:
-    """Say at once what would keep the first train waiting; nothing of it keeps the daemon from starting."""
+    """Log at once what would keep the first train waiting. None of it keeps the daemon from starting."""
     try:
         known = house.trust(now).current(house.party, Role.STATION, now).fingerprint
         house.keys(known)

@@ -136,7 +136,7 @@ def _reason(error: PhtError, step: Step) -> str:
 
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:
-    """Log where it happened, but not what the exception says: a message of somebody else's may quote data (T20)."""
+    """Log where it happened, but not what the exception says: a foreign message may quote data (T20)."""
     log.error(
         "internal error",
         extra={"visit": visit.arrival.short, "step": step.value, "type": type(error).__name__, "where": _where(error)},

@@ -1,8 +1,8 @@
 """What does the spool keep of visits that are over, and for how long?
 
 Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, also the sealed
-blobs, as evidence, within an age and a number of bytes. Of what nobody verified, nothing: strangers must not fill the disk
-(attack T17). What a failed run printed, sealed for this station, for as long as somebody may still ask. The journal itself
+blobs, as evidence, within an age and a number of bytes. Of what was not verified, nothing: strangers must not fill the disk
+(attack T17). What a failed run printed, sealed for this station, for as long as questions may still come. The journal itself
 is never shortened.
 """
 

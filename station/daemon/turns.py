@@ -2,7 +2,7 @@
 
 A run takes up memory, processors and one of the runs at once from the time its room is opened until it has ended; its disk
 until the room is wiped. The owner who uses least of the station comes first; among equals, the one who has waited longest
-since the last turn; then the oldest train. A train that does not fit waits, and nobody is let past it, or large trains
+since the last turn; then the oldest train. A train that does not fit waits, and no train overtakes it, or large trains
 would wait for ever; only one that its *owner's* share holds back lets others go ahead.
 """
 

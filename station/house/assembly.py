@@ -1,4 +1,4 @@
-"""How does a house come to be from a configuration?
+"""How is a station put together from its configuration?
 
 The only module of the station that chooses backings: which registry, which sandbox, which sources of data.
 """

@@ -65,7 +65,7 @@ class Capacity:
 
     @classmethod
     def of(cls, total: Resources) -> Self:
-        """Return a capacity that one owner may use whole, as long as nobody else wants it."""
+        """Return a capacity that one owner may use whole, as long as no other owner wants it."""
         return cls(total=total, per_owner=total)
 
     def ceiling(self, limits: Limits) -> Limits:

@@ -179,7 +179,7 @@ class Spool(BlobFolder):
             return size
 
     def clear_unfinished(self) -> None:
-        """Remove what writes that never ended left; only while nobody writes."""
+        """Remove what interrupted writes left. Call it only while nothing is being written."""
         if self.path.is_dir():
             with told(self.path):
                 for path in self.path.iterdir():
@@ -207,7 +207,7 @@ class SpoolWriter:
 
 
 class _SpoolReader(CheckedReader):
-    """The same check with another verdict: what went wrong on our own disk is nobody else's fault."""
+    """The same check with another verdict: damage on our own disk is not the sender's fault."""
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # as in `CheckedReader`
         try:

@@ -45,7 +45,7 @@ class Workroom:
 
     @property
     def context(self) -> Path:
-        """What the run is told about itself, a file."""
+        """A file with what the run can read about itself."""
         return self.path / "context.json"
 
     @property

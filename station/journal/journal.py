@@ -28,7 +28,7 @@ from station.visit.station_events import Event, HeadSigned, StationEvent
 
 
 class Journal:
-    """The journal of one station. Several processes and threads may use it; who loses a race is told so."""
+    """The journal of one station. Several processes and threads may use it; whoever loses a race gets an error."""
 
     def __init__(self, log: Log) -> None:
         self._log, self._index = log, Index()

@@ -30,7 +30,7 @@ from station.journal.log import Stored
 _APPLICATION: Final = 0x70687401
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
-"""Records read at once: the lock is not held, and no cursor is open, while somebody looks at them."""
+"""Records read at once: the lock is not held, and no cursor is open, while a caller looks at them."""
 
 _SCHEMA: Final = """
 CREATE TABLE journal (

@@ -1,4 +1,4 @@
-"""Fetch: how does a train get into the spool without filling it with what nobody verified?"""
+"""Fetch: how does a train get into the spool without filling it with unverified data?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gate: may what the run left behind leave the house?"""
+"""Gate: may what the run left behind leave the station?"""
 
 from __future__ import annotations
 

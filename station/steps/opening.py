@@ -78,7 +78,7 @@ def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
 
 
 def context(accepted: AcceptedTrain, house: House) -> Json:
-    """Return what a run is told about itself."""
+    """Return what a run can read about itself."""
     manifest = accepted.manifest.value
     return {
         "train": manifest.name,

@@ -23,7 +23,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
 
     Raises:
         GateRefused: the state is no longer what was cleared.
-        KeyNotTrusted, KeyRevoked: nobody may read on at the next stop.
+        KeyNotTrusted, KeyRevoked: the next stop has no trusted key.
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)

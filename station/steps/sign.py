@@ -1,6 +1,6 @@
 """Sign: what does this station state about the visit, once and for all?
 
-Nothing has left the house yet. The envelope is in the spool before the event that names it, the journal takes one such
+Nothing has left the station yet. The envelope is in the spool before the event that names it, the journal takes one such
 event for a visit, and only the bytes it names ever leave.
 """
 
@@ -32,7 +32,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
         RegistryUnavailable: whether we have signed before cannot be seen now.
     """
     if visit.accepted is None:
-        msg = "nobody is known to be owed an answer"
+        msg = "no owner is known who is owed an answer"
         raise ValueError(msg)
     before = signed_before(visit.accepted.train, visit.accepted.stop, visit.accepted.owner, house)
     if before is not None:
@@ -71,7 +71,7 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
-    So could the class, if the house wants to tell not even that.
+    So could the class; a station may withhold that too.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
@@ -88,7 +88,7 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> t
 
 
 def outcome_of(visit: Visit) -> Outcome:
-    """Return the class of outcome the owner is told."""
+    """Return the class of outcome that the owner learns."""
     if visit.fault is None:
         return Outcome.REFUSED
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED

@@ -116,7 +116,7 @@ class Accepted(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted(Fact):
-    """This house lets the train run; `by` is ``policy`` or a person. The rest is what its run may take up here."""
+    """This station lets the train run; `by` is ``policy`` or a person. The other fields are what its run may use here."""
 
     kind = "admitted"
     by: str
@@ -229,7 +229,7 @@ class Departed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Fact):
-    """Final. The owner learns at most a class of outcome; `code` and `reason` are for this house only."""
+    """Final. The owner learns at most a class of outcome; `code` and `reason` stay at this station."""
 
     kind = "refused"
     code: str

@@ -2,7 +2,7 @@
 
 `TABLE` is the whole machine: for each phase the one step to perform and the events that step may record, each with the
 phase it leads to. Every step may be performed again after a crash, because its effect is repeatable and is only believed
-once its event is recorded. Everything that leaves the house leaves after ``WIPE`` and ``SIGN``: no plaintext is left by
+once its event is recorded. Everything that leaves the station leaves after ``WIPE`` and ``SIGN``: no plaintext is left by
 then, and what is sent is what was recorded.
 
 Being held for a person and stumbling are no phases: they keep a visit where it is.
@@ -72,7 +72,7 @@ class Phase(StrEnum):
     STOPPED = "stopped"  # refused or failed, the owner known and owed an answer
     ANSWERABLE = "answerable"  # stopped and wiped: the answer is to be signed
     REPORTING = "reporting"
-    REJECTED = "rejected"  # refused before anybody proved to be its owner, or signed for before: nobody is told
+    REJECTED = "rejected"  # refused before its owner was verified, or signed for before: no one is answered
     LEAVING = "leaving"
     GONE = "gone"
 
@@ -269,7 +269,7 @@ def approve(visit: Visit, *, by: str, note: str, now: datetime) -> Approved:
     """A person says yes.
 
     Raises:
-        NothingToDecide: the visit waits for nobody.
+        NothingToDecide: the visit is not waiting for a decision.
     """
     if visit.held is None:
         msg = "this visit does not wait for a decision"

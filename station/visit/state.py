@@ -151,7 +151,7 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
         case Stumbled():
             internal = visit.internal_stumbles + (event.code == INTERNAL)
             return replace(visit, stumbled=event, stumbles=visit.stumbles + 1, internal_stumbles=internal)
-        case Opened():  # nobody asks: the room is there or is not
+        case Opened():  # no question is asked here: the room exists or it does not
             return replace(_onward(visit), approval=None)
         case Held():
             return replace(_onward(visit), held=event)
