@@ -1,5 +1,5 @@
-# What a newcomer would guess. On a fresh Debian machine as root, `make demo` and `make test` install and start what is missing;
-# whatever they start lives in .state and is stopped by `make down`.
+# The usual targets. On a fresh Debian machine as root, `make demo` and `make test` install and start what is missing. What they
+# start lives in .state, and `make down` stops it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -23,10 +23,10 @@ help:  ## this list
 dev:  ## the virtual environment .venv: the locked dependencies, and this project as `pht`
 	@images/setup.sh venv
 
-engine:  ## a Docker engine: the one that answers here, or a private one
+engine:  ## a Docker engine: the one on this machine, or a private one
 	@images/engine.py up
 
-registry:  ## the program of an OCI registry, which `pht registry up` starts
+registry:  ## the registry program that `pht registry up` starts
 	@images/setup.sh packages docker-registry
 
 base:  ## the base image `python`, as .state/base/python.tar
@@ -42,26 +42,26 @@ test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
 	@$(MAKE) engine base dev
 	@$(ENGINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: lint  ## what can be said without running: style, types, arrows
+check: lint  ## static checks: style, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-lint: dev  ## style of Python and, where shellcheck is installed, of shell scripts
+lint: dev  ## style of Python and, if shellcheck is installed, of shell scripts
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); fi
 
-fmt: dev  ## format, and repair what can be repaired
+fmt: dev  ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-lock: dev  ## choose the newest dependencies that pyproject.toml allows, with their hashes
+lock: dev  ## lock the newest dependencies that pyproject.toml allows, with hashes
 	@images/lock.sh
 
-docs: dev  ## the documents that are generated from the code
+docs: dev  ## write the documents that are generated from the code
 	@$(BIN)/python docs/generate.py
 
-clean: down  ## remove everything that was made here
+clean: down  ## remove everything that was built here
 	rm -rf .state .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -42,14 +42,14 @@ _GROUPS: Final = {
     "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
 }
 
-_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse",)}
-"""Commands that a group teaches and does not know: what they need lies above it."""
+_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse_command",)}
+"""Commands that a group shows but cannot import: what they need lies above it."""
 
 _log = logging.getLogger("pht")
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at that moment: what shows progress stands in for it, and writes above itself."""
+    """Writes to what standard error is at that moment: a progress display replaces it, and prints above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.setStream(sys.stderr)
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
     """A group whose members are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the groups in the order in which they are taught."""
+        """Return the groups in the order in which they are shown."""
         return list(_GROUPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
@@ -94,7 +94,7 @@ class Context:
     login_options: dict[str, Any]
 
     def login(self) -> Login:
-        """Return the account and the trust that the options of ``pht`` tell."""
+        """Return the account and the trust that the options of ``pht`` name."""
         from registry.places import Login  # noqa: PLC0415 - only for the commands that need it
 
         return Login(**self.login_options)
@@ -115,7 +115,7 @@ def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) ->
     envvar="PHT_JSON",
     help="Print the answer, or the error, as one JSON document. Or set PHT_JSON=1.",
 )
-@click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for everything.")
+@click.option("-v", "--verbose", count=True, help="Log more on standard error; twice for everything.")
 @click.option("--registry-user", "username", metavar="NAME", help="Account at the registry.")
 @click.option("--registry-password-file", "password_file", type=_PATH, help="Private file with its password.")
 @click.option("--registry-ca-file", "ca_file", type=_PATH, help="Certificate authority of the registry (PEM).")
@@ -144,8 +144,8 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
       consortium          pht directory init --help
       registry operator   pht registry up --help
 
-    Exit status: 0 done, 10 refused, 20 try again later, 30 the analysis failed, 40 something here must be put right,
-    2 a command line that makes no sense, 130 interrupted, 1 a fault of this program.
+    Exit status: 0 done, 10 refused, 20 try again later, 30 the analysis failed, 40 something here needs fixing,
+    2 invalid usage, 130 interrupted, 1 a bug in this program.
     """
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)],
@@ -154,7 +154,7 @@ def root(ctx: click.Context, /, as_json: bool, verbose: int, **login_options: An
     )
     for name in _TALKATIVE:  # they quote whole addresses, with upload states and what else is signed in a query
         logging.getLogger(name).setLevel(logging.ERROR)
-    if sys.stderr.isatty() and not as_json:  # whoever sits there shall know what is waited for
+    if sys.stderr.isatty() and not as_json:  # a person wants to know what is being waited for
         logging.getLogger("registry.retry").setLevel(logging.INFO)
     try:
         Path.cwd()
@@ -179,7 +179,7 @@ def _render(answer: Answer | None, **_options: object) -> Answer | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and leave with its exit status. One of the two places that catch broadly."""
+    """Run one command and leave with its exit status. One of the two places that catch every exception."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given or os.environ.get("PHT_JSON", "").strip().lower() in _TRUE
     given = (["--json"] if as_json else []) + [word for word in given if word != "--json"]
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except click.exceptions.Abort as leaving:
-        msg = str(leaving) or "interrupted"  # a question answered with no says what that means
+        msg = str(leaving) or "interrupted"  # declining a question explains itself
         _leave(Interrupted(msg), as_json=as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if not as_json:
@@ -209,15 +209,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             explain(error, Path(error.filename if isinstance(error.filename, str) else "standard output")),
             as_json=as_json,
         )
-    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told as one
+    except Exception as error:  # noqa: BLE001 - the boundary: our own bugs are reported as such
         _log.debug("unexpected error", exc_info=True)
-        msg = f"unexpected {type(error).__name__}: this is a fault of the program"
+        msg = f"unexpected {type(error).__name__}: this is a bug in the program"
         _leave(Fault(msg), as_json=as_json)
     sys.exit(0)
 
 
 class Usage(PhtError):
-    """The command line makes no sense."""
+    """The command line is not valid."""
 
     code = "usage"
     exit = 2
@@ -228,11 +228,11 @@ class Interrupted(PhtError):
 
     code = "interrupted"
     exit = 130
-    default_hint = "nothing was left half-written; run the command again when you like"
+    default_hint = "nothing was left half-written; run the command again when you are ready"
 
 
 class Fault(PhtError):
-    """Something this program did not foresee."""
+    """A bug in this program."""
 
     code = "internal"
     exit = 1
@@ -245,7 +245,7 @@ def _usage(error: click.ClickException, message: str) -> Usage:
 
 
 def _leave(error: PhtError, *, as_json: bool, data: Mapping[str, Json] | None = None) -> NoReturn:
-    """Tell an error, on one line of standard error or in one document (with `data`) of standard output, and end."""
+    """Report an error, on one line of standard error or in one document (with `data`) of standard output, and end."""
     if as_json:
         told = {
             "code": error.code,

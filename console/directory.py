@@ -1,8 +1,7 @@
-"""What can the consortium, and whoever starts to trust it, do with the directory from the command line?"""
+"""What can the consortium, and those who begin to trust it, do with the directory from the command line?"""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,23 +10,29 @@ from typing import Final, TypeVar
 import click
 
 from console.answer import Answer
+from console.participant import directory_pin, directory_verify, fingerprint_option
 from console.progress import working
 from console.prompts import (
     card_at,
     clock,
     confirmed,
-    confirmed_root,
     new_passphrase_for,
     passphrase_for,
     passphrase_option,
     sure,
 )
+from console.render_directory import (
+    render_base,
+    render_party,
+    render_publication,
+    render_root,
+    render_workspace,
+)
 from console.root import Root
-from console.show import told_base, told_party, told_pin, told_publication, told_root, told_trust, told_workspace
-from registry.places import sink_at, source_at
-from security.digest import Digest, digest_of
+from console.unit import directory_unit
+from registry.places import sink_at
+from security.digest import Digest
 from security.directory.card import PartyCard
-from security.directory.client import load_trust
 from security.directory.publish import publish, unpublished
 from security.directory.root import (
     Lifetimes,
@@ -51,7 +56,7 @@ from security.directory.workspace import (
     withdraw_base,
 )
 from security.errors import InvalidInput, Malformed
-from security.files import expect_new, read_file, write_file
+from security.files import expect_new
 from security.ids import PartyId
 from security.keys.store import read_passphrase
 
@@ -82,20 +87,14 @@ def _workspace(function: F) -> F:
     return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
 
 
-def _fingerprint_option(function: F) -> F:
-    return click.option("--fingerprint", help="What was read out to you. Without it, you are asked to compare.")(
-        function
-    )
-
-
 @directory.command("init")
 @click.argument("folder", type=_PATH)
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it shall have its own.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it is to have its own.")
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
-@click.option("--post-quantum", is_flag=True, help="Let only key sets with ML-DSA-65 and a hybrid recipient count.")
+@click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
 @passphrase_option
 def directory_init(
@@ -127,45 +126,45 @@ def directory_init(
             online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
             policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
             lifetimes=Lifetimes(root=timedelta(days=root_days)),
-            now=clock(),
+            now=clock.now(),
         )
     done = f"made {folder}; move {workspace.root_keys}/*.age to their holders\ntell every participant how to pin it:"
-    return told_root(root_state(workspace), done=done)
+    return render_root(root_state(workspace), done=done)
 
 
 @directory.command("add")
 @_workspace
 @click.argument("card", type=_PATH)
-@_fingerprint_option
+@fingerprint_option
 def directory_add(card: Path, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage a new party.
 
-    It is the one of CARD, once its fingerprint was compared with what the party reads out over the phone.
+    The party is that of CARD, once its fingerprint was compared with what they read out over the phone.
     """
     ours, shown = _workspace_and_card(workspace, card, "add")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
-    party = add_party(ours, shown, now=clock())
-    return told_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
+    party = add_party(ours, shown, now=clock.now())
+    return render_party(party, done=f"{party.party}: {party.title} ({', '.join(sorted(party.roles))})")
 
 
 @directory.command("rotate")
 @_workspace
 @click.argument("card", type=_PATH)
 @click.option(
-    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys still count."
+    "--overlap", type=click.IntRange(0, 3650), default=14, show_default=True, help="Days the old keys stay valid."
 )
-@_fingerprint_option
+@fingerprint_option
 def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str | None) -> Answer:
     """Stage new keys of a party.
 
-    CARD is its new card. The old keys count for the overlap, so that trains under way may finish: a station names their
-    folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If they
-    were stolen, revoke them as well.
+    CARD is its new card. The old keys stay valid for the overlap, so that trains under way can finish: a station names
+    their folder under keys.earlier in its station.yaml, an owner leaves it in the home folder, beside the new one. If
+    they were stolen, revoke them as well.
     """
     ours, shown = _workspace_and_card(workspace, card, "rotate")
     confirmed(shown.key_set.fingerprint, fingerprint, who=shown.party)
-    party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock())
-    return told_party(party, done=f"{party.party} has new keys")
+    party = rotate_party(ours, shown, overlap=timedelta(days=overlap), now=clock.now())
+    return render_party(party, done=f"{party.party} has new keys")
 
 
 @directory.command("revoke")
@@ -176,14 +175,14 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of a party, or of a key set.
 
-    What PARTY signed in the past, with the revoked keys, no longer counts either.
+    What PARTY signed with the revoked keys in the past is no longer valid either.
     """
     ours, name = Workspace(workspace), PartyId(party)
     count = len(revocable(ours, name, key_set))
     what = str(name) if key_set is None else f"{count} of the key sets of {name}"
     sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
     changed = revoke(ours, name, key_set)
-    return told_party(changed, done=f"{name}: revoked")
+    return render_party(changed, done=f"{name}: revoked")
 
 
 @directory.command("approve-base")
@@ -191,7 +190,7 @@ def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path
 @click.argument("name")
 @click.argument("digest")
 @click.option("--note", default="", help="One line for people, such as where it was built.")
-@click.option("--yes", is_flag=True, help="Do not ask whether an image that was withdrawn shall count again.")
+@click.option("--yes", is_flag=True, help="Do not ask before approving an image that was withdrawn.")
 def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspace: Path) -> Answer:
     """Stage the approval of a base image.
 
@@ -201,7 +200,7 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
     if was_withdrawn(ours, name, image):
         sure(f"The approval of {name} was withdrawn. Approve this very image again?", yes=yes)
     base = approve_base(ours, name, image, note=note)
-    return told_base(base, done=f"{base.name}: approved")
+    return render_base(base, done=f"{base.name}: approved")
 
 
 @directory.command("withdraw-base")
@@ -210,19 +209,17 @@ def directory_approve_base(name: str, digest: str, note: str, yes: bool, workspa
 def directory_withdraw_base(name: str, workspace: Path) -> Answer:
     """Stage the withdrawal of a base image.
 
-    No station will run a train on the image called NAME any more.
+    No station runs a train on the image called NAME any more.
     """
     base = withdraw_base(Workspace(workspace), name)
-    return told_base(base, done=f"{base.name}: withdrawn")
+    return render_base(base, done=f"{base.name}: withdrawn")
 
 
 @directory.command("rotate-keys")
 @_workspace
 @click.option("--root-key", "root_keys", type=_PATH, multiple=True, required=True, help="Root key file; repeatable.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option(
-    "--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to make anew; repeatable."
-)
+@click.option("--replace", type=click.Choice(["targets", "online"]), multiple=True, help="Key to replace; repeatable.")
 @click.option("--add-root-keys", type=click.IntRange(0, 16), default=0, help="How many root keys to make.")
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
@@ -242,9 +239,9 @@ def directory_rotate_keys(
 ) -> Answer:
     """Make the next root.
 
-    With other keys, another threshold, or the same for another year.
+    With other keys, another threshold, or the same ones for another year.
 
-    As many root keys as the present root demands must sign, and as many as the new one does. Then publish.
+    The thresholds of both the present and the new root must be met by the keys that sign. Then publish.
 
     \b
     pht directory rotate-keys consortium --root-key /media/a/root-1f.age --root-key /media/b/root-7c.age --replace online
@@ -264,9 +261,9 @@ def directory_rotate_keys(
     new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
     with working("making the next root"):
         state = rotate_keys(
-            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock()
+            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock.now()
         )
-    return told_root(state, done="made the next root; pht directory publish makes it known")
+    return render_root(state, done="made the next root; pht directory publish makes it known")
 
 
 @directory.command("publish")
@@ -293,11 +290,11 @@ def directory_publish(
 ) -> Answer:
     """Sign what is staged, and publish it.
 
-    An interrupted publication is simply repeated.
+    If it is interrupted, run it again.
 
     \b
     pht directory publish consortium --to http://registry.example:5000
-    pht directory publish consortium --to folder:/srv/www/directory --refresh      (weekly, from cron)
+    pht directory publish consortium --to folder:/srv/www/directory --refresh      (daily, from a timer: pht directory unit)
     """
     ours, sink = Workspace(workspace), sink_at(place, context.login())
     if online_passphrase_file is None:
@@ -318,9 +315,9 @@ def directory_publish(
             targets_key=None if refresh else open_targets_key(ours, own),
             online_key=open_online_key(ours, online),
             lifetimes=lifetimes,
-            now=clock(),
+            now=clock.now(),
         )
-    return told_publication(published, place, unpublished(ours))
+    return render_publication(published, place, unpublished(ours))
 
 
 @directory.command("show")
@@ -328,41 +325,7 @@ def directory_publish(
 def directory_show(workspace: Path) -> Answer:
     """Show root, parties, base images, and what is staged."""
     ours = Workspace(workspace)
-    return told_workspace(root_state(ours), ours.staged(), unpublished(ours))
-
-
-@directory.command("verify")
-@click.argument("place")
-@click.option("--root", type=_PATH, required=True, help="The pinned root.json.")
-@click.pass_obj
-def directory_verify(context: Root, place: str, root: Path) -> Answer:
-    """Verify a directory as a new participant would.
-
-    Fetches what is published at PLACE, and shows what it says.
-    """
-    with tempfile.TemporaryDirectory(prefix="pht-") as cache:
-        return told_trust(load_trust(source_at(place, context.login()), Path(cache), read_file(root), clock()), place)
-
-
-@directory.command("pin")
-@click.argument("place")
-@click.option(
-    "-o", "--output", type=_PATH, default=Path("root.json"), show_default=True, help="Where to keep the root."
-)
-@_fingerprint_option
-@click.pass_obj
-def directory_pin(context: Root, place: str, output: Path, fingerprint: str | None) -> Answer:
-    """Keep the consortium's first root.
-
-    Everything the directory says is checked against it from then on.
-
-    PLACE is where the directory is published; the root found there counts only after its fingerprint was compared with
-    what the consortium reads out. If the consortium handed you the file itself, PLACE is that file.
-    """
-    file = Path(place) if Path(place).is_file() else None
-    raw = confirmed_root(file, lambda: source_at(place, context.login()), fingerprint)
-    write_file(output, raw, mode=0o644, replace=False)
-    return told_pin(digest_of(raw), str(output))
+    return render_workspace(root_state(ours), ours.staged(), unpublished(ours))
 
 
 def _workspace_and_card(folder: Path, card: Path, command: str) -> tuple[Workspace, PartyCard]:
@@ -387,3 +350,7 @@ def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
         raise InvalidInput(msg, given=len(files), keys=count)
     phrases = [read_passphrase(path) for path in files]
     return phrases * count if len(phrases) == 1 else phrases
+
+
+for command in (directory_verify, directory_pin, directory_unit):
+    directory.add_command(command)

@@ -11,7 +11,7 @@ import click
 from console.answer import Answer
 from console.progress import working
 from console.prompts import card_at, clock, new_passphrase_for, passphrase_for, passphrase_option, sure, unlocked
-from console.show import told_keys
+from console.render_keys import render_keys
 from security.directory.card import make_card
 from security.files import expect_new, write_file
 from security.ids import PartyId, Role
@@ -96,21 +96,21 @@ def keys_new(
             title=title or name,
             roles=frozenset(map(Role, roles)),
             passphrase=phrase,
-            now=clock(),
+            now=clock.now(),
         )
     after = f"made in {folder}\nnext: pht keys card {folder} -o {name}.card.json"
-    return told_keys(made.party, made.title, made.roles, made.key_set, after=after)
+    return render_keys(made.party, made.title, made.roles, made.key_set, after=after)
 
 
 @keys.command("show")
 @click.argument("path", metavar="FOLDER|CARD", type=_PATH)
 def keys_show(path: Path) -> Answer:
-    """Show the fingerprint and the keys of a key folder, or of a card somebody sent. Needs no passphrase."""
+    """Show the fingerprint and the keys of a key folder, or of a card that was sent to you. Needs no passphrase."""
     if path.is_dir():
         folder = read_folder(path)
-        return told_keys(folder.party, folder.title, folder.roles, folder.key_set)
+        return render_keys(folder.party, folder.title, folder.roles, folder.key_set)
     card = card_at(path)
-    return told_keys(card.party, card.title, card.roles, card.key_set)
+    return render_keys(card.party, card.title, card.roles, card.key_set)
 
 
 @keys.command("card")
@@ -125,21 +125,21 @@ def keys_card(folder: Path, output: Path, passphrase_file: Path | None) -> Answe
     """
     public = read_folder(folder)
     secrets = unlocked(folder, str(folder), passphrase_file)
-    card = make_card(secrets, party=public.party, title=public.title, roles=public.roles, now=clock())
+    card = make_card(secrets, party=public.party, title=public.title, roles=public.roles, now=clock.now())
     write_file(output, card.to_bytes() + b"\n", mode=0o644)
     after = f"wrote {output}\nsend it to the consortium, and read the fingerprint to them over the phone"
-    return told_keys(public.party, public.title, public.roles, public.key_set, after=after)
+    return render_keys(public.party, public.title, public.roles, public.key_set, after=after)
 
 
 @keys.command("check")
 @click.argument("folder", type=_PATH)
 @passphrase_option
 def keys_check(folder: Path, passphrase_file: Path | None) -> Answer:
-    """Open FOLDER, sign and seal with every key, and see that the public ones agree. Changes nothing."""
+    """Open FOLDER, sign and seal with every key, and check that the public keys match. Changes nothing."""
     public = read_folder(folder)
     prove(unlocked(folder, str(folder), passphrase_file))
     after = "the keys open, sign, verify, seal and unseal"
-    return told_keys(public.party, public.title, public.roles, public.key_set, after=after)
+    return render_keys(public.party, public.title, public.roles, public.key_set, after=after)
 
 
 @keys.command("export")
@@ -197,6 +197,6 @@ def keys_import(
             title=title or name,
             roles=frozenset(map(Role, roles)),
             passphrase=phrase,
-            now=clock(),
+            now=clock.now(),
         )
-    return told_keys(made.party, made.title, made.roles, made.key_set, after=f"imported into {folder}")
+    return render_keys(made.party, made.title, made.roles, made.key_set, after=f"imported into {folder}")

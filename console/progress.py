@@ -1,4 +1,4 @@
-"""How is somebody who sits at a terminal told that something goes on, and how far it is?
+"""How does a person at a terminal see that work goes on, and how far it is?
 
 On standard error, and gone when it is done; where there is no terminal, nothing at all.
 """
@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeAlias
 
 Working: TypeAlias = Callable[[str], AbstractContextManager[object]]
-"""Tells what is being worked at; `contextlib.nullcontext` tells nobody."""
+"""Shows what is being worked on; `contextlib.nullcontext` shows nothing."""
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that something is worked at. Nobody may be asked for anything meanwhile: the question would be wiped away."""
+    """Show what is being worked on. Ask nothing meanwhile: the question would be overwritten."""
     if not sys.stderr.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""How is a person asked for what is secret, or must be sure?
+"""How is a person asked for a secret, or for a confirmation?
 
 Passphrases come from a private file or a prompt; never from an argument, where every user of the machine could read them.
 """
@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from console.progress import working
+from security.clock import Clock, SystemClock
 from security.digest import Digest, digest_of
 from security.directory.card import MAX_CARD, PartyCard, parse_card
-from security.errors import InvalidInput, KeyNotTrusted, Malformed
+from security.errors import InvalidInput, Malformed
 from security.files import read_file
-from security.keys.keyset import Secrets, confirms, spell
+from security.keys.keyset import Secrets, check_fingerprint, spell
 from security.keys.store import check_passphrase, open_folder, read_passphrase
 
 if TYPE_CHECKING:
     from security.directory.client import DirectorySource
 
 F = TypeVar("F", bound=Callable[..., object])
+
+clock: Final[Clock] = SystemClock()
+"""Where the command line gets `now` from."""
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -66,14 +69,14 @@ def new_passphrase_for(what: str, path: Path | None) -> bytes:
 
 def _asked(question: str, *, again: bool) -> bytes:
     if not sys.stdin.isatty():
-        msg = "a passphrase is needed, and nobody is there to be asked"
+        msg = "a passphrase is needed, and there is no terminal to ask for it"
         raise InvalidInput(msg, hint="name a private file: --passphrase-file FILE, or PHT_PASSPHRASE_FILE")
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again, err=True)
     return answer.encode()
 
 
 def sure(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone, unless ``--yes`` was given."""
+    """Ask before doing something that cannot be undone, unless ``--yes`` was given."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -89,18 +92,16 @@ def _agreed(question: str) -> None:
 
 
 def confirmed(fingerprint: Digest, given: str | None, *, who: str, option: str = "--fingerprint") -> None:
-    """Make sure that a person has compared the fingerprint with what they were told by another way.
+    """Make sure that a person has compared the fingerprint with what they were told through another channel.
 
     `option` is the one the fingerprint may be given with.
     """
     if given is not None:
-        if not confirms(given, fingerprint):
-            msg = "the fingerprint is not the one that was read out"
-            raise KeyNotTrusted(msg, found=spell(fingerprint), hint="do not go on: the file may have been exchanged")
+        check_fingerprint(given, fingerprint)
         return
     if not sys.stdin.isatty():
         msg = "the fingerprint must be confirmed"
-        raise InvalidInput(msg, hint=f"call {who}, let them read it out, and give it with {option}")
+        raise InvalidInput(msg, hint=f"call {who}, have them read it out, and pass it with {option}")
     click.echo(f"fingerprint  {spell(fingerprint)}", err=True)
     _agreed(f"Did {who}, by telephone or in person, read out exactly this?")
 
@@ -128,11 +129,6 @@ def confirmed_root(
     return root
 
 
-def clock() -> datetime:
-    """Read the clock: the command line is where `now` comes from."""
-    return datetime.now(UTC)
-
-
 def card_at(path: Path) -> PartyCard:
     """Read a party card from a file.
 
@@ -144,5 +140,5 @@ def card_at(path: Path) -> PartyCard:
         return parse_card(raw)
     except Malformed as error:
         msg = "the file is not a party card"
-        hint = "'pht keys card' makes one, of a key folder; ask its party for it"
+        hint = "'pht keys card' makes one from a key folder; ask the party for theirs"
         raise type(error)(msg, file=path, reason=error.message, hint=hint) from error

@@ -16,5 +16,5 @@ class Root(Protocol):
         ...
 
     def login(self) -> Login:
-        """Return the account and the trust that the options of ``pht`` tell."""
+        """Return the account and the trust that the options of ``pht`` name."""
         ...

@@ -37,16 +37,16 @@ from security.train.manifest import (
     DataNeed,
     Limits,
     Output,
-    Route,
-    Stop,
     TrainManifest,
     print_manifest,
 )
+from security.train.route import SequenceRoute, Stop
 from security.train.seal import CodeBinding, StateBinding, seal_code, seal_state
 from security.train.verify import verify_home
 from station.journal.audit import export, sign_head
 from station.journal.chain import START, Head, Record, link
-from station.visit.events import ArrivalId, DaemonStarted, Noticed
+from station.visit.events import ArrivalId, Noticed
+from station.visit.station_events import DaemonStarted
 from train_builder.proof.proof import proof_document, prove
 
 NOW: Final = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
@@ -83,7 +83,7 @@ def examples() -> dict[str, str]:
     parts, state_meta = TrainParts(manifest=head, entries=(), code=code, state=None), b""
     for stop, (station, following) in enumerate(((ULM, KIEL), (KIEL, ALICE))):
         previous = entries[-1].digest if entries else head.digest
-        binding = StateBinding(train=train, stop=stop, sender=station, recipient=following, previous=previous)
+        binding = StateBinding(train=train, stop=stop, sender=station, recipients=(following,), previous=(previous,))
         size, state_meta = _sealed_state(keys[following], binding)
         stand_in = bytes([stop]) * size
         state = StateRef(digest=digest_of(stand_in), size=size)
@@ -92,8 +92,8 @@ def examples() -> dict[str, str]:
             stop=stop,
             attempt=1,
             station=station,
-            previous=previous,
-            state_in=None if parts.state is None else parts.state.digest,
+            previous=(previous,),
+            states_in=() if parts.state is None else (parts.state.digest,),
             state_out=state.digest,
             base=BASE.digest,
             directory=VERSION,
@@ -185,7 +185,7 @@ def _sealed_code(keys: dict[PartyId, Secrets]) -> tuple[CodeRef, bytes]:
 
 def _sealed_state(reader: Secrets, binding: StateBinding) -> tuple[int, bytes]:
     sink = io.BytesIO()
-    seal_state(sink, _members({"sums.json": b"{}"}), binding=binding, recipient=reader.key_set.sealing)
+    seal_state(sink, _members({"sums.json": b"{}"}), binding=binding, recipients=[reader.key_set.sealing])
     return len(sink.getvalue()), _meta_in(sink.getvalue(), reader)
 
 
@@ -217,7 +217,7 @@ def _manifest(keys: dict[PartyId, Secrets], code: CodeRef) -> TrainManifest:
         data=(DataNeed(name="patients", description="one row a patient", files=("*.csv",)),),
         outputs=(Output(path="sums.json", media_type="application/json", max_bytes=65536, schema={"type": "object"}),),
         limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=300, processes=32, output_bytes=1 << 20),
-        route=Route(stops=tuple(Stop(party=one, key_set=keys[one].key_set.fingerprint) for one in (ULM, KIEL))),
+        route=SequenceRoute(stops=tuple(Stop(party=one, key_set=keys[one].key_set.fingerprint) for one in (ULM, KIEL))),
         recipient=keys[ALICE].key_set.sealing,
         valid_from=NOW,
         valid_until=NOW + timedelta(days=14),
@@ -233,7 +233,7 @@ def _files(documents: dict[str, bytes]) -> str:
 
 def _tags(parts: TrainParts, blobs: dict[Digest, bytes], entry: Envelope, refused: Envelope, train: TrainId) -> str:
     depot = Depot(MemoryRegistry())
-    depot.send(parts, Blobs(blobs), to=KIEL, train=train)
+    depot.send(parts, Blobs(blobs), to=KIEL, train=train, stop=1)
     depot.send_receipt(entry, owner=ALICE, train=train, stop=0, kind=ReceiptKind.ENTRY)
     depot.send_receipt(refused, owner=ALICE, train=train, stop=1, kind=ReceiptKind.REFUSAL)
     boxes = [mailbox(KIEL), mailbox(ALICE)]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pathlib
 import re
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
-HERE = pathlib.Path(__file__).parent
+HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
+GENERATED = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors")
 
 
@@ -72,7 +73,59 @@ def design() -> str:
     return text
 
 
-DOCUMENTS = {"errors.md": error_table, "visit.md": visit_diagram, "design.md": design}
+def schemas() -> dict[str, str]:
+    """Return the published schema of every document, by its path: each follows from one declaration."""
+    from security.directory.card import CARD
+    from security.directory.documents import BASE, PARTY, POLICY
+    from security.statement.envelope import ENVELOPE
+    from security.train.journey import ENTRY, REFUSAL
+    from security.train.manifest import MANIFEST
+    from security.train.seal import CODE_META, STATE_META
+    from station.journal.audit import HEAD
+    from train_builder.spec.schema import train_schema
+
+    statements = (MANIFEST, ENTRY, REFUSAL, CARD, HEAD)
+    documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
+    found = {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
+    return found | {"train_builder/spec/train.schema.json": _laid_out(train_schema())}
+
+
+def architecture() -> str:
+    """Return ``architecture.md`` with its picture and its table of rooms made anew from the packages on disk."""
+    rooms = _load("rooms")
+    made = {"picture": rooms.picture, "rooms": rooms.tables}
+    text = (HERE / "architecture.md").read_text(encoding="utf-8")
+    return GENERATED.sub(lambda found: f"{found[1]}{made[found[2]]()}{found[3]}", text)
+
+
+def train_reference() -> str:
+    """Return ``train-yaml.md``: the keys of a train's file, from its schema."""
+    return str(_load("references").train_reference())
+
+
+def station_reference() -> str:
+    """Return ``station-yaml.md``: the keys of a station's file, from its schema."""
+    return str(_load("references").station_reference())
+
+
+DOCUMENTS = {
+    "errors.md": error_table,
+    "visit.md": visit_diagram,
+    "design.md": design,
+    "architecture.md": architecture,
+    "train-yaml.md": train_reference,
+    "station-yaml.md": station_reference,
+}
+
+
+def generated() -> dict[Path, str]:
+    """Return everything that is generated, by its path in the repository."""
+    made = {Path("docs") / name: make() for name, make in DOCUMENTS.items()}
+    return made | {Path(name): text for name, text in schemas().items()}
+
+
+def _laid_out(schema: object) -> str:
+    return f"{_load('examples').laid_out(schema)}\n"
 
 
 def _load(name: str) -> types.ModuleType:
@@ -95,5 +148,5 @@ def _first(one: type) -> str:
 
 
 if __name__ == "__main__":
-    for name, make in DOCUMENTS.items():
-        (HERE / name).write_text(make(), encoding="utf-8")
+    for path, text in generated().items():
+        (HERE.parent / path).write_text(text, encoding="utf-8")

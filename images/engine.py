@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Which Docker engine do the demo and the tests use, and how is a private one started and stopped?
 
-`engine.py up` uses the engine that answers at `DOCKER_HOST` or at Docker's usual socket; if there is none, it starts one whose
-data, sockets, process id and log lie in `.state/engine` (the sockets in `/run`, if the checkout lies too deep for their names).
-Either way the address is in `.state/engine/address` afterwards.
-`engine.py find` only tells, by its exit status, whether an engine answers. `engine.py down` stops the one that `up` started, and
-touches no other. Standard library only: it runs before anything is installed.
+`engine.py up` uses the engine that answers at `DOCKER_HOST` or at Docker's default socket. If there is none, it starts one with
+its data, sockets, process id and log in `.state/engine` (the sockets in `/run` if the path of the checkout is too long for them).
+It writes the address to `.state/engine/address`.
+`engine.py find` exits with 0 if an engine answers, with 1 if not. `engine.py down` stops the engine that `up` started, and no
+other. Standard library only: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ USUAL = "unix:///var/run/docker.sock"
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 SOCKET_PATH_LIMIT = 107
-"""Bytes in the path of a Unix socket on Linux (unix(7)), its final zero not counted."""
+"""Bytes in the path of a Unix socket on Linux (unix(7)), without the final zero."""
 
 LONGEST_SOCKET = "exec/containerd/containerd.sock.ttrpc"
-"""The longest name of a socket that the engine makes below its folder."""
+"""The longest name of a socket below the engine's folder."""
 
 READY_SECONDS = 60
 STOP_SECONDS = 30
 
 WRAPPER = """#!/bin/sh
-# gVisor by system calls alone (no KVM) and without a network stack: it needs nothing of the machine. The limits of control
-# groups stay, or memory would have none.
+# gVisor with ptrace (no KVM) and without a network stack: it needs no support of the machine. It keeps the limits of control
+# groups; without them memory would have none.
 exec {runsc} --platform=ptrace --network=none "$@"
 """
 
@@ -59,7 +59,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def answers(address: str) -> bool:
-    """Tell whether a Docker engine answers at an address of the form that `DOCKER_HOST` has."""
+    """Whether a Docker engine answers at an address in the form of `DOCKER_HOST`."""
     kind, _, place = address.partition("://")
     if kind == "unix":
         connection: http.client.HTTPConnection = _UnixConnection(place)
@@ -77,7 +77,7 @@ def answers(address: str) -> bool:
 
 
 def room() -> Path:
-    """Return the folder for the sockets: the engine's own, or a short one when the checkout lies too deep."""
+    """Return the folder for the sockets: the engine's own, or a short one if the checkout's path is too long."""
     if len(os.fsencode(HOME / LONGEST_SOCKET)) <= SOCKET_PATH_LIMIT:
         return HOME
     return Path("/run") / f"pht-{hashlib.sha256(os.fsencode(HOME)).hexdigest()[:12]}"
@@ -95,7 +95,7 @@ def found() -> str:
 
 
 def running() -> int | None:
-    """Return the process id of the engine started here, if that process lives and is still that engine."""
+    """Return the process id of the engine started here, if that process is still alive and still the engine."""
     try:
         pid = int((HOME / "pid").read_text())
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -105,7 +105,7 @@ def running() -> int | None:
 
 
 def write_settings() -> bool:
-    """Offer gVisor to the engine if it is installed; return whether the settings changed."""
+    """Configure gVisor in the engine if it is installed; return whether the settings changed."""
     runtimes = {}
     if runsc := shutil.which("runsc", path=SEARCH):
         wrapper = HOME / "runsc"
@@ -141,7 +141,7 @@ def start() -> str:
             [
                 *("dockerd", "--config-file", HOME / "daemon.json", "--pidfile", HOME / "pid", "--host", address),
                 *("--data-root", HOME / "data", "--exec-root", sockets / "exec"),
-                # Trains have no network; so the engine needs none, and the machine's firewall stays as it is.
+                # Trains have no network, so the engine needs none and leaves the machine's firewall alone.
                 *("--bridge=none", "--iptables=false", "--ip6tables=false"),
             ],
             env={**os.environ, "PATH": SEARCH},
@@ -174,12 +174,12 @@ def up() -> None:
 
 
 def find() -> None:
-    """End with status 0 if an engine answers, with 1 if not."""
+    """Exit with 0 if an engine answers, with 1 if not."""
     sys.exit(0 if found() else 1)
 
 
 def sweep() -> None:
-    """End and unmount what an engine leaves behind when it was killed: the shims of its runs, and its mounts."""
+    """Clean up after an engine that was killed: its shims and its mounts."""
     mark = os.fsencode(room() / "exec" / "containerd" / "containerd.sock")
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -192,7 +192,7 @@ def sweep() -> None:
 
 
 def down() -> None:
-    """Stop the engine that was started here, if it runs."""
+    """Stop the engine that was started here, if it is running."""
     pid = running()
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
@@ -208,12 +208,12 @@ def down() -> None:
 
 
 def main() -> None:
-    """Do what the first argument says, alone in this checkout."""
+    """Run the command in the first argument, under this checkout's lock."""
     acts = {"up": up, "find": find, "down": down}
     act = acts.get(sys.argv[1]) if len(sys.argv) == 2 else None  # noqa: PLR2004 - the program and its one argument
     if act is None:
         sys.exit("usage: engine.py up|find|down")
-    if act is find:  # asked by the very script that `up` calls, so it must not wait for `up`
+    if act is find:  # called by the script that `up` runs, so it must not wait for `up`
         find()
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("wb") as lock:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock (to run) and requirements-dev.lock (to work on the project) from pyproject.toml: every version and every hash,
-# and no word about where this machine gets its packages from.
+# Writes requirements.lock (to run) and requirements-dev.lock (to develop) from pyproject.toml, with every version and hash, and
+# without this machine's package sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,6 @@ for lock in requirements requirements-dev; do
         "${extras[@]}" --output-file "$lock.lock" pyproject.toml
 done
 if grep -nE '^ *--(index|extra|find|trusted)|://' requirements.lock requirements-dev.lock; then
-    printf 'a lock must not name a place\n' >&2
+    printf 'a lock must not name a package source\n' >&2
     exit 1
 fi

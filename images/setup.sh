@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings a machine to what a target of the Makefile needs, doing only what is missing:
+# Installs what a target of the Makefile needs, if it is missing:
 #
 #   images/setup.sh venv                  the virtual environment .venv, with the locked dependencies and the project
 #   images/setup.sh packages PACKAGE...   Debian packages
@@ -10,14 +10,14 @@ cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/sbin:/sbin
 PYTHON=${PYTHON:-python3}
 
-# present PACKAGE : is what the package is for here already, however it came?
+# present PACKAGE : is the package's program here, however it was installed?
 present() {
     case $1 in
         python3-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
         docker.io) command -v dockerd >/dev/null || images/engine.py find ;;
         docker-registry) command -v docker-registry >/dev/null || command -v registry >/dev/null ;;
         mmdebstrap) base_is_fresh || command -v mmdebstrap >/dev/null ;;
-        # Debian has a second package, with a busybox that does not run where there are no libraries.
+        # Debian's other busybox package needs libraries.
         busybox-static) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -26,9 +26,9 @@ present() {
 install_packages() {
     local restraint=/usr/sbin/policy-rc.d
     export DEBIAN_FRONTEND=noninteractive
-    # A source that is away may not be the one that is needed: installing tells.
+    # An unreachable source may not be needed: installing will show.
     apt-get update -q || true
-    # Debian starts what it installs; what this project needs, it starts itself, privately.
+    # Debian starts what it installs; this project starts its own private instances.
     if [ ! -e $restraint ]; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         printf '#!/bin/sh\nexit 101\n' >$restraint
@@ -53,7 +53,7 @@ packages() {
         printf 'install them (as root on Debian: apt-get install %s), then run this again\n' "${missing[*]}" >&2
         return 1
     fi
-    # A kernel that has AppArmor switched on makes the engine ask for its tools.
+    # With AppArmor enabled in the kernel, the engine needs its tools.
     if [[ " ${missing[*]} " == *' docker.io '* && $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]]; then
         missing+=(apparmor)
     fi

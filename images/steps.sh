@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Sourced by the scripts that prepare a machine: one line for each step, its noise in a log, the log's tail if it fails.
+# Sourced by the scripts that prepare a machine: one line per step, its output in a log, the log's tail if it fails.
 
 STATE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.state
 BASE_IMAGE=$STATE/base/python.tar
 mkdir -p "$STATE/log"
 
-# base_is_fresh : was the base image made after its recipe was last changed?
+# base_is_fresh : is the base image newer than its recipe?
 base_is_fresh() {
     local recipe=${BASH_SOURCE[0]%/*}/python part
     for part in "$recipe"/*.{sh,py}; do
@@ -13,7 +13,7 @@ base_is_fresh() {
     done
 }
 
-# step TEXT COMMAND... : say what is being done, do it quietly, say how long it took.
+# step TEXT COMMAND... : run a command quietly, and report what it does and how long it took.
 step() {
     local text=$1 log began=$SECONDS
     shift
@@ -29,8 +29,8 @@ step() {
     fi
 }
 
-# alone NAME : hold the lock NAME until this script ends, waiting for whoever has it. Children that outlive us must not
-# inherit it, so it is only taken by scripts that leave nothing running.
+# alone NAME : wait for the lock NAME and hold it until this script ends. Children that outlive the script would inherit it,
+# so only scripts that leave nothing running take it.
 alone() {
     exec 9>"$STATE/$1.lock"
     flock -n 9 && return

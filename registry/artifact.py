@@ -1,10 +1,10 @@
-"""How does a train lie in an OCI registry?
+"""How is a train stored in an OCI registry?
 
-As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") whose layers
-are, in this order: the train manifest's envelope, the journey entries' envelopes in the order of the stops, the sealed
-code, and, from the first stop on, the sealed state. This is the only place that knows.
+As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with these
+layers, in this order: the train manifest's envelope, the journey entries' envelopes in the order of the stops, the
+sealed code, and, after the first stop, the sealed state. No other module knows this.
 
-The same parts always give the same bytes, so what a station is about to push has a name before it is pushed.
+The same parts always give the same bytes, so a station knows the digest of what it pushes before it pushes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from security.errors import MalformedArtifact
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import StateRef, TrainParts
 from security.train.manifest import CodeRef
+from security.train.route import MAX_STOPS
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
@@ -28,16 +29,13 @@ REFUSAL_LAYER: Final = "application/vnd.pht.journey.refusal.v1.dsse+json"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
 
-MAX_ENTRIES: Final = 200
-"""As many as a route may have stops."""
-
 MAX_ENTRY: Final = 64 << 10
-"""Bytes of an envelope around a journey entry or a refusal, of which each is short; signatures take up to 20 KiB."""
+"""Bytes of the envelope of a journey entry or a refusal; both are short, and signatures take up to 20 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A manifest, and the small documents among its layers; sealed blobs are named but not held."""
+    """A manifest with the small documents among its layers; sealed blobs are named, not held."""
 
     manifest: OciManifest
     documents: Mapping[Digest, bytes]
@@ -69,7 +67,7 @@ class TrainLayers:
 
 
 def pack(parts: TrainParts) -> Artifact:
-    """Lay a train out as an artifact."""
+    """Turn a train into an artifact."""
     documents: dict[Digest, bytes] = {}
     layers = [_document(parts.manifest, MANIFEST_LAYER, documents)]
     layers += [_document(entry, ENTRY_LAYER, documents) for entry in parts.entries]
@@ -80,12 +78,12 @@ def pack(parts: TrainParts) -> Artifact:
 
 
 def train_layers(manifest: OciManifest) -> TrainLayers:
-    """Say which layer of a train's artifact is what.
+    """Return the role of each layer of a train's artifact.
 
-    The documents are fetched before anything is verified, so there may be only so much of them (attack T17).
+    The documents are fetched before anything is verified, so their number and size are bounded (attack T17).
 
     Raises:
-        MalformedArtifact: not a train, or its layers are not exactly those of one, in order, or a document is too large.
+        MalformedArtifact: not a train, its layers are not exactly those of one in order, or a document is too large.
     """
     _need_type(manifest, TRAIN)
     left = list(manifest.layers)
@@ -96,11 +94,11 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     code = _next(left, CODE_LAYER)
     state = _next(left, STATE_LAYER) if left else None
     if left:
-        msg = "artifact has layers a train does not have"
+        msg = "artifact has layers that do not belong to a train"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
-    if len(entries) > MAX_ENTRIES:
-        msg = "artifact has more journey entries than a route has stops"
-        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_ENTRIES)
+    if len(entries) > MAX_STOPS:
+        msg = "artifact has more journey entries than a route can have stops"
+        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_STOPS)
     _need_small(first, MAX_ENVELOPE)
     for entry in entries:
         _need_small(entry, MAX_ENTRY)
@@ -108,10 +106,10 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
 
 
 def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts:
-    """Put the parts of a train together from its layers and the fetched envelopes. Nothing is believed by this.
+    """Assemble the parts of a train from its layers and the fetched envelopes. Nothing is verified here.
 
     Raises:
-        MalformedJson, MalformedStatement: an envelope is none.
+        MalformedJson, MalformedStatement: an envelope is malformed.
     """
     state = layers.state
     return TrainParts(
@@ -123,7 +121,7 @@ def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts
 
 
 def pack_receipt(envelope: Envelope, media_type: str) -> Artifact:
-    """Lay a receipt out as an artifact; `media_type` is `ENTRY_LAYER` or `REFUSAL_LAYER`."""
+    """Turn a receipt into an artifact; `media_type` is `ENTRY_LAYER` or `REFUSAL_LAYER`."""
     documents: dict[Digest, bytes] = {}
     layers = [_document(envelope, media_type, documents)]
     return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=RECEIPT), documents=documents)
@@ -133,7 +131,7 @@ def receipt_layer(manifest: OciManifest, media_type: str) -> Descriptor:
     """Return the one layer of a receipt.
 
     Raises:
-        MalformedArtifact: not such a receipt.
+        MalformedArtifact: not a receipt of this kind.
     """
     _need_type(manifest, RECEIPT)
     left = list(manifest.layers)
@@ -154,7 +152,7 @@ def _document(envelope: Envelope, media_type: str, documents: dict[Digest, bytes
 
 def _next(left: list[Descriptor], media_type: str) -> Descriptor:
     if not left or left[0].media_type != media_type:
-        msg = "artifact lacks a layer in its place"
+        msg = "artifact lacks an expected layer"
         raise MalformedArtifact(msg, expected=media_type, found=left[0].media_type if left else None)
     return left.pop(0)
 
@@ -162,11 +160,11 @@ def _next(left: list[Descriptor], media_type: str) -> Descriptor:
 def _need_type(manifest: OciManifest, artifact_type: str) -> None:
     kinds = (manifest.media_type, manifest.artifact_type, manifest.config)
     if kinds != (OCI_MANIFEST, artifact_type, EMPTY):
-        msg = "artifact is of another type"
+        msg = "artifact has the wrong type"
         raise MalformedArtifact(msg, expected=artifact_type, found=manifest.artifact_type)
 
 
 def _need_small(descriptor: Descriptor, limit: int) -> None:
     if descriptor.size > limit:
-        msg = "document is larger than such an envelope may be"
+        msg = "document is too large for an envelope of its kind"
         raise MalformedArtifact(msg, size=descriptor.size, limit=limit)

@@ -1,6 +1,6 @@
-"""Where do blobs lie on this side of a registry?
+"""Where are blobs kept on this side of a registry?
 
-A folder of files named by their digest: ciphertext and signed documents only, never plaintext.
+In a folder of files named by their digest: ciphertext and signed documents only, never plaintext.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from security.files import make_folder, told, writing
 
 
 class BlobSource(Protocol):
-    """Gives blobs by digest."""
+    """Returns blobs by digest."""
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob for reading. Whoever acts on its content checks it while reading.
+        """Open a blob for reading. The caller verifies the content before acting on it.
 
         Raises:
             FileMissing: it is not there.
@@ -25,16 +25,16 @@ class BlobSource(Protocol):
 
 
 class BlobSink(Protocol):
-    """Takes blobs by digest."""
+    """Stores blobs by digest."""
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is there, whole."""
+        """Whether the blob is there, complete."""
 
     def put(self, digest: Digest, size: int, source: BinaryIO) -> None:
-        """Keep a blob: checked while it is written, durable when this returns, absent if it raises.
+        """Store a blob: verified while it is written, durable when this returns, absent if it raises.
 
         Raises:
-            DigestMismatch, BudgetExceeded: the bytes are not the announced ones.
+            DigestMismatch, BudgetExceeded: the bytes do not match digest and size.
         """
 
 
@@ -45,7 +45,7 @@ class BlobFolder:
         self.path = path
 
     def at(self, digest: Digest) -> Path:
-        """Return where a blob lies, whether it is there or not."""
+        """Return the path of a blob, whether it is there or not."""
         return self.path / digest.hex
 
     def has(self, digest: Digest) -> bool:
@@ -80,12 +80,12 @@ class BlobFolder:
                 out.write(buffer[:count])
 
     def drop(self, digest: Digest) -> None:
-        """Forget a blob; it is fine if it is not there."""
+        """Remove a blob; it may be absent."""
         self.at(digest).unlink(missing_ok=True)
 
 
 def read_document(source: BlobSource, digest: Digest, *, limit: int) -> bytes:
-    """Read a small blob whole, checked.
+    """Read a small blob whole, and verify it.
 
     Raises:
         FileMissing: it is not there or larger than `limit` bytes.

@@ -1,4 +1,4 @@
-"""Is what is stored or read what its descriptor announced?"""
+"""Do the bytes that are stored or read match their descriptor?"""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from security.errors import BudgetExceeded, DigestMismatch
 
 
 def open_checked(source: BinaryIO, descriptor: Descriptor) -> BinaryIO:
-    """Return a reader of `source` that refuses, at its end, any other bytes than the announced ones."""
+    """Return a reader of `source` that fails at its end unless the bytes matched the descriptor."""
     return cast("BinaryIO", CheckedReader(source, descriptor.digest, descriptor.size))
 
 
 def checked_pieces(source: BinaryIO, descriptor: Descriptor) -> Iterator[memoryview]:
-    """Yield `source` piece by piece through one reused buffer.
+    """Yield `source` piece by piece, in one reused buffer.
 
     Raises:
-        DigestMismatch: after the last piece, if these were not the announced bytes.
+        DigestMismatch: after the last piece, if the bytes do not match the descriptor.
     """
     checked = CheckedReader(source, descriptor.digest, descriptor.size)
     buffer = memoryview(bytearray(min(BUFFER, descriptor.size + 1)))
@@ -30,7 +30,7 @@ def checked_pieces(source: BinaryIO, descriptor: Descriptor) -> Iterator[memoryv
         while count := checked.readinto(buffer):
             yield buffer[:count]
     except BudgetExceeded as error:
-        msg = "bytes are not the announced ones"
+        msg = "bytes do not match their digest"
         raise DigestMismatch(msg, expected=descriptor.digest, size=descriptor.size) from error
 
 
@@ -38,11 +38,11 @@ def expected_digest(raw: bytes, reference: Reference) -> Digest:
     """Return the digest of a manifest.
 
     Raises:
-        DigestMismatch: `reference` is the digest of another one.
+        DigestMismatch: `reference` is a different digest.
     """
     digest = digest_of(raw)
     if isinstance(reference, Digest) and reference != digest:
-        msg = "manifest does not have the digest it is called by"
+        msg = "manifest does not match its digest"
         raise DigestMismatch(msg, expected=reference, found=digest)
     return digest
 
@@ -51,8 +51,8 @@ def read_blob(registry: Registry, repo: Repository, descriptor: Descriptor, *, l
     """Read a small blob whole.
 
     Raises:
-        BudgetExceeded: its descriptor says more than `limit` bytes.
-        DigestMismatch: it is not what its descriptor says.
+        BudgetExceeded: its descriptor announces more than `limit` bytes.
+        DigestMismatch: it does not match its descriptor.
     """
     if descriptor.size > limit:
         msg = "blob is larger than allowed"
@@ -62,7 +62,7 @@ def read_blob(registry: Registry, repo: Repository, descriptor: Descriptor, *, l
 
 
 def put_bytes(registry: Registry, repo: Repository, data: bytes, media_type: str) -> Descriptor:
-    """Store bytes held in memory as a blob."""
+    """Store bytes from memory as a blob."""
     descriptor = Descriptor(media_type=media_type, digest=digest_of(data), size=len(data))
     registry.put_blob(repo, descriptor, lambda offset: io.BytesIO(data[offset:]))
     return descriptor

@@ -1,16 +1,16 @@
 """How do parties send each other trains and receipts through a registry?
 
 Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits there under ``train-<id>-<stop>``, where
-the stop is the one it is to make next; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
-``refusal-<id>-<stop>``. Tags are hints by whoever may write to the mailbox: each is resolved to a digest once, and
-everything after goes by digest (attack T13).
+the stop is its next one; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
+``refusal-<id>-<stop>``. Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and
+only the digest is used from then on (attack T13).
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Final
@@ -65,7 +65,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A receipt waiting in an owner's mailbox; its name is a claim until its envelope has been verified."""
+    """A receipt waiting in an owner's mailbox. Its tag is a claim until its envelope has been verified."""
 
     train: TrainId
     stop: int
@@ -79,7 +79,7 @@ def mailbox(party: PartyId) -> Repository:
 
 
 def train_tag(train: TrainId, stop: int) -> Tag:
-    """Return the tag under which a train waits for its stop (or for its owner, at the index after the last)."""
+    """Return the tag under which a train waits for a stop, or for its owner, at `Route.home`."""
     return Tag(f"train-{train}-{stop}")
 
 
@@ -92,8 +92,8 @@ class Depot:
     def arrivals(self, party: PartyId) -> tuple[Arrival, ...]:
         """Return the trains that wait for a party.
 
-        What is no manifest of ours under one tag does not hide what waits under the others: any stranger who may write
-        to the mailbox could put it there.
+        A tag that names no manifest of ours is skipped and does not hide the others: any stranger who may write to the
+        mailbox could put it there.
         """
         found = []
         for tag in self.registry.list_tags(mailbox(party)):
@@ -115,13 +115,13 @@ class Depot:
         accept: Callable[[TrainParts], None] | None = None,
         progress: Progress | None = None,
     ) -> TrainParts:
-        """Fetch a train: its OCI manifest and its envelopes first, then, if `accept` does not raise, the sealed blobs.
+        """Fetch a train: its OCI manifest and its envelopes first; then, unless `accept` raises, the sealed blobs.
 
-        Verifying in `accept` keeps a stranger who can write to the mailbox from filling the disk (attack T17).
+        Verifying in `accept` prevents a stranger who can write to the mailbox from filling the disk (attack T17).
 
         Raises:
-            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is no train.
-            DigestMismatch: the registry gave other bytes than it announced.
+            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is not a train.
+            DigestMismatch: bytes from the registry do not match their digest.
             NotInRegistry: it is gone, or incomplete.
         """
         repo = mailbox(arrival.mailbox)
@@ -144,7 +144,7 @@ class Depot:
         return parts
 
     def load(self, arrival: Digest, source: BlobSource) -> TrainParts:
-        """Put a train together again from what `take` kept, without any registry."""
+        """Assemble a train again from what `take` stored, without the registry."""
         raw = read_document(source, arrival, limit=MAX_MANIFEST)
         layers = _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
         documents = {one.digest: read_document(source, one.digest, limit=MAX_ENVELOPE) for one in layers.documents}
@@ -157,26 +157,27 @@ class Depot:
         *,
         to: PartyId,
         train: TrainId,
+        stop: int,
         mount_from: PartyId | None = None,
         progress: Progress | None = None,
     ) -> Digest:
-        """Put a train into a party's mailbox: blobs, then the manifest with its tag, then a look whether it is there.
+        """Put a train into a party's mailbox for a stop: the blobs, then the manifest with its tag; then check that it is there.
 
-        What the sender's own mailbox already holds (the code) is mounted rather than uploaded.
+        Blobs that the sender's own mailbox holds (the code) are mounted, not uploaded.
 
         Raises:
-            RegistryMisbehaved: the registry took the manifest but does not have it.
+            RegistryMisbehaved: the registry accepted the manifest but does not have it.
         """
         artifact, repo = pack(parts), mailbox(to)
         for descriptor in artifact.sealed:
             self._carry(descriptor, blobs, repo, None if mount_from is None else mailbox(mount_from), progress)
-        return self._publish(artifact, repo, train_tag(train, len(parts.entries)))
+        return self._publish(artifact, repo, train_tag(train, stop))
 
     def remove(self, arrival: Arrival) -> None:
-        """Take a train out of the mailbox; it is fine if it is not there.
+        """Remove a train from the mailbox; it may be absent.
 
         Raises:
-            RegistryDenied: this registry does not delete.
+            RegistryDenied: this registry does not allow deletion.
         """
         self.registry.delete_manifest(mailbox(arrival.mailbox), arrival.digest)
 
@@ -188,7 +189,7 @@ class Depot:
         return self._publish(artifact, mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
 
     def receipts(self, owner: PartyId, train: TrainId | None = None) -> tuple[Receipt, ...]:
-        """Return the receipts that wait for an owner, of one train or of all; odd ones hide no other."""
+        """Return the receipts that wait for an owner, of one train or of all; malformed ones hide no others."""
         found = []
         for tag in self.registry.list_tags(mailbox(owner)):
             match = _RECEIPT_TAG.fullmatch(tag)
@@ -202,21 +203,40 @@ class Depot:
         return tuple(sorted(found, key=lambda one: (one.train, one.stop, one.kind)))
 
     def read_receipt(self, owner: PartyId, receipt: Receipt) -> Envelope:
-        """Fetch a receipt's envelope. It is the caller who verifies it.
+        """Fetch a receipt's envelope. The caller verifies it.
 
         Raises:
-            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is no receipt.
+            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is not a receipt.
         """
         stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
         layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
         return parse_envelope(read_blob(self.registry, mailbox(owner), layer, limit=MAX_ENVELOPE))
 
+    def forget(self, party: PartyId, trains: Collection[TrainId]) -> int:
+        """Remove everything of these trains from a party's own mailbox, arrivals and receipts; return how many.
+
+        Only for trains that can run nowhere any more: a station whose journal was restored from a backup finds what it
+        signed in the owner's mailbox (attack T5). The blobs stay until the registry is swept. A manifest that another
+        train's tag names as well is left: otherwise anyone who writes to the mailbox could have a train removed (T13).
+
+        Raises:
+            RegistryDenied: this registry does not allow deletion.
+        """
+        repo = mailbox(party)
+        named = [(one.train, one.digest) for one in self.arrivals(party)]
+        named += [(one.train, one.digest) for one in self.receipts(party)]
+        others = {digest for train, digest in named if train not in trains}
+        gone = {digest for train, digest in named if train in trains} - others
+        for digest in sorted(gone):
+            self.registry.delete_manifest(repo, digest)
+        return len(gone)
+
     def _named(self, repo: Repository, tag: Tag) -> Digest | None:
-        """Return what a tag names now, if it is anything a train or a receipt can be."""
+        """Return the digest a tag names now, if it can be that of a train or a receipt."""
         try:
             return self.registry.get_manifest(repo, tag).digest
         except (ForeignRedirect, ForeignRealm):
-            raise  # about the registry as a whole, and for its operator to put right
+            raise  # concerns the registry as a whole: its operator must act
         except (NotInRegistry, RegistryMisbehaved, Malformed):
             return None
 
@@ -248,7 +268,7 @@ class Depot:
         self.registry.put_manifest(repo, tag, artifact.manifest.raw, OCI_MANIFEST)
         held = self.registry.get_manifest(repo, artifact.manifest.digest)
         if held.raw != artifact.manifest.raw:
-            msg = "registry does not hold what it took"
+            msg = "registry does not have the manifest it accepted"
             raise RegistryMisbehaved(msg, repository=repo, tag=tag)
         return artifact.manifest.digest
 

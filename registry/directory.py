@@ -1,7 +1,7 @@
-"""How does the consortium's directory lie in a registry, or on a web server?
+"""How is the consortium's directory published in a registry, or on a web server?
 
-In a registry: repository ``directory``, one tag per file of the directory, each an artifact with the file as its only
-layer. So it needs no service of its own. What is read is not believed here: `security.directory.client` verifies it (T21).
+In a registry: in the repository ``directory``, with one tag per file, each an artifact whose only layer is the file. So
+it needs no service of its own. Nothing is verified here: `security.directory.client` does that (T21).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LAYER_TYPE: Final = "application/json"
 
 
 class RegistryDirectory:
-    """A directory in a registry: a source and a sink in the sense of `security.directory.client`."""
+    """A directory in a registry: a source and a sink for `security.directory.client`."""
 
     def __init__(self, registry: Registry, repository: Repository = DIRECTORY) -> None:
         self._registry, self._repository = registry, repository
@@ -56,7 +56,7 @@ class WebDirectory:
         self._http, self._path = http, "/" if place.prefix is None else f"/{place.prefix}/"
 
     def read(self, name: str, limit: int) -> bytes:
-        """See `security.directory.client.DirectorySource.read`; a file that is too long is `RegistryMisbehaved` here."""
+        """See `security.directory.client.DirectorySource.read`; a file that is too long raises `RegistryMisbehaved`."""
         try:
             url = self._http.url(f"{self._path}{Tag(name)}")
             return self._http.send("GET", url, scopes=(), expect={200}, limit=limit).body
@@ -67,7 +67,7 @@ class WebDirectory:
 
 
 def _not_published(name: str) -> NotPublished:
-    msg = "there is no such file of a directory"
+    msg = "the directory has no such file"
     return NotPublished(msg, file=name)
 
 

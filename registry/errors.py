@@ -6,7 +6,8 @@
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
     Unavailable    RegistryUnavailable, RegistryNotStarted
-    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay
+    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay,
+                   RegistryNotSwept
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from security.errors import Misconfigured, Refused, Unavailable
 
 
 class RegistryMisbehaved(Refused):
-    """A registry answered in a way the distribution specification does not allow."""
+    """A registry's response violates the distribution specification."""
 
     code = "registry.misbehaved"
-    default_hint = "check the address: is it a container registry? If so, ask its operator"
+    default_hint = "check the address: is it a container registry? If it is, ask its operator"
 
 
 class ForeignRedirect(RegistryMisbehaved):
-    """A registry redirected a request to a place that the configuration does not name, or that may not be redirected."""
+    """A registry redirected a request to an origin that the configuration does not name, or one that may not be redirected."""
 
     code = "registry.foreign-redirect"
     default_hint = (
@@ -32,7 +33,7 @@ class ForeignRedirect(RegistryMisbehaved):
 
 
 class ForeignRealm(RegistryMisbehaved):
-    """A registry asked for credentials to be sent to a token service that the configuration does not name."""
+    """A registry wants credentials sent to a token service that the configuration does not name."""
 
     code = "registry.foreign-realm"
     default_hint = (
@@ -42,24 +43,24 @@ class ForeignRealm(RegistryMisbehaved):
 
 
 class ForeignUpload(RegistryMisbehaved):
-    """A registry wanted an upload to go to another origin than its own."""
+    """A registry directed an upload to another origin than its own."""
 
     code = "registry.foreign-upload"
-    default_hint = "behind a reverse proxy the registry must be told to answer with relative addresses"
+    default_hint = "behind a reverse proxy, configure the registry to return relative addresses"
 
 
 class RegistryUnavailable(Unavailable):
-    """The registry cannot be reached, broke off, or is too busy. It is tried again."""
+    """The registry cannot be reached, closed the connection, or is busy. The request is retried."""
 
     code = "registry.unavailable"
-    default_hint = "check its address, and whether it runs; or try again later"
+    default_hint = "check its address and whether it is running, or try again later"
 
 
 class RegistryNotStarted(Unavailable):
-    """The registry was started but does not answer."""
+    """The registry was started but does not respond."""
 
     code = "registry.not-started"
-    default_hint = "the registry's log says why"
+    default_hint = "see the registry's log"
 
 
 class NotInRegistry(Misconfigured):
@@ -70,7 +71,7 @@ class NotInRegistry(Misconfigured):
 
 
 class RegistryDenied(Misconfigured):
-    """The registry knows us not, or does not allow this."""
+    """The registry rejected our credentials, or does not allow this."""
 
     code = "registry.denied"
     default_hint = (
@@ -80,7 +81,7 @@ class RegistryDenied(Misconfigured):
 
 
 class RegistryUntrusted(Misconfigured):
-    """The registry's certificate is not signed by an authority this installation trusts, or is for another host."""
+    """The registry's certificate is not from an authority this installation trusts, or is for another host."""
 
     code = "registry.certificate"
     default_hint = (
@@ -90,19 +91,25 @@ class RegistryUntrusted(Misconfigured):
 
 
 class RegistryToolMissing(Misconfigured):
-    """There is no registry program on this machine."""
+    """No registry program is installed on this machine."""
 
     code = "registry.tool-missing"
 
 
 class RegistryInTheWay(Misconfigured):
-    """The state folder belongs to a registry that was started differently."""
+    """The state folder belongs to a running registry with other settings."""
 
     code = "registry.in-the-way"
 
 
+class RegistryNotSwept(Misconfigured):
+    """The registry program could not collect unreferenced blobs."""
+
+    code = "registry.not-swept"
+
+
 class EngineUnavailable(Unavailable):
-    """No container engine answers, or it stopped in the middle of its work."""
+    """No container engine responds, or it closed the connection."""
 
     code = "engine.unavailable"
     default_hint = "is the container engine running, and may this user open its socket?"

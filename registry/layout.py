@@ -1,22 +1,24 @@
 """How can a folder be a registry?
 
-One sub-folder per repository, each by itself an OCI image layout (image specification 1.1, "Image Layout"), so that
-other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
+It has one sub-folder per repository, each an OCI image layout of its own (image specification 1.1, "Image Layout"), so
+that other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
 
-Every file appears whole and durable or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
-beside it, so that several processes may write at once; readers need no lock. A folder from elsewhere is not trusted:
-links are not followed, and everything is read against its digest.
+Every file appears complete and durable, or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
+beside it, so several processes may write at once; readers need no lock. A folder from elsewhere is not trusted: links
+are not followed, and everything is verified against its digest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
+import re
 import stat
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -25,23 +27,32 @@ from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailab
 from registry.names import Reference, Repository, Tag
 from registry.oci import MAX_MANIFEST, Descriptor, parse_index, parse_manifest, print_index
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest
+from security.digest import Digest, digest_of
 from security.encoding import dump_json
 from security.errors import InvalidInput
-from security.files import make_folder, read_file, sync_folder, told, write_file, writing
+from security.files import locked, make_folder, read_file, sync_folder, told, write_file, writing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
-_FILE: Final = 0o644  # nothing in a registry is secret from those who may enter the folder: states and code are sealed
+_FILE: Final = 0o644  # nothing in it is secret from those who may enter the folder: states and code are sealed
 _FOLDER: Final = 0o755
 _CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep removed: the number of files, and the bytes freed (a file may have other links)."""
+
+    blobs: int
+    freed: int
+
+
 class LayoutRegistry:
-    """A `Registry` in the folder `root`, which must be there: an empty mount point is not taken for a registry."""
+    """A `Registry` in the folder `root`, which must exist: a missing mount is not taken for an empty registry."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -67,11 +78,11 @@ class LayoutRegistry:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise _away(error, path) from error
-            msg = "a link, where a blob should be"
+            msg = "a link in place of a blob"
             raise RegistryMisbehaved(msg, path=path) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            msg = "not a plain file, where a blob should be"
+            msg = "not a plain file in place of a blob"
             raise RegistryMisbehaved(msg, path=path)
         source = _File(handle, "rb")
         source.path = path
@@ -91,7 +102,7 @@ class LayoutRegistry:
                     progress(len(piece))
 
     def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
-        """See `Registry.mount_blob`: a hard link, where the file system has them."""
+        """See `Registry.mount_blob`: a hard link, if the file system supports them."""
         if not self.has_blob(source, digest):
             return False
         self._prepare(repo)
@@ -118,7 +129,7 @@ class LayoutRegistry:
             msg = "no such manifest"
             raise NotInRegistry(msg, repository=repo, reference=reference)
         if len(found) > 1:
-            msg = "one tag names two manifests"
+            msg = "a tag names two manifests"
             raise RegistryMisbehaved(msg, repository=repo, tag=reference)
         return self._stored(repo, *found.values())
 
@@ -127,7 +138,7 @@ class LayoutRegistry:
         digest = expected_digest(raw, reference)
         for blob in parse_manifest(raw, media_type).blobs:
             if not self.has_blob(repo, blob.digest):
-                msg = "manifest names a blob that is not there"
+                msg = "manifest names a blob that does not exist"
                 raise NotInRegistry(msg, repository=repo, digest=blob.digest)
         self._prepare(repo)
         with self._alone(repo):
@@ -156,8 +167,48 @@ class LayoutRegistry:
         try:
             return tuple(sorted(Tag(name) for name in names))
         except InvalidInput as error:
-            msg = "a name that is not a tag"
+            msg = "invalid tag in the index"
             raise RegistryMisbehaved(msg, repository=repo) from error
+
+    def repositories(self) -> tuple[Repository, ...]:
+        """Return the repositories in the folder, sorted. Links are not followed."""
+        found = []
+        for folder, below, files in os.walk(self._mounted()):
+            below[:] = [name for name in below if name != "blobs"]
+            if "oci-layout" in files:
+                with contextlib.suppress(InvalidInput):  # a layout of another tool, under a name of its own
+                    found.append(Repository(Path(folder).relative_to(self._root).as_posix()))
+        return tuple(sorted(found))
+
+    def sweep(self, repo: Repository, *, before: datetime) -> Swept:
+        """Remove unreferenced blobs and unfinished files that are older than `before`.
+
+        Newer ones may belong to a train whose manifest is yet to arrive.
+
+        Raises:
+            Malformed, DigestMismatch: a manifest cannot be read, so its references are unknown; nothing is removed.
+        """
+        folder = self._blob(repo, digest_of(b"")).parent
+        count = freed = 0
+        with self._alone(repo):
+            kept = set()
+            for entry in self._entries(repo):
+                stored = self._stored(repo, entry)
+                kept |= {
+                    entry.digest.hex,
+                    *(one.digest.hex for one in parse_manifest(stored.raw, stored.media_type).blobs),
+                }
+            with told(folder):
+                for path in sorted(folder.iterdir()):
+                    state = path.lstat()
+                    ours = _HEX.fullmatch(path.name) is not None or path.suffix == ".part"
+                    # a mount is a hard link: it sets ctime and leaves mtime
+                    if not ours or path.name in kept or max(state.st_mtime, state.st_ctime) >= before.timestamp():
+                        continue
+                    path.unlink()
+                    count += 1
+                    freed += state.st_size if state.st_nlink == 1 else 0
+        return Swept(blobs=count, freed=freed)
 
     def _stored(self, repo: Repository, entry: Descriptor) -> StoredManifest:
         if entry.size > MAX_MANIFEST:
@@ -167,22 +218,25 @@ class LayoutRegistry:
             raw = b"".join(bytes(piece) for piece in checked_pieces(source, entry))
         return StoredManifest(raw=raw, media_type=entry.media_type, digest=entry.digest)
 
-    def _folder(self, repo: Repository) -> Path:
+    def _mounted(self) -> Path:
         if not self._root.is_dir():
             msg = "the registry's folder is not there"
             raise RegistryUnavailable(msg, path=self._root, hint=f"mount it, or make it: mkdir {self._root}")
-        folder = self._root
+        return self._root
+
+    def _folder(self, repo: Repository) -> Path:
+        folder = self._mounted()
         for component in repo.split("/"):
             folder /= component
-            if _is_link(folder):  # a stick could carry one, and have us write where it points
-                msg = "a link, where a repository should be"
+            if _is_link(folder):  # a stick could carry one, to make us write where it points
+                msg = "a link in place of a repository"
                 raise RegistryMisbehaved(msg, path=folder)
         return folder
 
     def _blob(self, repo: Repository, digest: Digest) -> Path:
         blobs = self._folder(repo) / "blobs"
         if _is_link(blobs) or _is_link(blobs / "sha256"):
-            msg = "a link, where a repository should be"
+            msg = "a link in place of a repository"
             raise RegistryMisbehaved(msg, path=blobs)
         return blobs / "sha256" / digest.hex
 
@@ -195,21 +249,13 @@ class LayoutRegistry:
                     self._write_entries(repo, ())
                 write_file(folder / "oci-layout", _MARK, mode=_FILE)
 
-    @contextlib.contextmanager
-    def _alone(self, repo: Repository) -> Iterator[None]:
-        path = self._folder(repo) / ".lock"
-        with told(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def _alone(self, repo: Repository) -> AbstractContextManager[None]:
+        return locked(self._folder(repo) / ".lock", mode=_FILE)
 
     def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
         path = self._folder(repo) / "index.json"
         if _is_link(path):
-            msg = "a link, where an index should be"
+            msg = "a link in place of an index"
             raise RegistryMisbehaved(msg, path=path)
         return parse_index(read_file(path)) if path.is_file() else ()
 
@@ -218,7 +264,7 @@ class LayoutRegistry:
 
 
 class _File(io.FileIO):
-    """A file whose medium may be pulled out, or fail, while it is read."""
+    """A file whose medium may be removed, or fail, while it is read."""
 
     path: Path
 
@@ -226,7 +272,7 @@ class _File(io.FileIO):
         """Fill `buffer`.
 
         Raises:
-            RegistryUnavailable: it cannot be read any more.
+            RegistryUnavailable: it can no longer be read.
         """
         try:
             return super().readinto(buffer) or 0
@@ -249,7 +295,7 @@ def _is_link(path: Path) -> bool:
 
 
 def _named(entries: tuple[Descriptor, ...], bare: Descriptor, reference: Reference) -> list[Descriptor]:
-    """Return `entries` with `bare` in them, called `reference` if that is a tag, and nothing else so called."""
+    """Return `entries` with `bare` added; if `reference` is a tag, only `bare` has it."""
     if isinstance(reference, Digest):
         return [*entries, bare] if all(entry.digest != bare.digest for entry in entries) else list(entries)
     left = [entry for entry in entries if entry.annotations.get(REF_NAME) != reference]

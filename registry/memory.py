@@ -1,4 +1,4 @@
-"""Can a registry live in memory and behave like the others?"""
+"""How does a registry in memory behave like the others?"""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MemoryRegistry:
         with self._lock:
             for blob in manifest.blobs:
                 if blob.digest not in self._blobs.get(repo, {}):
-                    msg = "manifest names a blob that is not there"
+                    msg = "manifest names a blob that does not exist"
                     raise NotInRegistry(msg, repository=repo, digest=blob.digest)
             stored = StoredManifest(raw=raw, media_type=media_type, digest=digest)
             self._manifests.setdefault(repo, {})[digest] = stored

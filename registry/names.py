@@ -1,7 +1,7 @@
 """How are repositories, tags and registries named?
 
 The forms are those of the OCI distribution specification 1.1 ("Pulling manifests"). There is no default registry and
-no default tag: a name that leaves something out is refused.
+no default tag: an incomplete name is refused.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]{1,2048}")
 class Repository(str):
     """A repository's name, such as ``mailbox/hospital-a``.
 
-    A component may not be a word that the distribution API or an image layout uses itself (``blobs``, …): such a
-    name would mean two things in a path.
+    A component may not be a word with a meaning of its own in the distribution API or an image layout (``blobs``, …):
+    such a name would be ambiguous in a path.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ class Repository(str):
 
 
 class Tag(str):
-    """A tag: a name that its repository's writers may point elsewhere at any time (attack T13)."""
+    """A tag: a name that anyone who writes to the repository may move at any time (attack T13)."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Origin:
         """Parse ``https://host[:port]``.
 
         Raises:
-            InvalidInput: anything else, also with a path, an account or a query.
+            InvalidInput: anything else, such as a path, an account or a query.
         """
         parts, origin = _split(text)
         if parts.path not in {"", "/"}:
@@ -105,7 +105,7 @@ class Origin:
         return cls(scheme=origin.scheme, host=origin.host, port=origin.port)
 
     def holds(self, url: str) -> bool:
-        """Whether a URL, of which nothing is known yet, lies at this origin."""
+        """Whether an untrusted URL has this origin."""
         try:
             return Origin.of_url(url) == self
         except InvalidInput:
@@ -113,7 +113,7 @@ class Origin:
 
     @property
     def loopback(self) -> bool:
-        """Whether the host is this machine by its very name."""
+        """Whether the host names this machine."""
         if self.host == "localhost":
             return True
         try:
@@ -122,14 +122,14 @@ class Origin:
             return False
 
     def __str__(self) -> str:
-        """Return the origin as it stands in a URL, without the scheme's own port."""
+        """Return the origin as in a URL, without the scheme's default port."""
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLocation:
-    """A registry that speaks the distribution API; `prefix` comes before every repository's name."""
+    """A registry with the distribution API; `prefix` precedes every repository's name."""
 
     origin: Origin
     prefix: Repository | None
@@ -155,7 +155,7 @@ def location(text: str) -> Location:
     """Parse ``https://host[:port][/prefix]``, ``http://…`` or ``layout:/folder``.
 
     Raises:
-        InvalidInput: anything else; also a URL with an account in it, because such a text ends up in logs.
+        InvalidInput: anything else, including a URL with an account, which would end up in logs.
     """
     if text.startswith("layout:") and len(text) > len("layout:") and "\0" not in text:
         return FolderLocation(path=Path(text.removeprefix("layout:")))
@@ -174,7 +174,7 @@ def _split(text: str, *, query: bool = False) -> tuple[SplitResult, Origin]:
     except ValueError as error:
         raise InvalidInput(msg) from error
     if parts.username is not None or parts.password is not None:
-        msg = "an address may not hold an account"
+        msg = "an address may not contain an account"
         raise InvalidInput(msg, hint=ACCOUNT)
     if parts.scheme not in PORTS or parts.fragment or (parts.query and not query) or not _is_host(host):
         raise InvalidInput(msg, value=repr(text.partition("?")[0])[:80], hint=_meant(text))
@@ -183,7 +183,7 @@ def _split(text: str, *, query: bool = False) -> tuple[SplitResult, Origin]:
 
 
 def _meant(text: str) -> str | None:
-    """Return a hint for an address that lacks nothing but its scheme."""
+    """Return a hint for an address that lacks only its scheme."""
     if text.startswith(("/", "./", "../")):
         return f"did you mean layout:{text}?"
     if "://" in text or re.search(r"[.:]|^localhost\b", text) is None:

@@ -1,8 +1,8 @@
-"""What does an OCI document say, if it says only one thing?
+"""How is an OCI document read so that it has only one meaning?
 
-Image specification 1.1, descriptor and image manifest. Two readers may understand an ambiguous document differently,
-so whatever could be ambiguous is refused (attack T14): a manifest that is also an index, media types that differ,
-content fetched from other places (``urls``) or carried inside (``data``), unknown fields.
+Image specification 1.1, descriptor and image manifest. Two readers may understand an ambiguous document differently, so
+anything ambiguous is refused (attack T14): a manifest that is also an index, media types that differ, content from
+elsewhere (``urls``) or embedded (``data``), unknown fields.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
 
 MAX_MANIFEST: Final = 4 << 20  # distribution specification 1.1, "Pushing manifests": registries should take 4 MiB
 MAX_LAYERS: Final = 512
-MAX_BLOB: Final = 1 << 45  # 32 TiB: only so that arithmetic on sizes stays within bounds
+MAX_BLOB: Final = 1 << 45  # 32 TiB: keeps arithmetic on sizes within bounds
 _MEDIA_TYPE = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 )  # RFC 6838, 4.2
@@ -40,7 +40,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What some bytes are called and how many there are, before they are read."""
+    """The type, digest and size of some bytes, before they are read."""
 
     media_type: str
     digest: Digest
@@ -61,7 +61,7 @@ EMPTY: Final = Descriptor(media_type=OCI_EMPTY, digest=digest_of(EMPTY_BYTES), s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OciManifest:
-    """A manifest with the bytes it came in; they are what its digest is about, and they are never written anew."""
+    """A manifest with the bytes it was parsed from. The digest is theirs; they are never serialised again."""
 
     raw: bytes
     media_type: str
@@ -77,7 +77,7 @@ class OciManifest:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What others may call this manifest."""
+        """The descriptor of this manifest."""
         return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.raw))
 
     @property
@@ -108,11 +108,11 @@ def make_manifest(
 
 
 def parse_manifest(raw: bytes, media_type: str) -> OciManifest:
-    """Parse an image manifest that was announced as `media_type`.
+    """Parse an image manifest announced as `media_type`.
 
     Raises:
         MalformedArtifact: it is not exactly one image manifest of that type.
-        MalformedJson: it is not even strict JSON.
+        MalformedJson: it is not strict JSON.
     """
     if media_type not in MANIFEST_TYPES:
         msg = "not an image manifest"
@@ -133,7 +133,7 @@ def parse_manifest(raw: bytes, media_type: str) -> OciManifest:
     except MalformedJson:
         raise
     except MalformedStatement as error:
-        msg = "ambiguous or damaged manifest"
+        msg = "ambiguous or malformed manifest"
         raise MalformedArtifact(msg, hint=error.hint, **error.fields) from error
     return manifest
 
@@ -141,8 +141,8 @@ def parse_manifest(raw: bytes, media_type: str) -> OciManifest:
 def parse_index(raw: bytes) -> tuple[Descriptor, ...]:
     """Parse the ``index.json`` of an image layout.
 
-    Tools other than ours write ``platform`` and ``artifactType`` into its descriptors; both are looked up in the
-    manifest and the config instead.
+    Other tools write ``platform`` and ``artifactType`` into its descriptors; both are taken from the manifest and the
+    config instead.
 
     Raises:
         MalformedArtifact: it is not an index.
@@ -164,7 +164,7 @@ def parse_index(raw: bytes) -> tuple[Descriptor, ...]:
     except MalformedJson:
         raise
     except MalformedStatement as error:
-        msg = "ambiguous or damaged index"
+        msg = "ambiguous or malformed index"
         raise MalformedArtifact(msg, hint=error.hint, **error.fields) from error
 
 

@@ -9,7 +9,8 @@ from typing import Final, assert_never
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
 from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Timeouts, Trust
+from registry.http.request import Http, Trust
+from registry.http.wire import Timeouts
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, HttpLocation, Location
 from registry.port import Registry
@@ -24,7 +25,7 @@ _INSECURE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a registry is reached: account, trust, patience and way. ``insecure`` allows plain http to another machine."""
+    """How a registry is reached: account, trust, timeouts and proxies. ``insecure`` allows plain http to another machine."""
 
     credentials: Credentials | None = None
     trust: Trust = field(default_factory=Trust)
@@ -34,12 +35,12 @@ class Access:
 
 
 def open_registry(place: Location, access: Access | None = None, *, sleep: Callable[[float], object]) -> Registry:
-    """Return the registry at `place`. One that is reached by network is asked again when it is away for seconds.
+    """Return the registry at `place`. Requests over the network are retried for some seconds.
 
     Nothing is sent yet.
 
     Raises:
-        InvalidInput: plain http to another machine, where anybody on the way can read the account.
+        InvalidInput: plain http to another machine, where anyone on the way could read the account.
         FileMissing: the certificate authority's file cannot be read.
     """
     match place:

@@ -1,7 +1,7 @@
-"""Which address means which place: a registry with its account, or somewhere a directory is published?
+"""What does an address stand for: a registry with its account, or a place where a directory is published?
 
-Account, certificates and hosts are given the same way everywhere: as options of ``pht``, and as the keys of the
-``registry`` section of a settings file. Proxies are told by the environment, which is read here and nowhere else.
+Account, certificates and hosts are given the same way everywhere: as options of ``pht``, and as keys of the ``registry``
+section of a settings file. Proxies come from the environment, which is read here and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 from registry.directory import RegistryDirectory, WebDirectory
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
-from registry.http.request import Http, Timeouts, Trust
+from registry.http.request import Http, Trust
+from registry.http.wire import Timeouts
 from registry.names import ACCOUNT, HttpLocation, Origin, location
 from registry.open import Access, open_registry
 from registry.port import Registry
@@ -31,7 +32,7 @@ _WEB: Final = "web:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """How a registry is reached, as people write it: names and paths, no secrets.
+    """How a registry is reached, as people configure it: names and paths, no secrets.
 
     ``password_file`` must be private. ``token_hosts`` and ``blob_hosts`` are origins (``https://host``) a registry may
     send us to; without them, only its own.

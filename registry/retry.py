@@ -1,7 +1,7 @@
-"""When is a registry asked again, and how long after?
+"""When is a request to a registry retried, and after how long?
 
-Whether, the error itself says: only `Unavailable` ones are tried again. How long: a doubling wait, or longer if the
-registry asked for it, within bounds. Every method of the port is safe to repeat.
+The error says whether: only `Unavailable` is retried. The wait doubles, or is longer if the registry asked for it,
+within bounds. Every method of the port is safe to repeat.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 FIRST_WAIT: Final = 0.5  # seconds
 LONGEST_WAIT: Final = 20.0
-ATTEMPTS: Final = 5  # together about 8 seconds: a restart of the registry; a longer absence is the caller's matter
+ATTEMPTS: Final = 5  # about 8 seconds in all: a restart of the registry; longer outages are left to the caller
 
 
 def waits(attempts: int = ATTEMPTS) -> Iterator[float]:
@@ -32,7 +32,7 @@ def waits(attempts: int = ATTEMPTS) -> Iterator[float]:
 
 
 class RetryingRegistry:
-    """A `Registry` that asks another one again. `sleep` waits for some seconds."""
+    """A `Registry` that retries the requests of another. `sleep` waits for some seconds."""
 
     def __init__(self, inner: Registry, *, sleep: Callable[[float], object], attempts: int = ATTEMPTS) -> None:
         self._inner, self._sleep, self._attempts = inner, sleep, attempts
@@ -44,7 +44,7 @@ class RetryingRegistry:
             except Unavailable as error:
                 asked = error.fields.get("retry_after")
                 seconds = min(max(wait, asked if isinstance(asked, int) else 0), LONGEST_WAIT)
-                _log.info("%s: asking again in %s seconds", error, seconds)
+                _log.info("%s: trying again in %s seconds", error, seconds)
                 self._sleep(seconds)
         return act()
 
@@ -53,7 +53,7 @@ class RetryingRegistry:
         return self._again(lambda: self._inner.has_blob(repo, digest))
 
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
-        """See `Registry.open_blob`. What breaks while it is read, its reader hears of, and opens it again."""
+        """See `Registry.open_blob`. Errors while reading reach the reader, who opens the blob again."""
         return self._again(lambda: self._inner.open_blob(repo, descriptor))
 
     def put_blob(

@@ -1,1 +1,1 @@
-"""A whole route on one machine, before anybody else sees the train."""
+"""A train's whole route on one machine, before anyone else sees it."""

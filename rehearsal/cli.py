@@ -5,34 +5,29 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 from click.core import ParameterSource
 
 from console.answer import Answer
-from registry.errors import EngineUnavailable
+from console.prompts import clock
 from registry.places import registry_at
-from registry.port import Registry
-from rehearsal.rehearsal import Bases, hint_for, rehearsal_document, rehearse_folder, tell_rehearsal
-from rehearsal.stations import Rehearsal, Stage, Venue
-from rehearsal.stations import rehearse as go_round
-from security.directory.trust import Base
+from rehearsal.company import Engine, Venue
+from rehearsal.journey import Tell
+from rehearsal.rehearse import Play, rehearse
+from rehearsal.report import Rehearsal, hint_for, rehearsal_document, render_rehearsal
+from rehearsal.samples import parse_sample
 from security.errors import FileExists, InvalidInput
-from security.ids import PartyId, TrainId
-from station.sandbox.docker.engine import DockerSandbox
-from train_builder.cli.check import target_options
-from train_builder.cli.home import trust_of
+from security.ids import PartyId
+from security.train.route import counted
+from station.visit.events import VisitEvent
+from train_builder.cli.options import target_options
 from train_builder.code.wheels import Target
+from train_builder.desk.reach import trust_of
 from train_builder.errors import TrainFailed
 from train_builder.home import open_home
-from train_builder.spec.spec import load_spec
-
-F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -40,112 +35,94 @@ _PATH: Final = click.Path(path_type=Path)
 @click.command("rehearse")
 @click.argument("folder", type=_PATH)
 @click.option("--data", "places", multiple=True, metavar="STATION/NAME=FOLDER", help="Sample data; may be repeated.")
-@click.option("--into", "results", type=_PATH, help="Open the results into this new folder. Default: forget them.")
+@click.option("--into", "into", type=_PATH, help="Open the results into this new folder. Default: discard them.")
 @click.option(
-    "--home", "home_path", type=_PATH, envvar="PHT_HOME", help="Your home folder; with it, a sandbox is used."
+    "--home",
+    "home_path",
+    type=_PATH,
+    envvar="PHT_HOME",
+    help="Your home folder, which names the registry with the base image; a sandbox needs it.",
 )
 @click.option(
     "--engine",
     envvar="DOCKER_HOST",
     default="unix:///var/run/docker.sock",
     show_default=True,
-    help="Address of a container engine. If it is said here, and does not answer, nothing runs.",
+    help="Address of a container engine. If you give it here and it does not answer, nothing runs.",
 )
 @target_options
-def rehearse(
+def rehearse_command(
     *,
     folder: Path,
     places: tuple[str, ...],
-    results: Path | None,
+    into: Path | None,
     home_path: Path | None,
     engine: str,
     python_version: str,
     machine: str,
 ) -> Answer:
-    """Let the train in FOLDER go its whole route on this machine, on sample data, before anybody else sees it.
+    """Run the train in FOLDER through its whole route on this machine, on sample data, before anyone else sees it.
 
-    The same protocol code and the same gate as at the stations, with keys made for the rehearsal and forgotten. The
-    analysis runs in the stations' sandbox if a container engine answers and --home tells the registry with the base
-    image; else, unless --engine was given, as a plain local process, and the answer says so. Packages of a requirements.txt are resolved as for
-    'pht train submit', with the same --python and --machine.
+    The protocol code and the gate are those of the stations; the keys are made for the rehearsal and forgotten. The
+    analysis runs in the stations' sandbox if a container engine answers and --home names the registry with the base
+    image. Otherwise, unless --engine was given, it runs as a plain local process, and the answer says so. Packages of a
+    requirements.txt are resolved as for 'pht train submit', with the same --python and --machine.
 
-    Sample data are looked for in FOLDER/samples/STATION/NAME:
+    Sample data are expected in FOLDER/samples/STATION/NAME:
 
     \b
     pht train rehearse my-train
     pht train rehearse my-train --data hospital-a/patients=/tmp/a --home ~/.pht --into /tmp/results
     """
-    if results is not None and results.exists():
-        msg = "the folder for the results is already there"
-        raise FileExists(msg, path=results, hint="name a new one")
-    walls = click.get_current_context().get_parameter_source("engine") is ParameterSource.COMMANDLINE
-    if walls and home_path is None:
-        msg = "a sandbox needs a base image, and nobody said which registry has it"
-        raise InvalidInput(msg, engine=engine, hint="add --home, or leave --engine out to rehearse without walls")
-    bases = None
+    if into is not None and into.exists():
+        msg = "the folder for the results already exists"
+        raise FileExists(msg, path=into, hint="name a new one")
+    required = click.get_current_context().get_parameter_source("engine") is ParameterSource.COMMANDLINE
+    offered = _engine(engine, home_path, required=required)
+    with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as name:
+        room = Path(name)
+        venue = Venue(room=room, engine=offered, path=os.defpath, clock=clock)
+        play = Play(
+            folder=folder,
+            samples=dict(map(parse_sample, places)),
+            results=into or room / "results",
+            target=Target(python=python_version, machine=machine),
+        )
+        return _answer(rehearse(play, venue, _teller()), into)
+
+
+def _engine(url: str, home_path: Path | None, *, required: bool) -> Engine | None:
+    """Return what a sandbox takes; None if it is not known where base images are."""
     if home_path is not None:
         home = open_home(home_path)
-        bases = Bases(trust=trust_of(home), registry=registry_at(home.settings.registry, home.settings.login))
-    with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as room:
-        inner = Path(room)
-        done = rehearse_folder(
-            folder,
-            _rehearse,
-            places=places,
-            bases=bases,
-            engine=engine,
-            walls=walls,
-            room=inner,
-            results=results or inner / "results",
-            target=Target(python=python_version, machine=machine),
-            tell=_teller(),
-        )
-        text, data = tell_rehearsal(done, results), rehearsal_document(done, results)
+        bases = registry_at(home.settings.registry, home.settings.login)
+        return Engine(url=url, required=required, trust=trust_of(home, clock.now()), bases=bases)
+    if required:
+        msg = "a sandbox needs a base image, and no registry that has it was named"
+        raise InvalidInput(msg, engine=url, hint="add --home, or leave out --engine to rehearse without a sandbox")
+    return None
+
+
+def _answer(done: Rehearsal, into: Path | None) -> Answer:
+    error = None
     if done.results is None:
-        failed = next((one for one in done.stops if not one.passed), None)
+        failed = done.failed
         msg = "the train would not come home"
         error = TrainFailed(
             msg,
-            hint=hint_for(failed, load_spec(folder).outputs) if failed else None,
-            place=failed.stop + 1 if failed else None,
+            hint=hint_for(failed, done.outputs) if failed else None,
+            place=counted(failed.stop) if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,
         )
-        return Answer(text=text, data=data, error=error)
-    return Answer(text=text, data=data)
+    return Answer(text=render_rehearsal(done, into), data=rehearsal_document(done, into), error=error)
 
 
-def _teller() -> Callable[[PartyId, str], None] | None:
+def _teller() -> Tell | None:
     if not sys.stderr.isatty():
         return None
-    return lambda party, kind: click.echo(f"  {party}: {kind}", err=True)
 
+    def tell(party: PartyId, event: VisitEvent) -> None:
+        click.echo(f"  {party}: {event.kind}", err=True)
 
-def _rehearse(
-    submit: Callable[[Stage], TrainId],
-    *,
-    owner: PartyId,
-    stations: Mapping[PartyId, Mapping[str, Path]],
-    base: Base,
-    bases: Registry | None,
-    engine: str,
-    walls: bool,
-    room: Path,
-    results: Path,
-    tell: Callable[[PartyId, str], None] | None,
-) -> Rehearsal:
-    if walls:
-        _need_walls(engine)
-    venue = Venue(
-        room=room, engine=engine, bases=bases, path=os.defpath, clock=lambda: datetime.now(UTC), sleep=time.sleep
-    )
-    told = None if tell is None else lambda party, event: tell(party, event.kind)
-    return go_round(submit, owner=owner, stations=stations, base=base, venue=venue, results=results, tell=told)
-
-
-def _need_walls(engine: str) -> None:
-    """Refuse to rehearse without a sandbox, if somebody said which engine has one."""
-    bad = next((finding for finding in DockerSandbox(url=engine).doctor(None) if not finding.ok), None)
-    if bad is not None:
-        msg = "the engine that was named gives no sandbox"
-        raise EngineUnavailable(msg, engine=engine, reason=f"{bad.name}: {bad.detail}", hint=bad.hint)
+    return tell

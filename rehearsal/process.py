@@ -1,6 +1,6 @@
 """How is a train rehearsed where there is no container engine?
 
-As a plain process of whoever rehearses: on their own machine, with their own code and sample data. Nothing keeps it
+As a plain process of the scientist: on their own machine, with their own code and sample data. Nothing keeps it
 from the network or from their files, and `ProcessSandbox.sealed` says so; a station never uses it. The folders are
 where they are, so a program finds them by ``PHT_CODE``, ``PHT_DATA``, ``PHT_STATE`` and ``PHT_CONTEXT``; the same paths
 in its command are translated.
@@ -21,10 +21,11 @@ from typing import Final
 
 from security.digest import Digest
 from security.files import make_folder, told
-from station.errors import RunFailed
+from station.check import CheckResult
+from station.errors import RunFailed, SandboxUnfit
 from station.sandbox.image import BaseImage
-from station.sandbox.order import CODE, CONTEXT, DATA, ENVIRONMENT, STATE, TMP, RunOrder
-from station.sandbox.port import Absent, Ended, Finding, Running, Sight
+from station.sandbox.order import CODE, CONTEXT, DATA, STATE, TMP, RunOrder
+from station.sandbox.port import Absent, Ended, Running, Sight
 
 _HINT: Final = "rehearse with a container engine before you submit; stations run nothing without one"
 
@@ -51,28 +52,32 @@ class ProcessSandbox:
         return False
 
     @property
-    def runtime(self) -> str:
-        """A name for orders and receipts; nothing looks it up."""
-        return "process"
+    def profile(self) -> str:
+        """A name for orders and journey entries."""
+        return "process-v1"
 
     def prepare(self, base: BaseImage) -> Digest:
-        """Return the id the image would have. It is not used: programs are those of this machine."""
-        return base.image_id
+        """Return the image's digest. It is not used: programs are those of this machine."""
+        return base.digest
 
     def start(self, order: RunOrder) -> None:
         """Start the process, unless this sandbox has already started it."""
+        if order.profile != self.profile:
+            msg = "the run was ordered for another sandbox profile"
+            raise SandboxUnfit(msg, ordered=order.profile, here=self.profile)
         known = self._runs.get(order.name)
-        if known is not None and known.order.digest == order.digest:
+        if known is not None and known.order == order:
             return
         self.remove(order.name)
         places = self._furnish(order)
-        environment = {**ENVIRONMENT, **order.environment, "PATH": self._path}
-        with told(order.code), (self._folder(order.name) / "output").open("wb") as output:
-            order.code.stat()  # so that a missing folder is not taken for a missing program
+        environment = {**order.variables, "PATH": self._path}
+        code = order.source(CODE)
+        with told(code), (self._folder(order.name) / "output").open("wb") as output:
+            code.stat()  # so that a missing folder is not taken for a missing program
             try:
                 process = subprocess.Popen(  # noqa: S603 - running the scientist's own command is the purpose
                     [_translated(word, places) for word in order.command],
-                    cwd=order.code,
+                    cwd=code,
                     env={name: _translated(value, places) for name, value in environment.items()},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -127,13 +132,13 @@ class ProcessSandbox:
             return source.read(limit)
 
     def leftovers(self, house: str) -> tuple[str, ...]:
-        """Return the runs of this sandbox; those of an earlier one have ended with it, or are nobody's."""
+        """Return the runs of this sandbox; those of an earlier sandbox ended with it."""
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         """Say that this is not a sandbox."""
         del base  # there is nothing to try
-        return (Finding(name="engine", ok=False, detail="none: a plain process, kept from nothing", hint=_HINT),)
+        return (CheckResult(name="engine", ok=False, detail="none: a plain process, kept from nothing", hint=_HINT),)
 
     def _folder(self, name: str) -> Path:
         return self._room / name
@@ -143,11 +148,13 @@ class ProcessSandbox:
         folder = self._folder(order.name)
         data, temporary = make_folder(folder / "data"), make_folder(folder / "tmp")
         with told(data):
-            for name, place in order.data.items():
-                (data / name).symlink_to(place.absolute(), target_is_directory=True)
+            for mount in order.mounts:
+                if mount.target.startswith(f"{DATA}/"):
+                    name = mount.target.removeprefix(f"{DATA}/")
+                    (data / name).symlink_to(mount.source.absolute(), target_is_directory=True)
         return {
-            CODE: str(order.code.absolute()),
-            CONTEXT: str(order.context.absolute()),
+            CODE: str(order.source(CODE).absolute()),
+            CONTEXT: str(order.source(CONTEXT).absolute()),
             DATA: str(data.absolute()),
             STATE: str(order.state.absolute()),
             TMP: str(temporary.absolute()),

@@ -1,9 +1,9 @@
-"""How do files become one stream with one spelling, and how do they come out again without harm?
+"""How do files become one stream in one normal form, and how are they safely unpacked again?
 
 Written: a POSIX ustar archive (IEEE 1003.1, pax, "ustar Interchange Format") of plain files, in the order of their
-paths, without times or owners, and padded. Read: only that. Each header is written again from what was understood of
-it and must be the same bytes, so there are no links, devices, sparse files or overrides to be tricked with (attack
-T16); budgets hold while reading (attack T17).
+paths, without times or owners, and padded. Read: only that. Each header is written again from what was parsed and must
+give the same bytes, so there are no links, devices, sparse files or overrides to abuse (attack T16); budgets are
+enforced while reading (attack T17).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Unpacked:
 
 
 def padme(size: int) -> int:
-    """Round a size up so that it tells at most O(log log size) bits, at a cost of 12 % at most.
+    """Round a size up so that it reveals at most O(log log size) bits, at a cost of at most 12 %.
 
     Source: Nikitin, Barman, Lueks, Underwood, Hubaux, Ford, "Reducing Metadata Leakage from Encrypted Files and
     Communication with PURBs" (PETS 2019), algorithm 1.
@@ -92,10 +92,10 @@ def padme(size: int) -> int:
 
 
 def members_of(folder: Path, *, most: int = MAX_MEMBERS) -> tuple[Member, ...]:
-    """Return the files below a folder, in the order they are packed in. Empty folders are not seen.
+    """Return the files below a folder, in the order they are packed in. Empty folders are skipped.
 
     Raises:
-        ArchiveRejected: a link of either sort, a device, a pipe, a socket, or a path `pack` would refuse.
+        ArchiveRejected: a hard or symbolic link, a device, a pipe, a socket, or a path `pack` would refuse.
         BudgetExceeded: more than `most` files and folders.
     """
     names, found, waiting = Names(most), [], [(folder, "")]
@@ -117,7 +117,7 @@ def pack(sink: Sink, meta: bytes | None, members: Sequence[Member]) -> Packed:
     """Write META.json, if given, and the members, in normal form; each member is opened and read once.
 
     Raises:
-        ArchiveRejected: a path that is not plain, reserved, too long, or there twice; a file that changes meanwhile.
+        ArchiveRejected: a path that is not plain, reserved, too long, or repeated; a file that changes meanwhile.
         BudgetExceeded: a file of 8 GiB or more, or a META.json of more than 64 KiB.
     """
     names, hasher, buffer = Names(MAX_MEMBERS), hashlib.sha256(), memoryview(bytearray(BUFFER))
@@ -156,12 +156,12 @@ def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[
     """Read an archive to its end and write its files below an empty folder.
 
     META.json goes to `check_meta` before anything is written, and nowhere else; with None there must be none. Files
-    get mode 0644 or 0755: what keeps them private is `into`. If this raises, `into` holds a part, to be wiped.
+    get mode 0644 or 0755: what keeps them private is `into`. If this raises, `into` holds a part of the archive, which the caller wipes.
 
     Raises:
         ArchiveRejected: anything but exactly what `pack` writes, and entries for folders.
-        BudgetExceeded: more than `budget` allows, told before it is written.
-        FileExists: a name is already there.
+        BudgetExceeded: more than `budget` allows; raised before it is written.
+        FileExists: a name is already taken.
         DiskFull: no room.
     """
     tape = _Tape(source)
@@ -172,7 +172,7 @@ def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[
     with _Tree(into) as tree:
         while (entry := tape.entry(budget.path_bytes)) is not None:
             if entry.spelled <= last:
-                msg = "archive is not in order, or has an entry twice"
+                msg = "archive is not sorted, or repeats an entry"
                 raise ArchiveRejected(msg, path=entry.path)
             last, total = entry.spelled, total + entry.size
             if entry.size > budget.member_bytes or total > budget.total_bytes:
@@ -311,7 +311,7 @@ def _read_meta(tape: _Tape) -> bytes:
 
 def _member(file: Path, path: str, facts: os.stat_result) -> Member:
     if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-        msg = "not a plain file with one name"
+        msg = "not a regular file with one name"
         raise ArchiveRejected(msg, path=path, kind=stat.filemode(facts.st_mode)[0], links=facts.st_nlink)
     return Member(
         path=path,
@@ -351,7 +351,7 @@ def _changed(path: str) -> NoReturn:
 
 
 def _order(member: Member) -> bytes:
-    return member.path.encode("utf-8", "surrogatepass")  # odd paths are refused later, with their own answer
+    return member.path.encode("utf-8", "surrogatepass")  # odd paths are refused later, with their own error
 
 
 def _padded(size: int) -> int:

@@ -8,23 +8,24 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from typing import BinaryIO, Self
+from typing import BinaryIO, ClassVar, Self
 
 from security.errors import BudgetExceeded, DigestMismatch, MalformedStatement
 
 BUFFER = 1 << 20
-_FORM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Digest(str):
     """``sha256:`` and 64 lower-case hexadecimal digits."""
 
     __slots__ = ()
+    PATTERN: ClassVar[str] = "sha256:[0-9a-f]{64}"
+    SAYS: ClassVar[str] = "a sha256 digest"
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `MalformedStatement`."""
-        if _FORM.fullmatch(text) is None:
-            msg = "not a sha256 digest"
+        if re.fullmatch(cls.PATTERN, text) is None:
+            msg = f"not {cls.SAYS}"
             raise MalformedStatement(msg, value=repr(text)[:90])
         return super().__new__(cls, text)
 
@@ -63,7 +64,7 @@ def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
 
 
 class CheckedReader(io.RawIOBase):
-    """Reads `source` and refuses at its end if digest or size are not the announced ones.
+    """Reads `source`, and raises at its end if the digest or size is not the announced one.
 
     What has been read before the end is not yet checked: a caller must not act on it until `read` has returned
     ``b""``. Never reads more than one byte past the announced size (attack T15: endless bodies).
@@ -85,7 +86,7 @@ class CheckedReader(io.RawIOBase):
         return self._done
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer`. What was refused once is refused for good: no end of file follows that looks like a good one.
+        """Fill `buffer`. After an error it raises again: an end of file must never look like success.
 
         Raises:
             DigestMismatch: at the end, if the bytes are not the announced ones.
@@ -115,7 +116,7 @@ class CheckedReader(io.RawIOBase):
     def _finish(self) -> None:
         found = Digest.of_hex(self._hasher.hexdigest())
         if self._seen != self._size or found != self._expected:
-            msg = "bytes are not the announced ones"
+            msg = "bytes do not have the announced digest and size"
             self._failure = DigestMismatch(msg, expected=self._expected, found=found, size=self._size, read=self._seen)
             raise self._failure
         self._done = True

@@ -1,4 +1,4 @@
-"""Strict JSON in, stable JSON out, and a reader that refuses fields nobody asked for (attack T23)."""
+"""How is JSON read strictly and written in one form, and how are its fields taken without missing any (attack T23)?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEEP = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
-    """Parse one JSON document (RFC 8259), refusing what two parsers might read differently.
+    """Parse one JSON document (RFC 8259), refusing what two parsers could read differently.
 
     Raises:
         MalformedJson: not UTF-8, longer than `limit` bytes, deeper than 24 levels, with duplicate keys, NaN or
@@ -114,7 +114,7 @@ def _refuse_surrogates(value: Json) -> None:
 class Fields:
     """A JSON object being taken apart field by field; `end` refuses what nobody took.
 
-    ``where`` is the path for messages, such as ``predicate.route.stops[2]``.
+    ``where`` is the path for messages, such as ``predicate.outputs[2]``.
     """
 
     def __init__(self, value: Json, where: str) -> None:

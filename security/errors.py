@@ -1,11 +1,11 @@
-"""Which errors are there, and who must act on each?
+"""Which errors are there, and who must act on each of them?
 
 The tree, by family. The family decides the exit status and whether a daemon tries again; the leaf and its stable
 ``code`` decide what a person reads::
 
     PhtError
     ├─ Refused         10   do not trust or run this; final; whoever sent it must act
-    ├─ Unavailable     20   may work later; tried again with backoff
+    ├─ Unavailable     20   may work later; retried with backoff
     ├─ TrainFault      30   the analysis itself failed; its author must act
     └─ Misconfigured   40   this installation, file or command is wrong; the person in front of it must act
 
@@ -36,9 +36,9 @@ class PhtError(Exception):
         self.fields: dict[str, object] = fields
 
     def __str__(self) -> str:
-        """Return the message with its fields, as one line that any terminal may show.
+        """Return the message with its fields, as one line that is safe to print on a terminal.
 
-        A field may quote what a stranger sent: control characters in it must not move anybody's cursor.
+        A field may quote what a stranger sent: its control characters must not reach a terminal.
         """
         if not self.fields:
             return self.message
@@ -50,28 +50,28 @@ class PhtError(Exception):
 
 
 class Refused(PhtError):
-    """The thing must not be trusted or run. Final: trying again changes nothing."""
+    """This must not be trusted or run. Final: retrying changes nothing."""
 
     code = "refused"
     exit = 10
-    default_hint = "do not use it; ask whoever it comes from"
+    default_hint = "do not use it; contact whoever sent it"
 
 
 class Malformed(Refused):
-    """Something that arrived does not have the form the protocol demands."""
+    """Something that arrived is not in the form the protocol requires."""
 
     code = "malformed"
-    default_hint = "it was damaged, or made by other software: ask whoever it comes from to make it again"
+    default_hint = "it was damaged, or made by other software: ask the sender for a new copy"
 
 
 class MalformedJson(Malformed):
-    """JSON with duplicate keys, NaN, too large a number, too deep, too long, or not UTF-8."""
+    """Not strict JSON: duplicate keys, NaN, a number out of range, too deep, too long, or not UTF-8."""
 
     code = "malformed.json"
 
 
 class MalformedStatement(Malformed):
-    """A signed statement lacks a field, has an unknown one, or one of the wrong type."""
+    """A document has a missing, unknown or invalid field."""
 
     code = "malformed.statement"
 
@@ -83,13 +83,13 @@ class MalformedArtifact(Malformed):
 
 
 class ArchiveRejected(Malformed):
-    """An archive holds something else than plain files and folders with plain names."""
+    """An archive holds something other than plain files and folders with plain names."""
 
     code = "malformed.archive"
 
 
 class BudgetExceeded(Malformed):
-    """Something is larger, longer or has more members than was allowed for."""
+    """Something is larger or longer than allowed, or has too many members."""
 
     code = "malformed.too-large"
 
@@ -116,7 +116,7 @@ class KeyNotTrusted(Refused):
     """The directory does not know this key set for this party."""
 
     code = "key.not-trusted"
-    default_hint = "do not go on; ask the consortium which keys this party has"
+    default_hint = "stop here; ask the consortium which keys this party has"
 
 
 class PartyUnknown(KeyNotTrusted):
@@ -146,26 +146,26 @@ class BaseNotApproved(Refused):
 
 
 class DirectoryRejected(Refused):
-    """The directory's metadata is not signed as its root demands, or does not fit together."""
+    """The directory's metadata is not signed as its root requires, or is inconsistent."""
 
     code = "directory.rejected"
 
 
 class DirectoryRolledBack(DirectoryRejected):
-    """An older directory was served than one seen before."""
+    """The directory served is older than one seen before."""
 
     code = "directory.rolled-back"
 
 
 class DirectoryExpired(DirectoryRejected):
-    """The directory's metadata is past its date: the consortium must publish, or somebody withholds news."""
+    """The directory's metadata has expired: the consortium must publish, or someone is withholding updates."""
 
     code = "directory.expired"
-    default_hint = "the consortium runs 'pht directory publish'; if it has, somebody is withholding the newer version"
+    default_hint = "the consortium runs 'pht directory publish'; if it has, someone is withholding the newer version"
 
 
 class OutsideValidity(Refused):
-    """The train is not yet or no longer valid."""
+    """The train is not valid yet, or no longer valid."""
 
     code = "train.outside-validity"
 
@@ -183,7 +183,7 @@ class NotOnRoute(RouteViolated):
 
 
 class JourneyBroken(Refused):
-    """The chain of journey entries does not prove the way from the manifest to here."""
+    """The journey entries do not prove the way from the manifest to here."""
 
     code = "journey.broken"
 
@@ -207,13 +207,13 @@ class JourneyForeignEntry(JourneyBroken):
 
 
 class JourneyUnlinked(JourneyBroken):
-    """A journey entry does not name its predecessor, or the state it received, by the right digest."""
+    """A journey entry does not name the entries before it, or the states it received, by their digests."""
 
     code = "journey.unlinked"
 
 
 class Replayed(Refused):
-    """This train was already at this stop. The second delivery is kept as evidence and not run."""
+    """This train has already been at this stop. The second delivery is kept as evidence and not run."""
 
     code = "visit.replayed"
 
@@ -225,13 +225,13 @@ class Forked(Replayed):
 
 
 class DigestMismatch(Refused):
-    """Bytes do not have the digest or the size they were announced with."""
+    """Bytes do not have the digest or size that was announced."""
 
     code = "digest.mismatch"
 
 
 class SealBroken(Refused):
-    """A sealed file is damaged: its header or a chunk of it does not authenticate, or it was cut."""
+    """A sealed file is damaged: its header or a chunk does not authenticate, or it is truncated."""
 
     code = "seal.broken"
 
@@ -243,13 +243,13 @@ class HeaderInvalid(SealBroken):
 
 
 class HeaderTampered(SealBroken):
-    """The header of a sealed file is not the one its sender wrote: its MAC does not fit."""
+    """The header of a sealed file is not the one its sender wrote: its MAC does not verify."""
 
     code = "seal.header-mac"
 
 
 class PayloadBroken(SealBroken):
-    """A chunk of a sealed file was changed, moved, doubled or cut off, or something follows the last."""
+    """A chunk of a sealed file was changed, moved, repeated or cut off, or data follows the last one."""
 
     code = "seal.payload"
 
@@ -282,7 +282,7 @@ class CodeAltered(Refused):
 
 
 class Unavailable(PhtError):
-    """Something this work needs is away. It may work later; nobody must act yet."""
+    """Something required is unavailable. It may work later; nobody needs to act yet."""
 
     code = "unavailable"
     exit = 20
@@ -297,10 +297,10 @@ class DirectoryUnavailable(Unavailable):
 
 
 class DiskFull(Unavailable):
-    """The file system has no room; nothing was half-written."""
+    """The file system is full; nothing was half-written."""
 
     code = "disk.full"
-    default_hint = "free some space; what was begun can be done again"
+    default_hint = "free some space, then repeat the operation"
 
 
 # --- TrainFault ------------------------------------------------------------------------------------------------------
@@ -322,25 +322,25 @@ class Misconfigured(PhtError):
 
     code = "misconfigured"
     exit = 40
-    default_hint = "put it right, and run the command again"
+    default_hint = "fix it, and run the command again"
 
 
 class FileMissing(Misconfigured):
-    """A file or folder that was named is not there or cannot be read."""
+    """A named file or folder does not exist or cannot be read."""
 
     code = "file.missing"
     default_hint = "check the path, and who may read and write there"
 
 
 class FileExists(Misconfigured):
-    """A file that would be overwritten is already there."""
+    """The file already exists, and would be overwritten."""
 
     code = "file.exists"
     default_hint = "move it away, or choose another name"
 
 
 class KeyUnreadable(Misconfigured):
-    """A key file is not one, is readable by others, or does not hold the key that was asked for."""
+    """A key file is malformed, is readable by others, or does not hold the expected key."""
 
     code = "key.unreadable"
     default_hint = "restore the keys from their backup"
@@ -350,44 +350,44 @@ class WrongPassphrase(KeyUnreadable):
     """The passphrase does not open the key file."""
 
     code = "key.wrong-passphrase"
-    default_hint = "try again with the right one; nothing was changed"
+    default_hint = "try again; nothing was changed"
 
 
 class NotAKeyFile(KeyUnreadable):
-    """The file is no key file: not an age passphrase file, or its content is not keys."""
+    """The file is not a key file: it is not an age passphrase file, or does not contain keys."""
 
     code = "key.not-a-key-file"
 
 
 class KeyDamaged(KeyUnreadable):
-    """The key file was changed since it was written; restore it from the backup."""
+    """The key file has changed since it was written; restore it from the backup."""
 
     code = "key.damaged"
 
 
 class NotARecipient(Misconfigured):
-    """The sealed file was not made for any key at hand."""
+    """The sealed file was not made for any of the available keys."""
 
     code = "seal.not-a-recipient"
-    default_hint = "check whether these are the right keys"
+    default_hint = "check that these are the right keys"
 
 
 class NotPinned(Misconfigured):
-    """There is no pinned root.json, or it is not the one with the given fingerprint."""
+    """There is no pinned root.json, or it does not have the given fingerprint."""
 
     code = "directory.not-pinned"
-    default_hint = "ask the consortium for its root.json, or for the fingerprint of it"
+    default_hint = "ask the consortium for its root.json, or for its fingerprint"
 
 
 class NotPublished(Misconfigured):
-    """There is no directory at that place, or not this file of it."""
+    """There is no directory at that location, or it lacks this file."""
 
     code = "directory.not-published"
     default_hint = "check the address; the consortium publishes with 'pht directory publish'"
 
 
 class InvalidInput(Misconfigured):
-    """A value given on the command line or in a file is not of the right form."""
+    """A value on the command line or in a file is invalid."""
 
     code = "input.invalid"
     default_hint = "see the command's --help"

@@ -1,4 +1,4 @@
-"""How does a file come to be on disk whole, private and for good, or not at all?"""
+"""How is a file written so that it is whole, private and durable, or not there at all?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, Ph
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
+_OWNER_AND_MASK: Final = frozenset({0x01, 0x10})  # tags of entries of an access list, as the kernel keeps it
+_NAMED_USER: Final = 0x02
+_READ: Final = 0x04
+
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
@@ -25,8 +30,8 @@ def told(path: Path) -> Iterator[None]:
 
     Raises:
         DiskFull: no space, or the quota is used up.
-        FileExists: the path is already there.
-        FileMissing: the path is not there, is not readable, or is a folder.
+        FileExists: the path already exists.
+        FileMissing: the path does not exist, is not readable, or is a folder.
     """
     try:
         yield
@@ -37,15 +42,15 @@ def told(path: Path) -> Iterator[None]:
 
 
 _EXPLAINED: Final = {
-    errno.ENOSPC: (DiskFull, "no room on the file system", "free some space; what was begun can be done again"),
-    errno.EDQUOT: (DiskFull, "no room left in the quota", "free some space; what was begun can be done again"),
-    errno.EEXIST: (FileExists, "file is already there", "move it away, or choose another name"),
-    errno.EACCES: (FileMissing, "not allowed by the file system", "check who owns it, and who you are"),
-    errno.EPERM: (FileMissing, "not allowed by the file system", "check who owns it, and who you are"),
+    errno.ENOSPC: (DiskFull, "the file system is full", "free some space, then repeat the operation"),
+    errno.EDQUOT: (DiskFull, "the quota is used up", "free some space, then repeat the operation"),
+    errno.EEXIST: (FileExists, "file already exists", "move it away, or choose another name"),
+    errno.EACCES: (FileMissing, "permission denied", "check the owner, and which user you are"),
+    errno.EPERM: (FileMissing, "permission denied", "check the owner, and which user you are"),
     errno.EROFS: (FileMissing, "file system is read-only", None),
-    errno.EISDIR: (FileMissing, "a folder, where a file was expected", None),
-    errno.ENOTDIR: (FileMissing, "a file, where a folder was expected", None),
-    errno.ELOOP: (FileMissing, "a link, where a file was expected", None),
+    errno.EISDIR: (FileMissing, "is a folder, not a file", None),
+    errno.ENOTDIR: (FileMissing, "is a file, not a folder", None),
+    errno.ELOOP: (FileMissing, "is a link, not a file", None),
     errno.ENOENT: (FileMissing, "no such file or folder", None),
 }
 
@@ -60,7 +65,7 @@ def read_file(path: Path, *, limit: int = 16 << 20) -> bytes:
     """Read a small file whole.
 
     Raises:
-        FileMissing: not there, not readable, or larger than `limit` bytes.
+        FileMissing: it does not exist, is not readable, or is larger than `limit` bytes.
     """
     with told(path), path.open("rb") as source:
         data = source.read(limit + 1)
@@ -74,27 +79,30 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
     """Read a file that nobody else may read.
 
     Raises:
-        KeyUnreadable: group or others have any right to it, it belongs to somebody else, or it is not a plain file.
+        KeyUnreadable: group or others have access, it belongs to another user, or it is not a regular file.
+
+    What systemd hands a service (``LoadCredential=``) may belong to root, with an access list that lets the service in.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a fifo must not hold us up
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a fifo must not block
     except OSError as error:
         if error.errno == errno.ELOOP:
-            msg = "not a plain file"
+            msg = "not a regular file"
             raise KeyUnreadable(msg, path=path, hint="name the file itself, not a link to it") from error
         raise explain(error, path) from error
     facts = os.fstat(handle)
     if not stat.S_ISREG(facts.st_mode):
         os.close(handle)
-        msg = "not a plain file"
+        msg = "not a regular file"
         raise KeyUnreadable(msg, path=path, hint="name a file")
     with open(handle, "rb") as source:  # noqa: PTH123 - opened above, so that it is checked and read as one file
-        if facts.st_mode & 0o077:
-            msg = "private file is open to others"
+        granted = _granted_to_us_alone(handle)
+        if facts.st_mode & 0o077 and not granted:
+            msg = "private file is accessible to others"
             raise KeyUnreadable(msg, path=path, mode=f"{facts.st_mode & 0o777:o}", hint=f"chmod 600 {path}")
-        if facts.st_uid != os.geteuid():
+        if facts.st_uid != os.geteuid() and not (granted and facts.st_uid == 0):
             msg = "private file belongs to another user"
-            hint = "use a file of your own, or run this as the user it belongs to"
+            hint = "use your own file, or run this as its owner"
             raise KeyUnreadable(msg, path=path, owner=facts.st_uid, me=os.geteuid(), hint=hint)
         data = source.read(limit + 1)
     if len(data) > limit:
@@ -103,11 +111,26 @@ def read_private(path: Path, *, limit: int = 1 << 20) -> bytes:
     return data
 
 
+def _granted_to_us_alone(handle: int) -> bool:
+    """Whether an access list (acl(5)) lets its owner and us read a file, and nobody else do anything.
+
+    The mode shows the mask of such a list where the rights of the group would stand.
+    """
+    try:
+        raw = os.getxattr(handle, "system.posix_acl_access")
+    except OSError:
+        return False
+    rights = {
+        (tag, who): right for tag, right, who in struct.iter_unpack("<HHI", raw[4:]) if tag not in _OWNER_AND_MASK
+    }
+    return rights.pop((_NAMED_USER, os.geteuid()), 0) == _READ and not any(rights.values())
+
+
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> Path:
-    """Make a folder and its parents; durable when it returns. An existing one is left as it is.
+    """Make a folder and its parents; durable when it returns. An existing folder is left as it is.
 
     Raises:
-        FileMissing: there is something else at the path, or above it.
+        FileMissing: the path, or a part of it, is not a folder.
     """
     with told(path):
         if not path.is_dir():
@@ -147,12 +170,12 @@ def _sync(handle: int) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True) -> Iterator[BinaryIO]:
-    """Write a file that is there whole and durable after the block, and not at all if the block raises.
+    """Write a file that is whole and durable after the block, and does not exist if the block raises.
 
-    ``replace=False`` refuses, at the end and without a race, if the name is taken meanwhile.
+    ``replace=False`` refuses, at the end and without a race, if the name has been taken in the meantime.
 
     Raises:
-        DiskFull: no room; nothing is left behind.
+        DiskFull: no space; nothing is left behind.
         FileExists: the name is taken and `replace` is false.
     """
     with told(path):
@@ -185,37 +208,64 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bo
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time into the block; others wait. The lock goes with the process that held it.
+def locked(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[None]:
+    """Let one process at a time into the block; others wait. The lock ends with the process that holds it.
 
-    The file is made if it is not there; its content is left alone, and a link in its place is not followed.
+    The file is created if necessary; its content is left alone, and a link in its place is not followed. It is never
+    removed: the lock belongs to the open file, and two processes could then hold two files of the same name.
     """
-    with told(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+    with told(path), _opened_for_lock(path, mode) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def locked_if_free(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[int | None]:
+    """Lock like `locked`, but do not wait: yield None if another process holds it, else the handle that does.
+
+    Whichever process inherits the handle holds the lock as well.
+    """
+    with contextlib.ExitStack() as stack:
+        with told(path):
+            handle = stack.enter_context(_opened_for_lock(path, mode))
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield handle
+
+
+@contextlib.contextmanager
+def _opened_for_lock(path: Path, mode: int) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def expect_new(path: Path) -> None:
-    """Say early, before anybody is asked or anything costly is done, what `making_folder` would say at its end.
+    """Check before anything costly, or a question to a person, what `making_folder` checks at its end.
 
     Raises:
-        FileExists: there is something at `path` already, other than an empty folder.
+        FileExists: `path` exists, and is not an empty folder.
+        FileMissing: what it would lie in is not a folder.
     """
     with told(path):
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(nearest))
         if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
             raise FileExistsError(errno.EEXIST, "exists", str(path))
 
 
 @contextlib.contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that is there with everything in it, durable, after the block, and not at all if the block raises.
+    """Make a folder that is complete and durable after the block, and does not exist if the block raises.
 
     Raises:
-        FileExists: there is something at `path` already, other than an empty folder.
+        FileExists: `path` exists, and is not an empty folder.
     """
     make_folder(path.parent)
     with told(path):

@@ -13,13 +13,13 @@ class _Name(str):
     """A string that cannot be constructed in a wrong form."""
 
     __slots__ = ()
-    _form: ClassVar[re.Pattern[str]]
-    _what: ClassVar[str]
+    PATTERN: ClassVar[str]
+    SAYS: ClassVar[str]
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `InvalidInput`."""
-        if cls._form.fullmatch(text) is None:
-            msg = f"not {cls._what}"
+        if re.fullmatch(cls.PATTERN, text) is None:
+            msg = f"not {cls.SAYS}"
             raise InvalidInput(msg, value=repr(text)[:80])
         return super().__new__(cls, text)
 
@@ -31,16 +31,16 @@ class PartyId(_Name):
     """A party of the consortium: a station or an owner. Doubles as a component of a repository name (OCI 1.1)."""
 
     __slots__ = ()
-    _form = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-    _what = "a party name (1 to 40 of a-z, 0-9 and '-', not at either end)"
+    PATTERN = "[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
+    SAYS = "a party name (1 to 40 of a-z, 0-9 and '-', not at either end)"
 
 
 class TrainId(_Name):
     """The SHA-256, in lower-case hex, of the signed bytes (PAE) of the train's manifest."""
 
     __slots__ = ()
-    _form = re.compile(r"[0-9a-f]{64}")
-    _what = "a train id (64 hexadecimal digits)"
+    PATTERN = "[0-9a-f]{64}"
+    SAYS = "a train id (64 hexadecimal digits)"
 
     @property
     def short(self) -> str:
@@ -52,8 +52,8 @@ class KeyId(_Name):
     """The SHA-256, in lower-case hex, of a public signing key as DER SubjectPublicKeyInfo (RFC 5280, 4.1)."""
 
     __slots__ = ()
-    _form = re.compile(r"[0-9a-f]{64}")
-    _what = "a key id (64 hexadecimal digits)"
+    PATTERN = "[0-9a-f]{64}"
+    SAYS = "a key id (64 hexadecimal digits)"
 
 
 class Role(StrEnum):

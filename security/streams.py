@@ -1,4 +1,4 @@
-"""How do bytes pass from one stream to the next whole, without being copied or held?"""
+"""How do bytes pass completely from one stream to the next, without extra copies?"""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def fill(source: Source, buffer: memoryview) -> int:
 
 
 def pour(sink: Sink, data: Buffer) -> None:
-    """Write all of `data`: a raw stream may take less at a time, and silently lose the rest."""
+    """Write all of `data`: a raw stream may accept less at a time, and silently drop the rest."""
     left = memoryview(data).cast("B")
     while len(left):
         count = sink.write(left)
         if not count:
-            msg = "sink takes no more"
+            msg = "sink accepts no more data"
             raise BlockingIOError(msg)
         left = left[count:]

@@ -20,7 +20,7 @@ PLAIN: Final = 0o644
 EXECUTABLE: Final = 0o755
 
 META_NAME: Final = "META.json"
-"""The name of an archive's own first entry; no file may have it."""
+"""The name of an archive's first entry; no file may have it."""
 
 PATH_BYTES: Final = 200
 """Longest path in bytes of UTF-8."""
@@ -48,7 +48,7 @@ class Entry:
 
 
 class Names:
-    """Paths that are plain, and different even where case and Unicode forms do not count."""
+    """Paths that are plain, and distinct even on file systems that ignore case or Unicode normal forms."""
 
     def __init__(self, most: int) -> None:
         self._seen: dict[str, tuple[str, bool]] = {}
@@ -64,7 +64,7 @@ class Names:
         self._add(path, folder=False)
 
     def add_folder(self, path: str) -> None:
-        """Take the path of a folder, with those above it. It may be there already.
+        """Take the path of a folder, with those above it. It may have been added before.
 
         Raises:
             ArchiveRejected: not plain, reserved, or taken by a file or under another spelling.
@@ -91,7 +91,7 @@ class Names:
         if known is None:
             self._seen[folded] = path, folder
         elif known != (path, True) or not folder:
-            msg = "two paths that some file system takes for one"
+            msg = "two paths that some file systems treat as one"
             raise ArchiveRejected(msg, path=path, other=known[0])
 
 
@@ -107,7 +107,7 @@ def refuse_odd(path: str) -> None:
         or "\\" in path
         or any(unicodedata.category(letter) in _HIDDEN for letter in path)
     ):
-        msg = "path is not a plain one"
+        msg = "path is not plain"
         raise ArchiveRejected(msg, path=ascii(path)[:_NAME])
     if len(path.encode()) > PATH_BYTES:
         msg = "path is too long"
@@ -143,7 +143,7 @@ def write_header(entry: Entry) -> bytes:
 
 
 def parse_header(header: bytes, path_bytes: int) -> Entry:
-    """Understand a header, write it again, and compare: whatever else it says, it says in vain.
+    """Parse a header, write it again, and compare: nothing else that it says counts.
 
     Raises:
         ArchiveRejected: a link, a device, an override, an odd path, or another spelling of a plain file.
@@ -151,7 +151,7 @@ def parse_header(header: bytes, path_bytes: int) -> Entry:
     """
     kind, size, executable = header[156:157], header[124:136], header[100:108] == b"%07o\0" % EXECUTABLE
     if kind not in {FILE, FOLDER}:
-        msg = "archive holds something else than files and folders"
+        msg = "archive holds something other than files and folders"
         raise ArchiveRejected(msg, kind=repr(kind))
     name, prefix = header[:_NAME].rstrip(b"\0"), header[345 : 345 + _PREFIX].rstrip(b"\0")
     raw = prefix + b"/" + name if prefix else name
@@ -166,7 +166,7 @@ def parse_header(header: bytes, path_bytes: int) -> Entry:
         raise ArchiveRejected(msg) from error
     refuse_odd(path)
     if _SIZE.fullmatch(size) is None or (folder and int(size[:-1], 8)):
-        msg = "archive has an entry of malformed size"
+        msg = "archive has an entry with a malformed size"
         raise ArchiveRejected(msg, path=path)
     mode = EXECUTABLE if executable or folder else PLAIN
     entry = Entry(path=path, size=int(size[:-1], 8), mode=mode, folder=folder)
@@ -187,6 +187,6 @@ def _split(raw: bytes) -> tuple[bytes, bytes]:
         return b"", raw
     cut = raw.find(b"/", len(raw) - _NAME - 1, len(raw) - 1)
     if not 0 < cut <= _PREFIX:
-        msg = "path has too long a part"
+        msg = "a part of the path is too long"
         raise ArchiveRejected(msg, path=raw.decode())
     return raw[:cut], raw[cut + 1 :]

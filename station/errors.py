@@ -1,6 +1,6 @@
 """Which errors does a station raise beyond those of ``security`` and ``registry``?
 
-Where they stand in the tree, and so who must act, is told in `security.errors`.
+Their place in the tree, and so who must act, is explained in `security.errors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class PolicyRefused(Refused):
     """This station's admission policy, or its operator, does not let the train run."""
 
     code = "policy.refused"
-    default_hint = "if it shall run here after all, change 'admission' in station.yaml and ask for a new train"
+    default_hint = "to let it run here, change 'admission' in station.yaml and ask for a new train"
 
 
 class GateRefused(Refused):
@@ -37,13 +37,13 @@ class GateOversized(GateRefused):
 
 
 class GateType(GateRefused):
-    """An output is not of its declared media type, or is no plain file."""
+    """An output is not of its declared media type, is not a plain file, or has changed since it was cleared."""
 
     code = "gate.type"
 
 
 class GateSchema(GateRefused):
-    """An output is of the declared type, but does not satisfy its declared schema."""
+    """An output is of its declared type, but does not satisfy its declared schema."""
 
     code = "gate.schema"
 
@@ -55,7 +55,7 @@ class SandboxUnavailable(Unavailable):
     """The container engine does not answer."""
 
     code = "sandbox.unavailable"
-    default_hint = "is the container engine running, and may this user open its socket?"
+    default_hint = "check that the container engine is running, and that this user may open its socket"
 
 
 class RunInterrupted(Unavailable):
@@ -65,10 +65,10 @@ class RunInterrupted(Unavailable):
 
 
 class DataSourceUnavailable(Unavailable):
-    """The place a data set lives at cannot be reached."""
+    """A data set cannot be reached where it lives."""
 
     code = "data.unavailable"
-    default_hint = "is it mounted?"
+    default_hint = "check that it is mounted; the train waits"
 
 
 class RoomMissing(Unavailable):
@@ -78,10 +78,16 @@ class RoomMissing(Unavailable):
 
 
 class JournalRaced(Unavailable):
-    """Somebody else recorded an event of this visit first. What was about to be recorded was not; look again."""
+    """The visit was updated concurrently. What was about to be recorded was not; look again."""
 
     code = "journal.raced"
     default_hint = "look again with 'pht station show', and decide again"
+
+
+class LogMoved(Unavailable):
+    """A record was about to be added to the end of a log that has grown meanwhile. The journal adds it again."""
+
+    code = "journal.moved"
 
 
 class JournalBusy(Unavailable):
@@ -131,30 +137,28 @@ class ClockWrong(Misconfigured):
 
 
 class SandboxUnfit(Misconfigured):
-    """The container engine lacks what the sandbox needs: a runtime, an image, seccomp, cgroups."""
+    """The container engine lacks something the sandbox needs: a runtime, an image, seccomp, cgroups."""
 
     code = "sandbox.unfit"
-    default_hint = (
-        "the reason is the engine's own; its log tells more ('journalctl -u docker', or where it is kept here)"
-    )
+    default_hint = "the reason is the engine's own; its log has more ('journalctl -u docker', on most machines)"
 
 
 class SandboxRefused(Misconfigured):
-    """The container, as the engine made it, differs from what was ordered; it was removed and not started."""
+    """The container the engine made differs from what was ordered; it was removed and not started."""
 
     code = "sandbox.refused"
-    default_hint = "an engine plugin, a policy or a person changes containers here; find out which"
+    default_hint = "find out what changes containers on this machine: an engine plugin, a policy or a person"
 
 
 class DataClosed(Misconfigured):
     """The user that runs have in the sandbox may not read a data set. The train waits."""
 
     code = "data.closed"
-    default_hint = "'pht station check' tells which file, and what to do; the train waits"
+    default_hint = "'pht station check' names the file, and what to do; the train waits"
 
 
 class ConfigInvalid(Misconfigured):
-    """The station's configuration file is not what it should be."""
+    """The station's configuration file is not valid."""
 
     code = "config.invalid"
     default_hint = "correct the file, then: pht station check"
@@ -216,10 +220,10 @@ class KeysElsewhere(Misconfigured):
 
 
 class DaemonBehind(Misconfigured):
-    """The daemon was started with another station.yaml than the one that is there now."""
+    """The daemon was started with a different station.yaml."""
 
-    code = "station.daemon.loop-behind"
-    default_hint = "restart it: what was changed does not count before"
+    code = "station.daemon-behind"
+    default_hint = "restart it: changes take effect only then"
 
 
 class WorkroomNotWiped(Misconfigured):
@@ -230,6 +234,6 @@ class WorkroomNotWiped(Misconfigured):
 
 
 class CheckFailed(Misconfigured):
-    """Something a station needs is not in place."""
+    """Something the station needs is missing."""
 
     code = "station.not-ready"

@@ -1,1 +1,1 @@
-"""From a scientist's folder to a train on the rails, and back."""
+"""From a scientist's folder to a train under way, and back to its results."""

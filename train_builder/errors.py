@@ -11,7 +11,7 @@ from security.errors import Misconfigured, Refused, TrainFault, Unavailable
 
 
 class TrainRefused(Refused):
-    """A station refused the train, or what it wrote, and signed that it did. It will not come home."""
+    """A station refused the train, or its outputs, and signed that it did. The train will not come home."""
 
     code = "train.refused"
     default_hint = "ask the station's operator for the reason, which stays there; then send a new train"
@@ -34,42 +34,42 @@ class TrainFailed(TrainFault):
     """The analysis ended with an error, or went over a limit, at a station that signed that it did."""
 
     code = "train.failed"
-    default_hint = "'pht train rehearse' runs the same analysis on your own samples, where you see its output"
+    default_hint = "'pht train rehearse' runs the same analysis on your own samples and shows its output"
 
 
 # --- Misconfigured ---------------------------------------------------------------------------------------------------
 
 
 class SpecInvalid(Misconfigured):
-    """The train.yaml is not what it should be. The line and the place in it are told."""
+    """The train.yaml is not valid. The error names the line and the field."""
 
     code = "spec.invalid"
     default_hint = "correct the file, then: pht train check"
 
 
 class SourcesRejected(Misconfigured):
-    """The code folder holds something that cannot travel: a link, a device, a name that is not plain, too much."""
+    """The code folder holds something that cannot travel: a link, a device, an unusual name, too much data."""
 
     code = "sources.rejected"
     default_hint = "take it out of the code folder"
 
 
 class PreflightFailed(Misconfigured):
-    """The check before departure found something that must be put right, or allowed, first."""
+    """The check before departure found something that must be fixed, or allowed, first."""
 
     code = "train.preflight"
     default_hint = "'pht train check' shows every finding"
 
 
 class WheelsUnresolved(Misconfigured):
-    """The requirements.txt cannot be met with wheels for the base image's Python, or the package index is away."""
+    """The requirements.txt cannot be met with wheels for the base image's Python, or the package index cannot be reached."""
 
     code = "wheels.unresolved"
     default_hint = "only ready-made wheels can travel: check the names and versions in requirements.txt, and --python and --machine"
 
 
 class HomeInvalid(Misconfigured):
-    """The owner's home folder is not set up, or its settings are not what they should be."""
+    """The owner's home folder is not set up, or its settings are not valid."""
 
     code = "home.invalid"
     default_hint = "name another with --home or PHT_HOME, or make one with 'pht train setup'"
@@ -82,8 +82,22 @@ class TrainNotHere(Misconfigured):
     default_hint = "'pht train ls' lists the trains"
 
 
+class TrainNotOver(Misconfigured):
+    """A train cannot be forgotten yet: it may still run at a station, or its results were never opened."""
+
+    code = "train.not-over"
+    default_hint = "'pht train follow' tells where it is"
+
+
+class TrainForgotten(Misconfigured):
+    """The sealed results of this train were removed with 'pht train forget'."""
+
+    code = "train.forgotten"
+    default_hint = "what was opened before is where it was opened to; 'pht train verify' still proves the journey"
+
+
 class FolderNotEmpty(Misconfigured):
-    """A folder that is to be filled is there already and is not empty."""
+    """The folder to write to exists and is not empty."""
 
     code = "folder.not-empty"
-    default_hint = "name a new folder; nothing is ever mixed into an old one"
+    default_hint = "name a new folder: nothing is ever added to an existing one"

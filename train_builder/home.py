@@ -57,7 +57,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class TrainRecord:
     """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed."""
 
     train: TrainId
@@ -76,7 +76,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How far verified receipts once told that a train was: at a station, ended there, or (``passed``) past them all."""
+    """How far a train had come when its receipts were last verified: at a station, ended there, or (``passed``) past them all."""
 
     stop: int
     party: PartyId
@@ -118,7 +118,7 @@ class Home:
             FileMissing: none here has it.
         """
         for folder in (self.keys, *sorted(path.parent for path in self.path.glob(f"*/{PUBLIC}"))):
-            with contextlib.suppress(PhtError):  # what else lies there is not asked for
+            with contextlib.suppress(PhtError):  # other folders there are ignored
                 if read_folder(folder).key_set.fingerprint == fingerprint:
                     return folder
         msg = "the keys this train was made with are not in the home folder"
@@ -149,12 +149,12 @@ class Home:
             msg = "no root of a directory is pinned here"
             raise NotPinned(msg, home=self.path, hint="'pht train setup' pins one") from error
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[TrainRecord, ...]:
         """Return the trains made here, the oldest first."""
         folders = [path.parent for path in (self.path / "trains").glob("[0-9a-f]*/record.json")]
         return tuple(sorted(map(_read_record, folders), key=lambda one: (one.recorded, one.train)))
 
-    def find(self, name: str) -> Record:
+    def find(self, name: str) -> TrainRecord:
         """Return the train whose id begins with `name`, or the newest for ``latest``.
 
         Raises:
@@ -174,7 +174,7 @@ class Home:
             raise TrainNotHere(msg, train=name[:12], home=self.path)
         return matching[0]
 
-    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> Record:
+    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> TrainRecord:
         """Record a train before it leaves; durable when this returns."""
         train = TrainId(envelope.digest.hex)
         with making_folder(self._folder(train)) as folder:
@@ -211,12 +211,14 @@ class Home:
                 passed=fields.flag("passed"),
             )
         except (Malformed, InvalidInput, ValueError):
-            return None  # it can be asked for again
+            return None  # it can be fetched again
 
-    def state_of(self, record: Record) -> str:
-        """Say in a word or two where a train is, as far as is known here."""
+    def state_of(self, record: TrainRecord) -> str:
+        """Say in a word or two where a train is, as far as this home knows."""
+        if self.forgotten(record.train):
+            return "forgotten"
         if self.arrival(record.train) is not None:
-            return "home"
+            return "opened" if self.opened(record.train) else "home"
         seen = self.seen(record.train)
         return str(seen) if seen is not None else "not sent" if record.sent is None else "sent"
 
@@ -224,6 +226,26 @@ class Home:
         """Record which verified artifact came home; its blobs are in `blobs`."""
         folder = make_folder(self._folder(train))
         write_file(folder / "home.json", dump_pretty({"arrival": str(arrival)}))
+
+    def knows(self, train: TrainId) -> bool:
+        """Whether there is a record of this train, made or brought home here."""
+        return self._folder(train).is_dir()
+
+    def note_opened(self, train: TrainId, at: datetime) -> None:
+        """Record that the results were opened."""
+        write_file(self._folder(train) / "opened.json", dump_pretty({"at": print_time(at)}))
+
+    def opened(self, train: TrainId) -> bool:
+        """Whether the results were ever opened."""
+        return (self._folder(train) / "opened.json").exists()
+
+    def note_forgotten(self, train: TrainId, at: datetime) -> None:
+        """Record that what was sealed is no longer kept."""
+        write_file(self._folder(train) / "forgotten.json", dump_pretty({"at": print_time(at)}))
+
+    def forgotten(self, train: TrainId) -> bool:
+        """Whether what was sealed is no longer kept."""
+        return (self._folder(train) / "forgotten.json").exists()
 
     def unnote_home(self, train: TrainId, *drop: Digest) -> None:
         """Forget which artifact came home, and these blobs of it: what is kept cannot be opened."""
@@ -251,7 +273,7 @@ def open_home(path: Path) -> Home:
         raw = read_file(path / SETTINGS, limit=1 << 16)
     except FileMissing as error:
         if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            raise  # it may well be one, of another user
+            raise  # it may be a home folder that this user cannot read
         msg = "not an owner's home folder"
         raise HomeInvalid(
             msg, path=path, hint="name yours with --home or PHT_HOME, or make one with 'pht train setup'"
@@ -259,18 +281,18 @@ def open_home(path: Path) -> Home:
     try:
         settings = _parse_settings(raw)
     except (Malformed, InvalidInput) as error:
-        msg = "the settings of the home folder are not as they should be"
+        msg = "the settings of the home folder are not valid"
         raise HomeInvalid(
-            msg, path=path / SETTINGS, problem=str(error), hint="'pht train setup' writes them anew"
+            msg, path=path / SETTINGS, problem=str(error), hint="'pht train setup' writes them again"
         ) from error
     return Home(path=path, settings=settings)
 
 
 def make_home(path: Path, settings: Settings, root: bytes) -> Home:
-    """Set a home folder up: settings, and the pinned root. Keys and trains that are there already stay.
+    """Set up a home folder: settings, and the pinned root. Existing keys and trains stay.
 
     Raises:
-        HomeInvalid: it is set up for another party, or with another root: that takes a decision, and another folder.
+        HomeInvalid: it is set up for another party, or with another root.
         NotPinned: `root` is no root of a directory.
     """
     check_root(root)
@@ -280,7 +302,9 @@ def make_home(path: Path, settings: Settings, root: bytes) -> Home:
         raise HomeInvalid(msg, path=path, hint="choose another folder")
     if pinned.exists() and read_file(pinned) != root:
         msg = "another root is pinned already"
-        raise HomeInvalid(msg, path=pinned, hint="if the consortium truly has a new directory, remove the file by hand")
+        raise HomeInvalid(
+            msg, path=pinned, hint="if the consortium really has a new directory, remove the file by hand"
+        )
     make_folder(path / "trains")
     make_folder(pinned.parent)
     write_file(pinned, root)
@@ -288,11 +312,11 @@ def make_home(path: Path, settings: Settings, root: bytes) -> Home:
     return open_home(path)
 
 
-def _read_record(folder: Path) -> Record:
+def _read_record(folder: Path) -> TrainRecord:
     try:
         fields = Fields(parse_json(read_file(folder / "record.json")), "record.json")
         envelope = parse_envelope(read_file(folder / "manifest.json", limit=MAX_ENVELOPE))
-        record = Record(
+        record = TrainRecord(
             train=TrainId(folder.name),
             envelope=envelope,
             manifest=read_manifest(envelope.payload),

@@ -5,25 +5,25 @@
 #   make demo EMBEDDED=1    with a folder (OCI image layouts) as the registry
 #   make down               stops what a demo that was killed left running
 #
-# Everything it makes lies in .state/demo, made anew each time.
+# Everything it makes lies in .state/demo, which each run makes again.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 CHECKOUT=$(cd "$HERE/../.." && pwd)
 DEMO=$CHECKOUT/.state/demo
 HOSPITALS=(hospital-a hospital-b hospital-c)
-declare -A KEYS=(  # of three kinds: a software key, one as smart cards have it, and a pair that outlasts quantum computers
+declare -A KEYS=(  # three kinds: a software key, one as on smart cards, and a pair that outlasts quantum computers
     [hospital-a]='--scheme ed25519'
     [hospital-b]='--scheme ecdsa-sha2-nistp256'
     [hospital-c]='--scheme ed25519 --scheme ml-dsa-65'
 )
 export PATH=$CHECKOUT/.venv/bin:$PATH
 
-# --- telling ---------------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------------
 
 say() { printf '\n%s\n' "$*"; }
 
-# show COMMAND... : print a command as one would type it.
+# show COMMAND... : print a command as a person would type it.
 show() {
     local word
     printf '\n$'
@@ -65,7 +65,7 @@ refused() {
 
 # --- stopping what was started -----------------------------------------------------------------------------------------
 
-# stop FILE... : end the processes whose ids lie in these files, if they still are ours.
+# stop FILE... : end the processes whose ids lie in these files, if they are still ours.
 stop() {
     local file pid
     for file in "$@"; do
@@ -94,20 +94,20 @@ fi
 
 mkdir -p "$DEMO"
 exec 9>"$DEMO.lock"
-flock -n 9 || { say 'another demo is running here; waiting for its end' && flock 9; }
+flock -n 9 || { say 'another demo is running here; waiting for it to end' && flock 9; }
 stop_all
 rm -rf "$DEMO"
 mkdir -p "$DEMO"
 cd "$DEMO"
 trap stop_all EXIT
 
-# --- the parties' secrets and data, which in life each has at home -----------------------------------------------------
+# --- the parties' secrets and data, which in reality each keeps at home -----------------------------------------------------
 
 mkdir -m 700 secrets
 for party in consortium alice "${HOSPITALS[@]}"; do
     (umask 077 && head -c 24 /dev/urandom | base64 >"secrets/$party")
 done
-(umask 022 && python "$HERE/split.py" "$DEMO/data")  # the sandbox is somebody else, and must be able to read them
+(umask 022 && python "$HERE/split.py" "$DEMO/data")  # the sandbox runs as another user, who must be able to read them
 say "Three hospitals with 310, 171 and 88 patients; a scientist, alice; a consortium that knows them all. No patient leaves a hospital."
 
 # --- the registry ------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ ROOT=$ANSWER
 run pht directory approve-base consortium python "$BASE"
 run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
 
-say '== Everybody pins the directory by the fingerprint they were told, and makes keys at home'
+say '== Every party pins the directory by the fingerprint it was told, and makes its own keys'
 run pht train setup alice --party alice --registry "$REGISTRY" --root-fingerprint "$ROOT"
 run pht keys new alice/keys --party alice --role owner --passphrase-file secrets/alice
 run pht keys card alice/keys -o alice/alice.card.json --passphrase-file secrets/alice
@@ -170,12 +170,12 @@ timeout 180 pht train follow "$TRAIN" --home alice --watch --every 1 9>&- || {
     tail -n 3 hospital-?/daemon.log
     exit 1
 }
-# Alice's other computer has not seen the train come home; below, an attacker comes before it does. (What is at home already,
-# nobody who owns the registry can take away or change.)
+# Alice's other computer has not fetched the train; below, an attacker gets there first. (What is at home already, whoever
+# owns the registry can neither take away nor change.)
 cp -a alice alice-elsewhere
 run pht train open "$TRAIN" results --home alice --passphrase-file secrets/alice
 
-say '== What came home, beside what pooling all patients would have given'
+say '== What came home, compared with what pooling all patients would have given'
 run python "$HERE/evaluate.py" results
 
 say '== The proof of the journey: who, in which order, which code and base, against which directory'
@@ -187,7 +187,7 @@ say "== An attacker who owns the registry takes hospital-b's entry out of the jo
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
 refused pht train open "$TRAIN" results-dropped --home alice-elsewhere --passphrase-file secrets/alice
 
-say "== Then the attacker puts it back, with one letter of what hospital-b signed changed"
+say "== Then the attacker puts it back, with one letter changed in what hospital-b signed"
 run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
 refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphrase-file secrets/alice
 
@@ -197,10 +197,10 @@ $DEMO/
   consortium/            the directory's keys and what it published
   alice/                 the scientist's keys and trains (alice-elsewhere/: her other computer)
   hospital-a/ (b, c)     a station each: keys, settings, journal, spool, daemon.log
-  data/                  what the hospitals hold, and nobody else sees
-  secrets/               the passphrases, which in life each party keeps to itself
-  results/sums.json      all that left them
+  data/                  what the hospitals hold, and no one else sees
+  secrets/               the passphrases, which in reality each party keeps to itself
+  results/sums.json      all that left the hospitals
   results.journey.json   the proof beside the results: who signed which stop
-  proof/                 the journey, and how to check it without pht: README.txt in it
+  proof/                 the journey, and how to check it without pht (see its README.txt)
   registry/              what its operator sees: sealed, signed, padded
 WHERE

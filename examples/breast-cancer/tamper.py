@@ -1,4 +1,4 @@
-"""What could somebody do who owns the registry?
+"""What could an attacker do who owns the registry?
 
 `tamper.py REGISTRY TRAIN drop|alter` replaces a train (the beginning of its id) that waits for its owner `alice` by a
 copy in which the second hospital's journey entry is missing (`drop`), or says something else under the same signature

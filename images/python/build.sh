@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the base image `python` as .state/base/python.tar: Debian's own Python and its standard library, the C++ library that
-# wheels such as those of numpy need; nothing to install with, nothing that gains privileges. The same packages give the same
-# bytes. Needs Debian and root, but no container engine.
+# Builds the base image `python` as .state/base/python.tar: Debian's Python with its standard library, and the C++ library that
+# wheels such as numpy's need; no installer, no setuid programs. The same packages give the same bytes. Needs Debian and root,
+# but no container engine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=images/steps.sh
@@ -9,19 +9,19 @@ cd "$(dirname "$0")/../.."
 
 if base_is_fresh; then exit 0; fi
 if [ "$(id -u)" != 0 ]; then
-    printf 'only root can make the base image, %s, and it is not there or older than its recipe\n' "$BASE_IMAGE" >&2
-    printf 'make it once as root: sudo make base\n' >&2
+    printf 'the base image %s is missing or older than its recipe, and only root can build it\n' "$BASE_IMAGE" >&2
+    printf 'build it once as root: sudo make base\n' >&2
     exit 1
 fi
 alone base
-if base_is_fresh; then exit 0; fi # whoever held the lock made it
+if base_is_fresh; then exit 0; fi # another run has built it in the meantime
 images/setup.sh packages mmdebstrap
 
-# Every time stamp in the image is at most this one: the day Debian 12 was released.
+# No time stamp in the image is later than this: the day Debian 12 was released.
 export SOURCE_DATE_EPOCH=1686355200
 suite=bookworm
 
-# Where this machine itself gets that release from, mirrors and all.
+# This machine's own sources for that release, with its mirrors.
 # shellcheck disable=SC2016 # apt expands these names
 sources() {
     apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \

@@ -1,4 +1,4 @@
-"""How does the tar of a root file system become an image that every tool reads, without an engine?
+"""How is the tar of a root file system turned into an image that every tool reads, without an engine?
 
 `pack.py NAME ROOT.tar IMAGE.tar` writes an OCI image layout (image-spec 1.0) that also carries the `manifest.json` of
 `docker save`, as Docker itself writes since version 25: `docker load`, `skopeo` and `pht registry base push` all take it.
@@ -33,7 +33,7 @@ def digest_of(source: IO[bytes]) -> str:
 
 
 def compressed(source: IO[bytes]) -> IO[bytes]:
-    """Return a temporary file with the gzip form of a file; neither name nor time enter it, so it depends on the content only."""
+    """Return a temporary file with the gzip form of a file, without name and time, so that it depends on the content only."""
     target = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
     with gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=6, mtime=0) as sink:
         shutil.copyfileobj(source, sink, CHUNK)
@@ -42,7 +42,7 @@ def compressed(source: IO[bytes]) -> IO[bytes]:
 
 
 def as_json(value: object) -> bytes:
-    """Print a document, always in the same way."""
+    """Serialise a document; the same value always gives the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 

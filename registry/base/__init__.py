@@ -1,1 +1,1 @@
-"""Base images: into a registry, and out of it again."""
+"""How does a base image get into a registry, and from there to a station?"""

@@ -1,7 +1,7 @@
-"""Which files does a saved image consist of?
+"""Which files make up a saved image?
 
-Reads what ``docker save``, ``podman save`` and ``skopeo copy`` write, as a stream, an archive or a folder. The archive
-comes from the operator's own engine, yet only the bytes of plain files are taken from it, under names of our own.
+Reads the output of ``docker save``, ``podman save`` and ``skopeo copy``: a stream, an archive or a folder. The archive
+comes from the operator's own engine; still, only the bytes of plain files are taken from it, under names of our own.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MAX_HOPS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedImage:
-    """The files of a saved image by their names in the archive."""
+    """The files of a saved image, by their names in the archive."""
 
     files: Mapping[str, Path]
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the image has this file."""
         return name in self.files
 
     def path(self, name: str) -> Path:
-        """Return where the file lies.
+        """Return the file's path.
 
         Raises:
             MalformedArtifact: the archive names a file that is not in it.
@@ -68,7 +68,7 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
     """Unpack an image archive into the empty folder `room`, which the caller removes.
 
     Raises:
-        ArchiveRejected: it is no tar archive, or a damaged one, or holds something else than files, folders and links.
+        ArchiveRejected: it is not a tar archive, is damaged, or contains anything but files, folders and links.
         BudgetExceeded: more than 64 GiB or 10 000 members.
     """
     files: dict[str, Path] = {}
@@ -89,10 +89,10 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
                 elif member.islnk():
                     links[name] = posixpath.normpath(member.linkname)
                 elif not member.isdir():
-                    msg = "image archive holds something else than files and folders"
+                    msg = "image archive contains something that is neither a file nor a folder"
                     raise ArchiveRejected(msg, name=name[:100])
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        msg = "not an image archive, or a damaged one"
+        msg = "not an image archive, or damaged"
         raise ArchiveRejected(msg, hint="docker save IMAGE writes one") from error
     return SavedImage(files=files | _followed(links, files))
 

@@ -1,6 +1,6 @@
-"""How does an image leave a container engine?
+"""How is an image taken from a container engine?
 
-The only place outside the stations' sandbox that talks to an engine: it saves an image, and runs nothing.
+The only place outside a station's sandbox that talks to an engine. It saves an image and runs nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SECONDS: Final = 120
 
 @contextmanager
 def saved_image(name: str, engine: str | None) -> Iterator[BinaryIO]:
-    """Stream an image of the engine at `engine` (None: this user's default), as ``docker save`` would write it.
+    """Stream an image from the engine at `engine` (None: the user's default), as ``docker save`` writes it.
 
     Raises:
-        EngineUnavailable: no engine answers there.
+        EngineUnavailable: no engine answers.
         FileMissing: it has no such image.
     """
     settings = kwargs_from_env() if engine is None else {"base_url": engine}
@@ -52,7 +52,7 @@ def saved_image(name: str, engine: str | None) -> Iterator[BinaryIO]:
 
 
 def _broken(name: str) -> EngineUnavailable:
-    msg = "the engine stopped in the middle of an image"
+    msg = "the engine closed the connection before the image was complete"
     return EngineUnavailable(msg, image=name)
 
 

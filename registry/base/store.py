@@ -1,10 +1,9 @@
-"""How does a base image get into a registry, and out of it again to a station?
+"""How is a base image published in a registry and fetched from it?
 
 A base image is an ordinary OCI image in the repository ``base/<name>``, named by digest everywhere (attacks T12, T13).
-What an engine saved is put into one form, so that everybody who publishes the same image gets the same digest: the
-config as it is, the layers compressed with fixed settings. (zlib's output may differ between its versions; the image
-id never does.) An image layout without an engine's ``manifest.json`` is published as it stands, with the digest it
-already has.
+An image saved by an engine is normalised, so that everyone who publishes it gets the same digest: the config is kept as
+it is, the layers are compressed with fixed settings. (The output of zlib may differ between versions; the image id does
+not.) An image layout without an engine's ``manifest.json`` is published unchanged, under the digest it has.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _LAYERS: Final = frozenset({OCI_LAYER, OCI_LAYER_GZIP, DOCKER_LAYER_GZIP})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseLayer:
-    """A layer: what lies in the registry, and the digest of its plain tar as the config names it."""
+    """A layer: its blob in the registry, and the digest of its uncompressed tar as the config names it."""
 
     descriptor: Descriptor
     diff_id: Digest
@@ -64,7 +63,7 @@ class BaseLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:
-    """A base image as fetched by digest: manifest and config are verified, layers are while they are read."""
+    """A base image fetched by digest. Manifest and config are verified; layers are verified while they are read."""
 
     manifest: OciManifest
     config: bytes = field(repr=False)
@@ -72,7 +71,7 @@ class BaseImage:
 
     @property
     def image_id(self) -> Digest:
-        """What engines with the classic image store call the image: the digest of its config."""
+        """The digest of the config: the id of the image in engines with the classic image store."""
         return self.manifest.config.digest
 
 
@@ -85,9 +84,9 @@ def fetch_base(registry: Registry, repo: Repository, digest: Digest, *, limit: i
     """Fetch a base image's manifest and config; the layers are opened by the caller.
 
     Raises:
-        MalformedArtifact: it is not an image of plain or gzip layers that fit its config.
-        BudgetExceeded: its layers are more than `limit` bytes together.
-        RegistryMisbehaved: the registry gave other bytes than those of that digest, here or while a layer is read.
+        MalformedArtifact: it is not an image with plain or gzip layers that match its config.
+        BudgetExceeded: its layers together exceed `limit` bytes.
+        RegistryMisbehaved: bytes from the registry do not match their digest, here or while a layer is read.
     """
     with _registry_to_blame(digest):
         return _fetch(registry, repo, digest, limit)
@@ -111,11 +110,11 @@ def _fetch(registry: Registry, repo: Repository, digest: Digest, limit: int) -> 
 
 @contextlib.contextmanager
 def _registry_to_blame(digest: Digest) -> Iterator[None]:
-    """Say whose fault other bytes are: by whoever named the digest, and by the train that needs it, nothing is wrong."""
+    """Blame wrong bytes on the registry: neither the train that needs them nor whoever named the digest is at fault."""
     try:
         yield
     except DigestMismatch as error:
-        msg = "registry gave other bytes than those of a base image"
+        msg = "bytes of a base image from the registry do not match their digest"
         raise RegistryMisbehaved(msg, digest=digest.short) from error
 
 
@@ -125,7 +124,7 @@ def _open_layer(registry: Registry, repo: Repository, layer: Descriptor) -> Bina
 
 
 class _Layer(io.RawIOBase):
-    """Reads a layer, which is checked while it is read."""
+    """Reads a layer and verifies it on the way."""
 
     def __init__(self, source: BinaryIO, layer: Descriptor) -> None:
         super().__init__()
@@ -139,13 +138,13 @@ class _Layer(io.RawIOBase):
         """Fill `buffer`.
 
         Raises:
-            RegistryMisbehaved: at the end, or as soon as there are more bytes than announced.
+            RegistryMisbehaved: at the end, or as soon as more bytes arrive than announced.
         """
         with _registry_to_blame(self._layer.digest):
             try:
                 return fill(self._source, memoryview(buffer).cast("B"))
             except BudgetExceeded as error:
-                msg = "bytes are not the announced ones"
+                msg = "bytes do not match their digest"
                 raise DigestMismatch(msg, size=self._layer.size) from error
 
     def close(self) -> None:
@@ -160,11 +159,11 @@ def push_base(
 ) -> Digest:
     """Publish an image from a stream of ``docker save`` or an archived image layout; return its manifest's digest.
 
-    `room` is a folder with space for the image twice; it is left as it was.
+    `room` is a folder with space for two copies of the image; it is left as it was.
 
     Raises:
-        ArchiveRejected, MalformedArtifact: it is not one image.
-        DigestMismatch: a layer is not the one the config names.
+        ArchiveRejected, MalformedArtifact: it is not exactly one image.
+        DigestMismatch: a layer does not match the config.
     """
     with told(room), tempfile.TemporaryDirectory(dir=room, prefix="image-") as folder:
         inner = Path(folder)
@@ -189,7 +188,7 @@ def _push(registry: Registry, repo: Repository, image: SavedImage, spool: Path, 
     else:
         msg = "neither a saved image nor an image layout"
         raise InvalidInput(msg, hint="docker save IMAGE writes one")
-    # tagged with its own digest: garbage collection of registries may sweep what has no tag
+    # tagged with its own digest: a registry's garbage collection may remove untagged manifests
     return registry.put_manifest(repo, Tag(manifest.digest.hex), manifest.raw, manifest.media_type)
 
 
@@ -213,11 +212,11 @@ def _push_saved(
 def _push_layout(registry: Registry, repo: Repository, image: SavedImage, progress: Progress | None) -> OciManifest:
     entries = [entry for entry in parse_index(image.read("index.json")) if entry.media_type == OCI_MANIFEST]
     if len({entry.digest for entry in entries}) != 1:
-        msg = "image layout does not hold just one image"
+        msg = "image layout does not contain exactly one image"
         raise MalformedArtifact(msg, images=len(entries), hint="copy one image for one platform: skopeo copy")
     raw = image.read(_blob_name(entries[0].digest))
     if digest_of(raw) != entries[0].digest:
-        msg = "manifest is not the one the index names"
+        msg = "manifest does not match the index"
         raise DigestMismatch(msg, expected=entries[0].digest, found=digest_of(raw))
     manifest = parse_manifest(raw, OCI_MANIFEST)
     _check_kinds(manifest)
@@ -230,20 +229,20 @@ def _push_layout(registry: Registry, repo: Repository, image: SavedImage, progre
 def _check_kinds(manifest: OciManifest) -> None:
     kinds = {layer.media_type for layer in manifest.layers}
     if manifest.config.media_type not in _CONFIGS or not kinds <= _LAYERS:
-        msg = "not an image of plain or gzip layers"
+        msg = "not an image with plain or gzip layers"
         raise MalformedArtifact(msg, config=manifest.config.media_type, layers=sorted(kinds - _LAYERS))
 
 
 def _saved_parts(image: SavedImage) -> tuple[str, tuple[str, ...]]:
-    """Read the list that engines write: it has one entry per image, with the names of its config and its layers."""
+    """Read the list that engines write: one entry per image, with the names of its config and its layers."""
     try:
         images = Fields({"images": parse_json(image.read("manifest.json"))}, "manifest.json").objects("images", most=99)
         if len(images) != 1:
-            msg = "archive does not hold just one image"
+            msg = "archive does not contain exactly one image"
             raise MalformedArtifact(msg, images=len(images), hint="docker save with one image")
         return images[0].text("Config"), images[0].texts("Layers", least=1)
     except MalformedStatement as error:
-        msg = "list of images cannot be read"
+        msg = "invalid list of images"
         raise MalformedArtifact(msg, hint=error.hint, **error.fields) from error
 
 
@@ -253,10 +252,10 @@ def _diff_ids(config: bytes, expected: int) -> tuple[Digest, ...]:
         rootfs.constant("type", "layers")
         found = tuple(Digest(text) for text in rootfs.texts("diff_ids"))
     except MalformedStatement as error:
-        msg = "config of an image cannot be read"
+        msg = "invalid config of an image"
         raise MalformedArtifact(msg, hint=error.hint, **error.fields) from error
     if len(found) != expected:
-        msg = "image has not as many layers as its config says"
+        msg = "number of layers differs from the config"
         raise MalformedArtifact(msg, layers=expected, config=len(found))
     return found
 
@@ -277,7 +276,7 @@ def _compress(path: Path, diff_id: Digest, out: BinaryIO) -> None:
                 raise MalformedArtifact(msg, diff_id=diff_id) from error
     found = Digest.of_hex(hasher.hexdigest())
     if found != diff_id:
-        msg = "layer is not the one the config names"
+        msg = "layer does not match the config"
         raise DigestMismatch(msg, expected=diff_id, found=found)
 
 

@@ -1,1 +1,1 @@
-"""A registry across the network."""
+"""How is a registry on the network reached without being trusted?"""

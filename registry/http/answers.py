@@ -1,6 +1,6 @@
-"""What does an answer of the distribution API mean, and whose turn is it if it means trouble?
+"""What does a response of the distribution API mean, and who must act if it is an error?
 
-Distribution specification 1.1, "Error Codes". Of what the server wrote only the error's code gets into our messages.
+Distribution specification 1.1, "Error Codes". Nothing that the server wrote enters our messages, except the error code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_WAIT: Final = 3600  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A small answer, read whole. Header names are in lower case."""
+    """A small response, read whole. Header names are in lower case."""
 
     status: int
     url: str
@@ -36,7 +36,7 @@ class Answer:
 
 
 def redacted(url: str) -> str:
-    """Return a URL fit for messages: without account, query (upload states, tokens) and fragment."""
+    """Return a URL that may appear in messages: without account, query (upload states, tokens) and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -46,7 +46,7 @@ def redacted(url: str) -> str:
 
 
 def resolved(answer_url: str, target: str | None) -> str:
-    """Return an address that a server gave, relative to the one that was asked; it is not yet to be trusted."""
+    """Resolve an address that a server gave against the one it was asked under. The result is not to be trusted yet."""
     try:
         return str(urljoin(answer_url, target or ""))
     except ValueError:
@@ -54,51 +54,51 @@ def resolved(answer_url: str, target: str | None) -> str:
 
 
 def failure(method: str, answer: Answer) -> PhtError:
-    """Return the error for an answer that was not what the request is for."""
+    """Return the error for a response that the request did not expect."""
     facts: dict[str, object] = {"request": method, "url": redacted(answer.url), "status": answer.status}
     code = _error_code(answer.body)
     if code is not None:
         facts["reason"] = code
     if code == "DIGEST_INVALID":
-        return DigestMismatch("registry says that the bytes are not the announced ones", hint=None, **facts)
+        return DigestMismatch("registry reports that the bytes do not match their digest", hint=None, **facts)
     if answer.status in REDIRECTS:
-        return ForeignRedirect("redirected where that is not allowed", hint=None, **facts)
+        return ForeignRedirect("unexpected redirect", hint=None, **facts)
     if answer.status in _BUSY:
         after = answer.headers.get("retry-after", "")
         if re.fullmatch(r"[0-9]{1,9}", after):
             facts["retry_after"] = min(int(after), _LONGEST_WAIT)
-        return RegistryUnavailable("registry cannot answer now", hint=None, **facts)
+        return RegistryUnavailable("registry is temporarily unavailable", hint=None, **facts)
     if answer.status == _MISSING or code in {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"}:
-        return NotInRegistry("registry does not have this", hint=None, **facts)
+        return NotInRegistry("not found in the registry", hint=None, **facts)
     if answer.status in _DENIED:
-        return RegistryDenied("registry does not allow this", hint=None, **facts)
-    return RegistryMisbehaved("registry's answer makes no sense", hint=None, **facts)
+        return RegistryDenied("registry rejected our credentials, or does not allow this", hint=None, **facts)
+    return RegistryMisbehaved("unexpected response from the registry", hint=None, **facts)
 
 
 def content_length(headers: Mapping[str, str], url: str) -> int | None:
     """Return the announced length of a body, or None if there is none."""
     text = headers.get("content-length")
     if text is not None and re.fullmatch(r"[0-9]{1,15}", text) is None:
-        msg = "length of an answer cannot be read"
+        msg = "invalid Content-Length in a response"
         raise RegistryMisbehaved(msg, url=redacted(url))
     return None if text is None else int(text)
 
 
 def refuse_encoded(headers: Mapping[str, str], url: str) -> None:
-    """Refuse a compressed answer: identity was asked for, and a library would unpack a bomb (attack T17)."""
+    """Refuse a compressed response: identity was asked for, and a library would unpack a bomb (attack T17)."""
     if headers.get("content-encoding", "identity").lower() != "identity":
-        msg = "answer is compressed, although that was not asked for"
+        msg = "response is compressed, although identity was requested"
         raise RegistryMisbehaved(msg, url=redacted(url))
 
 
 def next_page(answer: Answer) -> str | None:
-    """Return the address of the next page (RFC 8288, ``rel="next"``), resolved and not yet checked for its origin."""
+    """Return the address of the next page (RFC 8288, ``rel="next"``), resolved; its origin has not been checked."""
     header = answer.headers.get("link")
     if header is None:
         return None
     found = _NEXT.fullmatch(header.strip())
     if found is None:
-        msg = "reference to the next page cannot be read"
+        msg = "invalid link to the next page"
         raise RegistryMisbehaved(msg, url=redacted(answer.url))
     return resolved(answer.url, found[1])
 

@@ -1,11 +1,11 @@
 """Who are we to this registry, and to whom may that be told?
 
 Challenges follow RFC 9110, section 11.6.1; tokens the distribution project's "Token Authentication Specification".
-This module decides and does not send: fetching a token is handed in.
+This module decides and sends nothing: the function that fetches a token is an argument.
 
-A registry is not trusted (attack T15). It may name any token service in its challenge, so ours go only to the
-registry's own host or to an origin that the configuration names, and never from https to http. The scope is what the
-request at hand needs, not what the challenge says.
+A registry is not trusted (attack T15). It may name any token service in its challenge, so our credentials go only to
+the registry's own host or to an origin named in the configuration, and never from https to http. The scope is what the
+request needs, not what the challenge says.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,32768}=*")  # RFC 6750, 2.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """An account at a registry. The password has no repr and leaves this module only as a header."""
+    """An account at a registry. The password has no repr, and leaves this module only in a header."""
 
     username: str
     password: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what basic authentication cannot carry (RFC 7617, section 2)."""
+        """Refuse characters that basic authentication cannot carry (RFC 7617, section 2)."""
         text = self.username + self.password
         if not self.username or ":" in self.username or not text.isprintable():
-            msg = "account name or password has characters that cannot be sent"
+            msg = "account name or password contains characters that cannot be sent"
             raise InvalidInput(msg)
 
     def header(self) -> str:
@@ -65,7 +65,7 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """Parse a ``WWW-Authenticate`` header, or several joined by commas.
 
     Raises:
-        RegistryMisbehaved: it is not one; a parameter comes twice; it is unreasonably long.
+        RegistryMisbehaved: it cannot be parsed, has a parameter twice, or is too long.
     """
     if len(header) > _LONGEST:
         raise _unreadable()
@@ -104,12 +104,12 @@ def _after_commas(header: str, at: int) -> int:
 
 
 def _unreadable() -> RegistryMisbehaved:
-    return RegistryMisbehaved("challenge for authentication cannot be read")
+    return RegistryMisbehaved("invalid authentication challenge")
 
 
 Scopes: TypeAlias = tuple[str, ...]
 FetchToken: TypeAlias = Callable[[str, str | None], bytes]
-"""Gets a URL with an ``Authorization`` header or none, and returns the bounded body of a successful answer."""
+"""Gets a URL with an ``Authorization`` header or none, and returns the bounded body of a successful response."""
 
 
 class Authority:
@@ -124,16 +124,16 @@ class Authority:
         self._tokens: dict[Scopes, str] = {}
 
     def header(self, scopes: Scopes) -> str | None:
-        """Return the ``Authorization`` header that worked last time, if any."""
+        """Return the ``Authorization`` header that worked last, if any."""
         return self._tokens.get(scopes, self._basic)
 
     def answer(self, challenges: Sequence[Challenge], scopes: Scopes, *, refused: str | None) -> str:
-        """Return a new ``Authorization`` header after a request with the header `refused` was answered with 401.
+        """Return a new ``Authorization`` header after a request with the header `refused` got a 401.
 
         Raises:
-            RegistryDenied: there is no account, or it was just refused.
-            ForeignRealm: the token service is neither on the registry's host nor named in the configuration.
-            RegistryMisbehaved: the challenge makes no sense.
+            RegistryDenied: no account is configured, or the registry rejected it.
+            ForeignRealm: the token service is neither on the registry's host nor in the configuration.
+            RegistryMisbehaved: the challenge is invalid.
         """
         bearer = [challenge for challenge in challenges if challenge.scheme == "bearer"]
         if len(bearer) > 1:
@@ -143,14 +143,14 @@ class Authority:
             self._tokens[scopes] = self._token(bearer[0], scopes)
             return self._tokens[scopes]
         if not any(challenge.scheme == "basic" for challenge in challenges):
-            msg = "registry wants a way to authenticate that we do not know"
+            msg = "registry requires an unsupported authentication scheme"
             raise RegistryDenied(msg, registry=self._registry, schemes=[item.scheme[:20] for item in challenges])
         if self._credentials is None:
-            msg = "registry wants an account, and none is configured"
+            msg = "registry requires an account, and none is configured"
             raise RegistryDenied(msg, registry=self._registry)
         basic = self._credentials.header()
         if refused == basic:
-            msg = "registry does not accept the account"
+            msg = "registry rejected our credentials"
             raise RegistryDenied(msg, registry=self._registry, account=self._credentials.username)
         self._basic = basic
         return basic
@@ -160,11 +160,11 @@ class Authority:
         try:
             origin = Origin.of_url(realm)
         except InvalidInput as error:
-            msg = "realm of a token service is not a web address"
+            msg = "address of the token service is invalid"
             raise ForeignRealm(msg, registry=self._registry) from error
         neighbour = (origin.scheme, origin.host) == (self._registry.scheme, self._registry.host)
         if not neighbour and origin not in self._token_origins:
-            msg = "registry names a token service that is not on its host and not in the configuration"
+            msg = "registry names a token service that is neither on its host nor in the configuration"
             raise ForeignRealm(msg, registry=self._registry, realm=origin)
         query = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
         query += [("scope", scope) for scope in scopes]
@@ -174,7 +174,7 @@ class Authority:
 
 
 def _read_token(body: bytes) -> str:
-    msg = "token service did not answer with a token"
+    msg = "token service did not return a token"
     try:
         document = parse_json(body, limit=len(body))
     except MalformedJson as error:

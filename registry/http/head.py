@@ -1,103 +1,100 @@
-"""How long may the head of an answer be, and how long may it take?
+"""How long may the head of a response be, and how long may it take?
 
-`http.client` bounds each line and the number of headers, and a socket's time-out bounds the wait for each byte. That
-leaves a server free to send interim answers or trailers without end, or a line byte by byte for days (attack T15). Here
-everything that is read by lines has a budget of bytes and of time.
+`http.client` bounds each line and the number of headers, and a socket's timeout bounds the wait for each byte. That
+leaves a server free to send interim responses or trailers without end, or a line byte by byte for days (attack T15). So
+everything that is read line by line has a budget of bytes and of time, which starts again with every piece of body.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import io
 import time
-from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
-MOST: Final = 64 << 10  # bytes of a status line, interim answers and headers together
-_PATIENCE: Final = 60.0  # seconds, for a socket without a time-out
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MOST: Final = 64 << 10  # bytes of a status line, interim responses and headers together
+_PATIENCE: Final = 60.0  # seconds, for a socket without a timeout
 
 
-def hurry(manager: PoolManager) -> None:
-    """Have every connection of `manager` read the heads of answers within these bounds."""
+def limit_heads(manager: PoolManager) -> None:
+    """Have every connection of `manager` read the heads of responses within these bounds."""
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
-class _Lines:
-    """Reads lines from a connection until bytes or time run out. It is no ``io`` class: those close when collected."""
+class _Stream(io.BufferedReader):
+    """The bytes a server sends: lines within a budget, bodies unchanged."""
 
-    def __init__(self, source: io.BufferedReader, patience: float) -> None:
-        self._source, self._left, self._until = source, MOST, time.monotonic() + patience
+    def __init__(self, raw: io.RawIOBase, patience: float) -> None:
+        super().__init__(raw)
+        self._patience = patience
+        self._begin(2 * patience)  # once until the response begins, once until its head is complete
 
-    def readline(self, size: int, /) -> bytes:
+    def _begin(self, seconds: float) -> None:
+        self._left, self._seconds = MOST, seconds
+        self._until: float | None = None
+
+    def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line, or its beginning if it is longer than `size`.
 
         Raises:
             TimeoutError: the server takes too long over it.
             HTTPException: there are more bytes than allowed.
         """
-        most = min(size, self._left + 1)
+        if self._until is None:
+            self._until = time.monotonic() + self._seconds
+        most = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
         line = bytearray()
         while len(line) < most and not line.endswith(b"\n"):
             if time.monotonic() > self._until:
-                msg = "head of an answer comes too slowly"
+                msg = "head of a response arrives too slowly"
                 raise TimeoutError(msg)
-            seen = self._source.peek(1)[: most - len(line)]  # waits for the connection once, if at all
+            seen = self.peek(1)[: most - len(line)]  # waits for the connection once, if at all
             if not seen:
                 break
-            line += self._source.read(seen.find(b"\n") + 1 or len(seen))
+            line += super().read(seen.find(b"\n") + 1 or len(seen))
         self._left -= len(line)
         if self._left < 0:
-            msg = "head of an answer is longer than allowed"
+            msg = "head of a response is longer than allowed"
             raise http.client.HTTPException(msg)
         return bytes(line)
 
-    def close(self) -> None:
-        """Close the connection's stream: `http.client` gives up an answer it cannot read."""
-        self._source.close()
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a piece of the body."""
+        self._begin(self._patience)
+        return super().read(size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read what has arrived of the body."""
+        self._begin(self._patience)
+        return super().read1(size)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read a piece of the body into `buffer`."""
+        self._begin(self._patience)
+        return super().readinto(buffer)
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer whose head, chunk sizes and trailers are read by `_Lines`."""
+class _Response(http.client.HTTPResponse):
+    """A response whose head, chunk sizes and trailers are read by `_Stream`."""
 
     def __init__(self, sock: Any, *others: Any, **named: Any) -> None:  # noqa: ANN401 - the library's arguments
         super().__init__(sock, *others, **named)
-        self._patience = sock.gettimeout() or _PATIENCE
-
-    def begin(self) -> None:
-        with self._hurried(2 * self._patience):  # once until it begins, once until it is there
-            super().begin()
-
-    def _read_next_chunk_size(self) -> int:
-        with self._hurried(self._patience):
-            return cast("int", super()._read_next_chunk_size())  # type: ignore[misc] # not in the stubs
-
-    def _read_and_discard_trailer(self) -> None:
-        with self._hurried(self._patience):
-            super()._read_and_discard_trailer()  # type: ignore[misc] # not in the stubs
-
-    @contextlib.contextmanager
-    def _hurried(self, patience: float) -> Iterator[None]:
-        whole = self.fp
-        lines: Any = _Lines(whole, patience)
-        self.fp = lines
-        try:
-            yield
-        finally:
-            if self.fp is lines:
-                self.fp = whole
+        self.fp = _Stream(self.fp.detach(), sock.gettimeout() or _PATIENCE)
 
 
 class _Http(HTTPConnection):
-    response_class = _Answer
+    response_class = _Response
 
 
 class _Https(HTTPSConnection):
-    response_class = _Answer
+    response_class = _Response
 
 
 class _HttpPool(HTTPConnectionPool):

@@ -1,8 +1,8 @@
-"""Through which proxy does a request go, if through any?
+"""Which proxy does a request go through, if any?
 
-The variables are those curl and pip know: ``http_proxy``, ``https_proxy``, ``all_proxy``, and ``no_proxy`` with what is
-reached directly: hosts (each with all that end in it), ``host:port``, networks (``10.0.0.0/8``), ``*``. The small letters
-win. This machine's own loopback is always reached directly: at the proxy, that name means another machine.
+The variables are those of curl and pip: ``http_proxy``, ``https_proxy``, ``all_proxy``, and ``no_proxy``, which lists
+what is reached directly: hosts (with all their subdomains), ``host:port``, networks (``10.0.0.0/8``), ``*``. Lower-case
+names win. Loopback is always reached directly: at the proxy, that name means another machine.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxies:
-    """What an environment says about proxies; without anything, every request goes directly."""
+    """The proxies an environment names; if it names none, every request goes directly."""
 
     addresses: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     exempt: tuple[str, ...] = ()
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Take from the variables of an environment what they say about proxies."""
+        """Read the proxy variables of an environment."""
         said = {name: environment.get(name, environment.get(name.upper(), "")) for name in (*_BY_SCHEME.values(), _ALL)}
         exempt = environment.get("no_proxy", environment.get("NO_PROXY", ""))
         return cls(
@@ -45,10 +45,10 @@ class Proxies:
         )
 
     def on_the_way_to(self, origin: Origin) -> Proxy | None:
-        """Return the proxy for requests to `origin`; None if they go directly.
+        """Return the proxy for requests to `origin`, or None if they go directly.
 
         Raises:
-            InvalidInput: it is not a proxy that speaks http.
+            InvalidInput: it is not an http proxy.
         """
         if origin.loopback or any(_covers(word, origin) for word in self.exempt):
             return None
@@ -57,7 +57,7 @@ class Proxies:
             return None
         found = _ADDRESS.fullmatch(self.addresses[name])
         if found is None:
-            msg = "the environment names a proxy that cannot be used"  # not which: it may hold a password
+            msg = "invalid proxy address in the environment"  # not which: it may hold a password
             raise InvalidInput(
                 msg, variable=name, hint="http://host:port, with an account as http://name:password@host"
             )
@@ -70,7 +70,7 @@ _BY_SCHEME: Final = {"http": "http_proxy", "https": "https_proxy"}
 
 
 def _covers(word: str, origin: Origin) -> bool:
-    """Whether a word of ``no_proxy`` is about `origin`."""
+    """Whether an entry of ``no_proxy`` covers `origin`."""
     host = origin.host.strip("[]")
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(word.strip("[]"), strict=False)

@@ -1,4 +1,4 @@
-"""How does a registry across the network become a `Registry`?
+"""How does a registry on the network become a `Registry`?
 
 OCI distribution specification 1.1, and docker-registry 2.8, which predates it: no referrers, no tag paging.
 """
@@ -35,7 +35,7 @@ class HttpRegistry:
     def has_blob(self, repo: Repository, digest: Digest) -> bool:
         """See `Registry.has_blob`."""
         url, scopes = self._url(repo, f"blobs/{digest}"), self._scopes(repo, "pull")
-        # a registry that keeps blobs elsewhere redirects for those it has; the answer is in the status already
+        # a registry that stores blobs elsewhere redirects for those it has: the status alone is the answer
         answer = self._http.send("HEAD", url, scopes=scopes, expect={200, _NOT_FOUND, *REDIRECTS})
         return answer.status != _NOT_FOUND
 
@@ -45,7 +45,7 @@ class HttpRegistry:
         source, announced = self._http.open(url, scopes=self._scopes(repo, "pull"))
         if announced not in {None, descriptor.size}:
             source.close()
-            msg = "registry announces another size than the descriptor"
+            msg = "size announced by the registry differs from the descriptor"
             raise DigestMismatch(msg, digest=descriptor.digest, size=descriptor.size, announced=announced)
         return open_checked(source, descriptor)
 
@@ -79,7 +79,7 @@ class HttpRegistry:
         try:
             return self._http.send("POST", url, scopes=scopes, expect={201, 202}).status == 201  # noqa: PLR2004 - created
         except RegistryDenied:
-            return False  # no right to read there; whether we may write here, the upload will tell
+            return False  # no right to read there; the upload will show whether we may write here
 
     def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
         """See `Registry.get_manifest`."""
@@ -93,7 +93,7 @@ class HttpRegistry:
         )
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
         if media_type not in MANIFEST_TYPES:
-            msg = "registry gave something else than an image manifest"
+            msg = "registry returned something that is not an image manifest"
             raise RegistryMisbehaved(msg, repository=repo, reference=reference, media_type=media_type[:80])
         digest = expected_digest(answer.body, reference)
         self._compare(digest, answer.headers.get("docker-content-digest"))
@@ -107,7 +107,9 @@ class HttpRegistry:
             "PUT",
             self._url(repo, f"manifests/{reference}"),
             scopes=self._scopes(repo, "pull,push"),
-            expect={201},  # OCI distribution 1.1, "Pushing Manifests"; what says 200 to everything is no registry
+            expect={
+                201
+            },  # OCI distribution 1.1, "Pushing Manifests"; a server that says 200 to everything is no registry
             headers={"Content-Type": media_type},
             payload=lambda: _Bytes(raw),
         )
@@ -133,11 +135,11 @@ class HttpRegistry:
             page = _tags(answer.body, repo.below(self._prefix))
             pages += 1
             if len(found) + len(page) > MAX_TAGS or pages > _MAX_PAGES:
-                msg = "registry lists more tags than allowed"
+                msg = "too many tags in the registry's list"
                 raise RegistryMisbehaved(msg, repository=repo, limit=MAX_TAGS)
             url = next_page(answer)
             if url is not None and page <= found:
-                msg = "registry's list of tags does not end"
+                msg = "the registry's list of tags does not end"
                 raise RegistryMisbehaved(msg, repository=repo)
             found |= page
         return tuple(sorted(found))
@@ -150,12 +152,12 @@ class HttpRegistry:
 
     def _compare(self, digest: Digest, claimed: str | None) -> None:
         if claimed is not None and claimed != digest:
-            msg = "registry calls a manifest by a digest that is not its own"
+            msg = "registry names a manifest by the wrong digest"
             raise DigestMismatch(msg, digest=digest, claimed=repr(claimed)[:90])
 
 
 class _Bytes:
-    """Bytes as a request's body; see `registry.http.request.Payload`."""
+    """Bytes as a request's body; see `registry.http.wire.Payload`."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -172,12 +174,12 @@ class _Bytes:
 
 
 def _tags(body: bytes, name: Repository) -> set[Tag]:
-    msg = "registry's list of tags cannot be read"
+    msg = "invalid list of tags from the registry"
     try:
         document = parse_json(body)
         tags = document.get("tags") if isinstance(document, dict) and document.get("name") == name else False
         if tags is None:
-            return set()  # what docker-registry says when all are gone
+            return set()  # docker-registry, after the last tag was deleted
         if isinstance(tags, list):
             return {Tag(tag) if isinstance(tag, str) else Tag("") for tag in tags}
     except (MalformedJson, InvalidInput) as error:

@@ -1,8 +1,8 @@
-"""How does a blob reach a registry, even if the connection breaks on the way?
+"""How does a blob reach a registry, even if the connection breaks?
 
-Distribution specification 1.1, "Pushing blobs": small ones in one request, large ones in chunks. After a break the
-upload's own status says from where to go on. Some registries forget an upload of which a chunk was cut, others know
-no chunks: then it starts again, or goes in one request.
+Distribution specification 1.1, "Pushing blobs": small ones in one request, large ones in chunks. After a break, the
+upload's status says where to resume. Some registries forget an upload when a chunk is cut short: then it starts again.
+Others do not support chunks: then the blob goes in one request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,15})")
 class Upload:
     """One blob on its way into one repository.
 
-    After a failure `location` says where another attempt may go on, or is None if it must start again.
+    After a failure `location` says where another attempt can resume; None if it must start again.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Upload:
         """Upload the blob.
 
         Raises:
-            DigestMismatch: the source gave other bytes than announced.
-            ForeignUpload: the registry wants them elsewhere.
+            DigestMismatch: the bytes of the source do not match the descriptor.
+            ForeignUpload: the registry directs them to another origin.
         """
         try:
             if not self._resume():
@@ -69,7 +69,7 @@ class Upload:
         try:
             self._chunks(offset)
         except DigestMismatch:
-            return False  # what the broken attempt left there may be to blame: once more from the start
+            return False  # the remains of the broken attempt may be to blame: start again
         return True
 
     def _begin(self) -> None:
@@ -89,13 +89,13 @@ class Upload:
             except (NotInRegistry, RegistryDenied, RegistryMisbehaved):
                 if offset:
                     raise
-                self._begin()  # a registry without chunks
+                self._begin()  # a registry that does not support chunks
                 self._whole()
                 return
             self.location = self._next(answer)
             received = _received(answer)
             if received is not None and not offset < received <= offset + size:
-                msg = "registry counts the bytes of an upload wrongly"
+                msg = "registry reports a wrong number of received bytes"
                 raise RegistryMisbehaved(msg, sent=offset + size, received=received)
             offset = offset + size if received is None else received
         self._put(str(self.location), 0)
@@ -124,7 +124,7 @@ class Upload:
         )
         confirmed = answer.headers.get("docker-content-digest", self._blob.digest)
         if confirmed != self._blob.digest:
-            msg = "registry confirms another digest than was uploaded"
+            msg = "registry confirmed a different digest than was uploaded"
             raise RegistryMisbehaved(msg, url=redacted(answer.url), digest=self._blob.digest)
 
     def _status(self, location: str) -> int:
@@ -134,14 +134,14 @@ class Upload:
             return 0
         self.location = self._next(answer)
         received = _received(answer)
-        # "0-0" means one byte or none: not worth the doubt
+        # "0-0" means one byte or none: ambiguous, and not worth resuming
         return received if received is not None and 1 < received <= self._blob.size else 0
 
     def _next(self, answer: Answer) -> str:
-        """Return where the upload goes on: on the registry's own origin, or not at all (attack T15)."""
+        """Return where the upload continues: on the registry's own origin, or not at all (attack T15)."""
         target = resolved(answer.url, answer.headers.get("location"))
         if not self._http.origin.holds(target):
-            msg = "upload was sent to another origin"
+            msg = "upload was directed to another origin"
             raise ForeignUpload(msg, registry=self._http.origin, target=redacted(target))
         return target
 
@@ -152,7 +152,7 @@ def _received(answer: Answer) -> int | None:
 
 
 class _Source:
-    """The bytes of a blob, from any offset, as often as needed; refuses more or fewer than announced."""
+    """The bytes of a blob, from any offset, as often as needed. Refuses more or fewer than announced."""
 
     def __init__(self, open_at: OpenAt, size: int, progress: Progress | None) -> None:
         self._open_at, self._size, self._progress = open_at, size, progress
@@ -174,10 +174,10 @@ class _Source:
                 data = self._stream.read(count)
                 more = self._at + len(data) == self._size and self._stream.read(1) != b""
             except OSError as error:
-                msg = "what is to be uploaded cannot be read"
+                msg = "cannot read what is to be uploaded"
                 raise FileMissing(msg, reason=error.strerror) from error
             if more or len(data) < min(count, 1):
-                msg = "bytes are not as many as announced"
+                msg = "number of bytes differs from the descriptor"
                 raise DigestMismatch(msg, size=self._size)
         self._at += len(data)
         if self._progress is not None and self._at != self._told:
@@ -186,7 +186,7 @@ class _Source:
         return data
 
     def take_back(self) -> None:
-        """Take back the progress that was told, since the attempt came to nothing."""
+        """Take back the reported progress, since the attempt failed."""
         if self._progress is not None and self._told:
             self._progress(-self._told)
         self._told = 0
@@ -199,7 +199,7 @@ class _Source:
 
 
 class _Piece:
-    """A part of a source as a request's body; see `registry.http.request.Payload`."""
+    """A part of a source as a request's body; see `registry.http.wire.Payload`."""
 
     def __init__(self, source: _Source, size: int) -> None:
         self._source, self._size, self._left = source, size, size

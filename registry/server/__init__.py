@@ -1,1 +1,1 @@
-"""The program of a registry, started for an operator."""
+"""How does an operator run a registry?"""

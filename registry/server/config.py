@@ -1,6 +1,6 @@
-"""How is an existing registry configured?
+"""How is the registry program configured?
 
-The options are those of the CNCF registry, version 2.8 ("Configuring a registry"). JSON is YAML, so no YAML is written.
+The options are those of the CNCF registry, version 2.8 ("Configuring a registry"). JSON is YAML, so JSON is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECRET: Final = 64  # hexadecimal digits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What the operator wants. Port 0 chooses a free one, and keeps it from then on."""
+    """What the operator wants. Port 0 means a free one, which is kept from then on."""
 
     state: Path
     host: str = LOOPBACK
@@ -33,17 +33,17 @@ class ServerSettings:
     key: Path | None = None
     accounts: tuple[Credentials, ...] = field(default=(), repr=False)
     search_path: str | None = None
-    """Where programs are looked for; None means the PATH."""
+    """Where programs are searched for; None means the PATH."""
     engine: str | None = None
-    """The engine's address; None means what the ``docker`` command takes."""
+    """The engine's address; None means the default of the ``docker`` command."""
 
     def __post_init__(self) -> None:
-        """Refuse half a certificate, and an open registry for the whole network."""
+        """Refuse a certificate without its key, and a registry open to the network."""
         if (self.certificate is None) != (self.key is None):
             msg = "a certificate needs its key, and a key its certificate"
             raise InvalidInput(msg)
         if self.host not in {LOOPBACK, "localhost"} and not (self.accounts and self.certificate):
-            msg = "a registry for other machines needs accounts and a certificate"
+            msg = "a registry that serves other machines needs accounts and a certificate"
             raise InvalidInput(msg, host=self.host)
 
 
@@ -89,7 +89,7 @@ def configure(settings: ServerSettings, places: Places) -> None:
 
 
 def _secret(written: Path) -> str:
-    """Return what the registry signs the state of uploads with: as before, so that they survive its restart."""
+    """Return the secret that signs the state of uploads: the previous one, so that they survive a restart."""
     try:
         return (
             Fields(parse_json(read_file(written)), written.name)
@@ -102,15 +102,15 @@ def _secret(written: Path) -> str:
 
 def _short(password: str) -> bytes:
     data = password.encode()
-    if len(data) > 72:  # noqa: PLR2004 - what bcrypt takes; the rest would be ignored by some implementations
+    if len(data) > 72:  # noqa: PLR2004 - the most bcrypt takes; some implementations ignore the rest
         msg = "password is too long for a registry account (72 bytes)"
         raise InvalidInput(msg)
     return data
 
 
 def fingerprint(settings: ServerSettings) -> str:
-    """Return a digest of everything but the passwords."""
-    names = [account.username for account in settings.accounts]  # and no digest of a password: it could be guessed
+    """Return a digest of all settings but the passwords."""
+    names = [account.username for account in settings.accounts]  # no digest of a password: it could be guessed
     parts = [settings.host, settings.port, str(settings.certificate), str(settings.key), names]
     return hashlib.sha256(dump_json(parts)).hexdigest()
 

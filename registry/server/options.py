@@ -1,7 +1,7 @@
-"""With which options was a registry started last time, so that it comes up again as it was?
+"""Which options was a registry last started with?
 
-They lie in ``settings.json`` of its state folder: paths of the certificate, its key and the password files, never a
-password. An option that is not given means as before.
+They are kept in ``settings.json`` in its state folder: paths of the certificate, its key and the password files, never a
+password. An option that is not given keeps its previous value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TYPE: Final = "pht-registry-settings-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What the operator said; None and an empty tuple mean that nothing was said. `accounts` are names and files."""
+    """What the operator gave; None or an empty tuple: not given. `accounts` are names and password files."""
 
     host: str | None = None
     port: int | None = None
@@ -32,7 +32,7 @@ class ServerOptions:
     engine: str | None = None
 
     def over(self, before: ServerOptions) -> ServerOptions:
-        """Return these options, with those of `before` for what was not said. Certificate and key go together."""
+        """Return these options, completed by those of `before`. Certificate and key go together."""
         pair = self if self.certificate is not None or self.key is not None else before
         return ServerOptions(
             host=before.host if self.host is None else self.host,
@@ -44,10 +44,10 @@ class ServerOptions:
         )
 
     def settings(self, state: Path) -> ServerSettings:
-        """Read the password files, and return what to start.
+        """Read the password files and return the settings to start with.
 
         Raises:
-            FileMissing, KeyUnreadable: a password file is not there, empty, or not private.
+            FileMissing, KeyUnreadable: a password file is missing, empty, or not private.
             InvalidInput: the options do not fit together.
         """
         return ServerSettings(
@@ -76,10 +76,10 @@ class ServerOptions:
 
 
 def options_of(state: Path) -> ServerOptions:
-    """Return the options of last time; none were said if nothing was kept.
+    """Return the previous options; empty ones if there are none.
 
     Raises:
-        InvalidInput: the file is not one of this program.
+        InvalidInput: the file is malformed.
     """
     path = state / SETTINGS
     if not path.exists():
@@ -97,7 +97,7 @@ def options_of(state: Path) -> ServerOptions:
         )
         fields.end()
     except Malformed as error:
-        msg = "the settings of the registry are not as they should be"
+        msg = "the registry's settings file is malformed"
         hint = "give every option again, with --anew"
         raise InvalidInput(msg, path=path, problem=str(error), hint=hint) from error
     return found
@@ -113,5 +113,5 @@ def _credentials(name: str, path: Path) -> Credentials:
     password = read_private(path).decode("utf-8", "replace").removesuffix("\n")
     if not password:
         msg = "the password file is empty"
-        raise FileMissing(msg, path=path, hint="it holds one line: the password")
+        raise FileMissing(msg, path=path, hint="it contains one line: the password")
     return Credentials(username=name, password=password)

@@ -1,67 +1,44 @@
-"""How does an operator start a registry?
+"""How does an operator start, stop and sweep a registry?
 
-There is no registry server of our own: this starts and configures an existing one, the CNCF ``registry`` program
-(Debian: ``docker-registry``) or, if an engine has it, the image ``registry:2``. Everything lies in one state folder::
+There is no registry server of our own: this configures an existing one, which `registry.server.runners` runs. Its
+state is in one folder::
 
-    config.yml   htpasswd   storage/   registry.log   server.json   settings.json   .lock   .running
+    config.yml   htpasswd   storage/   registry.log   sweep.log   server.json   settings.json   .lock   .running
 
-A program holds a lock on ``.running`` as long as it lives, so that nobody is fooled by a process id used again.
+The program holds a lock on ``.running`` while it runs, so a reused process id misleads nobody.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import http.client
-import os
 import shutil
-import signal
 import socket
 import ssl
-import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from registry.errors import RegistryInTheWay, RegistryNotStarted, RegistryToolMissing
-from registry.server.config import LOOPBACK, Places, ServerSettings, configure, fingerprint, same_passwords
+from registry.server.config import LOOPBACK, ServerSettings, configure, fingerprint, same_passwords
+from registry.server.runners import PROGRAMS, Container, Program, Runner, Sleep
 from security.encoding import Fields, dump_pretty, parse_json
-from security.errors import MalformedJson, MalformedStatement
-from security.files import locked, make_folder, read_file, told, write_file
+from security.errors import FileMissing, MalformedJson, MalformedStatement
+from security.files import locked, make_folder, read_file, write_file
 
-__all__ = ["RunningServer", "ServerSettings", "down", "status", "up"]
+__all__ = ["RunningServer", "ServerSettings", "Swept", "down", "status", "sweep", "up"]
 
-PROGRAMS: Final = ("docker-registry", "registry")
-IMAGE: Final = "registry:2"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - compared with
 _POLL_SECONDS: Final = 0.1
 _POLLS: Final = 300
-_TERM_POLLS: Final = 100
 _ANSWERS: Final = frozenset({200, 401})
-_LAUNCH: Final = """\
-log=$1; shift; exec 3>&1
-("$@" 2>&1 </dev/null 3>&- & echo $! >&3) | (
-    exec >>"$log" 2>&1 3>&-
-    while IFS= read -r line; do
-        case $line in *http.response.status=404*) ;; *) printf '%s\\n' "$line" ;; esac
-    done
-) &
-"""
-"""Starts an orphan, so that nobody must wait for it, and keeps its log without what was asked for and is not there.
-
-A mailbox without trains is no error, but the registry logs each look into one as such: 28 MB a day for each station.
-"""
-
-Sleep = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
-    """A registry that answers. ``started`` tells whether it was this call that started it.
+    """A running registry. ``started``: this call started it.
 
-    If it listens ``everywhere``, its ``address`` has this machine's name: that is what a certificate can bear.
+    If it listens ``everywhere``, its ``address`` has this machine's name, which a certificate can contain.
     """
 
     address: str
@@ -72,43 +49,28 @@ class RunningServer:
     everywhere: bool = False
 
 
-class _Runner(Protocol):
-    """One of the two ways to run a registry."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """The result of a sweep: the bytes freed, and whether the registry was stopped and started again."""
 
-    name: str
-    log: str
-
-    def places(self, settings: ServerSettings, port: int) -> Places:
-        """Return addresses and paths as the registry sees them."""
-
-    def start(self, settings: ServerSettings, port: int) -> None:
-        """Start it in the background."""
-
-    def alive(self) -> bool:
-        """Whether it runs."""
-
-    def stop(self, sleep: Sleep) -> None:
-        """End it."""
+    freed: int
+    restarted: bool
 
 
 def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
-    """Start the registry and wait until it answers; if it runs already, say so.
+    """Start the registry and wait until it responds; if it is running, return that.
 
     Raises:
-        RegistryToolMissing: there is nothing to start.
-        RegistryInTheWay: it runs already, with other settings.
-        RegistryNotStarted: it ended at once, or does not answer.
+        RegistryToolMissing: no registry program is installed.
+        RegistryInTheWay: it is running with other settings.
+        RegistryNotStarted: it exited at once, or does not respond.
     """
     make_folder(settings.state)
     with locked(settings.state / ".lock"):
         record = _Record.read(settings.state)
         running = _running(settings.state, record)
         if record is not None and running is not None:
-            if record.wanted != fingerprint(settings) or not same_passwords(settings):
-                msg = "a registry with other settings runs from this folder"
-                raise RegistryInTheWay(
-                    msg, state=settings.state, hint=f"stop it first: pht registry down {settings.state}"
-                )
+            _need_same(settings, record)
             return running
         runner = _choose(settings)
         port = _port(settings.port, record)
@@ -122,20 +84,30 @@ def up(settings: ServerSettings, *, sleep: Sleep) -> RunningServer:
             engine=settings.engine or "",
         )
         new.write(settings.state)
-        runner.start(settings, port)
-        for _ in range(_POLLS):
-            if not runner.alive():
-                break
-            if _answers(new):
-                return _server(settings.state, new, runner, started=True)
-            sleep(_POLL_SECONDS)
-        runner.stop(sleep)
-        msg = "the registry was started but does not answer"
-        raise RegistryNotStarted(msg, address=new.address, hint=f"its log says why: {runner.log}")
+        return _begun(settings, new, runner, sleep)
+
+
+def _need_same(settings: ServerSettings, record: _Record) -> None:
+    if record.wanted != fingerprint(settings) or not same_passwords(settings):
+        msg = "a registry with other settings is running from this folder"
+        raise RegistryInTheWay(msg, state=settings.state, hint=f"stop it first: pht registry down {settings.state}")
+
+
+def _begun(settings: ServerSettings, record: _Record, runner: Runner, sleep: Sleep) -> RunningServer:
+    runner.start(settings, record.port)
+    for _ in range(_POLLS):
+        if not runner.alive():
+            break
+        if _answers(record):
+            return _server(settings.state, record, runner, started=True)
+        sleep(_POLL_SECONDS)
+    runner.stop(sleep)
+    msg = "the registry was started but does not respond"
+    raise RegistryNotStarted(msg, address=record.address, hint=f"see its log: {runner.log}")
 
 
 def down(state: Path, *, sleep: Sleep) -> bool:
-    """Stop the registry of a state folder; false if it was not running. What it stored stays."""
+    """Stop the registry of a state folder; false if it was not running. Its storage stays."""
     if not state.is_dir():
         return False
     with locked(state / ".lock"):
@@ -146,8 +118,48 @@ def down(state: Path, *, sleep: Sleep) -> bool:
         return True
 
 
+def sweep(settings: ServerSettings, *, sleep: Sleep) -> Swept:
+    """Remove unreferenced blobs. A running registry is stopped for it and started again.
+
+    In the meantime stations and scientists retry. Blobs of a train whose manifest is yet to arrive are removed too: the
+    registry then rejects the manifest, and the sender starts again.
+
+    Raises:
+        FileMissing: no registry was started from this folder.
+        RegistryInTheWay: it is running with other settings, and would come back changed.
+        RegistryNotSwept: the collection failed; the registry is started again all the same.
+        RegistryNotStarted: it did not start again.
+    """
+    if not settings.state.is_dir():
+        msg = "no registry was started from this folder"
+        raise FileMissing(msg, path=settings.state)
+    with locked(settings.state / ".lock"):
+        record = _Record.read(settings.state)
+        if record is None:
+            msg = "no registry was started from this folder"
+            raise FileMissing(msg, path=settings.state)
+        runner, storage = _runner(record, settings.state), settings.state / "storage"
+        was_running = runner.alive()
+        if was_running:
+            _need_same(settings, record)
+            runner.stop(sleep)
+        try:
+            before = _size(storage)
+            if any(storage.iterdir()):  # the program fails on an empty storage
+                runner.collect()
+            freed = before - _size(storage)
+        finally:
+            if was_running:
+                _begun(settings, record, runner, sleep)
+        return Swept(freed=freed, restarted=was_running)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def status(state: Path) -> RunningServer | None:
-    """Return the registry that runs from a state folder, if one does."""
+    """Return the registry that is running from a state folder, if any."""
     return _running(state, _Record.read(state))
 
 
@@ -160,6 +172,10 @@ class _Record:
     address: str
     certificate: str
     engine: str
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
 
     @classmethod
     def read(cls, state: Path) -> _Record | None:
@@ -177,7 +193,7 @@ class _Record:
             )
             fields.end()
         except (MalformedJson, MalformedStatement):
-            return None  # written by another version: what it says can be found out again
+            return None  # written by another version; it can be recreated
         return record
 
     def write(self, state: Path) -> None:
@@ -194,7 +210,7 @@ def _running(state: Path, record: _Record | None) -> RunningServer | None:
     return _server(state, record, runner, started=False)
 
 
-def _server(state: Path, record: _Record, runner: _Runner, *, started: bool) -> RunningServer:
+def _server(state: Path, record: _Record, runner: Runner, *, started: bool) -> RunningServer:
     everywhere = f"://{_EVERYWHERE}:" in record.address
     address = record.address.replace(_EVERYWHERE, socket.getfqdn()) if everywhere else record.address
     return RunningServer(
@@ -207,12 +223,12 @@ def _server(state: Path, record: _Record, runner: _Runner, *, started: bool) -> 
     )
 
 
-def _choose(settings: ServerSettings) -> _Runner:
+def _choose(settings: ServerSettings) -> Runner:
     for name in PROGRAMS:
         program = shutil.which(name, path=settings.search_path)
         if program is not None:
-            return _Program(settings.state, program)
-    container = _Container(settings.state, settings.engine)
+            return Program(settings.state, program)
+    container = Container(settings.state, settings.engine)
     if shutil.which("docker", path=settings.search_path) is not None and container.available():
         return container
     msg = "no registry program on this machine"
@@ -221,26 +237,24 @@ def _choose(settings: ServerSettings) -> _Runner:
     )
 
 
-def _runner(record: _Record, state: Path) -> _Runner:
-    return (
-        _Container(state, record.engine or None) if record.runner == _Container.name else _Program(state, record.runner)
-    )
+def _runner(record: _Record, state: Path) -> Runner:
+    return Container(state, record.engine or None) if record.runner == Container.name else Program(state, record.runner)
 
 
 def _port(wanted: int, record: _Record | None) -> int:
-    """Return the wanted port, or that of last time, so that what others have configured stays true, or a free one.
+    """Return the wanted port, or the previous one, so that the address stays valid, or a free one.
 
     Raises:
-        RegistryNotStarted: somebody else has the wanted port, and would seem to be our registry.
+        RegistryNotStarted: the wanted port is in use, and what listens there would be taken for our registry.
     """
-    before = int(record.address.rpartition(":")[2]) if record is not None else 0
+    before = 0 if record is None else record.port
     for port in (wanted,) if wanted else (before, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
             return int(probe.getsockname()[1])
-    msg = "port is taken"
-    raise RegistryNotStarted(msg, port=wanted, hint="choose another, or stop what listens there")
+    msg = "port is in use"
+    raise RegistryNotStarted(msg, port=wanted, hint="choose another one, or stop the process that listens there")
 
 
 def _answers(record: _Record) -> bool:
@@ -258,126 +272,6 @@ def _connection(record: _Record) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(host, int(port), timeout=5)
     context = ssl.create_default_context(cafile=record.certificate)
-    context.check_hostname = False  # this very certificate is expected, whatever name it bears
+    context.check_hostname = False  # exactly this certificate is expected, whatever its name
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return http.client.HTTPSConnection(host, int(port), timeout=5, context=context)
-
-
-class _Program:
-    """The registry as a process of its own."""
-
-    def __init__(self, state: Path, program: str) -> None:
-        self._state, self.name = state, program
-        self.log = str(state / "registry.log")
-
-    def places(self, settings: ServerSettings, port: int) -> Places:
-        """See `_Runner.places`."""
-        return Places(
-            address=f"{settings.host}:{port}",
-            storage=str((self._state / "storage").resolve()),
-            htpasswd=str((self._state / "htpasswd").resolve()),
-            certificate=str(Path(settings.certificate or "").resolve()),
-            key=str(Path(settings.key or "").resolve()),
-        )
-
-    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - both stand in the configuration
-        """See `_Runner.start`. The lock goes over to the process, and ends with it."""
-        with self._lock() as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            command = ["/bin/sh", "-c", _LAUNCH, "sh", self.log, self.name, "serve", str(self._state / "config.yml")]
-            done = subprocess.run(  # noqa: S603 - a program found on the PATH, arguments of our own
-                command, pass_fds=[handle], start_new_session=True, stdout=subprocess.PIPE, check=True
-            )
-        write_file(self._state / "registry.pid", done.stdout)
-
-    def alive(self) -> bool:
-        """See `_Runner.alive`."""
-        if not (self._state / ".running").exists():
-            return False
-        with self._lock() as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    def stop(self, sleep: Sleep) -> None:
-        """See `_Runner.stop`."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self.alive():
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(read_file(self._state / "registry.pid")), number)
-            for _ in range(_TERM_POLLS):
-                if not self.alive():
-                    return
-                sleep(_POLL_SECONDS)
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[int]:
-        path = self._state / ".running"
-        with told(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
-
-
-class _Container:
-    """The registry as a container of the local engine, through its command line."""
-
-    name = f"container {IMAGE}"
-
-    def __init__(self, state: Path, engine: str | None) -> None:
-        self._state = state.resolve()
-        self._command = ["docker", *(["--host", engine] if engine is not None else [])]
-        self._container = "pht-registry-" + hashlib.sha256(str(self._state).encode()).hexdigest()[:12]
-        self.log = f"docker logs {self._container}"
-
-    def available(self) -> bool:
-        """Whether there is an engine with the image; nothing is pulled unasked."""
-        return self._docker("image", "inspect", IMAGE).returncode == 0
-
-    def places(self, settings: ServerSettings, port: int) -> Places:
-        """See `_Runner.places`."""
-        return Places(
-            address=f"{settings.host}:{port}",
-            storage="/pht/storage",
-            htpasswd="/pht/htpasswd",
-            certificate="/tls/certificate",
-            key="/tls/key",
-        )
-
-    def start(self, settings: ServerSettings, port: int) -> None:  # noqa: ARG002 - it stands in the configuration
-        """See `_Runner.start`."""
-        options = ["--name", self._container, "--user", f"{os.getuid()}:{os.getgid()}", "--read-only", "--cap-drop=ALL"]
-        # the host's network: published ports would be open to other machines on some engines, whatever the address
-        options += ["--security-opt=no-new-privileges", "--network=host", f"--volume={self._state}:/pht"]
-        options += ["--log-driver=local"]  # which keeps so much and no more
-        if settings.certificate is not None and settings.key is not None:
-            options += [f"--volume={settings.certificate.resolve()}:/tls/certificate:ro"]
-            options += [f"--volume={settings.key.resolve()}:/tls/key:ro"]
-        self._docker("rm", "--force", self._container)
-        done = self._docker("run", "--detach", *options, IMAGE, "serve", "/pht/config.yml")
-        if done.returncode != 0:
-            msg = "the engine did not start the registry"
-            raise RegistryNotStarted(msg, container=self._container, reason=done.stderr.decode(errors="replace")[-300:])
-
-    def alive(self) -> bool:
-        """See `_Runner.alive`."""
-        found = self._docker("container", "inspect", "--format", "{{.State.Running}}", self._container)
-        return found.stdout.strip() == b"true"
-
-    def stop(self, sleep: Sleep) -> None:  # noqa: ARG002 - the engine waits
-        """See `_Runner.stop`."""
-        self._docker("stop", self._container)
-        self._docker("rm", "--force", self._container)
-
-    def _docker(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        command = [*self._command, *arguments]
-        try:
-            return subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603 - the operator's own engine
-        except (OSError, subprocess.TimeoutExpired) as error:
-            msg = "the container engine does not answer"
-            raise RegistryNotStarted(msg, container=self._container) from error

@@ -1,4 +1,4 @@
-"""How does a sealed file travel where only text does?
+"""How does a sealed file travel where only text can?
 
 Source: C2SP age, "ASCII armor": strict PEM (RFC 7468, figure 3), with LF or CRLF. Blank lines around it are accepted,
 anything else is not: text must not hide beside what is authenticated.
@@ -31,7 +31,7 @@ def dearmor(source: Source) -> io.RawIOBase:
     While it is read:
 
     Raises:
-        ArmorInvalid: not armor, not in its one strict form, or something after it.
+        ArmorInvalid: not armor, not in its one strict form, or followed by data.
     """
     return _Dearmored(_lines(source))
 
@@ -78,7 +78,7 @@ class _Dearmored(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         window = memoryview(buffer).cast("B")
         if self._failure is not None:
-            raise self._failure  # again: after an error there must be no end of file that looks like a good one
+            raise self._failure  # again: after an error, an end of file must never look like success
         if not self._pending:
             try:
                 self._pending = next(self._data, b"")
@@ -92,7 +92,7 @@ class _Dearmored(io.RawIOBase):
 
 
 def _decoded(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of each line; at the end, be sure that it is the end."""
+    """Yield the bytes of each line; then check that it is the end."""
     if _after_blanks(lines) != _BEGIN:
         msg = "not an armored age file"
         raise ArmorInvalid(msg)
@@ -110,7 +110,7 @@ def _decoded(lines: Iterator[bytes]) -> Iterator[bytes]:
         msg = "armor has no end line"
         raise ArmorInvalid(msg)
     if _after_blanks(lines) is not None:
-        msg = "something follows the armor"
+        msg = "data follows the armor"
         raise ArmorInvalid(msg)
 
 
@@ -130,16 +130,16 @@ def _decode(line: bytes) -> bytes:
     try:
         data = binascii.a2b_base64(line, strict_mode=True)
     except binascii.Error as error:
-        msg = "armor has wrong base64"
+        msg = "armor has invalid base64"
         raise ArmorInvalid(msg) from error
     if len(line) > _COLUMNS or binascii.b2a_base64(data, newline=False) != line:
-        msg = "armor has too long a line, or non-canonical base64"
+        msg = "armor has a line that is too long, or non-canonical base64"
         raise ArmorInvalid(msg)
     return data
 
 
 def _lines(source: Source) -> Iterator[bytes]:
-    """Yield lines without their LF or CRLF; none may be longer than white space is allowed to be."""
+    """Yield lines without their LF or CRLF; none may be longer than the white space allowed."""
     held = b""
     while piece := source.read(1 << 14):
         *whole, held = (held + piece).split(b"\n")

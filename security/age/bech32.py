@@ -1,4 +1,4 @@
-"""How is a key written so that people can pass it on, and a slip of the pen is noticed?
+"""How is a key written so that people can pass it on, and a typing error is noticed?
 
 Bech32 (BIP 173) without its limit of 90 characters, which age lifts (C2SP age, "The X25519 recipient type").
 """
@@ -46,11 +46,11 @@ def decode(text: str) -> tuple[str, bytes]:
     values = [_ALPHABET.index(letter) for letter in tail]
     if _polymod([*_expand(prefix), *values]) != 1:
         msg = "key text has a wrong checksum"
-        raise InvalidInput(msg, hint="copy it again, whole; a letter is missing or wrong")
+        raise InvalidInput(msg, hint="copy the whole text again; a character is missing or wrong")
     values = values[:-_CHECKSUM]
     spare = len(values) * 5 % 8
     if spare >= _WIDTH or (spare and values[-1] & ((1 << spare) - 1)):
-        msg = "key text has a wrong padding"
+        msg = "key text has invalid padding"
         raise InvalidInput(msg)
     return text[: len(prefix)], bytes(_regroup(values, 5, 8))
 

@@ -30,11 +30,13 @@ def encrypt(sink: Sink, recipients: Sequence[Recipient]) -> AgeWriter:
     """
     kinds = {recipient.kind for recipient in recipients}
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
-        msg = "a sealed file needs recipients, and not too many"
+        msg = "a sealed file needs at least one recipient, and not too many"
         raise InvalidInput(msg, recipients=len(recipients), limit=MAX_RECIPIENTS)
     if len(kinds) > 1 or (kinds == {scrypt.KIND} and len(recipients) > 1):
         msg = "recipients of these kinds cannot share a file"
-        raise InvalidInput(msg, kinds=sorted(kinds), hint="use hybrid keys (age1pq) for everybody; a passphrase alone")
+        raise InvalidInput(
+            msg, kinds=sorted(kinds), hint="use hybrid keys (age1pq) for everyone; a passphrase stands alone"
+        )
     file_key = secrets.token_bytes(FILE_KEY)
     header = write_header([recipient.wrap(file_key) for recipient in recipients], file_key)
     return AgeWriter(sink, header, file_key)

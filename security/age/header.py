@@ -1,6 +1,6 @@
 """Who is a sealed file for, and is its header the one its sender wrote?
 
-Source: C2SP age, "Header" and "ABNF definition of file header". Read strictly: one header has one spelling.
+Source: C2SP age, "Header" and "ABNF definition of file header". Read strictly: a header has one form.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_header(stanzas: Sequence[Stanza], file_key: bytes) -> bytes:
 
 
 def read_header(source: Source) -> Header:
-    """Read the header and no key. Where `source` stands afterwards is not told.
+    """Read the header and no key. The position of `source` afterwards is undefined.
 
     Raises:
         HeaderInvalid: this is not an age v1 file, or its header is malformed or too long.
@@ -73,11 +73,11 @@ def take_header(source: Source) -> tuple[Header, bytes]:
     while (line := lines.next())[:3] == b"-> ":
         stanzas.append(_stanza(line, lines))
     if not stanzas or line[:4] != b"--- ":
-        msg = "header has a line that is neither a stanza nor its end"
+        msg = "header has a line that is neither a stanza nor its last line"
         raise HeaderInvalid(msg)
     mac = from_base64(line[4:])
     if len(mac) != hashlib.sha256().digest_size:
-        msg = "header has a MAC of wrong size"
+        msg = "header has a MAC of the wrong size"
         raise HeaderInvalid(msg, found=len(mac))
     if len(stanzas) > 1 and any(stanza.kind == "scrypt" for stanza in stanzas):
         msg = "a passphrase must be the only recipient"
@@ -94,7 +94,7 @@ def _stanza(first: bytes, lines: _Lines) -> Stanza:
     while True:
         line = lines.next()
         if len(line) > _COLUMNS:
-            msg = "recipient stanza has too long a line"
+            msg = "recipient stanza has a line that is too long"
             raise HeaderInvalid(msg, columns=len(line))
         body += from_base64(line)
         if len(line) < _COLUMNS:
@@ -112,7 +112,7 @@ def _mac(file_key: bytes, covered: bytes) -> bytes:
 
 
 class _Lines:
-    """Takes lines from the front of a stream, by pieces, and never more than a header may have (attack T17)."""
+    """Reads lines from the front of a stream, and never more than a header may hold (attack T17)."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._read, self._at = source, bytearray(), 0

@@ -1,4 +1,4 @@
-"""How is a file key wrapped so that neither a broken lattice nor a quantum computer alone uncovers it?
+"""How is a file key wrapped so that neither a broken lattice scheme nor a quantum computer alone recovers it?
 
 Source: C2SP age, recipient type ``mlkem768x25519``: HPKE (RFC 9180) in base mode with the KEM MLKEM768-X25519 (0x647a,
 draft-ietf-hpke-pq; keys as in draft-irtf-cfrg-concrete-hybrid-kems), HKDF-SHA256 and ChaCha20-Poly1305.
@@ -45,7 +45,7 @@ class HybridRecipient:
     """The public half: an ML-KEM-768 and an X25519 public key. Its ``str`` is the text age tools read.
 
     Raises:
-        InvalidInput: a wrong size, coefficients out of range (FIPS 203, section 7.2), or a point of low order.
+        InvalidInput: the wrong size, coefficients out of range (FIPS 203, section 7.2), or a point of low order.
     """
 
     public: bytes
@@ -53,7 +53,7 @@ class HybridRecipient:
 
     def __post_init__(self) -> None:
         if len(self.public) != _LATTICE + _CURVE:
-            msg = "recipient has a wrong size"
+            msg = "recipient has the wrong size"
             raise InvalidInput(msg, kind=KIND, expected=_LATTICE + _CURVE, found=len(self.public))
         lattice, curve = self.public[:_LATTICE], self.public[_LATTICE:]
         refuse_low_order(curve)
@@ -81,7 +81,7 @@ class HybridRecipient:
 
 
 class HybridIdentity:
-    """The private half: one seed for both keys. Has no telling ``repr``; `secret_text` is asked for by name."""
+    """The private half: one seed for both keys. Its ``repr`` reveals nothing; `secret_text` must be called by name."""
 
     __slots__ = ("_key", "_seed", "recipient")
 
@@ -92,7 +92,7 @@ class HybridIdentity:
             InvalidInput: not 32 bytes.
         """
         if len(seed) != SEED:
-            msg = "identity has a wrong size"
+            msg = "identity has the wrong size"
             raise InvalidInput(msg, kind=KIND, expected=SEED, found=len(seed))
         self._seed = seed
         stretched = hashlib.shake_256(seed).digest(_LATTICE_SEED + _CURVE)
@@ -112,7 +112,7 @@ class HybridIdentity:
         return bech32.encode(IDENTITY, self._seed).upper()
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
-        """Return the file key, or None if the stanza is of another type or for somebody else.
+        """Return the file key, or None if the stanza is of another type or for another recipient.
 
         Raises:
             HeaderInvalid: the stanza is malformed.

@@ -12,7 +12,7 @@ from security.errors import InvalidInput
 
 
 class Recipient(Protocol):
-    """Somebody a file can be sealed for."""
+    """A party that a file can be sealed for."""
 
     @property
     def kind(self) -> str:
@@ -23,14 +23,14 @@ class Recipient(Protocol):
 
 
 class Unwrapper(Protocol):
-    """Somebody who can open a file: an identity or a passphrase."""
+    """What can open a file: an identity or a passphrase."""
 
     def unwrap(self, stanza: Stanza, /) -> bytes | None:
-        """Return the file key, or None if the stanza is for somebody else; refuse a malformed one of the own kind."""
+        """Return the file key, or None if the stanza is for another recipient; refuse a malformed one of this type."""
 
 
 class Identity(Unwrapper, Protocol):
-    """A private key: what opens files, and can tell its public half and, asked by name, itself."""
+    """A private key: opens files, and gives out its public half and, only when asked by name, itself."""
 
     @property
     def recipient(self) -> Recipient:
@@ -44,7 +44,7 @@ def parse_recipient(text: str) -> Recipient:
     """Read a recipient, ``age1pq…`` or ``age1…``. Its ``str`` is `text` again.
 
     Raises:
-        InvalidInput: it is not one; a slip of the pen; or a key that protects nothing.
+        InvalidInput: it is not a recipient, has a typing error, or is a key that protects nothing.
     """
     prefix, data = bech32.decode(text)
     if prefix == hybrid.RECIPIENT:
@@ -59,7 +59,7 @@ def parse_identity(text: str) -> Identity:
     """Read an identity, ``AGE-SECRET-KEY-PQ-1…`` or ``AGE-SECRET-KEY-1…``.
 
     Raises:
-        InvalidInput: it is not one. The text is not told.
+        InvalidInput: it is not an identity. The error does not quote it.
     """
     prefix, data = bech32.decode(text)
     if prefix == hybrid.IDENTITY:

@@ -19,7 +19,7 @@ DEFAULT_LOG_N: Final = 18
 """Logarithm of the work factor of new files: 256 MiB of memory, some 0.7 s."""
 
 MAX_LOG_N: Final = 22
-"""Logarithm of the greatest work factor accepted: 4 GiB. A header must not be able to ask for a day (attack T17)."""
+"""Logarithm of the greatest work factor accepted: 4 GiB. A header must not be able to demand a day of work (attack T17)."""
 
 _LABEL: Final = b"age-encryption.org/v1/scrypt"
 _SALT: Final = 16
@@ -27,7 +27,7 @@ _WORK = re.compile(r"[1-9][0-9]?")
 
 
 class PassphraseRecipient:
-    """Whoever knows the passphrase. Must be the only recipient of its file."""
+    """Anyone who knows the passphrase. Must be the only recipient of its file."""
 
     __slots__ = ("_log_n", "_passphrase")
 

@@ -1,4 +1,4 @@
-"""What does one recipient find in the header of a sealed file?
+"""What is in the header of a sealed file for one recipient?
 
 Source: C2SP age, "Recipient stanza", and the wrapping that X25519 and scrypt stanzas share.
 """
@@ -44,7 +44,7 @@ class Stanza:
             HeaderInvalid: not that many arguments after the type, or a body that is not one wrapped file key.
         """
         if len(self.args) != 1 + arguments or len(self.body) != WRAPPED:
-            msg = "recipient stanza has a wrong shape"
+            msg = "recipient stanza has the wrong shape"
             raise HeaderInvalid(msg, kind=self.kind, arguments=len(self.args) - 1, body=len(self.body))
 
     def bytes_at(self, index: int, size: int) -> bytes:
@@ -55,7 +55,7 @@ class Stanza:
         """
         data = from_base64(self.args[index].encode())
         if len(data) != size:
-            msg = "recipient stanza has an argument of wrong size"
+            msg = "recipient stanza has an argument of the wrong size"
             raise HeaderInvalid(msg, kind=self.kind, expected=size, found=len(data))
         return data
 
@@ -69,12 +69,12 @@ def from_base64(text: bytes) -> bytes:
     """Decode unpadded, canonical base64 (RFC 4648, sections 3.5 and 4).
 
     Raises:
-        HeaderInvalid: padding, foreign characters, or spare bits that are not zero: two spellings of one header.
+        HeaderInvalid: padding, foreign characters, or spare bits that are not zero: a header must have one form.
     """
     try:
         data = binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error as error:
-        msg = "header has wrong base64"
+        msg = "header has invalid base64"
         raise HeaderInvalid(msg) from error
     if to_base64(data) != text:
         msg = "header has non-canonical base64"

@@ -2,7 +2,7 @@
 
 Source: C2SP age, "Payload": chunks of 64 KiB under ChaCha20-Poly1305, their nonce a counter and a mark on the last (a
 variant of STREAM, Hoang, Reyhanitabar, Rogaway and Vizár, 2015). Both directions work on batches of sixteen chunks in
-buffers that are made once.
+buffers that are allocated once.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _LAST: Final = b"\1"
 
 
 class AgeWriter:
-    """Encrypts what is written to it. Only `close` makes the file a whole one.
+    """Encrypts what is written to it. Only `close` completes the file.
 
     As a context manager it closes after the block, and not if the block raises. It is no ``io`` class on purpose:
-    those close themselves when they are collected, and would finish a file that was given up.
+    those close themselves when garbage-collected, and would complete an abandoned file.
     """
 
     def __init__(self, sink: Sink, header: bytes, file_key: bytes) -> None:
@@ -56,7 +56,7 @@ class AgeWriter:
         """Encrypt `data`; it reaches the sink when a batch is full.
 
         Raises:
-            ValueError: the file was finished, or given up.
+            ValueError: the file is finished or abandoned.
         """
         self._need_open()
         left = memoryview(data).cast("B")
@@ -77,7 +77,7 @@ class AgeWriter:
             self.abandon()
 
     def abandon(self) -> None:
-        """Give the file up: what was written of it never opens as a whole one."""
+        """Abandon the file: what was written never opens as a complete one."""
         self._open = False
         self._plain[:] = bytes(len(self._plain))
 
@@ -117,7 +117,7 @@ class AgeReader(io.RawIOBase):
     """
 
     def __init__(self, source: Source, header: Header, beyond: bytes, file_key: bytes) -> None:
-        """Continue after `header`, of which `beyond` was read too far.
+        """Continue after `header`; `beyond` is what was read past its end.
 
         Raises:
             HeaderInvalid: the file ends before its payload starts.
@@ -140,10 +140,10 @@ class AgeReader(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer` with plaintext, from chunks that were authenticated whole.
 
-        They are decrypted elsewhere first: a cipher writes a forged chunk out before it knows better.
+        They are decrypted into another buffer first: a cipher writes a forged chunk before it detects it.
 
         Raises:
-            PayloadBroken: the next chunk was changed, moved, doubled or cut off, or something follows the last.
+            PayloadBroken: the next chunk was changed, moved, repeated or cut off, or data follows the last one.
         """
         window = memoryview(buffer).cast("B")
         while self._from == self._to and not self._ended and len(window):
@@ -188,7 +188,11 @@ class AgeReader(io.RawIOBase):
             self._failure = PayloadBroken(msg, chunk=self._counter)
 
     def _fail(self, chunk: memoryview) -> None:
-        msg = "sealed file goes on after its last chunk" if self._opened(chunk, _LAST) else "sealed file was changed"
+        msg = (
+            "data follows the last chunk of the sealed file"
+            if self._opened(chunk, _LAST)
+            else "sealed file was changed"
+        )
         self._failure = PayloadBroken(msg, chunk=self._counter)
 
     def _opened(self, chunk: memoryview, mark: bytes) -> bool:

@@ -1,7 +1,7 @@
 """How is a file key wrapped for an X25519 key?
 
 Source: C2SP age, "The X25519 recipient type". Readable and writable, but not what we make by default: whoever records
-such a file today can read it once there is a large quantum computer.
+such a file today can read it once a large quantum computer exists.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class X25519Recipient:
     """The public half. Its ``str`` is the text age tools read.
 
     Raises:
-        InvalidInput: not 32 bytes, or a point of low order, under which everybody could read the file.
+        InvalidInput: not 32 bytes, or a point of low order, with which anyone could read the file.
     """
 
     public: bytes
 
     def __post_init__(self) -> None:
         if len(self.public) != SIZE:
-            msg = "recipient has a wrong size"
+            msg = "recipient has the wrong size"
             raise InvalidInput(msg, kind=KIND, expected=SIZE, found=len(self.public))
         refuse_low_order(self.public)
 
@@ -58,7 +58,7 @@ class X25519Recipient:
 
 
 class X25519Identity:
-    """The private half. Has no telling ``repr``; `secret_text` is asked for by name."""
+    """The private half. Its ``repr`` reveals nothing; `secret_text` must be called by name."""
 
     __slots__ = ("_key", "_secret", "recipient")
 
@@ -69,7 +69,7 @@ class X25519Identity:
             InvalidInput: not 32 bytes.
         """
         if len(secret) != SIZE:
-            msg = "identity has a wrong size"
+            msg = "identity has the wrong size"
             raise InvalidInput(msg, kind=KIND, expected=SIZE, found=len(secret))
         self._secret, self._key = secret, X25519PrivateKey.from_private_bytes(secret)
         self.recipient = X25519Recipient(public=self._key.public_key().public_bytes_raw())
@@ -84,7 +84,7 @@ class X25519Identity:
         return bech32.encode(IDENTITY, self._secret).upper()
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
-        """Return the file key, or None if the stanza is of another type or for somebody else.
+        """Return the file key, or None if the stanza is of another type or for another recipient.
 
         Raises:
             HeaderInvalid: the stanza is malformed, or its share is a point of low order.
@@ -95,7 +95,7 @@ class X25519Identity:
         share = stanza.bytes_at(1, SIZE)
         try:
             shared = self._key.exchange(X25519PublicKey.from_public_bytes(share))
-        except ValueError as error:  # the shared secret is all zeros: everybody knows it
+        except ValueError as error:  # the shared secret is all zeros, which everyone knows
             msg = "recipient stanza has a share of low order"
             raise HeaderInvalid(msg) from error
         return unwrap(derive(shared, salt=share + self.recipient.public, info=_INFO), stanza.body)

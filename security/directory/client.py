@@ -1,4 +1,4 @@
-"""What does the consortium's directory say now, and is it the consortium that says so?
+"""What does the consortium's directory say now, and does it come from the consortium?
 
 The directory is a TUF repository (specification 1.0.34) with consistent snapshots. Metadata and targets lie in one flat
 name space of names that are also valid OCI tags (``1.root.json``, ``timestamp.json``,
@@ -73,11 +73,11 @@ class DirectorySink(Protocol):
     """Where a directory is written to."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, over an older one of that name if there is one; durable when it returns."""
+        """Write a file, replacing an older one of that name; durable when it returns."""
 
 
 class FolderDirectory:
-    """A directory in a folder, which a web server may publish as it is, or a stick carry."""
+    """A directory in a folder, which a web server can publish as it is, or a USB stick carry."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,11 +85,11 @@ class FolderDirectory:
     def read(self, name: str, limit: int) -> bytes:
         """Return a file of at most `limit` bytes; see `DirectorySource`."""
         if not self._path.is_dir():
-            msg = "the folder of the directory is not there"
+            msg = "the directory's folder does not exist"
             raise DirectoryUnavailable(msg, path=self._path)
         try:
             handle = os.open(self._path / checked_name(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:  # a pipe or a device on a stick must not hold us up
+            try:  # a pipe or a device on a stick must not block
                 plain = stat.S_ISREG(os.fstat(handle).st_mode)
                 data = _read_up_to(handle, limit + 1) if plain else None
             finally:
@@ -101,10 +101,10 @@ class FolderDirectory:
             msg = "the directory cannot be read"
             raise DirectoryUnavailable(msg, name=name, path=self._path, reason=error.strerror) from error
         if data is None:
-            msg = "something else than a file in the directory"
+            msg = "not a regular file in the directory"
             raise DirectoryUnavailable(msg, name=name, path=self._path)
         if len(data) > limit:
-            msg = "file of the directory is too long"
+            msg = "a file of the directory is too long"
             raise BudgetExceeded(msg, name=name, limit=limit)
         return data
 
@@ -126,7 +126,7 @@ def checked_name(name: str) -> str:
         NotPublished: it cannot, so there is no such file.
     """
     if _NAME.fullmatch(name) is None:
-        msg = "not the name of a file of a directory"
+        msg = "not a name that a file of a directory can have"
         raise NotPublished(msg, name=name[:130])
     return name
 
@@ -140,12 +140,12 @@ def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime)
     Raises:
         NotPinned: `root` is no root metadata.
         NotPublished: there is no directory at that place.
-        DirectoryUnavailable: the place is away, or a file the metadata names is (yet) missing.
-        DirectoryRolledBack: an older version than one seen before.
+        DirectoryUnavailable: the location is unreachable, or a file the metadata names is missing (as yet).
+        DirectoryRolledBack: the version is older than one seen before.
         DirectoryExpired: nothing new for too long.
-        DirectoryRejected: anything else that does not verify or fit together, or that this software does not
-            understand. No other `Refused` comes out of here: what a place gives instead of a directory says nothing
-            about the train that somebody wanted to judge with it.
+        DirectoryRejected: anything else that does not verify, is inconsistent, or is not understood by this software.
+            No other `Refused` is raised here: whatever is served in place of a directory says nothing about the train
+            that is to be judged with it.
     """
     make_folder(cache / "targets")
     with locked(cache / "lock"), told(cache), _tuf_explained():
@@ -158,22 +158,24 @@ def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime)
 
 
 def pin_root(source: DirectorySource, fingerprint: str) -> bytes:
-    """Fetch the first root and return it if it has the fingerprint somebody read out over the phone.
+    """Fetch the first root and return it if it has the fingerprint that was read over the phone.
 
     Raises:
-        InvalidInput: `fingerprint` has not the form of one.
-        NotPinned: the root at that place is another one.
+        InvalidInput: `fingerprint` is not in the form of one.
+        NotPinned: the root at that location is another one.
         NotPublished, DirectoryUnavailable: there is none.
     """
     raw = first_root(source)
     if not confirms(fingerprint, digest_of(raw)):
-        msg = "the root at this place is not the one with that fingerprint"
-        raise NotPinned(msg, found=spell(digest_of(raw)), hint="do not go on; ask the consortium by another way")
+        msg = "the root at this location does not have that fingerprint"
+        raise NotPinned(
+            msg, found=spell(digest_of(raw)), hint="stop here; contact the consortium through another channel"
+        )
     return raw
 
 
 def first_root(source: DirectorySource) -> bytes:
-    """Fetch the first root. It is to be trusted only after somebody has compared its SHA-256.
+    """Fetch the first root. Trust it only after a person has compared its SHA-256.
 
     Raises:
         NotPinned: what lies there is no root.
@@ -183,7 +185,7 @@ def first_root(source: DirectorySource) -> bytes:
 
 
 def check_root(raw: bytes) -> bytes:
-    """Return `raw` if it is root metadata signed as it demands itself.
+    """Return `raw` if it is root metadata, signed as it requires itself.
 
     Raises:
         NotPinned: it is not.
@@ -195,7 +197,7 @@ def check_root(raw: bytes) -> bytes:
             raise NotPinned(msg)
         found.signed.verify_delegate(Root.type, found.signed_bytes, found.signatures)
     except tuf_errors.RepositoryError as error:
-        msg = "not a root.json that is signed as it demands"
+        msg = "root.json is not signed as it requires itself"
         raise NotPinned(msg) from error
     return raw
 
@@ -250,7 +252,7 @@ def _read(updater: Updater, cache: Path) -> TrustStore:
     documents: dict[str, bytes] = {}
     for name, target in targets.targets.items():
         if target.length > MAX_DOCUMENT or _NAME.fullmatch(name) is None:
-            msg = "the directory has a document with an impossible name or size"
+            msg = "the directory has a document with an invalid name or size"
             raise DirectoryRejected(msg, name=name[:80], size=target.length)
         path = updater.find_cached_target(target) or updater.download_target(target)
         documents[name] = Path(path).read_bytes()
@@ -271,7 +273,7 @@ def _kept(cache: Path, kind: type[S]) -> S:
 
 
 def _make_durable(cache: Path) -> None:
-    """Make the versions seen last survive a power cut: without them an older directory would pass (attack T21)."""
+    """Make the versions last seen survive a power cut: without them an older directory would pass (attack T21)."""
     for kind in (Timestamp, Snapshot, Targets):
         handle = os.open(cache / f"{kind.type}.json", os.O_RDONLY)
         try:
@@ -287,7 +289,7 @@ def _tuf_explained() -> Iterator[None]:
     try:
         yield
     except tuf_errors.ExpiredMetadataError as error:
-        msg = "the directory is past its date"
+        msg = "the directory has expired"
         raise DirectoryExpired(msg, reason=str(error)) from error
     except tuf_errors.BadVersionNumberError as error:
         msg = "the directory is older than one seen before"
@@ -300,14 +302,14 @@ def _tuf_explained() -> Iterator[None]:
         if name == "timestamp.json":
             msg = "there is no directory at this place"
             raise NotPublished(msg) from error
-        msg = "a file the directory names is missing"
+        msg = "a file that the directory names is missing"
         raise DirectoryUnavailable(msg, name=name) from error
     except tuf_errors.DownloadError as error:
         cause = error.__cause__
         if isinstance(cause, Refused):
-            msg = "the place of the directory gives something else than its files"
+            msg = "what is served is not a file of the directory"
             raise DirectoryRejected(msg, hint=cause.hint, reason=str(cause)) from cause
         if isinstance(cause, PhtError):
             raise cause from None
-        msg = "a file of the directory is longer than it may be"
+        msg = "a file of the directory is longer than allowed"
         raise DirectoryRejected(msg) from error

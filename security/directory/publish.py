@@ -1,9 +1,9 @@
-"""How does the consortium hand out a new version of its directory?
+"""How does the consortium publish a new version of its directory?
 
 The consortium's side of TUF (specification 1.0.34, section 6), on `tuf.api`; whose keys sign is `security.directory.root`.
 
-Every operation first makes its result durable in the workspace and then hands it on, in an order in which no file is
-there before those it names: documents, targets, snapshot, roots, timestamp. Between the last two a participant may see
+Every operation first makes its result durable in the workspace and then uploads it, in an order in which no file
+appears before those it names: documents, targets, snapshot, roots, timestamp. Between the last two a participant may see
 new keys with an old timestamp; it refuses, keeps what it has, and asks again. An interrupted publication is simply
 repeated.
 """
@@ -45,12 +45,12 @@ def publish(
     lifetimes: Lifetimes,
     now: datetime,
 ) -> Published:
-    """Sign and hand out a new version; without `targets_key` only snapshot and timestamp are renewed.
+    """Sign and publish a new version; without `targets_key` only snapshot and timestamp are renewed.
 
     Raises:
         Malformed, DirectoryRejected: a staged document is wrong; nothing was signed.
         KeyUnreadable: a key is not the one the root names.
-        InvalidInput: there is nothing yet whose timestamp could be renewed.
+        InvalidInput: nothing has been published whose timestamp could be renewed.
     """
     with locked(workspace.lock):
         root = newest_root(workspace)
@@ -108,7 +108,7 @@ def unpublished(workspace: Workspace) -> Mapping[str, str]:
 
 
 def _names(root: Root, targets: Targets, snapshot: Snapshot) -> tuple[str, ...]:
-    """List the files of a version in the order in which they go out."""
+    """List the files of a version in the order in which they are published."""
     documents = [f"{target.hashes['sha256']}.{name}" for name, target in sorted(targets.targets.items())]
     lists = [f"{targets.version}.targets.json", f"{snapshot.version}.snapshot.json"]
     roots = [f"{version}.root.json" for version in range(1, root.version + 1)]
@@ -137,7 +137,7 @@ def _checked(root: Root, kind: type[S], raw: bytes) -> S:
     try:
         root.verify_delegate(kind.type, metadata.signed_bytes, metadata.signatures)
     except RepositoryError as error:
-        msg = "the metadata is not signed with the key the newest root names"
+        msg = "the metadata is not signed with the key that the newest root names"
         raise KeyUnreadable(msg, role=kind.type, hint="after a change of keys, publish without --refresh") from error
     return metadata.signed
 

@@ -1,4 +1,4 @@
-"""Who may change the directory, and how do the keys change hands?
+"""Who may change the directory, and how are those keys replaced?
 
 The root of TUF (specification 1.0.34, sections 4.3 and 6.1): a threshold of keys that are kept offline names one key for
 the list of documents (targets) and one online key for snapshot and timestamp.
@@ -33,7 +33,7 @@ S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """How long each kind of metadata counts after it was signed: at most as long as news can be withheld."""
+    """How long each kind of metadata is valid once signed, and so how long an update can be withheld."""
 
     root: timedelta = timedelta(days=365)
     targets: timedelta = timedelta(days=90)
@@ -43,7 +43,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootChange:
-    """What to change in the root. Nothing of it only renews the root's expiry."""
+    """What to change in the root. An empty change only renews its expiry."""
 
     replace_targets: bool = False
     replace_online: bool = False
@@ -56,8 +56,8 @@ class RootChange:
 class RootState:
     """The newest root: who must sign what, and the fingerprint of the *first* root, which participants pin.
 
-    After a change of keys ``made`` are the files of the new ones, and ``retired`` the names of the files whose keys no
-    longer count.
+    After a change of keys ``made`` are the files of the new ones, and ``retired`` the names of the files whose keys are no
+    longer valid.
     """
 
     version: int
@@ -84,7 +84,7 @@ def init_workspace(
     """Make a workspace with one root key for each of `root_passphrases`, and the first root.
 
     Raises:
-        FileExists: there is something at `folder` already.
+        FileExists: `folder` exists already.
         InvalidInput: the threshold is not between 1 and the number of root keys, or a passphrase is too short.
     """
     _check_threshold(threshold, len(root_passphrases))
@@ -106,7 +106,7 @@ def init_workspace(
 
 
 def root_state(workspace: Workspace) -> RootState:
-    """Return the newest root in a form to show."""
+    """Return the newest root for display."""
     root = newest_root(workspace)
     role = root.roles[Root.type]
     return RootState(
@@ -150,11 +150,11 @@ def rotate_keys(
 ) -> RootState:
     """Make the next root, signed by the threshold of the present root's keys and of its own (specification 6.1).
 
-    New keys are durable, locked with `passphrase`, before the root that names them. It goes out with the next `publish`.
+    New keys are durable, locked with `passphrase`, before the root that names them. It is published with the next `publish`.
 
     Raises:
         InvalidInput: the threshold cannot be met, or a key to drop is no root key.
-        KeyNotTrusted: the given keys do not reach the threshold.
+        KeyNotTrusted: the given keys do not meet the threshold.
     """
     with locked(workspace.lock):
         old = newest_root(workspace)
@@ -233,7 +233,7 @@ def parse_metadata(raw: bytes, kind: type[S], **where: object) -> Metadata[S]:
         msg = "the workspace holds a broken metadata file"
         raise DirectoryRejected(msg, role=kind.type, hint=hint, **where) from error
     if metadata.signed.type != kind.type:
-        msg = "the workspace holds a metadata file under a wrong name"
+        msg = "the workspace holds a metadata file under the wrong name"
         raise DirectoryRejected(msg, role=kind.type, hint=hint, **where)
     return metadata
 
@@ -257,7 +257,7 @@ def _keep_key(folder: Path, role: str, signer: SoftwareSigner, passphrase: bytes
 
 
 def _retired(old: Root, new: Root) -> tuple[str, ...]:
-    """Return the names of the files of keys that counted in the old root and do not in the new one."""
+    """Return the names of the files of keys that were valid in the old root and are not in the new one."""
     roles = ((Root.type, Root.type), (Targets.type, "targets"), (Timestamp.type, "online"))
     return tuple(
         _key_file(name, key_id)
@@ -305,7 +305,7 @@ def _only_key(path: Path, passphrase: bytes) -> SoftwareSigner:
 
 def _check_threshold(threshold: int, keys: int) -> None:
     if not 1 <= threshold <= keys <= MAX_ROOT_KEYS:
-        msg = "the threshold is not between 1 and the number of root keys, of which 16 are allowed"
+        msg = "the threshold must be between 1 and the number of root keys, which is at most 16"
         raise InvalidInput(msg, threshold=threshold, keys=keys)
 
 

@@ -1,4 +1,4 @@
-"""Whose keys count, for what, from when until when, and which base images are approved?
+"""Whose keys are trusted, for what and when, and which base images are approved?
 
 A `TrustStore` is a value made from the directory's documents (`security.directory.documents`) after TUF has verified them
 (`security.directory.client`). Nothing here reads a file or a clock.
@@ -7,8 +7,9 @@ A `TrustStore` is a value made from the directory's documents (`security.directo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Final
 
 from security.digest import Digest
 from security.encoding import print_time
@@ -22,36 +23,67 @@ from security.errors import (
     OutsideValidity,
     PartyUnknown,
 )
+from security.forms.form import Number, Text
+from security.forms.many import Many
+from security.forms.record import Inline, Rule
 from security.ids import PartyId, Role
+from security.keys.form import Roles, Title
 from security.keys.keyset import KeySet, Scheme
+
+MAX_KEY_SETS: Final = 32
+BASE_NAME: Final = Text(
+    most=50,
+    pattern="[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?",  # so that <sha256>.base.<name>.json is an OCI tag
+    says="the name of an approved base image",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySetRecord:
-    """A key set of a party, in force from `since` until before `until`, unless revoked: then it never was."""
+    """A key set of a party, in force from `since` until just before `until`; if revoked, it never was."""
 
-    key_set: KeySet
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a key set does not end before it begins",
+            holds=lambda one: one.until is None or one.since <= one.until,
+            field="until",
+        ),
+    )
+
+    key_set: Annotated[KeySet, Inline()]
+    fingerprint: Digest = field(init=False)
     since: datetime
     until: datetime | None
     revoked: bool
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", self.key_set.fingerprint)
+
     def covers(self, moment: datetime) -> bool:
-        """Whether `moment` lies in the validity; says nothing about revocation."""
+        """Whether `moment` lies within its validity; says nothing about revocation."""
         return self.since <= moment and (self.until is None or moment < self.until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A member of the consortium with all key sets it ever had."""
+    """A member of the consortium, with every key set it ever had."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="no key set occurs twice",
+            holds=lambda party: len({one.fingerprint for one in party.key_sets}) == len(party.key_sets),
+            field="keySets",
+        ),
+    )
 
     party: PartyId
-    title: str
-    roles: frozenset[Role]
-    key_sets: tuple[KeySetRecord, ...]
+    title: Title
+    roles: Roles
+    key_sets: Annotated[tuple[KeySetRecord, ...], Many(least=1, most=MAX_KEY_SETS)]
 
     @property
     def revoked(self) -> bool:
-        """Whether nothing this party ever signs counts any more."""
+        """Whether nothing this party signs is trusted any more."""
         return all(record.revoked for record in self.key_sets)
 
 
@@ -59,21 +91,21 @@ class Party:
 class Base:
     """A base image, approved by digest unless `withdrawn`."""
 
-    name: str
+    name: Annotated[str, BASE_NAME]
     digest: Digest
-    note: str
+    note: Annotated[str, Text(least=0, most=500, line=True)]
     withdrawn: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The least the whole consortium demands; a station may demand more.
+    """The minimum that the whole consortium requires; a station may require more.
 
     ``max_train_days`` is the longest validity of a train. With ``post_quantum``, a key set counts only if it signs with
-    ML-DSA-65 among others and is sealed to by the hybrid recipient.
+    ML-DSA-65 among others and has a hybrid recipient for sealing.
     """
 
-    max_train_days: int = 90
+    max_train_days: Annotated[int, Number(least=1, most=3650)] = 90
     post_quantum: bool = False
 
 
@@ -81,8 +113,8 @@ class Policy:
 class DirectoryVersion:
     """Which directory a decision was made with: the versions of its root and of its targets."""
 
-    root: int
-    targets: int
+    root: Annotated[int, Number(least=1)]
+    targets: Annotated[int, Number(least=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +122,7 @@ class TrustStore:
     """What the verified directory says. `expires` is the earliest expiry of the metadata it was made from.
 
     Raises:
-        DirectoryRejected: a signing or sealing key belongs to two parties, so that a signature would not tell whose
+        DirectoryRejected: a signing or sealing key belongs to two parties, so that a signature would not show whose
             it is.
     """
 
@@ -110,7 +142,7 @@ class TrustStore:
                         raise DirectoryRejected(msg, key=key[:20], first=holders[key], second=party.party)
 
     def current(self, party: PartyId, role: Role, now: datetime) -> KeySet:
-        """Return the key set to use for `party` now: the newest in force; of two as new, the one listed later.
+        """Return the key set to use for `party` now: the newest in force; of two equally new, the one listed later.
 
         Raises:
             PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: there is none, and why.
@@ -136,7 +168,7 @@ class TrustStore:
             if record.key_set.fingerprint == fingerprint:
                 break
         else:
-            msg = "the directory does not know this key set"
+            msg = "the key set is not in the directory"
             raise KeyNotTrusted(msg, party=party, key_set=fingerprint.short)
         if record.revoked:
             msg = "key set is revoked"
@@ -175,21 +207,21 @@ class TrustStore:
         return tuple(base for base in self.bases.values() if not base.withdrawn)
 
     def holding(self, role: Role) -> tuple[Party, ...]:
-        """Return the parties that have `role`, in the directory's order, whether or not their keys still count."""
+        """Return the parties that have `role`, in the directory's order, whether or not their keys are still valid."""
         return tuple(party for party in self.parties.values() if role in party.roles)
 
     def check_fresh(self, now: datetime) -> None:
-        """Refuse to decide anything with old news (attack T21: freeze).
+        """Refuse to decide anything by an expired directory (attack T21: freeze).
 
         Raises:
-            DirectoryExpired: a part of the metadata is past its date.
+            DirectoryExpired: a part of its metadata has expired.
         """
         if now >= self.expires:
-            msg = "the directory is past its date"
+            msg = "the directory has expired"
             raise DirectoryExpired(msg, expired=print_time(self.expires), version=self.version.targets)
 
     def check_duration(self, since: datetime, until: datetime) -> None:
-        """Refuse a train that wants to be valid for longer than the consortium allows.
+        """Refuse a train whose validity is longer than the consortium allows.
 
         Raises:
             OutsideValidity: longer than the policy's ``max_train_days``.
@@ -210,13 +242,13 @@ class TrustStore:
 
     def _strong(self, party: PartyId, key_set: KeySet) -> KeySet:
         if self.policy.post_quantum and not is_post_quantum(key_set):
-            msg = "the directory's policy demands post-quantum keys"
+            msg = "the directory's policy requires post-quantum keys"
             raise KeyNotTrusted(msg, party=party, key_set=key_set.fingerprint.short)
         return key_set
 
 
 def is_post_quantum(key_set: KeySet) -> bool:
-    """Whether both signing and sealing stand against a quantum computer.
+    """Whether both signing and sealing withstand a quantum computer.
 
     A Bech32 text has its last ``1`` after the human-readable part, so ``age1pq1`` can only be the hybrid recipient.
     """

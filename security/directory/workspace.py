@@ -1,4 +1,4 @@
-"""What is the consortium about to publish?
+"""What will the consortium publish next?
 
 The workspace is the consortium's own folder::
 
@@ -9,7 +9,7 @@ The workspace is the consortium's own folder::
     online-….age    the key that signs snapshot and timestamp; the only one an unattended renewal needs
 
 Nothing in this module signs. Changes are staged in ``work/`` and take effect with `security.directory.publish.publish`. One change
-is made at a time, under the lock that a publication holds too: of two administrators, neither undoes the other's.
+is made at a time, under the lock that a publication holds too: so that two administrators cannot undo each other's changes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from types import MappingProxyType
 from security.digest import Digest
 from security.directory.card import PartyCard
 from security.directory.documents import (
+    BASE,
     MAX_DOCUMENT,
-    MAX_KEY_SETS,
     base_file,
     parse_base,
     parse_party,
@@ -33,7 +33,7 @@ from security.directory.documents import (
     print_base,
     print_party,
 )
-from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, TrustStore
+from security.directory.trust import MAX_KEY_SETS, Base, DirectoryVersion, KeySetRecord, Party, TrustStore
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
 from security.files import locked, read_file, write_file
 from security.ids import PartyId
@@ -62,17 +62,17 @@ class Workspace:
 
     @property
     def published(self) -> Path:
-        """Where what was signed lies."""
+        """Where signed files lie."""
         return self.path / "published"
 
     @property
     def root_keys(self) -> Path:
-        """Where root keys are made."""
+        """Where root keys are created."""
         return self.path / "root-keys"
 
     @property
     def lock(self) -> Path:
-        """What a changing command holds."""
+        """The lock that a command holds while it changes something."""
         return self.path / "lock"
 
     def documents(self) -> Mapping[str, bytes]:
@@ -81,7 +81,7 @@ class Workspace:
         return MappingProxyType({path.name: read_file(path, limit=MAX_DOCUMENT) for path in paths})
 
     def staged(self) -> TrustStore:
-        """Return what participants would see if the staged documents were published.
+        """Return what participants will see once the staged documents are published.
 
         Raises:
             Malformed, DirectoryRejected: a document is wrong, or they contradict each other.
@@ -91,7 +91,7 @@ class Workspace:
 
 
 def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
-    """Stage a new party. The caller has had the card's fingerprint confirmed.
+    """Stage a new party. The caller has confirmed the card's fingerprint.
 
     Raises:
         FileExists: the directory has a party of that name.
@@ -100,29 +100,29 @@ def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
     with locked(workspace.lock):
         path = workspace.work / party_file(card.party)
         if path.exists():
-            msg = "the directory has this party already"
-            raise FileExists(msg, party=card.party, hint="new keys for it: pht directory rotate")
+            msg = "the party is already in the directory"
+            raise FileExists(msg, party=card.party, hint="to replace its keys: pht directory rotate")
         record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
         return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
 
 
 def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, now: datetime) -> Party:
-    """Stage a new key set of a party; the older ones end after `overlap`, in which trains under way may finish.
+    """Stage a new key set of a party; the older ones end after `overlap`, during which trains under way may finish.
 
     Raises:
         PartyUnknown: the directory has no party of that name.
-        InvalidInput: the card has other roles than the party, keys the party has or had, or `overlap` is negative.
+        InvalidInput: the card's roles are not the party's, its keys are or were the party's, or `overlap` is negative.
     """
     with locked(workspace.lock):
         party = _party(workspace, card.party)
         if card.roles != party.roles:
-            msg = "the card has other roles than the party has in the directory"
+            msg = "the card's roles are not those of the party in the directory"
             raise InvalidInput(msg, card=", ".join(sorted(card.roles)), directory=", ".join(sorted(party.roles)))
         if any(record.key_set.fingerprint == card.key_set.fingerprint for record in party.key_sets):
-            msg = "the party has or had this key set already"
+            msg = "the party already has or had this key set"
             raise InvalidInput(msg, party=party.party)
         if overlap < timedelta(0) or len(party.key_sets) >= MAX_KEY_SETS:
-            msg = "overlap is negative, or the party has had too many key sets"
+            msg = "the overlap is negative, or the party has too many key sets"
             raise InvalidInput(msg, party=party.party)
         end = _whole(now) + overlap
         older = tuple(
@@ -136,7 +136,7 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
 
 
 def revocable(workspace: Workspace, party: PartyId, key_set: str | None) -> frozenset[Digest]:
-    """Return the fingerprints that `revoke` would revoke; changes nothing, and raises what that raises."""
+    """Return the fingerprints that `revoke` would revoke, with the same errors; changes nothing."""
     known = _party(workspace, party)
     chosen = frozenset(
         record.key_set.fingerprint
@@ -150,7 +150,7 @@ def revocable(workspace: Workspace, party: PartyId, key_set: str | None) -> froz
 
 
 def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
-    """Stage the revocation of a party, or of the one key set with that fingerprint. It counts for the past as well.
+    """Stage the revocation of a party, or of the one key set with that fingerprint. It applies to the past, too.
 
     Raises:
         PartyUnknown: the directory has no such party.
@@ -171,7 +171,7 @@ def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) 
 
     Raises:
         FileExists: the name belongs to another approved image.
-        InvalidInput: the note or the name is not in form.
+        InvalidInput: the note or the name is invalid.
         DirectoryRejected: the image is approved under another name.
     """
     with locked(workspace.lock):
@@ -181,12 +181,13 @@ def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) 
             if older.digest != digest and not older.withdrawn:
                 msg = "another base image is approved under this name"
                 raise FileExists(
-                    msg, name=name, digest=older.digest.short, hint="withdraw it first, or take a new name"
+                    msg, name=name, digest=older.digest.short, hint="withdraw it first, or choose another name"
                 )
-        if len(note) > 500 or (note and not note.isprintable()):  # noqa: PLR2004 - as in the parser
-            msg = "the note is not one line of up to 500 characters"
+        base = Base(name=name, digest=digest, note=note, withdrawn=False)
+        if not BASE.record.accepts(base):
+            msg = "the note must be one line of up to 500 characters"
             raise InvalidInput(msg)
-        return _stage_base(workspace, Base(name=name, digest=digest, note=note, withdrawn=False))
+        return _stage_base(workspace, base)
 
 
 def was_withdrawn(workspace: Workspace, name: str, digest: Digest) -> bool:
@@ -231,7 +232,7 @@ def _stage_base(workspace: Workspace, base: Base) -> Base:
 
 
 def _write(workspace: Workspace, name: str, data: bytes) -> None:
-    """Write a staged document if the directory still holds together with it."""
+    """Write a staged document if the directory is still consistent with it."""
     documents = {**workspace.documents(), name: data}
     parse_trust(documents, version=DirectoryVersion(root=0, targets=0), expires=datetime.max.replace(tzinfo=UTC))
     write_file(workspace.work / name, data, mode=0o644)
@@ -242,5 +243,5 @@ def _whole(moment: datetime) -> datetime:
 
 
 def _minute(moment: datetime) -> datetime:
-    """Round down to the minute, as stations do in what they sign: a new key set's first entry is not before it."""
+    """Round down to the minute, as stations do in what they sign: so that a new key set's first entry does not precede it."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Annotated, ClassVar, Final, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,7 +27,10 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from security.age import HybridIdentity, Identity, parse_recipient
 from security.digest import Digest, digest_of
-from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, SignatureInvalid
+from security.errors import InvalidInput, KeyNotTrusted, KeyUnreadable, MalformedStatement, SignatureInvalid
+from security.forms.form import Text, Word
+from security.forms.many import Many
+from security.forms.record import Rule
 from security.ids import KeyId
 
 PublicPart: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA65PublicKey
@@ -49,7 +52,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
-    """A signing key as everybody may see it. Cannot be constructed from anything but its one canonical PEM.
+    """A public signing key. Can be constructed only from its one canonical PEM.
 
     Raises:
         MalformedStatement: not a PEM SubjectPublicKeyInfo in canonical form, an algorithm outside `Scheme`, or an
@@ -94,6 +97,15 @@ class PublicKey:
             raise SignatureInvalid(msg, key=self.key_id, scheme=self.scheme.value) from error
 
 
+PEM: Final = Word(
+    made=PublicKey.of_pem,
+    spell=lambda key: str(key.pem),
+    text=Text(most=_PEM_LIMIT),
+    called="PublicKey",
+    rule="a public signing key in PEM, in canonical form",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
     """The keys that together are one party: everything it signs is signed by each of `signing`.
@@ -101,11 +113,17 @@ class KeySet:
     `signing` is sorted by key id; `sealing` is an age recipient in its canonical Bech32 text.
 
     Raises:
-        MalformedStatement: no key or more than four, not sorted, doubled, or `sealing` is not a recipient.
+        MalformedStatement: no key or more than four, not sorted, repeated, or `sealing` is not a recipient.
     """
 
-    signing: tuple[PublicKey, ...]
-    sealing: str
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="signing keys are sorted by key id, each once; the sealing key is an age recipient in canonical form"
+        ),
+    )
+
+    signing: Annotated[tuple[PublicKey, ...], Many(of=PEM, least=1, most=MAX_SIGNING_KEYS)]
+    sealing: Annotated[str, Text(most=4096)]
 
     def __post_init__(self) -> None:
         ids = [key.key_id for key in self.signing]
@@ -184,7 +202,7 @@ class SoftwareSigner:
             isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1)
         ):
             return cls(private)
-        msg = "private key is of a kind this software does not sign with"
+        msg = "private key is of a kind that this software does not support"
         raise KeyUnreadable(msg, known=", ".join(Scheme))
 
     def to_pkcs8(self) -> bytes:
@@ -246,13 +264,25 @@ def confirms(text: str, fingerprint: Digest) -> bool:
     """Whether `text`, as a person typed it, is this fingerprint: whole, or its first 128 bits as `spell` writes them.
 
     Raises:
-        InvalidInput: it has not the form of either.
+        InvalidInput: it is in neither form.
     """
     digits = re.sub(r"[\s:-]", "", text.lower().removeprefix("sha256:"))
     if re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", digits) is None:
         msg = "not a fingerprint (eight groups of four hexadecimal digits, or sha256: and 64)"
         raise InvalidInput(msg, value=repr(text)[:80])
     return fingerprint.hex.startswith(digits)
+
+
+def check_fingerprint(given: str, fingerprint: Digest) -> None:
+    """Compare a fingerprint that somebody was told with that of the keys that are here.
+
+    Raises:
+        KeyNotTrusted: it is another one.
+        InvalidInput: it has not the form of one.
+    """
+    if not confirms(given, fingerprint):
+        msg = "the fingerprint differs from the one that was read out"
+        raise KeyNotTrusted(msg, found=spell(fingerprint), hint="do not go on: the file may have been exchanged")
 
 
 def _pem_of(part: PublicPart) -> str:
@@ -286,7 +316,7 @@ def _load_public(pem: str) -> PublicPart:
         return part
     if isinstance(part, EllipticCurvePublicKey) and isinstance(part.curve, SECP256R1):
         return part
-    msg = "public key is of a kind this software does not verify"
+    msg = "public key is of a kind that this software does not support"
     raise MalformedStatement(msg, known=", ".join(Scheme))
 
 
@@ -302,7 +332,7 @@ def _refuse_low_order(part: Ed25519PublicKey) -> None:
 
 
 def _demand_der(signature: bytes) -> None:
-    """Refuse an ECDSA signature in any encoding but the one DER gives it (X.690, 10; RFC 3279, 2.2.3)."""
+    """Refuse an ECDSA signature in any encoding but its DER form (X.690, 10; RFC 3279, 2.2.3)."""
     if encode_dss_signature(*decode_dss_signature(signature)) != signature:
         msg = "not DER"
         raise ValueError(msg)

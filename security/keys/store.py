@@ -2,7 +2,7 @@
 
 A key folder holds three files, made once and together::
 
-    public.json     party, title, roles and the public keys: for everybody
+    public.json     party, title, roles and the public keys: not secret
     signing.age     the private signing keys (PKCS#8, PEM, one after the other), in an age passphrase file
     sealing.age     the age identity, in an age passphrase file: stock ``age -d -i sealing.age`` accepts it
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from security.age import (
     Identity,
@@ -30,7 +30,7 @@ from security.age import (
     read_header,
 )
 from security.digest import Digest, digest_of
-from security.encoding import Fields, dump_pretty, parse_json, print_time
+from security.encoding import print_time
 from security.errors import (
     FileMissing,
     HeaderInvalid,
@@ -45,8 +45,10 @@ from security.errors import (
     WrongPassphrase,
 )
 from security.files import expect_new, making_folder, read_file, read_private, write_file
+from security.forms.document import Document
+from security.forms.record import Inline, Record, Spelled
 from security.ids import PartyId, Role
-from security.keys.form import MAX_TITLE, parse_key_set, parse_line, parse_party_id, parse_roles
+from security.keys.form import TITLE, Roles, Title
 from security.keys.keyset import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
 
 PUBLIC: Final = "public.json"
@@ -67,6 +69,34 @@ class KeyFolder:
     roles: frozenset[Role]
     key_set: KeySet
     files: tuple[tuple[str, Digest], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Locked:
+    """The digests of the private files."""
+
+    signing: Annotated[Digest, Spelled(SIGNING)]
+    sealing: Annotated[Digest, Spelled(SEALING)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Public:
+    """What the public file of a key folder says."""
+
+    party: PartyId
+    title: Title
+    roles: Roles
+    key_set: Annotated[KeySet, Inline()]
+    files: _Locked
+
+
+_PUBLIC: Final = Document(
+    record=Record(_Public, type="pht-keys-v1"),
+    name="keys",
+    title="The public file of a key folder",
+    where=PUBLIC,
+    limit=_KEY_FILE_LIMIT,
+)
 
 
 def check_passphrase(passphrase: bytes) -> bytes:
@@ -90,7 +120,7 @@ def read_passphrase(path: Path) -> bytes:
     """Read a passphrase from the first line of a private file.
 
     Raises:
-        KeyUnreadable: others can read the file, it is not ours, or it has another number of lines than one.
+        KeyUnreadable: others can read the file, it belongs to another user, or it does not hold exactly one line.
     """
     line, *rest = read_private(path, limit=4096).split(b"\n")
     if not line or any(rest):
@@ -112,11 +142,11 @@ def lock(plaintext: bytes, passphrase: bytes, *, log_n: int = 18) -> bytes:
 
 
 def unlock(path: Path, passphrase: bytes, *, written: Digest | None = None) -> bytes:
-    """Open a key file. `written` is its digest when it was made: it tells damage from a wrong passphrase.
+    """Open a key file. `written` is its digest when it was made: it distinguishes damage from a wrong passphrase.
 
     Raises:
         FileMissing: there is no such file.
-        KeyUnreadable: others can read it, it belongs to somebody else, or it is not a plain file.
+        KeyUnreadable: others can read it, it belongs to another user, or it is not a regular file.
         NotAKeyFile: it is not an age passphrase file.
         KeyDamaged: it is one, but was changed.
         WrongPassphrase: it is whole, and this is not its passphrase.
@@ -150,13 +180,13 @@ def create_folder(
     now: datetime,
     log_n: int = 18,
 ) -> KeyFolder:
-    """Write a new key folder; it is there whole, or not at all.
+    """Write a new key folder, whole or not at all.
 
     Raises:
-        FileExists: there is something in `folder` already. Keys are never overwritten.
+        FileExists: `folder` is not empty. Keys are never overwritten.
         InvalidInput: the passphrase is too short, the title not one line, or a key is not in software.
     """
-    if not roles or not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+    if not roles or not TITLE.accepts(title):
         msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
         raise InvalidInput(msg)
     expect_new(folder)
@@ -164,19 +194,12 @@ def create_folder(
     recipient = secrets.key_set.sealing
     sealing = f"# created: {print_time(now)}\n# public key: {recipient}\n{secrets.identity.secret_text()}\n".encode()
     locked = {SIGNING: lock(signing, passphrase, log_n=log_n), SEALING: lock(sealing, passphrase, log_n=log_n)}
-    public = {
-        "type": "pht-keys-v1",
-        "party": party,
-        "title": title,
-        "roles": sorted(roles),
-        "signing": [key.pem for key in secrets.key_set.signing],
-        "sealing": recipient,
-        "files": {name: digest_of(data) for name, data in locked.items()},
-    }
+    files = _Locked(signing=digest_of(locked[SIGNING]), sealing=digest_of(locked[SEALING]))
+    public = _Public(party=party, title=title, roles=frozenset(roles), key_set=secrets.key_set, files=files)
     with making_folder(folder) as new:
         for name, data in locked.items():
             write_file(new / name, data, replace=False)
-        write_file(new / PUBLIC, dump_pretty(public), mode=0o644, replace=False)
+        write_file(new / PUBLIC, _PUBLIC.pretty(public), mode=0o644, replace=False)
     return read_folder(folder)
 
 
@@ -185,31 +208,25 @@ def read_folder(folder: Path) -> KeyFolder:
 
     Raises:
         FileMissing: there is no key folder.
-        NotAKeyFile: its ``public.json`` is not one.
+        NotAKeyFile: its ``public.json`` is malformed.
     """
     path = folder / PUBLIC
     if not path.exists():
         msg = "not a key folder"
         raise FileMissing(msg, path=folder, hint=f"make one: pht keys new {folder} --party NAME --role ROLE")
     try:
-        fields = Fields(parse_json(read_file(path, limit=_KEY_FILE_LIMIT), limit=_KEY_FILE_LIMIT), PUBLIC)
-        fields.constant("type", "pht-keys-v1")
-        party, title = parse_party_id(fields), parse_line(fields, "title", most=MAX_TITLE)
-        roles, key_set, files = parse_roles(fields), parse_key_set(fields), fields.fields("files")
-        found = KeyFolder(
-            folder=folder,
-            party=party,
-            title=title,
-            roles=roles,
-            key_set=key_set,
-            files=tuple((name, Digest(files.text(name, most=71))) for name in (SIGNING, SEALING)),
-        )
-        files.end()
-        fields.end()
+        public = _PUBLIC.parse(read_file(path, limit=_KEY_FILE_LIMIT))
     except Malformed as error:
         msg = "not the public file of a key folder"
         raise NotAKeyFile(msg, path=path, reason=str(error)) from error
-    return found
+    return KeyFolder(
+        folder=folder,
+        party=public.party,
+        title=public.title,
+        roles=public.roles,
+        key_set=public.key_set,
+        files=((SIGNING, public.files.signing), (SEALING, public.files.sealing)),
+    )
 
 
 def open_folder(folder: Path, passphrase: bytes) -> Secrets:
@@ -226,7 +243,7 @@ def open_folder(folder: Path, passphrase: bytes) -> Secrets:
         signers=parse_signers(signing, folder / SIGNING), identity=parse_identity_file(sealing, folder / SEALING)
     )
     if secrets.key_set != public.key_set:
-        msg = "the private keys are not those of public.json"
+        msg = "the private keys do not match public.json"
         raise KeyDamaged(msg, path=folder, hint="restore the whole folder from one backup")
     return secrets
 
@@ -235,7 +252,7 @@ def prove(secrets: Secrets) -> None:
     """Use every key once: sign and verify, seal and open.
 
     Raises:
-        SignatureInvalid, SealBroken, NotARecipient: a private key does not fit its public one.
+        SignatureInvalid, SealBroken, NotARecipient: a private key does not match its public one.
     """
     probe = b"a key folder is being checked"
     for signer in secrets.signers:
@@ -252,8 +269,8 @@ def parse_signers(data: bytes, path: Path) -> tuple[SoftwareSigner, ...]:
     """Parse PKCS#8 private keys in PEM, one after the other. `path` is for messages.
 
     Raises:
-        NotAKeyFile: there are none, more than four, or something between them.
-        KeyUnreadable: a key of a kind this software does not sign with.
+        NotAKeyFile: there are none, more than four, or other data between them.
+        KeyUnreadable: a key of a kind that this software does not support.
     """
     blocks = _PEM.findall(data)
     if b"".join(blocks) != data or not 1 <= len(blocks) <= MAX_SIGNING_KEYS:
@@ -306,7 +323,7 @@ def export_folder(folder: Path, passphrase: bytes, *, into: Path) -> tuple[Path,
     """Write the private keys in the clear, for another tool or a smart card: one PKCS#8 file each, and the identity.
 
     Raises:
-        FileExists: `into` is there already.
+        FileExists: `into` exists already.
     """
     expect_new(into)
     secrets = open_folder(folder, passphrase)
@@ -328,7 +345,7 @@ def _pem_file(path: Path) -> bytes:
 
 def _exportable(signer: object) -> SoftwareSigner:
     if not isinstance(signer, SoftwareSigner):
-        msg = "the key is not kept in software"
+        msg = "the key is not a software key"
         raise InvalidInput(msg)
     return signer
 
@@ -339,5 +356,5 @@ def _not_a_key_file(path: Path) -> PhtError:
 
 
 def _damaged(path: Path) -> PhtError:
-    msg = "key file was changed since it was written"
+    msg = "key file has changed since it was written"
     return KeyDamaged(msg, path=path, hint="restore it from your backup")

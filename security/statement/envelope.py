@@ -4,22 +4,23 @@ Statements are in-toto Statements v1 (in-toto attestation framework, spec/v1/sta
 v1.0.2). What is signed is the pre-authentication encoding (PAE) of the payload, so the bytes are verified before they
 are parsed, and the verified bytes are the ones that are parsed.
 
-An envelope is malleable (order of signatures, base64 alphabet, white space), so nothing is ever chained or named by its
-bytes, but by `Envelope.digest`, the SHA-256 of the PAE.
+An envelope is malleable (order of signatures, base64 alphabet, white space), so nothing is chained or named by its
+bytes, only by `Envelope.digest`, the SHA-256 of the PAE.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from security.digest import Digest, digest_of
-from security.encoding import Fields, Json, dump_json, parse_json
-from security.errors import Malformed, MalformedStatement, SignatureMissing
+from security.encoding import Json
+from security.errors import MalformedStatement, SignatureMissing
+from security.forms.document import Document
+from security.forms.form import Base64, Constant, Definitions, Form, Schema, Text, wrong
+from security.forms.many import AnyObject, Many
+from security.forms.record import Record, Rule, Spelled
 from security.ids import KeyId
 from security.keys.keyset import KeySet, Signer
 
@@ -35,19 +36,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """One signature of an envelope; nothing is known of it but what it claims."""
+    """One signature of an envelope; until it is verified, a mere claim."""
 
-    key_id: KeyId
-    sig: bytes
+    key_id: Annotated[KeyId, Spelled("keyid")]
+    sig: Annotated[bytes, Base64(most=16384)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """A DSSE envelope as it was received: the payload is never re-encoded, and nothing in it is believed."""
 
-    payload: bytes
-    payload_type: str
-    signatures: tuple[Signature, ...]
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="no key id is there twice",
+            holds=lambda one: len({each.key_id for each in one.signatures}) == len(one.signatures),
+            field="signatures",
+        ),
+    )
+
+    payload: Annotated[bytes, Base64(most=MAX_ENVELOPE)]
+    payload_type: Annotated[str, Constant(PAYLOAD_TYPE)]
+    signatures: Annotated[tuple[Signature, ...], Many(least=1, most=MAX_SIGNATURES)]
 
     def pae(self) -> bytes:
         """Return the bytes that are signed (DSSE v1, PAE). The only place in this project that builds them."""
@@ -61,15 +70,7 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """Print the envelope as JSON."""
-        return dump_json(
-            {
-                "payload": base64.b64encode(self.payload).decode(),
-                "payloadType": self.payload_type,
-                "signatures": [
-                    {"keyid": str(one.key_id), "sig": base64.b64encode(one.sig).decode()} for one in self.signatures
-                ],
-            }
-        )
+        return ENVELOPE.compact(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +85,46 @@ class Verified(Generic[T]):
     by: Digest
 
 
+class Sha256(Form[Digest]):
+    """A digest as in-toto writes it: ``{"sha256": "<64 hexadecimal digits>"}``."""
+
+    _DIGITS: Final = Text(least=64, most=64, pattern="[0-9a-f]{64}", says="64 hexadecimal digits")
+
+    def read(self, value: Json, where: str) -> Digest:
+        """See `Form.read`."""
+        if not isinstance(value, dict) or value.keys() != {"sha256"}:
+            wrong(where, "an object with nothing but sha256")
+        return Digest.of_hex(self._DIGITS.read(value["sha256"], f"{where}.sha256"))
+
+    def write(self, value: Digest) -> Json:
+        """See `Form.write`."""
+        return {"sha256": value.hex}
+
+    def schema(self, defs: Definitions) -> Schema:
+        """See `Form.schema`."""
+
+        def make() -> Schema:
+            digits: Schema = {"sha256": self._DIGITS.schema(defs)}
+            return {"type": "object", "additionalProperties": False, "required": ["sha256"], "properties": digits}
+
+        return defs.refer("sha256", make)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What a statement is about: a name within the statement and the digest of a blob (in-toto ResourceDescriptor)."""
 
-    name: str
-    digest: Digest
+    name: Annotated[str, Text(most=200)]
+    digest: Annotated[Digest, Sha256()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """An in-toto Statement v1."""
 
-    subjects: tuple[Subject, ...]
-    predicate_type: str
-    predicate: Json
+    subjects: Annotated[tuple[Subject, ...], Spelled("subject"), Many(least=1, most=16)]
+    predicate_type: Annotated[str, Text(most=200)]
+    predicate: Annotated[Json, AnyObject()]
 
     def subject(self, name: str) -> Digest:
         """Return the digest of the subject called `name`.
@@ -113,33 +139,23 @@ class Statement:
         return found[0]
 
 
+ENVELOPE: Final = Document(
+    record=Record(Envelope),
+    name="envelope",
+    title="A DSSE envelope around a statement",
+    limit=MAX_ENVELOPE,
+    where="envelope",
+)
+
+
 def parse_envelope(raw: bytes) -> Envelope:
     """Parse a DSSE envelope (JSON form).
 
-    Both base64 alphabets are accepted, as DSSE demands; a key id that occurs twice is refused, so that signatures can
-    be counted by key.
-
     Raises:
-        MalformedJson, MalformedStatement: not an envelope.
+        MalformedJson, MalformedStatement: not an envelope, or signed twice under one key id, so that signatures could
+            not be counted by key.
     """
-    fields = Fields(parse_json(raw, limit=MAX_ENVELOPE), "envelope")
-    payload = _unbase64(fields.text("payload", most=MAX_ENVELOPE), "envelope.payload")
-    fields.constant("payloadType", PAYLOAD_TYPE)
-    signatures = []
-    for one in fields.objects("signatures", least=1, most=MAX_SIGNATURES):
-        key_id = one.text("keyid", most=64)
-        if re.fullmatch(r"[0-9a-f]{64}", key_id) is None:
-            msg = "signature has no key id of ours"
-            raise MalformedStatement(msg, field=one.where)
-        signatures.append(
-            Signature(key_id=KeyId(key_id), sig=_unbase64(one.text("sig", most=16384), f"{one.where}.sig"))
-        )
-        one.end()
-    fields.end()
-    if len({one.key_id for one in signatures}) != len(signatures):
-        msg = "envelope is signed twice under one key id"
-        raise MalformedStatement(msg)
-    return Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures=tuple(signatures))
+    return ENVELOPE.parse(raw)
 
 
 def sign(statement: bytes, signers: Sequence[Signer]) -> Envelope:
@@ -154,7 +170,7 @@ def verify(envelope: Envelope, key_set: KeySet) -> Verified[bytes]:
     """Return the payload if *every* key of the set signed it.
 
     The requirement comes from the directory's key set, not from the envelope: stripping a signature does not lower it
-    (attack T21). Signatures under other keys are ignored; they prove nothing and cost nothing.
+    (attack T21). Signatures by other keys are ignored: they prove nothing.
 
     Raises:
         SignatureMissing: a key of the set did not sign.
@@ -176,53 +192,25 @@ def verified_as(origin: Verified[bytes], value: T) -> Verified[T]:
     return Verified(value=value, digest=origin.digest, by=origin.by)
 
 
+_STATEMENT: Final = Document(
+    record=Record(Statement, _type=STATEMENT_TYPE), name="statement", title="An in-toto Statement v1", where="statement"
+)
+
+
 def parse_statement(payload: bytes, *, predicate_type: str | None = None) -> Statement:
     """Parse an in-toto Statement v1, of one predicate type if given.
 
     Raises:
         MalformedJson, MalformedStatement: not such a statement; unknown predicate type, unknown or missing field.
     """
-    fields = Fields(parse_json(payload), "statement")
-    fields.constant("_type", STATEMENT_TYPE)
-    kind = fields.text("predicateType", most=200)
+    statement = _STATEMENT.parse(payload)
+    kind = statement.predicate_type
     if predicate_type is not None and kind != predicate_type:
         msg = "statement is of another type"
         raise MalformedStatement(msg, expected=predicate_type, found=kind[:80])
-    subjects = []
-    for one in fields.objects("subject", least=1, most=16):
-        name, digest = one.text("name", most=200), one.fields("digest")
-        subjects.append(Subject(name=name, digest=_hex_digest(digest.text("sha256", most=64), digest.where)))
-        digest.end()
-        one.end()
-    predicate = fields.take("predicate")
-    fields.end()
-    return Statement(subjects=tuple(subjects), predicate_type=kind, predicate=predicate)
+    return statement
 
 
 def print_statement(statement: Statement) -> bytes:
     """Print a statement; the result is what gets signed and is never printed again."""
-    subjects: list[Json] = [{"name": one.name, "digest": {"sha256": one.digest.hex}} for one in statement.subjects]
-    return dump_json(
-        {
-            "_type": STATEMENT_TYPE,
-            "subject": subjects,
-            "predicateType": statement.predicate_type,
-            "predicate": statement.predicate,
-        }
-    )
-
-
-def _hex_digest(text: str, where: str) -> Digest:
-    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
-        msg = "not a sha256 digest"
-        raise MalformedStatement(msg, field=where)
-    return Digest.of_hex(text)
-
-
-def _unbase64(text: str, where: str) -> bytes:
-    standard = text.replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(standard + "=" * (-len(standard) % 4) if "=" not in text else standard, validate=True)
-    except (binascii.Error, ValueError) as error:
-        msg = "not base64"
-        raise Malformed(msg, field=where) from error
+    return _STATEMENT.compact(statement)

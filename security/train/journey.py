@@ -1,45 +1,34 @@
-"""Where has a train been, and how does each stop's statement hang on the one before?
+"""Where has a train been, and how does each stop's statement hang on those before it?
 
-A journey is a chain of in-toto Statements, one signed by each station passed. Entry *k* names the digest of the signed
-bytes of entry *k-1* (the manifest, for stop 0), the digest of the sealed state it received, and, as its subject, the
-sealed state it sent. No plaintext hash, message or log is in it: a small count is recovered from its hash in
-milliseconds.
+A journey is a graph of in-toto Statements, one signed by each station passed. The entry about a stop names the entries
+of the stops before it in the route, by the digests of their signed bytes (the manifest, where nothing comes before), the
+sealed states they sent, and, as its subject, the sealed state it sent itself. No plaintext hash, message or log is in
+it: a small count is recovered from its hash in milliseconds.
 
 A stop that refuses the train, or at which the run fails, signs a *refusal* instead, for the owner only: an outcome
-class, never a message from the run. It is no part of any journey.
+class, never a message from the run. It is not part of any journey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
-from security.encoding import Fields, print_time
-from security.errors import (
-    InvalidInput,
-    JourneyForeignEntry,
-    JourneyIncomplete,
-    JourneyTooLong,
-    JourneyUnlinked,
-    MalformedStatement,
-)
+from security.encoding import print_time
+from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked
+from security.forms.form import Choice, Number, Text
+from security.forms.many import Many
+from security.forms.record import Elsewhere, Record
 from security.ids import PartyId, Role, TrainId
-from security.statement.envelope import (
-    Envelope,
-    Statement,
-    Subject,
-    Verified,
-    parse_statement,
-    print_statement,
-    verified_as,
-    verify,
-)
+from security.statement.envelope import Envelope, Verified, verify
+from security.statement.form import StatementForm
 from security.train.manifest import CodeRef, TrainManifest, train_id
+from security.train.route import MAX_STOPS, counted
 
 ENTRY_TYPE: Final = "urn:pht:statement:journey-entry:v1"
 REFUSAL_TYPE: Final = "urn:pht:statement:refusal:v1"
@@ -49,13 +38,13 @@ CLOCK_SKEW: Final = timedelta(minutes=10)
 
 
 class Outcome(StrEnum):
-    """How a visit ended, as far as it is told outside the station."""
+    """How a visit ended, as far as the station discloses it."""
 
     PASSED = "passed"
     REFUSED = "refused"  # the station does not admit this train, or its outputs
     FAILED = "failed"  # the analysis ended with an error
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
-    WITHHELD = "withheld"  # the station gives no reason class
+    WITHHELD = "withheld"  # the station does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +57,7 @@ class StateRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainParts:
-    """What travels and what arrives: nothing in it is believed.
+    """What travels and arrives: nothing in it is trusted yet.
 
     ``entries`` are in the order of the stops; ``state`` is absent before the first stop has passed.
     """
@@ -81,75 +70,161 @@ class TrainParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyEntry:
-    """What one station states about one stop. ``time`` is rounded down to the minute."""
+    """A station's statement about a stop the train passed. ``time`` is rounded down to the minute.
+
+    ``previous`` and ``states_in`` are in the order of `Route.before`.
+    """
 
     train: TrainId
-    stop: int
-    attempt: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    attempt: Annotated[int, Number(least=1, most=1000)]
     station: PartyId
-    previous: Digest
-    state_in: Digest | None
-    state_out: Digest
+    previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]
+    states_in: Annotated[tuple[Digest, ...], Many(most=MAX_STOPS)]
+    state_out: Annotated[Digest, Elsewhere()]
     base: Digest
     directory: DirectoryVersion
-    sandbox: str
+    sandbox: Annotated[str, Text(most=60)]
     time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a station tells the owner about a stop the train did not pass."""
+    """A station's statement, for the owner, about a stop the train did not pass."""
 
     train: TrainId
-    stop: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
-    outcome: Outcome
+    outcome: Annotated[Outcome, Choice(Outcome.REFUSED, Outcome.FAILED, Outcome.EXCEEDED, Outcome.WITHHELD)]
     directory: DirectoryVersion
     time: datetime
+
+    @property
+    def about(self) -> Digest:
+        """The train, as the subject of a statement."""
+        return Digest.of_hex(self.train)
+
+
+ENTRY: Final = StatementForm(
+    type=ENTRY_TYPE, record=Record(JourneyEntry, outcome=Outcome.PASSED.value), subjects={STATE_SUBJECT: "state_out"}
+)
+REFUSAL: Final = StatementForm(type=REFUSAL_TYPE, record=Record(Refusal), subjects={TRAIN_SUBJECT: "about"})
+
+read_entry, read_refusal = ENTRY.read, REFUSAL.read
+
+
+def print_entry(entry: JourneyEntry) -> bytes:
+    """Print the statement a station signs for a stop the train passed."""
+    return ENTRY.print(replace(entry, time=_minute(entry.time)))
+
+
+def print_refusal(refusal: Refusal) -> bytes:
+    """Print the statement a station signs for a stop the train did not pass."""
+    return REFUSAL.print(replace(refusal, time=_minute(refusal.time)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedJourney:
-    """The proven way from the manifest to ``next_stop`` (the route's ``home`` index when all stops have passed)."""
+    """What led to `stop`, proven: the entries of exactly its ancestors in the route, in their order.
 
+    ``previous`` and ``states`` are what the entry about `stop` must name, and no other.
+    """
+
+    stop: int
     entries: tuple[Verified[JourneyEntry], ...]
-    next_stop: int
-    head: Digest
-    state: Digest | None
+    previous: tuple[Digest, ...]
+    states: tuple[Digest, ...]
+
+    def entry(self, stop: int) -> Verified[JourneyEntry]:
+        """Return the entry about an ancestor.
+
+        Raises:
+            KeyError: the stop is not one.
+        """
+        return _by_stop(self.entries)[stop]
 
 
-def check_chain(
-    manifest: Verified[TrainManifest], entries: Sequence[Envelope], trust: TrustStore, *, now: datetime
+def check_journey(
+    manifest: Verified[TrainManifest], entries: Sequence[Envelope], stop: int, trust: TrustStore, *, now: datetime
 ) -> VerifiedJourney:
-    """Verify every entry against the directory and the chain from the manifest on; the numbers are those of `verify`.
+    """Demand exactly the ancestors of `stop` in the route, each proven; the numbers are those of `verify`.
 
     Raises:
-        JourneyTooLong: more entries than the route has stops.
+        JourneyIncomplete, JourneyTooLong: fewer or more entries than stops before this one.
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
-        JourneyUnlinked: an entry does not hang on its predecessor.
-        SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry does not count as its station's.
+        JourneyUnlinked: an entry does not hang on those before it.
+        SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
     """
-    route, train = manifest.value.route, train_id(manifest)
-    if len(entries) > route.home:
-        msg = "more journey entries than stops"
-        raise JourneyTooLong(msg, entries=len(entries), stops=route.home)
-    checked: list[Verified[JourneyEntry]] = []
-    head, state = manifest.digest, None
-    for index, envelope in enumerate(entries):
-        entry = check_entry(manifest, envelope, index, trust, now=now)
-        # 9. each entry hangs on the one before, and on the state that one sent
-        if entry.value.previous != head:
-            msg = "journey entry does not name its predecessor"
-            raise JourneyUnlinked(msg, train=train.short, stop=index)
-        if entry.value.state_in != state:
-            msg = "journey entry does not name the state it received"
-            raise JourneyUnlinked(msg, train=train.short, stop=index)
-        if checked and entry.value.time < checked[-1].value.time - CLOCK_SKEW:
-            msg = "journey entry is older than its predecessor"
-            raise JourneyForeignEntry(msg, train=train.short, stop=index)
-        checked.append(entry)
-        head, state = entry.digest, entry.value.state_out
-    return VerifiedJourney(entries=tuple(checked), next_stop=len(checked), head=head, state=state)
+    expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
+    checked: dict[int, Verified[JourneyEntry]] = {}
+    for ancestor, envelope in zip(expected, entries, strict=False):  # 10 counts them
+        entry = check_entry(manifest, envelope, ancestor, trust, now=now)
+        check_link(manifest, entry, checked)
+        checked[ancestor] = entry
+    # 10. the journey holds exactly the ancestors of this stop: none missing, none more (attacks T2 and T4)
+    if len(entries) < len(expected):
+        msg = "journey has fewer entries than stops before this one"
+        raise JourneyIncomplete(msg, train=train.short, entries=len(entries), expected=len(expected))
+    if len(entries) > len(expected):
+        msg = "journey has more entries than stops before this one"
+        raise JourneyTooLong(msg, train=train.short, entries=len(entries), expected=len(expected))
+    previous, states = _links(manifest, stop, checked)
+    return VerifiedJourney(stop=stop, entries=tuple(checked.values()), previous=previous, states=states)
+
+
+def check_next(
+    manifest: Verified[TrainManifest],
+    journey: VerifiedJourney,
+    envelope: Envelope,
+    trust: TrustStore,
+    *,
+    now: datetime,
+) -> Verified[JourneyEntry]:
+    """Verify the entry about the stop that a journey led to, as whoever comes after it will.
+
+    Raises:
+        JourneyForeignEntry, JourneyUnlinked, SignatureRejected, KeyNotTrusted, KeyRevoked: see `check_journey`.
+    """
+    entry = check_entry(manifest, envelope, journey.stop, trust, now=now)
+    check_link(manifest, entry, _by_stop(journey.entries))
+    return entry
+
+
+def check_link(
+    manifest: Verified[TrainManifest], entry: Verified[JourneyEntry], known: Mapping[int, Verified[JourneyEntry]]
+) -> None:
+    """Step 9: a verified entry hangs on those of the stops before its own, which are all `known`.
+
+    Raises:
+        JourneyUnlinked: it names others, or other states than those they sent.
+        JourneyForeignEntry: it is older than one of them.
+    """
+    claim, train = entry.value, train_id(manifest)
+    previous, states = _links(manifest, claim.stop, known)
+    # 9. each entry hangs on those before it, and on the states they sent
+    if claim.previous != previous:
+        msg = "journey entry does not name the entries before it"
+        raise JourneyUnlinked(msg, train=train.short, stop=counted(claim.stop))
+    if claim.states_in != states:
+        msg = "journey entry does not name the states it received"
+        raise JourneyUnlinked(msg, train=train.short, stop=counted(claim.stop))
+    if any(claim.time < known[one].value.time - CLOCK_SKEW for one in manifest.value.route.before(claim.stop)):
+        msg = "journey entry is older than one before it"
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claim.stop))
+
+
+def _links(
+    manifest: Verified[TrainManifest], stop: int, known: Mapping[int, Verified[JourneyEntry]]
+) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
+    """Return the digests that an entry about `stop` must name: of the entries before it, and of the states they sent."""
+    before = [known[one] for one in manifest.value.route.before(stop)]
+    if not before:
+        return (manifest.digest,), ()
+    return tuple(one.digest for one in before), tuple(one.value.state_out for one in before)
+
+
+def _by_stop(entries: Sequence[Verified[JourneyEntry]]) -> Mapping[int, Verified[JourneyEntry]]:
+    return {one.value.stop: one for one in entries}
 
 
 def check_entry(
@@ -159,21 +234,22 @@ def check_entry(
 
     What it hangs on is not checked here; the owner uses this for receipts, which arrive one by one.
     """
-    stop = manifest.value.route.stops[index]
+    stop = manifest.value.route.stop(index)
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
     proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
-    entry = parse_entry(proof)
+    entry = ENTRY.parse(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
     bound = (claim.train, claim.stop, claim.station, claim.base)
     if bound != (train, index, stop.party, manifest.value.base):
         msg = "journey entry is about another train, stop, station or base"
-        raise JourneyForeignEntry(msg, train=train.short, stop=index, claims=f"{claim.station}/{claim.stop}")
+        told = f"{claim.station} at stop {counted(claim.stop)}"
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
     if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
         msg = "journey entry is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=index, time=print_time(claim.time))
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
     return entry
 
 
@@ -184,155 +260,18 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
             before the train was.
     """
-    claimed = _read_refusal(parse_statement(envelope.payload, predicate_type=REFUSAL_TYPE))
+    claimed = read_refusal(envelope.payload)
     route, train = manifest.value.route, train_id(manifest)
-    if claimed.stop >= route.home or route.stops[claimed.stop].party != claimed.station or claimed.train != train:
+    if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
-        raise JourneyForeignEntry(msg, train=train.short, stop=claimed.stop)
-    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys long retired
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop))
+    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys retired long ago
         msg = "refusal is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=claimed.stop, time=print_time(claimed.time))
-    stop = route.stops[claimed.stop]
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
+    stop = route.stop(claimed.stop)
     proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
-    return verified_as(proof, _read_refusal(parse_statement(proof.value, predicate_type=REFUSAL_TYPE)))
+    return REFUSAL.parse(proof)
 
 
-def need_entries(journey: VerifiedJourney, expected: int, train: TrainId) -> None:
-    """Demand exactly `expected` entries (attacks T2 and T4).
-
-    Raises:
-        JourneyIncomplete, JourneyTooLong
-    """
-    found = len(journey.entries)
-    if found < expected:
-        msg = "journey has fewer entries than stops before this one"
-        raise JourneyIncomplete(msg, train=train.short, entries=found, expected=expected)
-    if found > expected:
-        msg = "journey has more entries than stops before this one"
-        raise JourneyTooLong(msg, train=train.short, entries=found, expected=expected)
-
-
-def print_entry(entry: JourneyEntry) -> bytes:
-    """Print the statement a station signs for a stop it passed. The only place that builds it."""
-    return print_statement(
-        Statement(
-            subjects=(Subject(name=STATE_SUBJECT, digest=entry.state_out),),
-            predicate_type=ENTRY_TYPE,
-            predicate={
-                "train": str(entry.train),
-                "stop": entry.stop,
-                "attempt": entry.attempt,
-                "station": str(entry.station),
-                "previous": str(entry.previous),
-                "stateIn": None if entry.state_in is None else str(entry.state_in),
-                "base": str(entry.base),
-                "outcome": Outcome.PASSED.value,
-                "directory": {"root": entry.directory.root, "targets": entry.directory.targets},
-                "sandbox": entry.sandbox,
-                "time": print_time(entry.time.replace(second=0, microsecond=0)),
-            },
-        )
-    )
-
-
-def parse_entry(proof: Verified[bytes]) -> Verified[JourneyEntry]:
-    """Parse the verified bytes of a journey entry.
-
-    Raises:
-        MalformedStatement: a field is missing, unknown or wrong.
-    """
-    return verified_as(proof, read_entry(proof.value))
-
-
-def read_entry(payload: bytes) -> JourneyEntry:
-    """Parse an entry's payload without any proof of where it comes from (for showing and for schema tests)."""
-    statement = parse_statement(payload, predicate_type=ENTRY_TYPE)
-    if len(statement.subjects) != 1:
-        msg = "journey entry has more than one subject"
-        raise MalformedStatement(msg)
-    fields = Fields(statement.predicate, "predicate")
-    fields.constant("outcome", Outcome.PASSED.value)
-    state_in = fields.take("stateIn")
-    if state_in is not None and not isinstance(state_in, str):
-        msg = "field is not what it should be"
-        raise MalformedStatement(msg, field="predicate.stateIn", wanted="a digest or null")
-    entry = JourneyEntry(
-        train=_train(fields),
-        stop=fields.number("stop", least=0, most=199),
-        attempt=fields.number("attempt", least=1, most=1000),
-        station=_party(fields),
-        previous=Digest(fields.text("previous", most=71)),
-        state_in=None if state_in is None else Digest(state_in),
-        state_out=statement.subject(STATE_SUBJECT),
-        base=Digest(fields.text("base", most=71)),
-        directory=_directory(fields),
-        sandbox=fields.text("sandbox", most=60),
-        time=fields.time("time"),
-    )
-    fields.end()
-    return entry
-
-
-def print_refusal(refusal: Refusal) -> bytes:
-    """Print the statement a station signs for a stop the train did not pass."""
-    return print_statement(
-        Statement(
-            subjects=(Subject(name=TRAIN_SUBJECT, digest=Digest.of_hex(refusal.train)),),
-            predicate_type=REFUSAL_TYPE,
-            predicate={
-                "train": str(refusal.train),
-                "stop": refusal.stop,
-                "station": str(refusal.station),
-                "outcome": refusal.outcome.value,
-                "directory": {"root": refusal.directory.root, "targets": refusal.directory.targets},
-                "time": print_time(refusal.time.replace(second=0, microsecond=0)),
-            },
-        )
-    )
-
-
-def read_refusal(payload: bytes) -> Refusal:
-    """Parse a refusal's payload without any proof of where it comes from."""
-    return _read_refusal(parse_statement(payload, predicate_type=REFUSAL_TYPE))
-
-
-def _read_refusal(statement: Statement) -> Refusal:
-    fields = Fields(statement.predicate, "predicate")
-    outcome = fields.text("outcome", most=20)
-    if outcome not in set(Outcome) - {Outcome.PASSED}:
-        msg = "field is not what it should be"
-        raise MalformedStatement(msg, field="predicate.outcome", wanted="an outcome class")
-    refusal = Refusal(
-        train=_train(fields),
-        stop=fields.number("stop", least=0, most=199),
-        station=_party(fields),
-        outcome=Outcome(outcome),
-        directory=_directory(fields),
-        time=fields.time("time"),
-    )
-    fields.end()
-    if [one.name for one in statement.subjects] != [TRAIN_SUBJECT] or statement.subjects[0].digest.hex != refusal.train:
-        msg = "refusal's subject is not its train"
-        raise MalformedStatement(msg)
-    return refusal
-
-
-def _train(fields: Fields) -> TrainId:
-    try:
-        return TrainId(fields.text("train", most=64))
-    except InvalidInput as error:
-        raise MalformedStatement(error.message, field=f"{fields.where}.train") from error
-
-
-def _party(fields: Fields) -> PartyId:
-    try:
-        return PartyId(fields.text("station", most=40))
-    except InvalidInput as error:
-        raise MalformedStatement(error.message, field=f"{fields.where}.station") from error
-
-
-def _directory(fields: Fields) -> DirectoryVersion:
-    inner = fields.fields("directory")
-    version = DirectoryVersion(root=inner.number("root", least=1), targets=inner.number("targets", least=1))
-    inner.end()
-    return version
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)

@@ -1,8 +1,8 @@
-"""Which JSON Schemas may an output be declared with, and how much work is it to hold a document against one?
+"""Which JSON Schemas may an output declare, and how much work is it to validate a document against one?
 
-JSON Schema draft 2020-12, cut down to what ends: schema and document come from the same hand, and both are evaluated by
-a station. A pattern that backtracks for years, references that double at every step, keywords whose cost is quadratic or
-worse would stop it (attack T19). No reference leaves the schema. Owners ask before departure, stations before a run.
+JSON Schema draft 2020-12, reduced to what terminates: schema and document come from the same author, and a station
+evaluates both. A pattern that backtracks for years, references that double at every step, or keywords of quadratic cost
+would stall it (attack T19). No reference leaves the schema. Checked by owners before departure, by stations before a run.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What holding a document against a schema takes: ``looks``, and failures ``kept`` until a choice is made."""
+    """The cost of validating a document against a schema: ``looks``, and failures ``kept`` until a choice is made."""
 
     looks: Weight = Weight()
     kept: Weight = Weight()
@@ -172,7 +172,7 @@ class _Expansion:
         node: Json = dict(self._root)
         for step in reference[2:].split("/"):
             if not isinstance(node, dict) or step not in node:
-                _refuse("refers to what is not there")
+                _refuse("refers to something that does not exist")
             node = node[step]
         self._costs[reference] = cost = self.measured(node)
         self._open.discard(reference)
@@ -180,5 +180,5 @@ class _Expansion:
 
 
 def _refuse(reason: str) -> NoReturn:
-    msg = "declared schema is not one that stations evaluate"
+    msg = "the declared schema is not one that stations evaluate"
     raise InvalidInput(msg, reason=reason)

@@ -1,4 +1,4 @@
-"""How are code and state sealed, and is what was opened meant for this train, this stop, these two parties?
+"""How are code and state sealed, and was what was opened meant for this train, this stop and these parties?
 
 A sealed file is an age v1 file around a normalised, padded archive (`security.archive`) whose first member, META.json,
 says what it was made for. It is checked before anything else in the archive is used: a seal that opens but was made
@@ -12,17 +12,22 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, pack, unpack
 from security.digest import BUFFER, CheckedReader, Digest
-from security.encoding import Fields, Json, dump_json, parse_json
+from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
+from security.forms.document import Document
+from security.forms.form import Number, Text
+from security.forms.many import Many
+from security.forms.record import Inline, Record
 from security.ids import PartyId, TrainId
 from security.streams import Sink, pour
 from security.train.journey import StateRef
-from security.train.manifest import CodeRef, TrainManifest
+from security.train.manifest import NONCES, CodeRef, TrainManifest
+from security.train.route import MAX_STOPS
 from security.ustar import BLOCK
 
 if TYPE_CHECKING:
@@ -38,33 +43,58 @@ class CodeBinding:
     """What a sealed code belongs to.
 
     The manifest names the digest of the sealed code, so the code cannot name the manifest; it names the owner and the
-    manifest's nonce. Somebody else's manifest that refers to this blob is refused by every station.
+    manifest's nonce. Every station refuses another owner's manifest that refers to this blob.
     """
 
     owner: PartyId
-    nonce: str
+    nonce: Annotated[str, Text(most=32, pattern=NONCES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateBinding:
-    """What a sealed state belongs to: sent after `stop`, by `sender`, to `recipient`.
+    """What a sealed state belongs to: sent from `stop`, by `sender`, to `recipients` and nobody else.
 
-    ``previous`` is the digest of the signed bytes of the entry before the sender's own (the manifest, for stop 0).
+    ``previous`` is what the sender's journey entry names: the digests of the signed bytes of the entries before it (of
+    the manifest, where a train begins).
     """
 
     train: TrainId
-    stop: int
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     sender: PartyId
-    recipient: PartyId
-    previous: Digest
+    recipients: Annotated[tuple[PartyId, ...], Many(least=1, most=MAX_STOPS)]
+    previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedCode:
-    """A sealed code, and the digest of what is inside, which goes nowhere but into the seal."""
+    """A sealed code, and the digest of its content, which appears only inside the seal."""
 
     ref: CodeRef
     content: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeMeta:
+    """What META.json says of a sealed code: what it belongs to, and the digest of its content."""
+
+    binding: Annotated[CodeBinding, Inline()]
+    content: Digest
+
+
+CODE_META: Final = Document(
+    record=Record(CodeMeta, version=META_VERSION, kind="code"),
+    name="meta-code",
+    title="META.json, the first member of a sealed code",
+    where="META.json",
+    limit=META_LIMIT,
+)
+STATE_META: Final = Document(
+    record=Record(StateBinding, version=META_VERSION, kind="state"),
+    name="meta-state",
+    title="META.json, the first member of a sealed state",
+    where="META.json",
+    limit=META_LIMIT,
+)
 
 
 def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, ...]:
@@ -75,27 +105,23 @@ def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, 
 def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]) -> SealedCode:
     """Seal the code for its readers (age recipients), reading each member twice."""
     content = pack(_Nowhere(), None, members).content
-    meta: dict[str, Json] = {
-        "version": META_VERSION,
-        "kind": "code",
-        "owner": str(binding.owner),
-        "nonce": binding.nonce,
-        "content": str(content),
-    }
+    meta = CODE_META.compact(CodeMeta(binding=binding, content=content))
     digest, size = _seal(sink, members, meta=meta, recipients=recipients)
     return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
 
 
-def seal_state(sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipient: str) -> StateRef:
-    """Seal a state for the one party that comes next."""
-    digest, size = _seal(sink, members, meta=_state_meta(binding), recipients=[recipient])
+def seal_state(
+    sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipients: Sequence[str]
+) -> StateRef:
+    """Seal a state for the parties that receive it next (age recipients)."""
+    digest, size = _seal(sink, members, meta=STATE_META.compact(binding), recipients=recipients)
     return StateRef(digest=digest, size=size)
 
 
 def open_code(
     source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
 ) -> Digest:
-    """Open the sealed code into an empty folder; return the digest of its content, for policies and people.
+    """Open the sealed code into an empty folder; return the digest of its content, for admission policies and people.
 
     Raises:
         DigestMismatch: the blob is not the one the manifest names.
@@ -107,15 +133,14 @@ def open_code(
     stated: list[Digest] = []
 
     def check(meta: bytes) -> None:
-        fields = _meta(meta, "code")
-        claims = (fields.text("owner", most=40), fields.text("nonce", most=32))
-        stated.append(Digest(fields.text("content", most=71)))
-        fields.end()
-        if claims != (str(manifest.owner.party), manifest.nonce):
+        _need_kind(meta, "code")
+        claimed = CODE_META.parse(meta)
+        if claimed.binding != CodeBinding(owner=manifest.owner.party, nonce=manifest.nonce):
             msg = "code was sealed for another train"
-            raise SealForeign(msg, sealed_by=claims[0])
+            raise SealForeign(msg, sealed_by=claimed.binding.owner)
+        stated.append(claimed.content)
 
-    readers = len({stop.party for stop in manifest.route.stops} | {manifest.owner.party})
+    readers = len({*manifest.route.parties, manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
     found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
     if found.content != stated[0]:
@@ -137,27 +162,26 @@ def open_state(
 
     Raises:
         DigestMismatch: the blob is not the one the last journey entry names.
-        SealRecipients: somebody else can read it too (attack T9).
+        SealRecipients: others can read it, too (attack T9).
         SealForeign: it was made for another train, stop, sender or recipient (attacks T7, T8).
         SealBroken, NotARecipient, ArchiveRejected, BudgetExceeded
     """
 
     def check(meta: bytes) -> None:
-        fields = _meta(meta, "state")
-        expected = _state_meta(binding)
-        for name in ("train", "stop", "sender", "recipient", "previous"):
+        fields = _need_kind(meta, "state")
+        for name, expected in STATE_META.record.write(binding).items():
             found = fields.take(name)
-            if type(found) is not type(expected[name]) or found != expected[name]:  # `true` is 1 to Python
+            if type(found) is not type(expected) or found != expected:  # `true` is 1 to Python
                 msg = "state was sealed for another train, stop or party"
                 raise SealForeign(msg, differs_in=name)
         fields.end()
 
     checked = CheckedReader(source, ref.digest, ref.size)
-    return _open(checked, identities=identities, readers=1, into=into, budget=budget, check=check)
+    return _open(checked, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
 
 
 def seal_note(note: bytes, recipient: str) -> bytes:
-    """Seal a few bytes for one party, to be kept where nobody else shall read them. Bound to nothing: never for sending."""
+    """Seal a few bytes for one party, to keep them from everyone else. Bound to nothing: never for sending."""
     sealed = io.BytesIO()
     with encrypt(sealed, [parse_recipient(recipient)]) as plain:
         plain.write(note)
@@ -169,7 +193,7 @@ def open_note(source: BinaryIO, identities: Sequence[Unwrapper]) -> bytes:
 
     Raises:
         NotARecipient: sealed for other keys.
-        SealBroken: not as it was sealed.
+        SealBroken: it was changed since.
     """
     with decrypt(source, identities) as plain:
         return plain.read()
@@ -182,12 +206,10 @@ def most_sealed(content: int) -> int:
     return packed + packed // 2048 + (1 << 16)  # a tag of 16 bytes for each 64 KiB, and the header
 
 
-def _seal(
-    sink: Sink, members: Sequence[Member], *, meta: dict[str, Json], recipients: Sequence[str]
-) -> tuple[Digest, int]:
+def _seal(sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]) -> tuple[Digest, int]:
     counted = _Counted(sink)
     with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
-        pack(sealed, dump_json(meta), members)
+        pack(sealed, meta, members)
     return Digest.of_hex(counted.hasher.hexdigest()), counted.size
 
 
@@ -205,39 +227,29 @@ def _open(
             _need_recipients(plain, readers)
             unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
     except (NotARecipient, SealBroken):
-        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for somebody else"
+        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
             pass
         raise
     if not source.complete:
-        msg = "sealed file goes on after its end"
+        msg = "data follows the end of the sealed file"
         raise DigestMismatch(msg)
     return unpacked
 
 
 def _need_recipients(plain: AgeReader, readers: int) -> None:
     if len(plain.stanzas) != readers:
-        msg = "sealed file has other recipients than the route allows"
+        msg = "the recipients of the sealed file are not those of the route"
         raise SealRecipients(msg, expected=readers, found=len(plain.stanzas))
 
 
-def _state_meta(binding: StateBinding) -> dict[str, Json]:
-    return {
-        "version": META_VERSION,
-        "kind": "state",
-        "train": str(binding.train),
-        "stop": binding.stop,
-        "sender": str(binding.sender),
-        "recipient": str(binding.recipient),
-        "previous": str(binding.previous),
-    }
-
-
-def _meta(raw: bytes, kind: str) -> Fields:
-    fields = Fields(parse_json(raw, limit=1 << 16), "META.json")
+def _need_kind(raw: bytes, kind: str) -> Fields:
+    """Refuse what was sealed as something else before looking at its other fields."""
+    document = parse_json(raw, limit=META_LIMIT)
+    fields = Fields(document, "META.json")
     if fields.number("version", least=1) != META_VERSION or fields.text("kind", most=20) != kind:
         msg = "sealed file is of another kind or version"
         raise SealForeign(msg, expected=kind)
-    return fields
+    return Fields(document, "META.json")
 
 
 class _Counted:
@@ -255,7 +267,7 @@ class _Counted:
 
 
 class _Nowhere:
-    """Takes what is written and keeps nothing."""
+    """Discards what is written."""
 
     def write(self, data: Buffer, /) -> int:
         return memoryview(data).nbytes

@@ -1,8 +1,8 @@
 """Does this hospital admit this train?
 
-A policy is a value made of small rules. A rule admits, holds the train for a person, or refuses it; all are asked, a
-refusal outweighs a hold, and a person's approval answers holds only. Verification comes first (`security.train.verify`): what
-is asked here is not whether the train is genuine, but whether it is wanted.
+A policy is a value made of small rules. A rule admits a train, holds it for a person, or refuses it; all are asked, a
+refusal outweighs a hold, and a person's approval answers holds only. Verification comes first (`security.train.verify`): the
+question here is not whether the train is genuine, but whether it is wanted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from security.digest import Digest
 from security.ids import PartyId
 from security.train.manifest import Limits, TrainManifest
 from station.errors import PolicyRefused
-from station.gate.inspect import need_usable
+from station.gate.rules import need_usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a policy is asked about.
 
-    `base` is the name the directory gives the base image. `code` is the digest of the unsealed code, if the policy
-    wants to know. `missing` are the expected files that each data set here does not have.
+    `base` is the directory's name for the base image. `code` is the digest of the unsealed code, if the policy asks for
+    it. `missing` are the expected files that each data set here lacks.
     """
 
     manifest: TrainManifest
@@ -77,7 +77,7 @@ class Owners:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bases:
-    """Only these base images, of those the directory approves."""
+    """Only these of the base images that the directory approves."""
 
     allowed: frozenset[str]
 
@@ -91,7 +91,7 @@ class Bases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approvals:
-    """Only trains whose approval reference has one of these forms (shell patterns)."""
+    """Only trains whose approval reference matches one of these shell patterns."""
 
     allowed: tuple[str, ...]
 
@@ -99,7 +99,7 @@ class Approvals:
         """See `Rule`."""
         reference = request.manifest.approval.reference
         if not any(fnmatch.fnmatchcase(reference, pattern) for pattern in self.allowed):
-            msg = "this station does not know the approval the train refers to"
+            msg = "this station does not accept the approval that the train refers to"
             raise PolicyRefused(msg, reference=reference[:200])
         return Admit()
 
@@ -114,14 +114,14 @@ class LegalBases:
         """See `Rule`."""
         named = request.manifest.approval.legal_basis
         if named not in self.allowed:
-            msg = "this station does not accept the legal basis the train names"
+            msg = "this station does not accept the legal basis that the train names"
             raise PolicyRefused(msg, legal_basis=(named or "none")[:200])
         return Admit()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSets:
-    """Only data sets that are here, for owners who may use them; None stands for every admitted owner."""
+    """Only data sets that are here, for owners who may use them; None means every admitted owner."""
 
     offered: Mapping[str, frozenset[PartyId] | None]
 
@@ -138,13 +138,13 @@ class DataSets:
                 raise PolicyRefused(msg, data=need.name, owner=owner)
             lacking += [f"{need.name}/{name}" for name in request.missing.get(need.name, ())]
         if lacking:
-            return Hold(reason=f"files the train expects are not there: {', '.join(lacking)}")
+            return Hold(reason=f"files that the train expects are missing: {', '.join(lacking)}")
         return Admit()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """No more of anything than this, for one run."""
+    """At most this much of everything, for one run."""
 
     most: Limits
 
@@ -154,14 +154,14 @@ class Ceiling:
         for name in ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes"):
             asked, most = getattr(wanted, name), getattr(self.most, name)
             if asked > most:
-                msg = "the train wants more than this station gives a run"
+                msg = "the train asks for more than this station gives a run"
                 raise PolicyRefused(msg, limit=name, wanted=asked, most=most)
         return Admit()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckableOutputs:
-    """Only declarations of outputs that the gate will be able to check."""
+    """Only outputs declared so that the gate can check them."""
 
     def consider(self, request: Request) -> Verdict:
         """See `Rule`."""
@@ -175,12 +175,12 @@ class ByHand:
 
     def consider(self, request: Request) -> Verdict:  # noqa: ARG002 - every request
         """See `Rule`."""
-        return Hold(reason="every train is approved by a person here")
+        return Hold(reason="a person approves every train here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCode:
-    """A person approves the code once; the digests are those `pht station show` tells."""
+    """A person approves the code once, by the digest that `pht station show` shows."""
 
     approved: frozenset[Digest]
 
@@ -193,9 +193,14 @@ class KnownCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllOf:
-    """Every rule must admit; the reasons of those that hold are told together."""
+    """Every rule must admit. Reasons to hold are told together."""
 
     rules: tuple[Rule, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            msg = "a policy without rules would admit everything"
+            raise ValueError(msg)
 
     def consider(self, request: Request) -> Verdict:
         """See `Rule`."""

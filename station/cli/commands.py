@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
@@ -16,38 +13,26 @@ from console.answer import Answer
 from console.progress import working
 from console.prompts import clock, new_passphrase_for, passphrase_option, sure
 from console.root import Root
-from registry.places import Login, anchored, source_at
-from security.directory.client import pin_root, read_root
-from security.errors import InvalidInput
+from registry.places import anchored
 from security.ids import PartyId
-from security.keys.keyset import Scheme, spell
+from security.keys.keyset import Scheme
 from security.version import VERSION
 from station.cli.audit import audit
-from station.cli.folder import (
-    PATH,
-    by_option,
-    config_at,
-    existing_journal,
-    keyring_of,
-    opened_house,
-    person,
-    secrets_of,
-    station_option,
-    told_shortly,
-    visit_named,
-)
+from station.cli.complete import complete_train, complete_waiting
+from station.cli.options import PATH, by_option, folder_argument, person, station_option, unlocker
+from station.cli.render import render_checkup, render_made, render_visits, visit_in_short
 from station.cli.show import station_show
+from station.cli.sweep import station_sweep
+from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
 from station.daemon.loop import Pace, once, run
-from station.desk.checkup import check as check_up
-from station.desk.show import told_checkup, told_visits
-from station.errors import CheckFailed
+from station.desk.checkup import check
+from station.desk.decide import approval, record, refusal
+from station.desk.opening import house_of, keyring, present_keys, station_at, terms_of
+from station.desk.setup import NewStation, make_station, pinned_root
+from station.desk.visits import list_visits, summary
 from station.house.config import StationConfig
 from station.house.lock import held
-from station.house.setup import NewStation, found
-from station.visit.plan import approve, refuse
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @click.group()
@@ -60,17 +45,13 @@ def station() -> None:
     pht station check /srv/pht           every line ok, or what to do
     pht station run /srv/pht             the daemon
 
-    The others, and these too, work on the station of this folder, or of PHT_STATION.
+    All commands work on the station in this folder, or the one PHT_STATION names.
 
     \b
     pht station ls                       trains that are and were here
     pht station show TRAIN --code        what a train is, wants, and will leave behind
     pht station approve TRAIN            or: refuse TRAIN --reason "…"
     """
-
-
-def _folder_argument(function: F) -> F:
-    return click.argument("folder", type=PATH, default=Path(), envvar="PHT_STATION")(function)
 
 
 # --- Setting up ------------------------------------------------------------------------------------------------------
@@ -99,7 +80,7 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 @click.option(
     "--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run here; may be repeated."
 )
-@click.option("--by-hand", is_flag=True, help="Let a person approve each of them.")
+@click.option("--by-hand", is_flag=True, help="Have a person approve each train.")
 @click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
 @click.option(
     "--scheme",
@@ -132,7 +113,7 @@ def station_init(
     """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
     login = context.login()
     registry, directory = anchored(registry, Path.cwd()), directory and anchored(directory, Path.cwd())
-    pinned = _pinned(root, root_fingerprint, directory or registry, login)
+    pinned = pinned_root(root, root_fingerprint, directory or registry, login)
     new = NewStation(
         folder=folder,
         party=PartyId(party),
@@ -148,100 +129,72 @@ def station_init(
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
-        made = found(new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock())
-    spelled = spell(made.fingerprint)
-    steps = [
-        f"send {made.card} to the consortium, and read out its fingerprint over the phone:",
-        f"  {spelled}",
-        *([] if pinned else [f"put the consortium's root.json at {made.config.directory.root_file}"]),
-        f"read and change {made.config.file}",
-        f"pht station check {folder}",
-    ]
-    return Answer(
-        text="\n".join([f"made {folder}", *steps]),
-        data={
-            "folder": str(folder),
-            "config": str(made.config.file),
-            "card": str(made.card),
-            "fingerprint": made.fingerprint,
-            "spelled": spelled,
-            "pinned": pinned is not None,
-        },
-    )
-
-
-def _pinned(root: Path | None, fingerprint: str | None, place: str, login: Login) -> bytes | None:
-    if root is not None and fingerprint is not None:
-        msg = "give the root as a file or by its fingerprint, not both"
-        raise InvalidInput(msg)
-    if root is not None:
-        return read_root(root)
-    return pin_root(source_at(place, login), fingerprint) if fingerprint is not None else None
+        made = make_station(
+            new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now()
+        )
+    return render_made(folder, made, pinned=pinned is not None)
 
 
 @station.command("check")
-@_folder_argument
+@folder_argument
 @passphrase_option
 def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
-    """Look at keys, directory, registry, engine, sandbox, data, disk and journal; say what to do about each."""
-    config = config_at(folder)
-    found = check_up(config, lambda: secrets_of(config, passphrase_file), clock(), working=working)
-    answer = told_checkup(found)
-    if found.ok:
-        return answer
-    msg = "the station is not ready"
-    failed = ", ".join(one.name for one in found.findings if not one.ok)
-    error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
-    return replace(answer, error=error)
+    """Check keys, directory, registry, engine, sandbox, data, disk and journal, and say what to do about each."""
+    config = station_at(folder)
+    unlock = unlocker(config, passphrase_file)
+    return render_checkup(check(config, lambda: present_keys(config, unlock), clock.now(), working=working))
 
 
 # --- Working ---------------------------------------------------------------------------------------------------------
 
 
 @station.command("run")
-@_folder_argument
+@folder_argument
 @passphrase_option
 def station_run(folder: Path, passphrase_file: Path | None) -> Answer:
     """Run the daemon until it is asked to stop (SIGTERM, Ctrl-C). Logs JSON lines on standard error.
 
-    It finishes the step it is in. Containers go on; the next daemon adopts them.
+    It finishes the current step. Containers keep running; the next daemon adopts them.
     """
-    config = config_at(folder)
-    keyring = keyring_of(config, passphrase_file)
+    config = station_at(folder)
+    keys = keyring(config, unlocker(config, passphrase_file))
     log_json_lines()
-    with opened_house(config, keyring) as house, _stoppable(config) as pace:
-        run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+    with house_of(config, keys) as house, _stoppable(config) as pace:
+        run(house, folder=config.folder, health=config.health, version=VERSION, pace=pace, terms=terms_of(config))
     return Answer(text="", data={"stopped": True})
 
 
 @station.command("once")
-@_folder_argument
+@folder_argument
 @passphrase_option
 @click.pass_obj
 def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -> Answer:
-    """Do everything that can be done now, wait for runs that are going on, and end."""
-    config = config_at(folder)
+    """Do everything that can be done now, wait for the runs under way, and end."""
+    config = station_at(folder)
     if context.as_json:
         log_json_lines()
     else:
         log_plain_lines()
-    with opened_house(config, keyring_of(config, passphrase_file)) as house, _stoppable(config) as pace:
-        done = once(house, folder=config.folder, health=config.health, version=VERSION, pace=pace)
+    keys = keyring(config, unlocker(config, passphrase_file))
+    with house_of(config, keys) as house, _stoppable(config) as pace:
+        done = once(
+            house, folder=config.folder, health=config.health, version=VERSION, pace=pace, terms=terms_of(config)
+        )
         if done.trouble is not None and not done.recorded:
             raise done.trouble
-        waiting = [house.journal.visit(one) for one in house.journal.unfinished()]
-        answer = told_visits(waiting, clock())
+        waiting = [summary(house.journal.visit(one), clock.now()) for one in house.journal.unfinished()]
+    answer = render_visits(waiting)
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
 
 
 @contextlib.contextmanager
 def _stoppable(config: StationConfig) -> Iterator[Pace]:
-    """Let the signals that ask a process to end do so after the step it is in."""
-    stop = threading.Event()
-    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    """Let the signals that end a process take effect after the current step."""
+    pace = Pace(clock=clock, poll_seconds=config.poll_seconds)
+    before = {one: signal.signal(one, lambda *_: pace.end()) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield Pace(clock=clock, stop=stop, poll_seconds=config.poll_seconds)
+        yield pace
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -251,14 +204,12 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 
 
 @station.command("ls")
-@_folder_argument
+@folder_argument
 @click.option("--waiting", is_flag=True, help="Only those that wait for a person.")
 def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
-    with existing_journal(config_at(folder)) as journal:
-        visits = [journal.visit(arrival) for arrival in journal.arrivals()]
-    nobody = "no train waits for a person" if waiting else "no train has been here"
-    return told_visits([one for one in visits if one.held or not waiting], clock(), nobody=nobody)
+    none = "no train waits for a person" if waiting else "no train has been here"
+    return render_visits(list_visits(station_at(folder), clock.now(), waiting=waiting), none=none)
 
 
 def _daemon(config: StationConfig) -> str:
@@ -269,40 +220,38 @@ def _daemon(config: StationConfig) -> str:
 
 
 @station.command("approve")
-@click.argument("train")
+@click.argument("train", shell_complete=complete_waiting)
 @station_option
 @click.option("--note", default="", help="Why, for the journal.")
 @by_option
 def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> Answer:
     """Say yes to what TRAIN waits for: to be admitted, released, or tried again."""
-    config = config_at(folder)
-    with existing_journal(config) as journal:
-        visit = visit_named(journal, train)
-        event = approve(visit, by=person(by), note=note, now=clock())
-        journal.append(visit.arrival, event, expect=visit.length)
-    text = f"approved for {event.hold.value}: {told_shortly(visit)}; {_daemon(config)} goes on with it"
+    config = station_at(folder)
+    decision = approval(config, train, by=person(by), note=note, now=clock.now())
+    record(config, decision)
+    visit, event = decision.visit, decision.event
+    text = f"approved for {event.hold.value}: {visit_in_short(visit)}; {_daemon(config)} goes on with it"
     return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
 
 
 @station.command("refuse")
-@click.argument("train")
+@click.argument("train", shell_complete=complete_train)
 @station_option
-@click.option("--reason", required=True, help="Why, for this house's journal. The owner is not told.")
+@click.option("--reason", required=True, help="Why, for this station's journal. The owner is not told.")
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
-    """Refuse TRAIN for good. The owner is told that it was refused, and not why."""
-    config = config_at(folder)
-    with existing_journal(config) as journal:
-        visit = visit_named(journal, train)
-        event = refuse(visit, code="policy.refused", reason=reason, by=person(by), now=clock())
-        sure(f"Refuse {told_shortly(visit)} for good?", yes=yes)
-        journal.append(visit.arrival, event, expect=visit.length)
-    text = (
-        f"refused: {told_shortly(visit)}; {_daemon(config)} wipes what is here and tells the owner that it was refused"
-    )
-    return Answer(text=text, data={"visit": visit.arrival, "refused": True, "by": event.by})
+    """Refuse TRAIN for good. The owner learns that it was refused, but not why."""
+    config = station_at(folder)
+    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now())
+    name = visit_in_short(decision.visit)
+    sure(f"Refuse {name} for good?", yes=yes)
+    record(config, decision)
+    text = f"refused: {name}; {_daemon(config)} wipes what is here and tells the owner that it was refused"
+    return Answer(text=text, data={"visit": decision.visit.arrival, "refused": True, "by": decision.event.by})
 
 
 station.add_command(station_show)
 station.add_command(audit)
+station.add_command(station_unit_command)
+station.add_command(station_sweep)

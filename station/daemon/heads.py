@@ -1,7 +1,7 @@
 """How does the end of the journal come to be signed?
 
 By the daemon once a day, and by an operator for an export, also while the daemon works: the blob is kept and recorded
-while nobody sweeps the spool.
+while the spool is not swept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from security.statement.envelope import MAX_ENVELOPE
 from station.house.spool import Spool
 from station.journal.audit import sign_head
 from station.journal.journal import Journal
-from station.visit.events import HeadSigned, KeyUsed
+from station.visit.station_events import HeadSigned, KeyUsed
 
 
 def sign_end(

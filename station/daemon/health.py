@@ -1,10 +1,11 @@
-"""Does a daemon work here, since when has it said nothing, and with which settings did it start?"""
+"""Is a daemon working here, when did it last report, and with which settings did it start?"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from security.digest import Digest
 from security.encoding import Fields, dump_pretty, parse_json, print_time
 from security.errors import PhtError
 from security.files import read_file, write_file
-from station.house.house import House
+from security.ids import PartyId
 from station.visit.plan import phase_of
+from station.visit.state import Visit
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,24 @@ class Health:
     trouble: tuple[str, ...]
 
 
-def say(path: Path, house: House, trouble: PhtError | None, *, now: datetime, version: str) -> None:
-    """Leave word for whoever watches: alive, when, and what is in the way of looking or of any visit."""
-    visits = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+def say(
+    path: Path,
+    party: PartyId,
+    visits: Collection[Visit],
+    trouble: PhtError | None,
+    *,
+    now: datetime,
+    version: str,
+    settings: Digest | None,
+) -> None:
+    """Write for monitoring: that the daemon is alive, since when, and what keeps it or a visit from working."""
     codes = {visit.stumbled.code for visit in visits if visit.stumbled} | ({trouble.code} if trouble else set())
     told = {
-        "party": house.party,
+        "party": party,
         "process": os.getpid(),
         "version": version,
         "turn": print_time(now),
-        "settings": house.settings,
+        "settings": settings,
         "visits": dict(sorted(Counter(phase_of(visit).value for visit in visits).items())),
         "waiting_for_a_person": sum(visit.held is not None for visit in visits),
         "trouble": sorted(codes),
@@ -46,14 +56,14 @@ def say(path: Path, house: House, trouble: PhtError | None, *, now: datetime, ve
     try:
         write_file(path, dump_pretty(told), mode=0o644)
     except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
-        log.warning("cannot tell how we are", extra={"code": error.code, "reason": str(error)})
+        log.warning("cannot write the health file", extra={"code": error.code, "reason": str(error)})
 
 
 def read_health(path: Path) -> Health:
     """Read what `say` left.
 
     Raises:
-        FileMissing: nobody has said anything.
+        FileMissing: no daemon has written it yet.
         MalformedJson, MalformedStatement: it is something else.
     """
     fields = Fields(parse_json(read_file(path, limit=1 << 20)), path.name)

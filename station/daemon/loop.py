@@ -1,80 +1,304 @@
-"""How does a station live: what is done in a turn, when is the next, and how does it end?
+"""How does the daemon work: what does it begin now, what comes of it, and how does it stop?
 
-One turn looks into the mailbox, if it is time, and gives every visit under way one step, so one bad train cannot starve
-the others. Asked to stop, the daemon finishes the step it is in; containers go on, and the next daemon adopts them.
+One thread decides, and waits for something to happen; workers take the steps (`workers`, `lanes`). What is next for a visit
+is asked of its journal each time (`agenda`), so that a restart, an operator's decision and a step that was taken are all
+the same to it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from security.digest import Digest
-from security.errors import FileMissing, Forked, PhtError, Refused, Replayed, Unavailable
+from security.clock import Clock
+from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
+from station.daemon.agenda import Agenda
 from station.daemon.heads import sign_end
 from station.daemon.health import say
+from station.daemon.lanes import WORKERS, Lane
 from station.daemon.reconcile import look_out, reconcile
+from station.daemon.sweep import Sweeper
+from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
+from station.house.capacity import Capacity
+from station.house.config import Retention
 from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
-from station.visit.events import DaemonStarted, DaemonStopped, Departed, HeadSigned
+from station.visit.events import ArrivalId, Departed, VisitEvent
 from station.visit.plan import Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
+from station.visit.station_events import DaemonStarted, DaemonStopped
 
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
-RUNNING_SECONDS: Final = 0.25
-MOST_EVIDENCE: Final = 64
-"""Of how many forks, of how many replays and of how many other refused trains is more kept than the journal's record."""
+SWEEP_EVERY: Final = timedelta(hours=1)
+WATCH_EVERY: Final = timedelta(seconds=0.25)
+AGAIN_AFTER: Final = timedelta(seconds=1)
+"""After a step whose event could not be recorded."""
+SAY_EVERY: Final = timedelta(seconds=1)
+_ONCE: Final = timedelta(days=36500)
+"""Between two looks into the mailbox, where one is enough; after a departure there is another all the same."""
+
+
+class Errand(Enum):
+    """What is to be done for no visit in particular."""
+
+    MAILBOX = "mailbox"
+    DIRECTORY = "directory"
+    SWEEP = "sweep"
+
+
+About: TypeAlias = ArrivalId | Errand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What a turn brought: how many events were recorded, and what was in the way of looking at all."""
+    """The result of a turn: how many events were recorded, and what went wrong, if anything."""
 
     recorded: int
     trouble: PhtError | None
 
 
-class Lookout:
-    """When the mailbox was looked into last, and what was in the way then."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How time passes: `clock` tells it and lets it pass, `stop` is set by whoever wants the daemon to end.
 
-    def __init__(self) -> None:
-        self.trouble: PhtError | None = None
-        self._looked: datetime | None = None
+    `poll_seconds` is how often the mailbox is looked into. `grace_seconds` is for steps that are being taken when the
+    daemon is asked to stop; what is cut off then is done again by the next one.
+    """
 
-    def due(self, now: datetime, seconds: float) -> bool:
-        """Whether it is time to look again; a clock that was turned back counts as much time."""
-        return self._looked is None or not 0 <= (now - self._looked).total_seconds() < seconds
+    clock: Clock
+    poll_seconds: float
+    grace_seconds: float = 30.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    awake: threading.Event = field(default_factory=threading.Event)
 
-    def looked(self, now: datetime, trouble: PhtError | None) -> None:
-        """Keep what came of a look."""
-        self._looked, self.trouble = now, trouble
+    def end(self) -> None:
+        """Let the daemon end after the steps it is taking."""
+        self.stop.set()
+        self.awake.set()
 
-    def hurry(self) -> None:
-        """Look in the next turn: what has just left may have come to ourselves."""
-        self._looked = None
+    def sleep(self, seconds: float) -> None:
+        """Wait until a job is finished or the daemon is asked to stop, but no longer than this."""
+        self.clock.wait(seconds, self.awake)
+        self.awake.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How time passes: `clock` gives the time, `stop` is set by whoever wants the daemon to end."""
+class Terms:
+    """What the operator allows: how much runs may take up, and how long what is over is kept."""
 
-    clock: Callable[[], datetime]
-    stop: threading.Event
-    poll_seconds: float
-    lookout: Lookout = field(default_factory=Lookout)
+    capacity: Capacity
+    retention: Retention = field(default_factory=Retention)
 
 
-def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -> None:
+class Shift:
+    """A daemon at work, from when it has taken the state folder until it lets go of it."""
+
+    def __init__(
+        self,
+        house: House,
+        pace: Pace,
+        terms: Terms,
+        workers: Workers[About] | None = None,
+        *,
+        look_every: timedelta | None = None,
+    ) -> None:
+        self._house, self._pace = house, pace
+        self._look_every = look_every or timedelta(seconds=pace.poll_seconds)
+        self._workers: Workers[About] = workers or Inline()
+        self._agenda = Agenda(capacity=terms.capacity)
+        self._sweeper = Sweeper(house, terms.retention)
+        self._errands: set[Errand] = set()
+        self._due: dict[Errand, datetime] = {}
+        self._since: dict[Errand, datetime] = {}
+        self._trouble: PhtError | None = None
+        self._seen = False
+
+    def begin(self, version: str) -> None:
+        """Check the journal, record the start, and remove what crashes left."""
+        self._house.journal.check()
+        self._house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
+        tidy(self._house)
+        self._sweeper.sweep(self._pace.clock.now())
+
+    def turn(self) -> Turn:
+        """Take in what was done, and begin what can be done now."""
+        recorded, trouble = self._take_in()
+        self._look_at_journal()
+        if not self._pace.stop.is_set():
+            self._begin_errands()
+            self._begin_steps()
+        more, worse = self._take_in()  # what was done at once
+        self._look_at_journal()
+        trouble = trouble or worse or self._sign_head() or self._trouble
+        return Turn(recorded=recorded + more, trouble=trouble)
+
+    def rests(self) -> bool:
+        """Whether no job is under way and no run goes on."""
+        return not self._workers.at_work() and not self._runs_go_on()
+
+    def at_work(self) -> int:
+        """How many jobs are under way."""
+        return self._workers.at_work()
+
+    def pause(self) -> float:
+        """Return for how many seconds nothing has to be begun, unless something is finished before."""
+        now = self._pace.clock.now()
+        times = [due for errand, due in self._due.items() if errand not in self._errands]
+        times += [due] if (due := self._agenda.next_time()) else []
+        return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
+
+    def visits(self) -> tuple[Visit, ...]:
+        """Return the visits under way, as they were last seen."""
+        return tuple(self._agenda.visits())
+
+    # --- What was done
+
+    def _take_in(self) -> tuple[int, PhtError | None]:
+        recorded, trouble = 0, None
+        for done in self._workers.finished():
+            about = done.job.about
+            if isinstance(about, Errand):
+                recorded += self._errand_done(about, done.result)
+            else:
+                event, wrong = self._step_done(about, done.result)
+                recorded, trouble = recorded + event, trouble or wrong
+        return recorded, trouble
+
+    def _step_done(self, arrival: ArrivalId, result: object) -> tuple[bool, PhtError | None]:
+        now = self._pace.clock.now()
+        if isinstance(result, JournalDamaged):
+            raise result
+        if isinstance(result, PhtError):  # the journal could not take the event; what was done is repeatable
+            log.warning("nothing recorded", extra={"visit": arrival.short, "code": result.code, "reason": str(result)})
+            self._agenda.put_off(arrival, now + AGAIN_AFTER)
+            return False, result
+        if result is None:
+            self._agenda.put_off(arrival, now + WATCH_EVERY)
+            return False, None
+        self._agenda.put(self._house.journal.visit(arrival), now)
+        if isinstance(result, Departed):
+            self._at_once(Errand.MAILBOX)  # what has just left may have come to ourselves
+            self._at_once(Errand.SWEEP)
+        return True, None
+
+    def _errand_done(self, errand: Errand, result: object) -> int:
+        self._errands.discard(errand)
+        if isinstance(result, JournalDamaged):
+            raise result
+        if errand == Errand.MAILBOX:
+            self._trouble = result if isinstance(result, PhtError) else None
+        if isinstance(result, PhtError):
+            log.warning("not done", extra={"what": errand.value, "code": result.code, "reason": str(result)})
+        return result if isinstance(result, int) else 0
+
+    def _look_at_journal(self) -> None:
+        """See what was recorded, by us or by an operator's command."""
+        now, journal = self._pace.clock.now(), self._house.journal
+        touched = journal.touched()
+        if not self._seen:
+            self._seen, touched = True, frozenset(journal.unfinished())
+        for arrival in sorted(touched, key=journal.age):
+            if not self._agenda.busy(arrival):
+                self._agenda.put(journal.visit(arrival), now)
+
+    # --- What is begun
+
+    def _begin_steps(self) -> None:
+        for lane in Lane:
+            while self._workers.free(lane) and (visit := self._agenda.take(lane, self._pace.clock.now())) is not None:
+                self._workers.begin(Job(lane=lane, about=visit.arrival, work=partial(self._step, visit.arrival)))
+
+    def _step(self, arrival: ArrivalId) -> VisitEvent | PhtError | None:
+        try:
+            return reconcile(arrival, self._house, self._pace.clock.now())
+        except (Unavailable, Refused, FileMissing, JournalDamaged) as error:
+            return error
+
+    def _begin_errands(self) -> None:
+        self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
+        self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
+        if self._runs_go_on():  # watching runs makes no requests: revocations are read here
+            self._errand(Errand.DIRECTORY, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._read_trust)
+
+    def _errand(self, errand: Errand, lane: Lane, every: timedelta, work: Callable[[], object]) -> None:
+        """Begin an errand if it is due; a clock that was turned back makes it due."""
+        now = self._pace.clock.now()
+        since = self._since.get(errand)
+        if errand in self._errands or (since is not None and since <= now < self._due[errand]):
+            return
+        if not self._workers.free(lane):
+            return
+        self._since[errand], self._due[errand] = now, now + every
+        self._errands.add(errand)
+        self._workers.begin(Job(lane=lane, about=errand, work=work))
+
+    def _at_once(self, errand: Errand) -> None:
+        self._since.pop(errand, None)
+        self._due.pop(errand, None)
+
+    def _look(self) -> int | PhtError:
+        try:
+            return len(look_out(self._house, self._pace.clock.now()))
+        except PhtError as error:
+            return error
+
+    def _read_trust(self) -> PhtError | None:
+        try:
+            self._house.trust(self._pace.clock.now())
+        except PhtError as error:
+            return error
+        return None
+
+    def _sweep(self) -> PhtError | None:
+        try:
+            self._sweeper.sweep(self._pace.clock.now())
+        except PhtError as error:
+            return error
+        return None
+
+    def _sign_head(self) -> PhtError | None:
+        """Sign the journal's end once a day, if anything happened since."""
+        house, now = self._house, self._pace.clock.now()
+        last = house.journal.last_signed_head()
+        if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
+            return None
+        try:
+            sign_end(
+                house.journal,
+                house.spool,
+                house.secrets,
+                station=house.party,
+                now=now,
+                purpose="sign the journal's head",
+            )
+        except (Unavailable, FileMissing) as error:
+            log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
+            return error
+        return None
+
+    def _runs_go_on(self) -> bool:
+        """Whether a run goes on that is not held and not backing off."""
+        now = self._pace.clock.now()
+        return any(
+            phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
+            for visit in self._agenda.visits()
+        )
+
+
+def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, terms: Terms) -> None:
     """Work until asked to stop.
 
     Raises:
@@ -82,19 +306,28 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -
         JournalDamaged: nothing can be recorded.
     """
     with holding(folder):
-        _begin(house, pace, version)
+        workers = Threads[About](WORKERS, pace.awake.set)
+        shift = Shift(house, pace, terms, workers)
+        shift.begin(version)
         log.info("started", extra={"party": house.party, "version": version})
-        _warn(house, pace.clock())
+        _warn(house, pace.clock.now())
+        said: datetime | None = None
         while not pace.stop.is_set():
-            done = turn(house, pace)
-            say(health, house, done.trouble, now=pace.clock(), version=version)
-            if not done.recorded:
-                _pause(house, pace)
-        house.journal.note(DaemonStopped(at=pace.clock()))
+            done = shift.turn()
+            now = pace.clock.now()
+            if said is None or not timedelta(0) <= now - said < SAY_EVERY:
+                say(
+                    health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings
+                )
+                said = now
+            pace.sleep(shift.pause())
+        _finish(shift, pace)
+        workers.dismiss()
+        house.journal.note(DaemonStopped(at=pace.clock.now()))
         log.info("stopped", extra={"party": house.party})
 
 
-def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) -> Turn:
+def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, terms: Terms) -> Turn:
     """Do everything that can be done now, wait for runs that are going on, and end. Pauses are not waited for.
 
     Raises:
@@ -102,62 +335,36 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace) 
     """
     recorded = 0
     with holding(folder):
-        _begin(house, pace, version)
+        workers = Threads[About](WORKERS, pace.awake.set)
+        shift = Shift(house, pace, terms, workers, look_every=_ONCE)
+        shift.begin(version)
         while True:
-            done = turn(house, pace)
+            done = shift.turn()
             recorded += done.recorded
-            say(health, house, done.trouble, now=pace.clock(), version=version)
-            if pace.stop.is_set() or not (done.recorded or _running(house, pace.clock())):
-                house.journal.note(DaemonStopped(at=pace.clock()))
-                return Turn(recorded=recorded, trouble=done.trouble)
-            if not done.recorded:
-                _pause(house, pace)
+            if pace.stop.is_set() or (not done.recorded and shift.rests()):
+                break
+            pace.sleep(shift.pause())
+        recorded += _finish(shift, pace)
+        workers.dismiss()
+        now = pace.clock.now()
+        say(health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings)
+        house.journal.note(DaemonStopped(at=pace.clock.now()))
+    return Turn(recorded=recorded, trouble=done.trouble)
 
 
-def turn(house: House, pace: Pace) -> Turn:
-    """Look into the mailbox, if it is time, then take one step of every visit, oldest first."""
-    recorded = _look(house, pace) if pace.lookout.due(pace.clock(), pace.poll_seconds) else 0
-    trouble = pace.lookout.trouble
-    for arrival in house.journal.unfinished():
-        if pace.stop.is_set():
-            break
-        try:
-            event = reconcile(arrival, house, pace.clock())
-            recorded += event is not None
-            if isinstance(event, Departed):
-                pace.lookout.hurry()
-                _sweep(house)
-        except (
-            Unavailable,
-            Refused,
-            FileMissing,
-        ) as error:  # the journal could not take the event; what was done is repeatable
-            trouble = error
-            log.warning("nothing recorded", extra={"visit": arrival.short, "code": error.code, "reason": str(error)})
-    try:
-        _sign_head(house, pace.clock())
-    except (Unavailable, FileMissing) as error:
-        trouble = trouble or error
-        log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
-    return Turn(recorded=recorded, trouble=trouble)
-
-
-def _look(house: House, pace: Pace) -> int:
-    """Look into the mailbox. Not in every turn: a registry that is away must not hold up what needs none."""
-    try:
-        found = len(look_out(house, pace.clock()))
-    except JournalDamaged:
-        raise
-    except PhtError as error:
-        log.warning("cannot look into the mailbox", extra={"code": error.code, "reason": str(error)})
-        pace.lookout.looked(pace.clock(), error)
-        return 0
-    pace.lookout.looked(pace.clock(), None)
-    return found
+def _finish(shift: Shift, pace: Pace) -> int:
+    """Wait for the steps that are being taken, for a while."""
+    recorded, until = 0, time.monotonic() + pace.grace_seconds
+    while shift.at_work() and time.monotonic() < until:
+        pace.sleep(0.1)
+        recorded += shift.turn().recorded
+    if shift.at_work():
+        log.warning("steps are cut off", extra={"count": shift.at_work()})
+    return recorded
 
 
 def tidy(house: House) -> None:
-    """Remove what crashes and finished visits left: containers and rooms of nobody, blobs that nothing refers to."""
+    """Remove what crashes and finished visits left: orphaned containers and rooms, and half-written files."""
     unfinished = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
     wanted = {name for visit in unfinished for name in containers_of(visit)}
     try:
@@ -169,98 +376,11 @@ def tidy(house: House) -> None:
     for room in house.workrooms.names():
         if room not in {visit.arrival for visit in unfinished}:
             house.workrooms.wipe(room)
-    _sweep(house)
-
-
-def _sweep(house: House) -> None:
-    with house.spool.unswept():  # an operator may be keeping a blob that no event names yet
-        house.spool.sweep(references(house))
-
-
-def references(house: House) -> frozenset[Digest]:
-    """Return what the spool must keep.
-
-    Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, what
-    `_evidence` says. Of what nobody verified, nothing: strangers must not fill the disk (attack T17).
-    """
-    kept: set[Digest] = {event.envelope for event in house.journal.station_events() if isinstance(event, HeadSigned)}
-    refused: list[Visit] = []
-    for arrival in house.journal.arrivals():
-        visit = house.journal.visit(arrival)
-        if not visit.departed:
-            kept |= visit.blobs
-        elif visit.pushed:
-            kept |= visit.blobs - _sealed_blobs(visit, house)
-        elif visit.fetched:
-            refused.append(visit)
-    return frozenset(kept | _evidence(refused, house))
-
-
-def _evidence(refused: Sequence[Visit], house: House) -> set[Digest]:
-    """Return what is kept of verified trains that were refused, or for which we had signed before.
-
-    A fork proves a fraud: the first ones are kept whole, and no later flood displaces them. A replay proves nothing that
-    the first delivery does not, and anybody can make one: the documents of the newest. The others are kept whole while
-    they are new, and their documents for good.
-    """
-    code = {visit.arrival: _code(visit) for visit in refused}
-    forks = [visit for visit in refused if code[visit.arrival] == Forked.code]
-    replays = [visit for visit in refused if code[visit.arrival] == Replayed.code]
-    others = [visit for visit in refused if code[visit.arrival] not in {Forked.code, Replayed.code}]
-    kept: set[Digest] = set()
-    for visit in (*forks[:MOST_EVIDENCE], *others[-MOST_EVIDENCE:]):
-        kept |= visit.blobs
-    for visit in (*replays[-MOST_EVIDENCE:], *others[:-MOST_EVIDENCE]):
-        kept |= visit.blobs - _sealed_blobs(visit, house)
-    return kept
-
-
-def _code(visit: Visit) -> str | None:
-    if visit.superseded:
-        return Replayed.code
-    return visit.refused.code if visit.refused else None
-
-
-def _sealed_blobs(visit: Visit, house: House) -> frozenset[Digest]:
-    try:
-        parts = house.depot.load(visit.arrival, house.spool)
-    except PhtError:
-        return frozenset()
-    ours = {visit.sealed.blob} if visit.sealed else set()
-    printed = {visit.wiped.printed.digest} if visit.wiped and visit.wiped.printed else set()
-    return frozenset({parts.code.digest, *({parts.state.digest} if parts.state else ()), *ours, *printed})
-
-
-def _begin(house: House, pace: Pace, version: str) -> None:
-    house.journal.check()
-    house.journal.note(DaemonStarted(at=pace.clock(), version=version))
-    tidy(house)
-
-
-def _pause(house: House, pace: Pace) -> None:
-    """Wait for something to happen: runs are looked at more often than mailboxes."""
-    pace.stop.wait(min(RUNNING_SECONDS, pace.poll_seconds) if _running(house, pace.clock()) else pace.poll_seconds)
-
-
-def _running(house: House, now: datetime) -> bool:
-    """Whether a run goes on that nobody and nothing else is waited for."""
-    visits = (house.journal.visit(arrival) for arrival in house.journal.unfinished())
-    return any(
-        phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
-        for visit in visits
-    )
-
-
-def _sign_head(house: House, now: datetime) -> None:
-    """Sign the journal's end once a day, if anything happened since."""
-    last = house.journal.last_signed_head()
-    if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
-        return
-    sign_end(house.journal, house.spool, house.secrets, station=house.party, now=now, purpose="sign the journal's head")
+    house.spool.clear_unfinished()
 
 
 def _warn(house: House, now: datetime) -> None:
-    """Say at once what would keep the first train waiting; nothing of it keeps the daemon from starting."""
+    """Log at once what would keep the first train waiting. None of it keeps the daemon from starting."""
     try:
         known = house.trust(now).current(house.party, Role.STATION, now).fingerprint
         house.keys(known)

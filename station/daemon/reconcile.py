@@ -14,12 +14,14 @@ from typing import Final
 
 from registry.errors import RegistryMisbehaved
 from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
+from security.train.route import counted
 from station.errors import JournalRaced, RoomMissing, RunInterrupted
 from station.house.house import House
 from station.steps import perform
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent, plain
+from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent
 from station.visit.events import Refused as RefusedEvent
+from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
 from station.visit.state import Visit
 
@@ -30,11 +32,18 @@ _AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
 
 
 def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
-    """Do what is next for a visit and record it; None if there was nothing to do now, or somebody else was faster.
+    """Do what is next for a visit and record it; None if there was nothing to do now, or it was updated concurrently.
+
+    What the step puts into the spool is held there until its event is recorded.
 
     Raises:
         JournalDamaged, DiskFull: nothing can be recorded, so nothing may be done.
     """
+    with house.spool.holding():
+        return _reconcile(arrival, house, now)
+
+
+def _reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
     visit = house.journal.visit(arrival)
     todo = next_step(visit, now)
     if not isinstance(todo, Do):
@@ -58,7 +67,7 @@ def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | N
         extra={
             "visit": arrival.short,
             "train": visit.accepted.train.short if visit.accepted else None,
-            "stop": visit.accepted.stop if visit.accepted else None,
+            "stop": counted(visit.accepted.stop) if visit.accepted else None,
             "step": todo.step.value,
             "event": event.kind,
             "code": getattr(event, "code", None),
@@ -127,7 +136,7 @@ def _reason(error: PhtError, step: Step) -> str:
 
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:
-    """Log where it happened, but not what the exception says: a message of somebody else's may quote data (T20)."""
+    """Log where it happened, but not what the exception says: a foreign message may quote data (T20)."""
     log.error(
         "internal error",
         extra={"visit": visit.arrival.short, "step": step.value, "type": type(error).__name__, "where": _where(error)},

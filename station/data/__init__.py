@@ -1,1 +1,1 @@
-"""Data sets a run may read."""
+"""Where data sets live, and how runs are given them."""

@@ -1,15 +1,19 @@
-"""What of a data set's folder is there for a run, which is another user than the station if that is root?"""
+"""How is a data set furnished that lies in a folder of this machine?"""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from security.files import told
-from station.errors import DataSourceUnavailable
+from security.train.manifest import DataNeed
+from station.check import CheckResult
+from station.data.port import Reader
+from station.errors import DataClosed, DataSourceUnavailable
 
 _MOST_FILES: Final = 100_000
 _SEARCH, _READ = 0o5, 0o4
@@ -17,20 +21,56 @@ _NOT_OURS: Final = "lost+found"  # the file system's own, in the topmost folder 
 _ACCESS_LISTS: Final = ("system.posix_acl_access", "system.nfs4_acl")
 
 
-def mounted(name: str, folder: Path) -> Path:
-    """Return the folder of the data set `name`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSource:
+    """The data set `name`, in a folder of this machine. Runs are given the folder itself, read-only, and all of it."""
 
-    Raises:
-        DataSourceUnavailable: it is not there.
-    """
-    if not folder.is_dir():
-        msg = "the folder of a data set is not there"
-        raise DataSourceUnavailable(msg, data=name, folder=folder)
-    return folder
+    name: str
+    folder: Path
+
+    @property
+    def kind(self) -> str:
+        """See `DataSource`."""
+        return "folder"
+
+    def check(self, reader: Reader | None) -> tuple[CheckResult, ...]:
+        """See `DataSource`."""
+        if not self.folder.is_dir():
+            return (self._wrong(f"no such folder: {self.folder}", "create or mount it, or change station.yaml"),)
+        if reader is None:
+            return (CheckResult(name=f"data {self.name}", ok=True, detail=f"{self.folder}"),)
+        first = closed(self.folder, reader.uid, reader.gid)
+        if first is not None:
+            hint = f"let the sandbox's group {reader.gid} read it: {how_to_open(self.folder, reader.gid)}"
+            return (self._wrong(f"cannot be read: {first}", hint),)
+        detail = f"{self.folder}, readable by the sandbox's user {reader.uid}"
+        return (CheckResult(name=f"data {self.name}", ok=True, detail=detail),)
+
+    def missing(self, need: DataNeed) -> tuple[str, ...]:
+        """See `DataSource`."""
+        self._reach()
+        return missing(self.folder, need.files)
+
+    def furnish(self, need: DataNeed, into: Path, reader: Reader | None) -> Path:
+        """See `DataSource`."""
+        del into  # nothing is copied
+        self._reach()
+        if reader is not None and closed(self.folder, reader.uid, reader.gid, need.files) is not None:
+            msg = "the sandbox's user cannot read what the train asks for"
+            raise DataClosed(msg, data=self.name, folder=self.folder, user=reader.uid)
+        return self.folder
+
+    def _reach(self) -> None:
+        if not self.folder.is_dir():
+            msg = "the folder of a data set is not there"
+            raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
+
+    def _wrong(self, detail: str, hint: str) -> CheckResult:
+        return CheckResult(name=f"data {self.name}", ok=False, detail=detail, hint=hint)
 
 
 def missing(folder: Path, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Return the patterns that no file in `folder` matches; a run sees no more of the folder than its files' paths."""
+    """Return the patterns that no file in `folder` matches."""
     left = list(patterns)
     for path, inside in _entries(folder):
         if not left:
@@ -41,10 +81,10 @@ def missing(folder: Path, patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def closed(folder: Path, uid: int, gid: int, patterns: Sequence[str] | None = None) -> Path | None:
-    """Return the first thing in `folder` that a user has no right to read, if there is one.
+    """Return the first file or folder in `folder` that a user has no right to read, if there is one.
 
-    With `patterns`, only the files that these mean are looked at, and the folders they lie in. An access control list
-    that goes beyond the mode is not judged, and taken to allow it.
+    With `patterns`, only the files that match are considered, and the folders they are in. An access control list that
+    goes beyond the mode is not evaluated, and assumed to allow it.
     """
 
     def shut(path: Path) -> bool:
@@ -74,7 +114,7 @@ def how_to_open(folder: Path, gid: int) -> str:
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Yield what lies in `folder`, with its path from there, which begins with a slash."""
+    """Yield what is in `folder`, with its path from there, which begins with a slash."""
     with told(folder):
         for count, path in enumerate(folder.rglob("*")):
             if count == _MOST_FILES:

@@ -1,1 +1,1 @@
-"""What an operator asks of a station, apart from any command line."""
+"""What an operator asks of a station, whatever they ask it with: a function takes values and returns values."""

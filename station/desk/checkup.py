@@ -1,4 +1,4 @@
-"""Is everything in place for this station to work? Each line is ok, or says what to do. Changes nothing outside."""
+"""Is everything in place for this station to work? Each line is ok, or says what to do. Changes nothing."""
 
 from __future__ import annotations
 
@@ -23,68 +23,67 @@ from security.ids import Role
 from security.keys.keyset import Secrets, spell
 from security.keys.store import prove, read_folder
 from security.train.journey import CLOCK_SKEW
+from station.check import CheckResult
 from station.daemon.health import read_health
-from station.data.folder import closed, how_to_open
+from station.data.port import Reader
 from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
-from station.house.assembly import base_loader, trust_loader
+from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
 from station.house.config import StationConfig
 from station.house.disk import at_rest
 from station.house.lock import held
 from station.journal.chain import parse_record
 from station.journal.journal import Journal
-from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
-from station.sandbox.port import Finding
 
 LEAST_DISK: Final = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """All findings, in the order a person would put them right."""
+    """All results, in the order in which a person would fix them."""
 
-    findings: tuple[Finding, ...]
+    results: tuple[CheckResult, ...]
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to do."""
-        return all(one.ok for one in self.findings)
+        return all(one.ok for one in self.results)
 
 
 def check(
     config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
 ) -> Checkup:
-    """Look at everything; what fails does not keep the rest from being looked at. `unlock` opens the keys."""
+    """Check everything, also after a failure. `unlock` opens the keys."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
-    with working("looking at directory, registry, engine and data"):
-        return Checkup(findings=(keys, *_around(config, now)))
+    with working("checking directory, registry, engine and data"):
+        return Checkup(results=(keys, *_around(config, now)))
 
 
-def _around(config: StationConfig, now: datetime) -> tuple[Finding, ...]:
-    findings: list[Finding] = []
+def _around(config: StationConfig, now: datetime) -> tuple[CheckResult, ...]:
+    results: list[CheckResult] = []
     trust: list[TrustStore] = []
-    findings.append(_tried("directory root", lambda: _root(config)))
-    findings.append(_tried("directory", lambda: _directory(config, now, trust)))
-    findings.append(_tried("party", lambda: _party(config, trust, now)))
-    findings.append(_tried("clock", lambda: _clock(config, trust, now)))
-    findings.append(_tried("registry", lambda: _registry(config)))
+    results.append(_tried("directory root", lambda: _root(config)))
+    results.append(_tried("directory", lambda: _directory(config, now, trust)))
+    results.append(_tried("party", lambda: _party(config, trust, now)))
+    results.append(_tried("clock", lambda: _clock(config, trust, now)))
+    results.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
-    findings += DockerSandbox(url=config.engine, runtime=config.runtime).doctor(base)
-    findings += _data(config)
-    findings += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
-    findings.append(_at_rest(config.workrooms))
-    findings.append(_tried("journal", lambda: _journal(config)))
-    findings.append(_tried("daemon", lambda: _daemon(config)))
-    findings.append(_admission(config))
-    return tuple(findings)
+    results += sandbox_of(config).doctor(base)
+    results += _data(config)
+    results += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
+    results.append(_at_rest(config.workrooms))
+    results.append(_tried("journal", lambda: _journal(config)))
+    results.append(_tried("daemon", lambda: _daemon(config)))
+    results.append(_admission(config))
+    return tuple(results)
 
 
-def _tried(name: str, look: Callable[[], str]) -> Finding:
+def _tried(name: str, look: Callable[[], str]) -> CheckResult:
     try:
-        return Finding(name=name, ok=True, detail=look())
+        return CheckResult(name=name, ok=True, detail=look())
     except PhtError as error:
-        return Finding(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
+        return CheckResult(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
 
 
 def _keys(config: StationConfig, unlock: Callable[[], Secrets]) -> str:
@@ -107,22 +106,22 @@ def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) ->
 def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
     ours = read_folder(config.keys).key_set.fingerprint
     if not trust:
-        return "not looked up: there is no directory"
+        return "not checked: there is no directory"
     trust[0].pinned(config.party, Role.STATION, ours, now)
     newest = trust[0].current(config.party, Role.STATION, now).fingerprint
     if newest != ours:
-        msg = "the directory has newer keys of this station, and new trains are made for those"
+        msg = "the directory has newer keys for this station, and new trains are made for those"
         raise KeysElsewhere(msg, newest=newest.short, ours=ours.short)
     return f"{config.party} is in the directory with these keys"
 
 
 def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
-    """Compare the clock with what is older than now for certain, and with when the directory runs out.
+    """Compare the clock with times that are certainly past, and with the directory's expiry.
 
-    The directory says until when it counts, not when it was made, so a clock that is a little off is not noticed.
+    The directory says when it expires, not when it was made, so a clock that is slightly off goes unnoticed.
 
     Raises:
-        ClockWrong: something is in the future that cannot be.
+        ClockWrong: a time that must be past lies in the future.
     """
     known = {"the journal's newest record was written": _newest_record(config)}
     if trust and config.party in trust[0].parties:
@@ -133,7 +132,7 @@ def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
             msg = "the clock is behind"
             raise ClockWrong(msg, now=print_time(now), since=f"{print_time(when)}, when {what}")
     told = [f"after {print_time(when)}, when {what}" for what, when in past.items()]
-    told += [f"before {print_time(trust[0].expires)}, when the directory runs out"] if trust else []
+    told += [f"before {print_time(trust[0].expires)}, when the directory expires"] if trust else []
     return f"{print_time(now)}; known only to be {' and '.join(told)}" if told else f"{print_time(now)}; not compared"
 
 
@@ -161,38 +160,29 @@ def _base(config: StationConfig, trust: list[TrustStore]) -> BaseImage | None:
     return None
 
 
-def _data(config: StationConfig) -> Iterator[Finding]:
+def _data(config: StationConfig) -> Iterator[CheckResult]:
     if not config.data:
-        yield Finding(name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}")
+        yield CheckResult(
+            name="data", ok=False, detail="no data set", hint=f"add one under 'data' in {config.file.name}"
+        )
     uid, gid = run_user(os.geteuid(), os.getegid())
     for name, one in config.data.items():
-        yield _readable(name, one.folder, uid, gid)
+        yield from source_of(name, one).check(Reader(uid=uid, gid=gid))
 
 
-def _readable(name: str, folder: Path, uid: int, gid: int) -> Finding:
-    if not folder.is_dir():
-        hint = "make or mount it, or name another one in station.yaml"
-        return Finding(name=f"data {name}", ok=False, detail=f"no such folder: {folder}", hint=hint)
-    first = closed(folder, uid, gid)
-    if first is None:
-        return Finding(name=f"data {name}", ok=True, detail=f"{folder}, readable by the sandbox's user {uid}")
-    hint = f"the sandbox's group {gid} must be able to: {how_to_open(folder, gid)}"
-    return Finding(name=f"data {name}", ok=False, detail=f"cannot be read: {first}", hint=hint)
-
-
-def _disk(name: str, folder: Path) -> Finding:
+def _disk(name: str, folder: Path) -> CheckResult:
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
     ok = free >= LEAST_DISK and writable
-    hint = None if ok else "make room, or another folder" if writable else f"this user must own {place}"
-    return Finding(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
+    hint = None if ok else "free some space, or use another folder" if writable else f"this user must own {place}"
+    return CheckResult(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
 
 
-def _at_rest(workrooms: Path) -> Finding:
-    """Tell, and do not judge: a disk may be encrypted by what cannot be seen from here."""
+def _at_rest(workrooms: Path) -> CheckResult:
+    """Report, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
     place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
-    return Finding(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
+    return CheckResult(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
 
 
 def _journal(config: StationConfig) -> str:
@@ -209,14 +199,14 @@ def _daemon(config: StationConfig) -> str:
         return "none runs here now"
     health = read_health(config.health)
     if health.settings != config.digest:
-        msg = "the daemon runs with another station.yaml than this one"
+        msg = "the daemon was started with a different station.yaml"
         raise DaemonBehind(msg, process=health.process)
     trouble = f"; in the way: {', '.join(health.trouble)}" if health.trouble else ""
     return f"process {health.process}, last turn {print_time(health.turn)}{trouble}"
 
 
-def _admission(config: StationConfig) -> Finding:
+def _admission(config: StationConfig) -> CheckResult:
     owners = ", ".join(sorted(config.admission.owners))
     hint = f"name owners under 'admission' in {config.file.name}"
     detail = f"{config.admission.approve.value}, owners {owners}" if owners else "no owner is admitted"
-    return Finding(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)
+    return CheckResult(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)

@@ -1,19 +1,31 @@
-"""What is in a train's sealed code, and what did its run print? For the operator, who decides and looks after it."""
+"""What is a train, what is in its sealed code, what waits for release, and what did its run print?
+
+For the operator, who decides about it and looks after it. What is sealed for the station is opened for them; the journal
+keeps that it was, and for whom.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from registry.depot import Depot
+from registry.memory import MemoryRegistry
 from security.archive import members_of
 from security.digest import Digest
-from security.errors import FileMissing
+from security.encoding import Json
+from security.errors import FileMissing, PhtError
 from security.keys.keyset import Secrets
-from security.train.manifest import TrainManifest
+from security.statement.envelope import Envelope, parse_statement
+from security.train.journey import JourneyEntry, TrainParts, read_entry
+from security.train.manifest import MANIFEST_TYPE, TrainManifest, read_manifest
 from security.train.seal import CODE_BUDGET, open_code, open_note
+from station.desk.opening import Unlock, find_visit, house_of, journal_of, keyring_for, name_of
+from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -25,12 +37,88 @@ MOST_SHOWN: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSheet:
+    """What a train says it is, as its owner signed it (`predicate`), where it has been, and its visit here.
+
+    Before the visit was accepted, none of it is proven. `journey` has None for an entry that cannot be read.
+    """
+
+    visit: Visit
+    manifest: TrainManifest
+    predicate: Json
+    journey: tuple[JourneyEntry | None, ...]
+
+    @property
+    def proven(self) -> bool:
+        """Whether the station has verified it."""
+        return self.visit.accepted is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
     """Files, and the text of one, if wanted; of a train's code also the digest of its content, which ``known_code`` lists."""
 
     content: Digest | None
     files: tuple[tuple[str, int], ...]
     text: bytes | None = field(repr=False)
+
+
+def sheet_of(config: StationConfig, train: str) -> TrainSheet:
+    """Return what can be seen of a train without opening anything.
+
+    Raises:
+        VisitUnknown: no such train is here.
+        FileMissing: it was not fetched.
+    """
+    with journal_of(config) as journal:
+        visit = find_visit(journal, train)
+    return _sheet(visit, _parts(config, visit))
+
+
+def code_of(
+    config: StationConfig, train: str, *, wanted: str | None, by: str, unlock: Unlock, now: datetime
+) -> tuple[TrainSheet, Inside]:
+    """Open the code of a train for an operator, and return it with the train's sheet.
+
+    Raises:
+        FileMissing: the code is not kept any more, or has no file called `wanted`.
+        SpoolDamaged, Refused: see `look_inside`.
+    """
+    with journal_of(config) as journal:
+        visit = find_visit(journal, train)
+        parts = _parts(config, visit)
+        if visit.departed and visit.pushed:
+            msg = "the code of a train that was sent on is not kept"
+            raise FileMissing(msg, train=train[:20])
+        purpose = f"show {by} the code of {name_of(visit)}"
+        keys = keyring_for(config, journal, unlock, purpose=purpose, now=now)
+    sheet = _sheet(visit, parts)
+    return sheet, look_inside(sheet.manifest, Spool(config.spool), keys, wanted=wanted)
+
+
+def output_of(config: StationConfig, train: str, *, by: str, unlock: Unlock, now: datetime) -> bytes:
+    """Return what the newest run of a train printed, for an operator.
+
+    Raises:
+        FileMissing, SandboxUnavailable, SpoolDamaged, NotARecipient: see `what_it_printed`.
+    """
+    with journal_of(config) as journal:
+        visit = find_visit(journal, train)
+        purpose = f"show {by} what {name_of(visit)} printed"
+        keys = keyring_for(config, journal, unlock, purpose=purpose, now=now)
+    with house_of(config, keys) as house:
+        return what_it_printed(visit, house)
+
+
+def results_of(config: StationConfig, train: str, *, wanted: str | None) -> Inside:
+    """Return what of a train waits for release.
+
+    Raises:
+        FileMissing, RoomMissing: see `waiting_results`.
+    """
+    with journal_of(config) as journal:
+        visit = find_visit(journal, train)
+    return waiting_results(visit, Workrooms(config.workrooms), wanted=wanted)
 
 
 def look_inside(manifest: TrainManifest, spool: Spool, keyring: Sequence[Secrets], *, wanted: str | None) -> Inside:
@@ -62,37 +150,60 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
     return _look(workrooms.find(visit.arrival).state, wanted, None)
 
 
+def what_it_printed(visit: Visit, house: House) -> bytes:
+    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
+
+    Raises:
+        FileMissing: nothing has run yet, or nothing is kept.
+        SandboxUnavailable: the engine does not answer.
+        SpoolDamaged: what was kept is missing, or no longer as it was.
+        NotARecipient: it was kept under keys this station no longer has.
+    """
+    if visit.wiped is None:
+        if visit.started is None:
+            msg = "no run of this train has started"
+            raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
+        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
+    if visit.wiped.printed is None:
+        msg = "no output of this train's runs is kept"
+        raise FileMissing(
+            msg, visit=visit.arrival.short, hint="output is kept only of runs that failed or were refused"
+        )
+    with house.spool.read(visit.wiped.printed) as source:
+        printed = open_note(source, [one.identity for one in house.keyring])
+        source.read()  # to its end, where its digest is checked
+    return printed
+
+
+def _parts(config: StationConfig, visit: Visit) -> TrainParts:
+    return Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
+
+
+def _sheet(visit: Visit, parts: TrainParts) -> TrainSheet:
+    payload = parts.manifest.payload
+    return TrainSheet(
+        visit=visit,
+        manifest=read_manifest(payload),
+        predicate=parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate,
+        journey=tuple(map(_entry, parts.entries)),
+    )
+
+
+def _entry(envelope: Envelope) -> JourneyEntry | None:
+    try:
+        return read_entry(envelope.payload)
+    except PhtError:
+        return None
+
+
 def _look(folder: Path, wanted: str | None, content: Digest | None) -> Inside:
     members = members_of(folder)
     text = None
     if wanted is not None:
         member = next((one for one in members if one.path == wanted), None)
         if member is None:
-            msg = "there is no such file"
+            msg = "no such file"
             raise FileMissing(msg, file=wanted[:200], hint="the same option without a name lists them")
         with member.open() as opened:
             text = opened.read(MOST_SHOWN)
     return Inside(content=content, files=tuple((one.path, one.size) for one in members), text=text)
-
-
-def what_it_printed(visit: Visit, house: House) -> bytes:
-    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
-
-    Raises:
-        FileMissing: nothing has run yet, or nothing is kept.
-        SandboxUnavailable: the engine is away.
-        SpoolDamaged: what was kept is missing, or no longer as it was.
-        NotARecipient: it was kept under keys this station no longer has.
-    """
-    if visit.wiped is None:
-        if visit.started is None:
-            msg = "nothing of this train runs"
-            raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
-    if visit.wiped.printed is None:
-        msg = "nothing that a run of this train printed is kept"
-        raise FileMissing(msg, visit=visit.arrival.short, hint="it is kept of runs that failed or were refused")
-    with house.spool.read(visit.wiped.printed) as source:
-        printed = open_note(source, [one.identity for one in house.keyring])
-        source.read()  # to its end, where its digest is checked
-    return printed

@@ -1,7 +1,7 @@
 """Does a document satisfy the JSON Schema a train brings for it?
 
-Draft 2020-12, through `jsonschema`, of the part that `security.train.output_schema` lets pass, and for documents that are not
-more work than that (attack T19). What is refused of a schema is refused before the train runs.
+Draft 2020-12, through `jsonschema`, within the bounds that `security.train.output_schema` sets on schemas and this module on
+documents (attack T19). A schema that cannot be evaluated is refused before the train runs.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from security.train.output_schema import Cost, cost_of, values_in
 from station.errors import GateSchema, PolicyRefused
 
 MAX_LOOKS: Final = 50_000_000
-"""Of the schema's nodes at an output's values: some minutes."""
+"""How often the nodes of a schema may look at the values of an output: some minutes."""
 MAX_KEPT: Final = 300_000
-"""Failures that may be kept in memory until an ``anyOf`` or ``oneOf`` is decided: 3 KiB each."""
+"""How many failures may be kept in memory until an ``anyOf`` or ``oneOf`` is decided: 3 KiB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """A schema that was found usable. Made by `compile_schema`."""
+    """A schema that this station can evaluate. Made by `compile_schema`."""
 
     schema: Mapping[str, Json]
     cost: Cost
     _validator: Draft202012Validator = field(repr=False)
 
     def check(self, document: Json, *, pattern: str, spent: int = 0) -> int:
-        """Hold a document against the schema; `pattern` is the declared path, for the message.
+        """Check a document against the schema; `pattern` is the declared path, for the message.
 
-        `spent` is what was spent on the same output before, and what is returned is that with this document's.
+        `spent` is the work done on the same output so far; the work with this document added is returned.
 
         Raises:
-            GateSchema: it does not satisfy it. The message tells which keyword, never what was found (attack T20).
+            GateSchema: it does not satisfy the schema. The message names the keyword, never what was found (attack T20).
         """
         keyword, values = None, values_in(document)
         spent += self.cost.looks.times(values)
@@ -62,9 +62,9 @@ def compile_schema(schema: Json, *, pattern: str) -> Checker:
     """Examine a declared schema; `pattern` is the declared path, for the message.
 
     Raises:
-        PolicyRefused: not draft 2020-12, too large, or uses what this station does not evaluate, and which.
+        PolicyRefused: not draft 2020-12, too large, or with something in it that this station does not evaluate.
     """
-    msg = "declared schema is not one this station evaluates"
+    msg = "this station cannot evaluate a declared schema"
     try:
         cost = cost_of(schema)
     except InvalidInput as error:

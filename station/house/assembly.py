@@ -1,6 +1,6 @@
-"""How does a house come to be from a configuration?
+"""How is a station put together from its configuration?
 
-The only module of the station that chooses backings: which registry, which engine, which folders.
+The only module of the station that chooses backings: which registry, which sandbox, which sources of data.
 """
 
 from __future__ import annotations
@@ -30,13 +30,21 @@ from station.admission.policy import (
     Owners,
     Rule,
 )
-from station.house.config import Admission, Approve, DataSet, StationConfig
-from station.house.house import BaseLoader, FreshTrust, House, TrustLoader
+from station.data.folder import FolderSource
+from station.data.port import DataSet, DataSource
+from station.gate.port import Gate, GateRule
+from station.gate.rules import FORM, ReleaseByHand
+from station.house.capacity import Capacity, of_machine
+from station.house.config import Admission, Approve, DataEntry, StationConfig
+from station.house.house import BaseLoader, House, TrustLoader
+from station.house.places import DockerPlace, FolderPlace
 from station.house.spool import Spool
+from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage, ImageLayer
+from station.sandbox.port import Sandbox
 
 
 def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secrets] = ()) -> House:
@@ -56,20 +64,36 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
-        sandbox=DockerSandbox(url=config.engine, runtime=config.runtime),
+        sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
-        data=config.data,
-        policy=policy_of(config.admission, config.data),
+        data={
+            name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
+        },
+        policy=policy_of(config.admission, config.data, capacity_of(config)),
+        gate=gate_of(release_by_hand=config.release_by_hand),
         by_code=config.admission.approve is Approve.KNOWN_CODE,
-        release_by_hand=config.release_by_hand,
         withhold=config.withhold,
     )
 
 
 def house_name(config: StationConfig) -> str:
-    """Return what this installation's containers are labelled with; two on one engine keep apart."""
+    """Return what this installation's runs are marked with, so that two installations on one engine stay apart."""
     return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
+
+
+def source_of(name: str, entry: DataEntry) -> DataSource:
+    """Return where a data set lives."""
+    match entry.place:
+        case FolderPlace(folder=folder):
+            return FolderSource(name=name, folder=folder)
+
+
+def sandbox_of(config: StationConfig) -> Sandbox:
+    """Return what runs trains here."""
+    match config.sandbox:
+        case DockerPlace(engine=engine, runtime=runtime):
+            return DockerSandbox(url=engine, runtime=runtime)
 
 
 def trust_loader(config: StationConfig) -> TrustLoader:
@@ -102,12 +126,25 @@ def _architecture(config: bytes) -> str:
     return found.text("architecture", most=40)
 
 
-def policy_of(admission: Admission, data: Mapping[str, DataSet]) -> Rule:
+def capacity_of(config: StationConfig) -> Capacity:
+    """Return how much runs may take up on this machine."""
+    return config.capacity.on(of_machine(config.workrooms))
+
+
+def gate_of(*, release_by_hand: bool = False) -> GateRule:
+    """Return the rules about what leaves: those that every station has, and what the configuration adds."""
+    rules: list[GateRule] = [*FORM]
+    if release_by_hand:
+        rules.append(ReleaseByHand())
+    return Gate(rules=tuple(rules))
+
+
+def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Capacity) -> Rule:
     """Return the policy the configuration asks for."""
     rules: list[Rule] = [
         Owners(allowed=admission.owners),
         DataSets(offered={name: one.owners for name, one in data.items()}),
-        Ceiling(most=admission.limits),
+        Ceiling(most=capacity.ceiling(admission.limits)),
         CheckableOutputs(),
     ]
     if admission.bases is not None:

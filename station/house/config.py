@@ -1,35 +1,33 @@
 """What does ``station.yaml`` say?
 
-YAML because people edit it; read safely, held against ``config.schema.json`` for messages with a line, then made a
-frozen value. Unknown keys are errors, aliases and doubled keys too. Secrets are paths, never values. Relative paths are
-relative to the file.
+Held against ``config.schema.json`` for messages with a line, then made a frozen value. Unknown keys are errors. Secrets
+are paths, never values. Relative paths are relative to the file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
+from console.problems import first_of
+from console.yaml import Edited, read_edited
 from registry.names import Origin, location
 from registry.places import Login, anchored
 from security.digest import Digest, digest_of
+from security.encoding import Json, parse_json
 from security.errors import InvalidInput
 from security.files import read_file
 from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
+from station.house.capacity import CapacitySettings
+from station.house.places import DockerPlace, FolderPlace, data_place, sandbox_place
 
 FILE: Final = "station.yaml"
-ENGINE: Final = "unix:///var/run/docker.sock"
 _LIMIT: Final = 256 << 10
 
 
@@ -51,10 +49,10 @@ class DirectoryPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
-    """A data set: a folder trains may read. `owners` is None for every admitted owner."""
+class DataEntry:
+    """A data set that trains may read, and where it lives. `owners` is None for every admitted owner."""
 
-    folder: Path
+    place: FolderPlace
     description: str
     owners: frozenset[PartyId] | None
 
@@ -73,6 +71,20 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long the spool keeps what visits that are over have left: ages in days since their end, sizes in bytes.
+
+    `document_days` is about what was signed, `evidence_days` and `evidence_bytes` about the sealed blobs of trains that
+    did not pass, and `printed_days` about what their runs printed.
+    """
+
+    document_days: int = 3650
+    evidence_days: int = 365
+    evidence_bytes: int = 10 << 30
+    printed_days: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationConfig:
     """Everything a person has decided about a station."""
 
@@ -87,14 +99,15 @@ class StationConfig:
     registry: str
     login: Login
     directory: DirectoryPlace
-    engine: str
-    runtime: str
-    data: Mapping[str, DataSet]
+    sandbox: DockerPlace
+    data: Mapping[str, DataEntry]
     admission: Admission
     release_by_hand: bool
     withhold: bool
     """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
+    capacity: CapacitySettings
+    retention: Retention
 
     @property
     def journal(self) -> Path:
@@ -139,27 +152,34 @@ def load_config(path: Path) -> StationConfig:
 
 def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     """Make the configuration from the file's bytes; see `load_config`."""
-    source = _Source(raw, file)
-    source.check()
-    value = source.value
+    found = read_edited(raw, _schema())
+    if not isinstance(found, Edited):
+        msg = "the station's configuration is not right"
+        raise ConfigInvalid(msg, hint=found[0].hint, file=file, **first_of(found))
     try:
-        config = _config(value, file, digest_of(raw))
+        config = _config(found.value, file, digest_of(raw))
         _need_apart(config)
     except InvalidInput as error:
         raise ConfigInvalid(error.message, hint=error.hint, file=file, **error.fields) from error
     return config
 
 
+def _schema() -> Mapping[str, Json]:
+    schema = parse_json(resources.files("station.house").joinpath("config.schema.json").read_bytes())
+    return schema if isinstance(schema, dict) else {}
+
+
 def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
     home = file.absolute().parent
     folder = home / value["folder"]
-    keys, sandbox, admission = value["keys"], value.get("sandbox", {}), value["admission"]
+    workrooms = home / value["workrooms"] if "workrooms" in value else folder / "workrooms"
+    keys, admission = value["keys"], value["admission"]
     return StationConfig(
         file=file.absolute(),
         digest=digest,
         party=PartyId(value["party"]),
         folder=folder,
-        workrooms=home / value["workrooms"] if "workrooms" in value else folder / "workrooms",
+        workrooms=workrooms,
         keys=home / keys["folder"],
         earlier_keys=tuple(home / folder for folder in keys.get("earlier", ())),
         passphrase_file=_path(home, keys, "passphrase_file"),
@@ -170,11 +190,10 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
             location=_place(home, value["directory"].get("location", value["registry"]["location"])),
             refresh_seconds=value["directory"].get("refresh_seconds", 300),
         ),
-        engine=sandbox.get("engine", ENGINE),
-        runtime=sandbox.get("runtime", "runc"),
+        sandbox=sandbox_place(value.get("sandbox", {})),
         data={
-            name: DataSet(
-                folder=home / one["folder"],
+            name: DataEntry(
+                place=data_place(home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
             )
@@ -184,7 +203,15 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         release_by_hand=admission.get("release", "automatic") == "by-hand",
         withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
+        capacity=_capacity(value.get("capacity", {})),
+        retention=Retention(**value.get("retention", {})),
     )
+
+
+def _capacity(value: Mapping[str, Any]) -> CapacitySettings:
+    total = dict(value)
+    per_owner = total.pop("per_owner", {})
+    return CapacitySettings(total=total, per_owner=per_owner)
 
 
 def _need_apart(config: StationConfig) -> None:
@@ -195,8 +222,8 @@ def _need_apart(config: StationConfig) -> None:
         path.resolve()
         for path in (config.keys, *config.earlier_keys, config.workrooms, config.spool, config.directory_cache)
     ]
-    for name, one in config.data.items():
-        folder = one.folder.resolve()
+    seen = [(name, folder.resolve()) for name, one in config.data.items() for folder in one.place.folders]
+    for name, folder in seen:
         if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):
             msg = "a data set's folder holds the station's own files, or lies among them"
             raise InvalidInput(msg, data=name, folder=folder, hint="runs can read all of it: keep them apart")
@@ -248,107 +275,3 @@ def _parties(names: Sequence[str]) -> frozenset[PartyId]:
 
 def _path(home: Path, value: Mapping[str, Any], key: str) -> Path | None:
     return home / value[key] if key in value else None
-
-
-# --- YAML, with the lines it came from -------------------------------------------------------------------------------
-
-
-class _Source:
-    """A YAML file as a value, and where in the file each part of it stands."""
-
-    def __init__(self, raw: bytes, file: Path) -> None:
-        self._file = file
-        try:
-            loader = yaml.SafeLoader(raw.decode("utf-8"))
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                self._wrong("not a mapping of keys to values", line=1)
-            self._node = node
-            self._check_plain(node, set())
-            self.value: dict[str, Any] = loader.construct_document(node)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._wrong(f"not YAML: {error.problem}", line=mark.line + 1 if mark else None, cause=error)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._wrong("not YAML, or not UTF-8", line=None, cause=error)
-
-    def check(self) -> None:
-        """Hold the value against the schema."""
-        schema = json.loads(resources.files("station.house").joinpath("config.schema.json").read_text("utf-8"))
-        errors = sorted(Draft202012Validator(schema).iter_errors(self.value), key=lambda error: self._line(error.path))
-        if errors:
-            self._tell(errors[0])
-
-    def _check_plain(self, node: yaml.Node, seen: set[int]) -> None:
-        if id(node) in seen:
-            self._wrong("aliases are not allowed", line=node.start_mark.line + 1)
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            for item in node.value:
-                self._check_plain(item, seen)
-        if isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, item in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                    self._wrong("a key is not plain text", line=key.start_mark.line + 1)
-                if key.value in keys:
-                    self._wrong(f"the key {key.value[:60]!r} is there twice", line=key.start_mark.line + 1)
-                keys.add(key.value)
-                self._check_plain(item, seen)
-
-    def _tell(self, error: ValidationError) -> NoReturn:
-        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path).lstrip(".")
-        line = self._line(error.path)
-        rule, wanted = str(error.validator), cast("Any", error.validator_value)
-        match rule:
-            case "additionalProperties" if isinstance(error.instance, dict):
-                known = sorted(error.schema["properties"]) if isinstance(error.schema, dict) else []
-                odd = min(set(error.instance) - set(known))
-                line = self._line([*error.path, odd])
-                reason = f"unknown key {odd[:60]!r}; known here: {', '.join(known)}"
-            case "required" if isinstance(error.instance, dict):
-                reason = f"the key {min(set(wanted) - set(error.instance))!r} is missing"
-            case "type":
-                reason = f"must be {_TYPES.get(str(wanted), str(wanted))}"
-            case "enum":
-                reason = f"must be one of {', '.join(map(str, wanted))}"
-            case "dependentRequired":
-                reason = "username and password_file go together"
-            case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems":
-                reason = f"must have a {rule} of {wanted}"
-            case "None":
-                reason = "known_code goes with 'approve: known-code' only"
-            case _:
-                reason = "does not have the right form"
-        self._wrong(reason, line=line, at=where or None)
-
-    def _line(self, path: Sequence[str | int]) -> int:
-        node: yaml.Node = self._node
-        line = node.start_mark.line
-        for step in path:
-            if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                line = node.start_mark.line
-            elif isinstance(node, yaml.MappingNode):
-                for key, item in node.value:
-                    if key.value == step:
-                        node, line = item, key.start_mark.line
-                        break
-        return int(line) + 1
-
-    def _wrong(
-        self, reason: str, *, line: int | None, at: str | None = None, cause: Exception | None = None
-    ) -> NoReturn:
-        msg = "the station's configuration is not right"
-        fields: dict[str, Any] = {"line": line, "at": at, "reason": reason}
-        told = {name: value for name, value in fields.items() if value is not None}
-        raise ConfigInvalid(msg, file=self._file, **told) from cause
-
-
-_TYPES: Final = {
-    "object": "a mapping of keys to values",
-    "array": "a list",
-    "string": "text; put it in quotes",
-    "integer": "a whole number",
-    "boolean": "true or false",
-}

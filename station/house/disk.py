@@ -22,7 +22,7 @@ _MOST_BELOW: Final = 32
 
 
 class Rest(StrEnum):
-    """Where a folder's files are while nobody works on them."""
+    """Where a folder's files are while they are not in use."""
 
     MEMORY = "in memory"
     ENCRYPTED = "on an encrypted disk"

@@ -17,8 +17,9 @@ from security.directory.trust import Base, TrustStore
 from security.ids import PartyId
 from security.keys.keyset import Secrets
 from station.admission.policy import Rule
+from station.data.port import DataSet
 from station.errors import KeysElsewhere
-from station.house.config import DataSet
+from station.gate.port import GateRule
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -42,8 +43,8 @@ class House:
 
     `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
 
-    With `by_code`, the policy is told the digest of the unsealed code; with `release_by_hand`, a person looks at what
-    the gate lets pass; with `withhold`, an owner whose train does not pass is told that only.
+    With `by_code`, the policy is told the digest of the unsealed code; with `withhold`, an owner whose train does not pass
+    is told that only.
     """
 
     party: PartyId
@@ -58,8 +59,8 @@ class House:
     base_image: BaseLoader
     data: Mapping[str, DataSet]
     policy: Rule
+    gate: GateRule
     by_code: bool = False
-    release_by_hand: bool = False
     withhold: bool = False
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None
@@ -83,33 +84,3 @@ class House:
     def keyring(self) -> tuple[Secrets, ...]:
         """All key sets of ours that are here, the present one first."""
         return (self.secrets, *self.earlier)
-
-    @property
-    def sandbox_profile(self) -> str:
-        """What a journey entry says of the sandbox."""
-        return f"docker-{self.sandbox.runtime}-v1" if self.sandbox.sealed else f"{self.sandbox.runtime}-v1"
-
-
-def newest_trust(house: House, now: datetime) -> TrustStore:
-    """Return the directory as it is published now, also where an older one is held that is still fresh."""
-    return house.trust.again(now) if isinstance(house.trust, FreshTrust) else house.trust(now)
-
-
-class FreshTrust:
-    """A `TrustLoader` that asks again after some seconds, and in between gives what it has, as long as it is fresh."""
-
-    def __init__(self, load: TrustLoader, *, seconds: int) -> None:
-        self._load, self._seconds = load, seconds
-        self._held: tuple[datetime, TrustStore] | None = None
-
-    def __call__(self, now: datetime) -> TrustStore:
-        """Return the directory; a clock that was turned back counts as much time."""
-        if self._held is None or not 0 <= (now - self._held[0]).total_seconds() < self._seconds:
-            self._held = (now, self._load(now))
-        self._held[1].check_fresh(now)
-        return self._held[1]
-
-    def again(self, now: datetime) -> TrustStore:
-        """Ask now, and return that."""
-        self._held = None
-        return self(now)

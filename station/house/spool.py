@@ -2,6 +2,9 @@
 
 Blobs by digest, durable before they are named anywhere; never plaintext. What no visit refers to any more, such as the
 leftovers of a crash, is swept by the daemon. It alone writes here (`lock`), but for what an operator adds unswept.
+
+A blob is here before the event that names it, and steps of several visits work at once: what a step has put here, or has
+found here and means to use, is held until its event is recorded, and is not swept meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -28,6 +33,44 @@ _UNFINISHED = re.compile(r"\..*\.part")
 
 class Spool(BlobFolder):
     """The spool of one station: a `registry.blobs.BlobSource` and `BlobSink` that can also name what it is given."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._lock, self._thread = threading.Lock(), threading.local()
+        self._held: Counter[Digest] = Counter()
+        self._spared: set[Digest] | None = None  # what was held at any time since the sweep under way began
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep whatever this thread puts or finds here from being swept for as long as the block runs."""
+        mine: set[Digest] = set()
+        self._thread.mine = mine
+        try:
+            yield
+        finally:
+            self._thread.mine = None
+            with self._lock:
+                self._held -= Counter(mine)
+
+    def _hold(self, digest: Digest) -> None:
+        mine: set[Digest] | None = getattr(self._thread, "mine", None)
+        if mine is None or digest in mine:
+            return
+        mine.add(digest)
+        with self._lock:
+            self._held[digest] += 1
+            if self._spared is not None:
+                self._spared.add(digest)
+
+    def has(self, digest: Digest) -> bool:
+        """See `registry.blobs.BlobSink`."""
+        self._hold(digest)
+        return super().has(digest)
+
+    def put(self, digest: Digest, size: int, source: BinaryIO) -> None:
+        """See `registry.blobs.BlobSink`."""
+        self._hold(digest)
+        super().put(digest, size, source)
 
     def keep(self, data: bytes) -> Digest:
         """Keep a small document; durable when this returns."""
@@ -54,6 +97,7 @@ class Spool(BlobFolder):
                 yield writer
                 out.flush()
                 os.fsync(out.fileno())
+            self._hold(writer.blob.digest)
             with told(self.path):
                 temporary.replace(self.at(writer.blob.digest))
                 sync_folder(self.path)
@@ -90,20 +134,57 @@ class Spool(BlobFolder):
         with locked(self.path / ".sweeping"):
             yield
 
-    def sweep(self, references: Collection[Digest]) -> tuple[Digest, ...]:
-        """Remove every blob outside `references`, and what unfinished writes left; return what was removed."""
+    def sweep(self, references: Callable[[], Collection[Digest]]) -> tuple[Blob, ...]:
+        """Remove every blob that nothing refers to and no step holds; return what was removed.
+
+        `references` is asked once it is known what is held: what is recorded and let go of later is spared all the same.
+        """
         if not self.path.is_dir():
             return ()
-        swept = []
+        with self._lock:
+            self._spared = set(self._held)
+        try:
+            swept = []
+            with told(self.path):
+                found = sorted(path for path in self.path.iterdir() if _NAME.fullmatch(path.name))
+                kept = references()
+                for path in found:
+                    digest = Digest.of_hex(path.name)
+                    if digest not in kept and (size := self._remove(path, digest)) is not None:
+                        swept.append(Blob(digest=digest, size=size))
+                sync_folder(self.path)
+            return tuple(swept)
+        finally:
+            with self._lock:
+                self._spared = None
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return everything that is kept here."""
+        if not self.path.is_dir():
+            return ()
         with told(self.path):
-            for path in sorted(self.path.iterdir()):
-                if _UNFINISHED.fullmatch(path.name):
-                    path.unlink()
-                elif _NAME.fullmatch(path.name) and Digest.of_hex(path.name) not in references:
-                    path.unlink()
-                    swept.append(Digest.of_hex(path.name))
-            sync_folder(self.path)
-        return tuple(swept)
+            found = [path for path in sorted(self.path.iterdir()) if _NAME.fullmatch(path.name)]
+            return tuple(Blob(digest=Digest.of_hex(path.name), size=path.stat().st_size) for path in found)
+
+    def unreferenced(self, references: Collection[Digest]) -> tuple[Blob, ...]:
+        """Return every blob outside `references`."""
+        return tuple(blob for blob in self.blobs() if blob.digest not in references)
+
+    def _remove(self, path: Path, digest: Digest) -> int | None:
+        with self._lock:
+            if self._spared is None or digest in self._spared:
+                return None
+            size = path.stat().st_size
+            path.unlink()
+            return size
+
+    def clear_unfinished(self) -> None:
+        """Remove what interrupted writes left. Call it only while nothing is being written."""
+        if self.path.is_dir():
+            with told(self.path):
+                for path in self.path.iterdir():
+                    if _UNFINISHED.fullmatch(path.name):
+                        path.unlink()
 
 
 class SpoolWriter:
@@ -126,7 +207,7 @@ class SpoolWriter:
 
 
 class _SpoolReader(CheckedReader):
-    """The same check with another verdict: what went wrong on our own disk is nobody else's fault."""
+    """The same check with another verdict: damage on our own disk is not the sender's fault."""
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # as in `CheckedReader`
         try:

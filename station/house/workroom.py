@@ -45,8 +45,18 @@ class Workroom:
 
     @property
     def context(self) -> Path:
-        """What the run is told about itself, a file."""
+        """A file with what the run can read about itself."""
         return self.path / "context.json"
+
+    @property
+    def data(self) -> Path:
+        """A folder for each data set that was copied here."""
+        return self.path / "data"
+
+    @property
+    def furnished(self) -> Path:
+        """A file that says where each data set of the run is."""
+        return self.path / "furnished.json"
 
     @property
     def used(self) -> Path:
@@ -71,10 +81,11 @@ class Workrooms:
         path = self._at(visit)
         with told(path):
             path.mkdir(mode=PRIVATE_FOLDER)
-            for folder in (Workroom(path=path).code, Workroom(path=path).state):
+            room = Workroom(path=path)
+            for folder in (room.code, room.data, room.state):
                 folder.mkdir(mode=PRIVATE_FOLDER)
             sync_folder(self._root)
-        return Workroom(path=path)
+        return room
 
     def find(self, visit: ArrivalId) -> Workroom:
         """Return the room made before.
@@ -87,6 +98,20 @@ class Workrooms:
             msg = "the workroom is gone"
             raise RoomMissing(msg, visit=visit.short)
         return Workroom(path=path)
+
+    def room_for(self, data: str, visit: ArrivalId) -> Path:
+        """Return an empty folder of the visit's room for a data set, whatever was in it before.
+
+        Raises:
+            RoomMissing: the room is gone.
+            WorkroomNotWiped: something in the folder cannot be removed.
+        """
+        into = self.find(visit).data / data
+        with self._removing(visit), _entered(str(into.parent)) as folder:
+            _remove(data, folder)
+        with told(into):
+            into.mkdir(mode=PRIVATE_FOLDER)
+        return into
 
     def names(self) -> tuple[ArrivalId, ...]:
         """Return the visits that have a room now."""
@@ -101,10 +126,14 @@ class Workrooms:
             WorkroomNotWiped: something cannot be removed.
         """
         make_folder(self._root)
+        with self._removing(visit), _entered(str(self._root.resolve())) as root:
+            _remove(visit.hex, root)
+            os.fsync(root)
+
+    @contextlib.contextmanager
+    def _removing(self, visit: ArrivalId) -> Iterator[None]:
         try:
-            with _entered(str(self._root.resolve())) as root:
-                _remove(visit.hex, root)
-                os.fsync(root)
+            yield
         except OSError as error:
             msg = "something in a workroom cannot be removed"
             hint = f"look into {self._at(visit)}: is something mounted there, or owned by another user?"

@@ -10,29 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 from security.digest import Digest
 from security.encoding import Fields, dump_json, parse_json, print_time
-from security.errors import Malformed
+from security.errors import Malformed, MalformedStatement
+from security.forms.form import Number
+from security.forms.record import Elsewhere, Record
 from security.ids import PartyId
 from security.keys.keyset import KeySet, Signer
-from security.statement.envelope import (
-    Envelope,
-    Statement,
-    Subject,
-    Verified,
-    parse_statement,
-    print_statement,
-    sign,
-    verified_as,
-    verify,
-)
+from security.statement.envelope import Envelope, Verified, sign, verify
+from security.statement.form import StatementForm
 from station.errors import JournalDamaged, JournalTruncated
 from station.journal.chain import START, Head, check_chain, parse_record
-from station.visit.events import ArrivalId, StationEvent, VisitEvent
+from station.visit.events import ArrivalId, VisitEvent
 from station.visit.plan import phase_of
 from station.visit.state import Visit, replay
+from station.visit.station_events import StationEvent
 
 HEAD_TYPE: Final = "urn:pht:statement:journal-head:v1"
 _SUBJECT: Final = "journal"
@@ -41,11 +35,20 @@ _LONGEST_LINE: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedHead:
-    """What a station said of its journal: this was its end then."""
+    """A station's statement of where its journal ended: after so many records, with the hash of the last."""
 
     station: PartyId
-    head: Head
+    records: Annotated[int, Number()]
+    last: Annotated[Digest, Elsewhere()]
     at: datetime
+
+    @property
+    def head(self) -> Head:
+        """The end of the journal then."""
+        return Head(sequence=self.records, hash=self.last)
+
+
+HEAD: Final = StatementForm(type=HEAD_TYPE, record=Record(SignedHead), subjects={_SUBJECT: "last"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +67,8 @@ class Audit:
 
 def sign_head(head: Head, *, station: PartyId, signers: Sequence[Signer], now: datetime) -> Envelope:
     """Sign where the journal ends, for keeping elsewhere."""
-    statement = Statement(
-        subjects=(Subject(name=_SUBJECT, digest=head.hash),),
-        predicate_type=HEAD_TYPE,
-        predicate={"station": station, "records": head.sequence, "at": print_time(now)},
-    )
-    return sign(print_statement(statement), signers)
+    signed = SignedHead(station=station, records=head.sequence, last=head.hash, at=now)
+    return sign(HEAD.print(signed), signers)
 
 
 def read_head(envelope: Envelope, key_set: KeySet, *, station: PartyId) -> Verified[SignedHead]:
@@ -79,14 +78,11 @@ def read_head(envelope: Envelope, key_set: KeySet, *, station: PartyId) -> Verif
         SignatureRejected: a key of the set did not sign, or not this.
         MalformedStatement: not a statement about the journal of `station`.
     """
-    proof = verify(envelope, key_set)
-    statement = parse_statement(proof.value, predicate_type=HEAD_TYPE)
-    fields = Fields(statement.predicate, "predicate")
-    fields.constant("station", station)
-    head = Head(sequence=fields.number("records", least=0), hash=statement.subject(_SUBJECT))
-    found = SignedHead(station=station, head=head, at=fields.time("at"))
-    fields.end()
-    return verified_as(proof, found)
+    found = HEAD.parse(verify(envelope, key_set))
+    if found.value.station != station:
+        msg = "statement is about the journal of another station"
+        raise MalformedStatement(msg, station=found.value.station, expected=station)
+    return found
 
 
 # --- Export ----------------------------------------------------------------------------------------------------------

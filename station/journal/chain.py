@@ -17,7 +17,8 @@ from security.encoding import Fields, Json, dump_json, parse_json
 from security.errors import Malformed
 from station.errors import JournalDamaged
 from station.visit.event_json import parse_event, print_event
-from station.visit.events import ArrivalId, Event, StationEvent
+from station.visit.events import ArrivalId
+from station.visit.station_events import Event, StationEvent
 
 DOMAIN: Final = b"pht-journal-v1\n"
 

@@ -1,7 +1,7 @@
-"""What does a run leave in its state folder while it runs, and who owns the folder?
+"""How much has a run written to its state folder, and who owns the folder?
 
-The container writes to the folder while the station looks, and may swap names for links at any moment; so everything
-goes through directory handles, and no link is ever followed.
+The run writes to the folder while the station looks, and may swap a name for a link at any moment. So everything goes
+through directory handles, and no link is ever followed.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateUse:
-    """What lies in a state folder: ``bytes`` of all files, and the number of files, folders and links."""
+    """What is in a state folder: the ``bytes`` of all files, and the number of files, folders and links."""
 
     bytes: int
     files: int
 
 
 def measure(folder: Path, limits: RunLimits) -> StateUse:
-    """Count what lies in `folder`, and stop counting at the first limit that is crossed.
+    """Measure what is in `folder`, and stop at the first limit that is exceeded.
 
     Raises:
-        LimitExceeded: more bytes or entries than allowed, folders too deep, or a folder closed to the station.
-        DiskFull: the file system has less room than the limits keep in reserve. Files that were unlinked and are still
-            open show nowhere else.
+        LimitExceeded: too many bytes or entries, folders nested too deeply, or a folder the station cannot read.
+        DiskFull: the file system has less free space than the limits keep in reserve. Files that were unlinked and are
+            still open show nowhere else.
     """
     size = files = 0
     with told(folder):
         room = os.statvfs(folder)
         if room.f_bavail * room.f_frsize < limits.disk_reserve_bytes:
-            msg = "the run uses up the file system"
+            msg = "the run is filling up the file system"
             raise DiskFull(msg, reserve=limits.disk_reserve_bytes)
         for facts in _entries(folder):
             files += 1
@@ -60,7 +60,7 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
 
 
 def hand_over(path: Path, uid: int, gid: int) -> None:
-    """Give a file, or a folder and all that lies in it, to the user a run runs as. Only root can, or need, do this."""
+    """Give a file, or a folder and everything in it, to the user a run runs as. Only root can, and only root needs to."""
     if os.geteuid() != 0:
         return
     with told(path):
@@ -94,7 +94,7 @@ def _below(handle: int, depth: int) -> Iterator[os.stat_result]:
 
 def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
     if depth >= _DEEPEST:
-        msg = "folders of the state are too deep"
+        msg = "the folders of the state are nested too deeply"
         raise LimitExceeded(msg, limit=_DEEPEST)
     try:
         below = os.open(name, _FOLDER, dir_fd=handle)
@@ -109,7 +109,7 @@ def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
 
 
 def _closed() -> LimitExceeded:
-    msg = "a folder of the state is closed to the station"
+    msg = "the station cannot read a folder of the state"
     return LimitExceeded(msg)
 
 

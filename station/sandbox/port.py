@@ -1,4 +1,4 @@
-"""What does a station need from whatever runs containers for it?"""
+"""What does a station need from whatever runs trains for it?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from security.digest import Digest
+from station.check import CheckResult
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The run goes on, since a time told by the engine."""
+    """The run goes on, since a time told by the sandbox."""
 
     since: datetime
 
@@ -31,26 +32,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """There is no such container, or it was made and never started."""
+    """There is no such run, or it was made and never started."""
 
 
 Sight: TypeAlias = Running | Ended | Absent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of ``pht station check``."""
-
-    name: str
-    ok: bool
-    detail: str
-    hint: str | None = None
-
-
 class Sandbox(Protocol):
     """Runs orders. Every call may be repeated; the names of orders are how runs are found again after a restart.
 
-    Every method raises `SandboxUnavailable` if the engine is away and `SandboxUnfit` if it lacks something.
+    Every method raises `SandboxUnavailable` if what runs the orders is away, and `SandboxUnfit` if it lacks something.
     """
 
     @property
@@ -59,24 +50,25 @@ class Sandbox(Protocol):
         ...
 
     @property
-    def runtime(self) -> str:
-        """The runtime that orders for this sandbox must name."""
+    def profile(self) -> str:
+        """What orders for this sandbox, and journey entries about its runs, call it; such as ``docker-runc-v1``."""
         ...
 
     def prepare(self, base: BaseImage) -> Digest:
-        """Make sure the engine holds `base`, and return the id to order it by.
+        """Make sure that `base` can be run here, and return the id to order it by.
 
         Raises:
-            SandboxRefused: what the engine holds under our name is not this image.
+            SandboxRefused: what is held here under our name is not this image.
             DigestMismatch: a layer is not what its digest says.
         """
         ...
 
     def start(self, order: RunOrder) -> None:
-        """Make and start the container, unless it is there already, exactly as ordered: then adopt it as it is.
+        """Start the run, unless it is there already, exactly as ordered: then adopt it as it is.
 
         Raises:
-            SandboxRefused: the container, as made, differs from the order. It is removed.
+            SandboxRefused: the run, as made, differs from the order. It is removed.
+            SandboxUnfit: the order is for a sandbox of another profile.
             RunFailed: the command cannot be started in this image.
         """
         ...
@@ -86,21 +78,21 @@ class Sandbox(Protocol):
         ...
 
     def stop(self, name: str) -> None:
-        """Kill the run and return when it has ended. Nothing happens if it has, or never was."""
+        """Kill the run and return when it has ended. Nothing happens if it has ended, or never was."""
         ...
 
     def remove(self, name: str) -> None:
-        """Remove the container and what it printed, running or not. Nothing happens if there is none."""
+        """Remove the run and what it printed, running or not. Nothing happens if there is none."""
         ...
 
     def output(self, name: str, limit: int) -> bytes:
-        """Return the last `limit` bytes the program printed. For the station's operator only: it may hold data."""
+        """Return the last `limit` bytes the program printed. For the station's operator only: they may hold data."""
         ...
 
     def leftovers(self, house: str) -> tuple[str, ...]:
-        """Return the names of all containers of this station installation."""
+        """Return the names of all runs of this station installation."""
         ...
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
-        """Examine the engine; with a base image, also by a run that tries to break out. Raises nothing."""
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
+        """Examine the sandbox; with a base image, also by a run that tries to break out. Raises nothing."""
         ...

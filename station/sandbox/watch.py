@@ -1,7 +1,7 @@
 """How is a run doing, and must it be stopped?
 
-The answer depends only on what the engine and the disk say now, not on what an earlier look has seen: after a crash of
-the station the same questions get the same answers.
+The answer depends only on what the sandbox and the disk say now, and not on any earlier look: after a crash of the
+station the same questions get the same answers.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
     """Look at a run and stop it if it breaks a limit. `Ended` is returned only for a run that ended well.
 
     Raises:
-        RunTimedOut: it ran longer than allowed, whether or not a station was there to see it.
+        RunTimedOut: it ran longer than allowed, whether or not a station was watching.
         LimitExceeded: more memory, bytes or files than allowed.
         RunFailed: it ended with an exit status other than zero.
         RunInterrupted: it was killed from outside.
-        DiskFull: the file system is running out of room; the run was stopped.
+        DiskFull: the file system is running out of space; the run was stopped.
     """
     sight = sandbox.look(order.name)
     if isinstance(sight, Running):
@@ -40,7 +40,7 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
 
 def _ended_well(ended: Ended, order: RunOrder) -> None:
     if ended.out_of_memory:
-        msg = "more memory than allowed"
+        msg = "the analysis used more memory than allowed"
         raise LimitExceeded(msg, limit=order.limits.memory_bytes)
     _in_time(ended.started, ended.finished, order.limits)
     measure(order.state, order.limits)

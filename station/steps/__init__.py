@@ -12,7 +12,22 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from station.house.house import House
-from station.steps import admit, collect, depart, fetch, gate, opening, push, receipt, seal, sign, start, verify, wipe
+from station.steps import (
+    admit,
+    collect,
+    depart,
+    fetch,
+    furnish,
+    gate,
+    opening,
+    push,
+    receipt,
+    seal,
+    sign,
+    start,
+    verify,
+    wipe,
+)
 from station.visit.events import VisitEvent
 from station.visit.plan import Step
 from station.visit.state import Visit
@@ -24,6 +39,7 @@ _PERFORMERS: Final[Mapping[Step, Performer]] = {
     Step.VERIFY: verify.perform,
     Step.ADMIT: admit.perform,
     Step.OPEN: opening.perform,
+    Step.FURNISH: furnish.perform,
     Step.START: start.perform,
     Step.COLLECT: collect.perform,
     Step.GATE: gate.perform,

@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
-from security.train.manifest import DataNeed
+from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
-from station.data.folder import missing, mounted
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
-from station.visit.events import Admitted, Held, HoldFor, KeyUsed
+from station.visit.events import Admitted, Held, HoldFor
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     """Ask the policy, and a person where the policy says so.
 
     Raises:
-        DataSourceUnavailable: the folder of a data set is not there.
+        DataSourceUnavailable: a data set cannot be reached now.
         PolicyRefused: the policy says no, with or without a person's approval.
     """
     trust = house.trust(now)
@@ -30,15 +30,28 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
         code=_code(visit, accepted, house, now) if house.by_code else None,
-        missing={need.name: _missing(need, house) for need in manifest.data if need.name in house.data},
+        missing={
+            need.name: house.data[need.name].source.missing(need) for need in manifest.data if need.name in house.data
+        },
     )
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
-        return Admitted(at=now, by="policy")
+        return _admitted(visit, manifest, "policy", now)
     approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason)
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
-    return Admitted(at=now, by=approval.by)
+    return _admitted(visit, manifest, approval.by, now)
+
+
+def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> Admitted:
+    limits, arrived = manifest.limits, visit.fetched.sealed if visit.fetched else ()
+    return Admitted(
+        at=now,
+        by=by,
+        memory_bytes=limits.memory_bytes,
+        cpu_millis=limits.cpu_millis,
+        disk_bytes=limits.output_bytes + sum(blob.size for blob in arrived),
+    )
 
 
 def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
@@ -54,8 +67,3 @@ def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) ->
         return unseal_code(accepted, house, room.code)
     finally:
         house.workrooms.wipe(visit.arrival)
-
-
-def _missing(need: DataNeed, house: House) -> tuple[str, ...]:
-    """Return the file patterns of a need that nothing in the data set's folder matches."""
-    return missing(mounted(need.name, house.data[need.name].folder), need.files)

@@ -28,7 +28,7 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     visit itself signs is there only after its journal says that it did.
 
     Raises:
-        RegistryUnavailable: nobody can tell now.
+        RegistryUnavailable: this cannot be determined now.
     """
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
@@ -41,7 +41,7 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
             if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):
                 return envelope.digest
         except (Refused, RegistryDenied, NotInRegistry):
-            continue  # somebody else's writing under that name proves nothing, and hides nothing
+            continue  # what another party wrote under that name proves nothing, and hides nothing
     return None
 
 

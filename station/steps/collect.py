@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
 from security.digest import Digest
 from security.errors import DirectoryRejected, Unavailable
 from station.errors import RoomMissing
 from station.house.house import House
+from station.house.trust import trust_at_hand
 from station.sandbox.port import Absent, Running
 from station.sandbox.watch import watch
 from station.steps.evidence import accepted_manifest, verified
@@ -30,13 +32,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Ended | RoomLost | Hel
     # Whoever can keep the directory away must not keep the station from watching: limits first, then trust (T19).
     order = order_of(visit, accepted_manifest(visit, house), house, Digest(visit.started.image))
     sight = watch(house.sandbox, order, now=now)
-    try:
-        verified(visit, house, house.trust(now), now)
-    except (Unavailable, DirectoryRejected):
-        if not isinstance(sight, Running):
-            raise
     if isinstance(sight, Running):
+        with contextlib.suppress(Unavailable, DirectoryRejected):
+            verified(visit, house, trust_at_hand(house, now), now)
         return None
+    verified(visit, house, house.trust(now), now)
     if isinstance(sight, Absent):
         return lose_room(visit, now=now)
     seconds = int((sight.finished - sight.started).total_seconds())

@@ -61,7 +61,7 @@ def keys_for(manifest: TrainManifest, stop: int, house: House) -> Secrets:
     Raises:
         KeysElsewhere: they are not here.
     """
-    return house.keys(manifest.route.stops[stop].key_set)
+    return house.keys(manifest.route.stop(stop).key_set)
 
 
 def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:
@@ -100,7 +100,7 @@ def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> 
         train=accepted.train,
         stop=accepted.stop,
         manifest=accepted.manifest.digest,
-        previous=accepted.journey.head,
+        previous=accepted.journey.previous,
         state=None if accepted.state is None else accepted.state.digest,
         owner=manifest.owner.party,
         name=manifest.name,

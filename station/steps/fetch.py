@@ -1,4 +1,4 @@
-"""Fetch: how does a train get into the spool without filling it with what nobody verified?"""
+"""Fetch: how does a train get into the spool without filling it with unverified data?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from security.errors import (
     PhtError,
 )
 from security.train.journey import TrainParts
-from station.house.house import House, newest_trust
+from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.evidence import arrival_of, believe
 from station.visit.events import Blob, Fetched
 from station.visit.state import Visit
@@ -49,6 +50,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
             raise
         msg = "the registry gave other bytes than it announced"
         raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
-    manifest = pack(parts).manifest
-    blobs = tuple(Blob(digest=layer.digest, size=layer.size) for layer in manifest.layers)
-    return Fetched(at=now, blobs=blobs)
+    artifact = pack(parts)
+    documents: list[Blob] = []
+    sealed: list[Blob] = []
+    for layer in artifact.manifest.layers:
+        place = documents if layer.digest in artifact.documents else sealed
+        place.append(Blob(digest=layer.digest, size=layer.size))
+    return Fetched(at=now, documents=tuple(documents), sealed=tuple(sealed))

@@ -1,34 +1,37 @@
-"""Gate: may what the run left behind leave the house?"""
+"""Gate: may what the run left behind leave the station?"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from station.gate.inspect import inspect
+from station.gate.inspect import Inspected, inspect
+from station.gate.port import Clear, Hold
 from station.house.house import House
 from station.steps.evidence import verified
-from station.visit.events import Cleared, ClearedFile, Held, HoldFor
+from station.visit.events import Cleared, Held, HoldFor
+from station.visit.parts import ClearedFile
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
-    """Let the gate judge, and a person where the station wants one.
-
-    The journal keeps each file's declaration and size, not its name: a run could write data into names.
+    """Let the gate judge, and a person where one of its rules wants that.
 
     Raises:
         GateRefused: which rule is broken.
         NoResults: nothing was left behind.
     """
     manifest = verified(visit, house, house.trust(now), now).manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest.outputs, manifest.limits)
-    files = tuple(ClearedFile(path=one.declared, size=one.member.size) for one in cleared.files)
-    if not house.release_by_hand:
-        return Cleared(at=now, by="gate", files=files)
-    reason = (
-        f"{len(files)} files with {sum(one.size for one in files)} bytes wait to be released: show them with --results"
-    )
-    approval = visit.approved_for(HoldFor.RELEASE, reason)
-    if approval is None:
-        return Held(at=now, hold=HoldFor.RELEASE, reason=reason)
-    return Cleared(at=now, by=approval.by, files=files)
+    found = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
+    match found.verdict:
+        case Clear(cost=cost):
+            return Cleared(at=now, by="gate", files=cleared_files(found), cost=cost)
+        case Hold(reason=reason, cost=cost):
+            approval = visit.approved_for(HoldFor.RELEASE, reason)
+            if approval is None:
+                return Held(at=now, hold=HoldFor.RELEASE, reason=reason)
+            return Cleared(at=now, by=approval.by, files=cleared_files(found), cost=cost)
+
+
+def cleared_files(found: Inspected) -> tuple[ClearedFile, ...]:
+    """Return what the journal keeps of each file: its declaration and size, not its name, which may hold data."""
+    return tuple(ClearedFile(path=one.declared, size=one.member.size) for one in found.files)

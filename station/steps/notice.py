@@ -9,17 +9,18 @@ from registry.errors import NotInRegistry
 from security.errors import DiskFull, PhtError
 from station.errors import JournalDamaged
 from station.house.house import House
-from station.visit.events import ArrivalId, Noticed, Redelivered
+from station.visit.events import ArrivalId, Noticed
+from station.visit.station_events import Redelivered
 
 
 def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     """Begin a visit for every new arrival; return the new visits.
 
     What a finished visit was about is taken out of the mailbox when it lies there again (attack T6): a visit happens
-    once, and the journal keeps that somebody tried.
+    once, and the journal records the attempt.
 
-    One arrival that cannot be looked at, or not be taken out, keeps nobody else's from being noticed. A registry that
-    brings the same arrival back again and again is told so each time, and makes one record of it.
+    An arrival that cannot be read, or cannot be removed, does not keep others from being noticed. A registry that brings
+    the same arrival back again and again causes one record.
 
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.

@@ -15,8 +15,9 @@ from security.train.seal import CODE_BUDGET, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
-from station.visit.events import Blob, KeyUsed, Opened
+from station.visit.events import Blob, Opened
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 STATE_FILES: Final = 10_000
 """Files and folders a state may hold, in and out."""
@@ -77,12 +78,12 @@ def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
 
 
 def context(accepted: AcceptedTrain, house: House) -> Json:
-    """Return what a run is told about itself."""
+    """Return what a run can read about itself."""
     manifest = accepted.manifest.value
     return {
         "train": manifest.name,
         "stop": accepted.stop,
-        "stops": manifest.route.home,
+        "stops": len(manifest.route),
         "data": [
             {"name": need.name, "description": house.data[need.name].description or need.description}
             for need in manifest.data

@@ -27,10 +27,16 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours = StateRef(digest=visit.sealed.blob, size=visit.sealed.size)
     onward = replace(parts, entries=(*parts.entries, signed_envelope(visit, house)), state=ours)
-    following = read_manifest(parts.manifest.payload).stop_or_home(
-        visit.accepted.stop + 1
-    )  # verified: it has its digest
-    head = house.depot.send(onward, house.spool, to=following.party, train=visit.accepted.train, mount_from=house.party)
+    manifest = read_manifest(parts.manifest.payload)  # verified: it has its digest
+    (following,) = manifest.route.after(visit.accepted.stop)
+    head = house.depot.send(
+        onward,
+        house.spool,
+        to=manifest.expected_at(following).party,
+        train=visit.accepted.train,
+        stop=following,
+        mount_from=house.party,
+    )
     return Pushed(at=now, head=head)
 
 

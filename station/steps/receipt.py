@@ -15,7 +15,7 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> ReceiptSent:
     """Put the recorded statement into the owner's mailbox."""
     if visit.accepted is None or visit.signed is None:
-        msg = "nobody is known to be owed an answer"
+        msg = "no owner is known who is owed an answer"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     head = house.depot.send_receipt(
         signed_envelope(visit, house),

@@ -7,13 +7,13 @@ from typing import BinaryIO, cast
 
 from security.directory.trust import TrustStore
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
-from security.ids import Role
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
 from station.gate.inspect import inspect
 from station.house.house import House
 from station.steps.evidence import verified
+from station.steps.gate import cleared_files
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
@@ -22,18 +22,21 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     """Ask the gate again, and seal what it lets pass, straight into the spool.
 
     Raises:
-        GateRefused: the state is not what was cleared any more.
-        KeyNotTrusted, KeyRevoked: nobody may read on at the next stop.
+        GateRefused: the state is no longer what was cleared.
+        KeyNotTrusted, KeyRevoked: the next stop has no trusted key.
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest.outputs, manifest.limits)
-    recipient = recipient_of(accepted, trust, now)
+    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
+    if visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
+        msg = "the state is not what was cleared"
+        raise GateType(msg)
+    recipients = recipients_of(accepted, trust, now)
     try:
         with house.spool.writing() as writer:
             sealed = seal_state(
-                cast("BinaryIO", writer), cleared.members, binding=accepted.to_send(), recipient=recipient
+                cast("BinaryIO", writer), cleared.members, binding=accepted.to_send(), recipients=recipients
             )
     except (ArchiveRejected, BudgetExceeded, FileMissing):
         msg = "the state changed while it was sealed"
@@ -41,10 +44,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     return Sealed(at=now, blob=sealed.digest, size=sealed.size)
 
 
-def recipient_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime) -> str:
-    """Return who reads the state next: the key the directory has for whom the signed route names (attack T9)."""
+def recipients_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime) -> tuple[str, ...]:
+    """Return who reads the state next: the keys the directory has for whom the signed route names (attack T9)."""
     manifest = accepted.manifest.value
-    following = accepted.stop + 1
-    role = Role.OWNER if following == manifest.route.home else Role.STATION
-    party = manifest.stop_or_home(following)
-    return trust.pinned(party.party, role, party.key_set, now).sealing
+    found = []
+    for following in manifest.route.after(accepted.stop):
+        one = manifest.expected_at(following)
+        found.append(trust.pinned(one.party, manifest.role_at(following), one.key_set, now).sealing)
+    return tuple(dict.fromkeys(found))

@@ -1,6 +1,6 @@
 """Sign: what does this station state about the visit, once and for all?
 
-Nothing has left the house yet. The envelope is in the spool before the event that names it, the journal takes one such
+Nothing has left the station yet. The envelope is in the spool before the event that names it, the journal takes one such
 event for a visit, and only the bytes it names ever leave.
 """
 
@@ -11,14 +11,15 @@ from datetime import datetime
 from security.directory.trust import DirectoryVersion
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_chain, print_entry, print_refusal
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
 from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
-from station.visit.events import Accepted, KeyUsed, Signed, SignedKind, Superseded
+from station.visit.events import Accepted, Signed, SignedKind, Superseded
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
+from station.visit.station_events import KeyUsed
 
 _EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
 
@@ -31,7 +32,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
         RegistryUnavailable: whether we have signed before cannot be seen now.
     """
     if visit.accepted is None:
-        msg = "nobody is known to be owed an answer"
+        msg = "no owner is known who is owed an answer"
         raise ValueError(msg)
     before = signed_before(visit.accepted.train, visit.accepted.stop, visit.accepted.owner, house)
     if before is not None:
@@ -44,34 +45,33 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
 def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
-    if visit.sealed is None:
-        msg = "nothing was sealed"
+    if visit.started is None or visit.sealed is None:
+        msg = "nothing was run, or nothing sealed"
         raise ValueError(msg)
     entry = JourneyEntry(
         train=accepted.train,
         stop=accepted.stop,
         attempt=visit.attempt,
         station=house.party,
-        previous=accepted.journey.head,
-        state_in=accepted.journey.state,
+        previous=accepted.journey.previous,
+        states_in=accepted.journey.states,
         state_out=visit.sealed.blob,
         base=accepted.manifest.value.base,
         directory=trust.version,
-        sandbox=house.sandbox_profile,
+        sandbox=visit.started.profile,
         time=now,
     )
     ours = keys_for(accepted.manifest.value, accepted.stop, house)
     envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
-    entries = (*house.depot.load(visit.arrival, house.spool).entries, envelope)
-    check_chain(accepted.manifest, entries, trust, now=now)
+    check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
     return envelope, ours
 
 
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
-    So could the class, if the house wants to tell not even that.
+    So could the class; a station may withhold that too.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
@@ -88,7 +88,7 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> t
 
 
 def outcome_of(visit: Visit) -> Outcome:
-    """Return the class of outcome the owner is told."""
+    """Return the class of outcome that the owner learns."""
     if visit.fault is None:
         return Outcome.REFUSED
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED

@@ -9,13 +9,14 @@ from datetime import datetime
 from security.digest import Digest
 from security.errors import PhtError
 from security.files import write_file
-from security.train.manifest import DataNeed, TrainManifest
-from station.data.folder import closed, mounted
-from station.errors import DataClosed, PolicyRefused, RoomMissing
+from security.train.manifest import TrainManifest
+from station.errors import RoomMissing
 from station.house.house import House
-from station.sandbox.order import RunLimits, RunOrder, container_name, run_user
+from station.sandbox.folder import hand_over
+from station.sandbox.order import RunLimits, RunOrder, mounts_of, run_name, run_user
 from station.sandbox.port import Absent, Ended, Running, Sight
 from station.steps.evidence import verified
+from station.steps.furnish import furnished_in
 from station.steps.opening import STATE_FILES
 from station.visit.events import Started
 from station.visit.state import Visit
@@ -25,8 +26,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     """Start the run, or adopt the one that a crash kept us from recording.
 
     Raises:
-        RoomMissing: the workroom is gone.
-        DataSourceUnavailable, DataClosed: the data cannot be read, or not by a run.
+        RoomMissing: the workroom is gone, or data that were furnished.
+        PolicyRefused: a data set is no longer offered here.
         BaseNotApproved: the base image was withdrawn meanwhile.
         RunFailed: the command cannot be started.
     """
@@ -35,18 +36,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     base = trust.approved_base(accepted.manifest.value.base)
     image = house.sandbox.prepare(house.base_image(base))
     order = order_of(visit, accepted.manifest.value, house, image)
-    for need in accepted.manifest.value.data:
-        _look_at(need, order, house)
     _start(order, house, visit)
-    return Started(at=now, attempt=visit.attempt, name=order.name, image=image)
-
-
-def _look_at(need: DataNeed, order: RunOrder, house: House) -> None:
-    """See to it that no train fails because of what its station forgot."""
-    folder = mounted(need.name, order.data[need.name])
-    if house.sandbox.sealed and closed(folder, order.uid, order.gid, need.files) is not None:
-        msg = "the sandbox's user cannot read what the train asks for"
-        raise DataClosed(msg, data=need.name, folder=folder, user=order.uid)
+    return Started(at=now, attempt=visit.attempt, name=order.name, image=image, profile=order.profile)
 
 
 def _start(order: RunOrder, house: House, visit: Visit) -> None:
@@ -55,9 +46,16 @@ def _start(order: RunOrder, house: House, visit: Visit) -> None:
     State out is computed from the state that came in: where an earlier run of this attempt has been and is not to be
     found as ordered (removed by hand, or the configuration was changed), the room is not what was opened any more.
     """
-    used, before = house.workrooms.find(visit.arrival).used, house.sandbox.look(order.name)
-    if used.exists() and isinstance(before, Absent):
-        raise _used(visit)
+    room, before = house.workrooms.find(visit.arrival), house.sandbox.look(order.name)
+    used = room.used
+    if isinstance(before, Absent):
+        if used.exists():
+            raise _used(visit)
+        if any(not mount.source.exists() for mount in order.mounts):
+            msg = "something that was furnished is gone"
+            raise RoomMissing(msg, visit=visit.arrival.short)
+        for path in (room.code, room.state, room.context):
+            hand_over(path, order.uid, order.gid)
     write_file(used, b"")
     try:
         house.sandbox.start(order)
@@ -90,28 +88,27 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
     """Return the order of a visit's run: the same each time for the same attempt.
 
     Raises:
-        RoomMissing: the workroom is gone.
+        RoomMissing: the workroom is gone, or was not furnished.
         PolicyRefused: a data set is no longer offered here.
     """
     room, accepted = house.workrooms.find(visit.arrival), visit.accepted
     if accepted is None:
         msg = "nothing was accepted"
         raise RoomMissing(msg, visit=visit.arrival.short)
-    for need in manifest.data:
-        if need.name not in house.data:
-            msg = "this station has no such data set"
-            raise PolicyRefused(msg, data=need.name)
     uid, gid = run_user(os.geteuid(), os.getegid())
     return RunOrder(
-        name=container_name(accepted.train, accepted.stop, visit.attempt),
+        name=run_name(accepted.train, accepted.stop, visit.attempt),
         house=house.name,
+        profile=house.sandbox.profile,
         image=image,
         command=manifest.command,
         environment=manifest.environment,
-        code=room.code,
-        data={need.name: house.data[need.name].folder for need in manifest.data},
-        state=room.state,
-        context=room.context,
+        mounts=mounts_of(
+            code=room.code,
+            data=furnished_in(room, manifest.data, house),
+            state=room.state,
+            context=room.context,
+        ),
         uid=uid,
         gid=gid,
         limits=RunLimits(
@@ -122,5 +119,4 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
             state_bytes=manifest.limits.output_bytes,
             state_files=STATE_FILES,
         ),
-        runtime=house.sandbox.runtime,
     )

@@ -12,7 +12,7 @@ from typing import Final
 from security.errors import DiskFull
 from security.train.seal import seal_note
 from station.house.house import House
-from station.sandbox.order import container_name
+from station.sandbox.order import run_name
 from station.visit.events import Blob, Wiped
 from station.visit.state import Visit
 
@@ -53,4 +53,4 @@ def containers_of(visit: Visit) -> tuple[str, ...]:
     if visit.accepted is None or visit.admitted is None:
         return ()
     train, stop = visit.accepted.train, visit.accepted.stop
-    return tuple(container_name(train, stop, attempt) for attempt in range(1, visit.attempt + 1))
+    return tuple(run_name(train, stop, attempt) for attempt in range(1, visit.attempt + 1))

@@ -17,11 +17,11 @@ from security.digest import Digest
 from security.encoding import Fields, Json, print_time
 from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
-from station.visit.events import LONGEST_TEXT, Blob, ClearedFile, Event, HoldFor, SignedKind, plain
+from station.visit.events import Blob, HoldFor, SignedKind
+from station.visit.parts import LONGEST_TEXT, ClearedFile, FurnishedData, Spent, plain
+from station.visit.station_events import Event
 
 MOST_ITEMS: Final = 20_000
-VANISHED: Final[Mapping[str, tuple[str, ...]]] = {"ended": ("peak_bytes",)}
-"""Fields, by kind of event, that never held anything but null. Journals are full of them, and a record has one spelling."""
 
 
 def print_event(event: Event) -> dict[str, Json]:
@@ -29,7 +29,7 @@ def print_event(event: Event) -> dict[str, Json]:
     values = {name: getattr(event, name) for name in _SHAPES[type(event)]}
     shape = _SHAPES[type(event)].items()
     written = {name: part.form.write(values[name]) for name, part in shape if values[name] != part.default}
-    return {"kind": event.kind, **dict.fromkeys(VANISHED.get(event.kind, ())), **written}
+    return {"kind": event.kind, **written}
 
 
 def parse_event(value: Json) -> Event:
@@ -48,10 +48,6 @@ def parse_event(value: Json) -> Event:
     found: dict[str, Any] = {
         name: part.form.parse(fields, name) for name, part in shape if fields.has(name) or part.default is MISSING
     }
-    for name in VANISHED.get(kind, ()):
-        if fields.take(name) is not None:
-            msg = "field is not what it should be"
-            raise MalformedStatement(msg, field=f"event.{name}", wanted="null")
     fields.end()
     event: Event = made(**found)
     return event
@@ -81,6 +77,18 @@ def _blob(fields: Fields) -> Blob:
 
 def _cleared(fields: Fields) -> ClearedFile:
     found = ClearedFile(path=fields.text("path"), size=fields.number("size", least=0))
+    fields.end()
+    return found
+
+
+def _furnished(fields: Fields) -> FurnishedData:
+    found = FurnishedData(name=fields.text("name"), source=fields.text("source"))
+    fields.end()
+    return found
+
+
+def _spent(fields: Fields) -> Spent:
+    found = Spent(budget=fields.text("budget"), amount=fields.number("amount", least=0))
     fields.end()
     return found
 
@@ -116,12 +124,18 @@ _FORMS: Final[Mapping[object, _Form]] = {
     int: _NUMBER,
     Digest: _DIGEST,
     Digest | None: _optional(_DIGEST),
+    tuple[Digest, ...]: _Form(
+        parse=lambda fields, name: tuple(map(Digest, fields.texts(name, longest=71))),
+        write=lambda digests: [str(one) for one in digests],
+    ),
     TrainId: _word(TrainId),
     PartyId: _word(PartyId),
     HoldFor: _word(HoldFor),
     SignedKind: _word(SignedKind),
     Blob | None: _BLOB,
     tuple[Blob, ...]: _many(_blob, _BLOB.write),
+    tuple[FurnishedData, ...]: _many(_furnished, lambda one: {"name": one.name, "source": one.source}),
+    tuple[Spent, ...]: _many(_spent, lambda one: {"budget": one.budget, "amount": one.amount}),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }
 

@@ -1,4 +1,4 @@
-"""What can happen to a visit or at a station?
+"""What can happen to a visit?
 
 An event is a fact, recorded after it became true. The union is closed: `visit.replay` and the table in `plan` know every
 member. No event carries plaintext, a hash of plaintext, or anything a run printed.
@@ -10,10 +10,11 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from security.digest import Digest
 from security.ids import PartyId, TrainId
+from station.visit.parts import ClearedFile, FurnishedData, Spent, plain
 
 ArrivalId: TypeAlias = Digest
 """What a visit is called: the digest of the OCI manifest that lay in the mailbox.
@@ -21,8 +22,6 @@ ArrivalId: TypeAlias = Digest
 Not (train, stop): those are claims by whoever can write to the mailbox, and a forged arrival must not use up the visit
 of the real train. That one (train, stop) is accepted once is the journal's business.
 """
-
-LONGEST_TEXT: Final = 2000
 
 
 class HoldFor(StrEnum):
@@ -49,18 +48,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClearedFile:
-    """A file the gate let pass: its path in the state and its size in bytes. Never its digest, which can be guessed."""
-
-    path: str
-    size: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", plain(self.path))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
+class Fact:
     """When it happened: aware, UTC, whole seconds."""
 
     kind: ClassVar[str]
@@ -78,7 +66,7 @@ class _Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noticed(_Event):
+class Noticed(Fact):
     """Something lies in our mailbox that was not there before. `size` is that of its OCI manifest, in bytes."""
 
     kind = "noticed"
@@ -88,26 +76,32 @@ class Noticed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched(_Event):
-    """The manifest and every blob it names are in the spool, with the digests it gives."""
+class Fetched(Fact):
+    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
 
     kind = "fetched"
-    blobs: tuple[Blob, ...]
+    documents: tuple[Blob, ...]
+    sealed: tuple[Blob, ...]
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """All of them."""
+        return self.documents + self.sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted(_Event):
+class Accepted(Fact):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
-    `manifest` and `previous` are digests of signed bytes (the train manifest; the newest journey entry, or the manifest
-    at stop 0), `state` that of the sealed state received. `name` is what the owner calls it.
+    `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
+    the manifest where the train begins), `state` that of the sealed state received. `name` is what the owner calls it.
     """
 
     kind = "accepted"
     train: TrainId
     stop: int
     manifest: Digest
-    previous: Digest
+    previous: tuple[Digest, ...]
     state: Digest | None
     owner: PartyId
     name: str
@@ -121,15 +115,18 @@ class Accepted(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted(_Event):
-    """This house lets the train run; `by` is ``policy`` or a person."""
+class Admitted(Fact):
+    """This station lets the train run; `by` is ``policy`` or a person. The other fields are what its run may use here."""
 
     kind = "admitted"
     by: str
+    memory_bytes: int
+    cpu_millis: int
+    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(_Event):
+class Opened(Fact):
     """Code and state lie open in the workroom. `state_in` is the digest of the sealed state they came from."""
 
     kind = "opened"
@@ -137,17 +134,26 @@ class Opened(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started(_Event):
-    """A container with this name runs, from the image with this id."""
+class Furnished(Fact):
+    """The data sets that the train asked for are where its run can read them."""
+
+    kind = "furnished"
+    data: tuple[FurnishedData, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Fact):
+    """A run with this name goes on, from the image with this id, in the sandbox of this profile."""
 
     kind = "started"
     attempt: int
     name: str
     image: str
+    profile: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(_Event):
+class Ended(Fact):
     """The run came to its own end, after so many seconds of wall-clock time."""
 
     kind = "ended"
@@ -156,16 +162,17 @@ class Ended(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cleared(_Event):
-    """The gate found only what was declared, and let it pass; `by` is ``gate`` or a person."""
+class Cleared(Fact):
+    """The gate let pass what was declared, at this cost; `by` is ``gate`` or a person."""
 
     kind = "cleared"
     by: str
     files: tuple[ClearedFile, ...]
+    cost: tuple[Spent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed(_Event):
+class Sealed(Fact):
     """The new state is in the spool, encrypted for whoever is next."""
 
     kind = "sealed"
@@ -174,7 +181,7 @@ class Sealed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wiped(_Event):
+class Wiped(Fact):
     """Workroom and container are gone. Recorded before anything is signed: what leaves no longer needs plaintext.
 
     `printed` is what a run that did not pass had printed, in the spool, sealed for this station alone.
@@ -185,7 +192,7 @@ class Wiped(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signed(_Event):
+class Signed(Fact):
     """The station's one signature for this visit: `entry` is the digest of the signed bytes, `envelope` is in the spool."""
 
     kind = "signed"
@@ -195,7 +202,7 @@ class Signed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed(_Event):
+class Pushed(Fact):
     """The next mailbox confirmed the train by this manifest digest."""
 
     kind = "pushed"
@@ -203,7 +210,7 @@ class Pushed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptSent(_Event):
+class ReceiptSent(Fact):
     """The owner's mailbox confirmed our receipt by this manifest digest."""
 
     kind = "receipt-sent"
@@ -211,7 +218,7 @@ class ReceiptSent(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Departed(_Event):
+class Departed(Fact):
     """Our mailbox no longer names this arrival. The end of the visit."""
 
     kind = "departed"
@@ -221,8 +228,8 @@ class Departed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused(_Event):
-    """Final. The owner learns at most a class of outcome; `code` and `reason` are for this house only."""
+class Refused(Fact):
+    """Final. The owner learns at most a class of outcome; `code` and `reason` stay at this station."""
 
     kind = "refused"
     code: str
@@ -231,7 +238,7 @@ class Refused(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Superseded(_Event):
+class Superseded(Fact):
     """This station signed for this stop before: its own statement in the owner's mailbox, with this digest, shows it.
 
     The journal is older than that: it was restored from a backup (attack T5). Final; nothing more is signed or sent.
@@ -242,7 +249,7 @@ class Superseded(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFault(_Event):
+class RunFault(Fact):
     """The analysis itself failed, ran out of a limit, or left no results. Final."""
 
     kind = "run-fault"
@@ -251,7 +258,7 @@ class RunFault(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoomLost(_Event):
+class RoomLost(Fact):
     """The workroom of this attempt is gone (a reboot). Everything derived from it is void; opened again."""
 
     kind = "room-lost"
@@ -259,7 +266,7 @@ class RoomLost(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stumbled(_Event):
+class Stumbled(Fact):
     """A step made no progress; not to be tried again before a time. `attempt` counts from 1 since the last progress."""
 
     kind = "stumbled"
@@ -270,7 +277,7 @@ class Stumbled(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held(_Event):
+class Held(Fact):
     """A person must decide."""
 
     kind = "held"
@@ -279,7 +286,7 @@ class Held(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(_Event):
+class Approved(Fact):
     """A person said yes to what was asked."""
 
     kind = "approved"
@@ -288,58 +295,13 @@ class Approved(_Event):
     note: str
 
 
-# --- Events of the station -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonStarted(_Event):
-    """A daemon took the state folder."""
-
-    kind = "daemon-started"
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonStopped(_Event):
-    """A daemon left in good order."""
-
-    kind = "daemon-stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redelivered(_Event):
-    """An arrival we already have a visit for was found again, perhaps under another tag; it was taken out."""
-
-    kind = "redelivered"
-    arrival: ArrivalId
-    tag: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyUsed(_Event):
-    """The key set with this fingerprint signed or opened something."""
-
-    kind = "key-used"
-    key_set: Digest
-    purpose: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSigned(_Event):
-    """The head of the journal was signed as it was after record `sequence`; `envelope` is in the spool."""
-
-    kind = "head-signed"
-    sequence: int
-    head: Digest
-    envelope: Digest
-
-
 VisitEvent: TypeAlias = (
     Noticed
     | Fetched
     | Accepted
     | Admitted
     | Opened
+    | Furnished
     | Started
     | Ended
     | Cleared
@@ -357,16 +319,9 @@ VisitEvent: TypeAlias = (
     | Held
     | Approved
 )
-StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed | HeadSigned
-Event: TypeAlias = VisitEvent | StationEvent
 
 
-def plain(text: str) -> str:
-    """Return text that can be stored anywhere and shown on any terminal: printable, at most 2000 characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_TEXT])
-
-
-def _values(event: _Event) -> list[tuple[str, Any]]:
+def _values(event: Fact) -> list[tuple[str, Any]]:
     return [(field.name, getattr(event, field.name)) for field in dataclasses.fields(event)]
 
 

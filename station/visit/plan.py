@@ -2,7 +2,7 @@
 
 `TABLE` is the whole machine: for each phase the one step to perform and the events that step may record, each with the
 phase it leads to. Every step may be performed again after a crash, because its effect is repeatable and is only believed
-once its event is recorded. Everything that leaves the house leaves after ``WIPE`` and ``SIGN``: no plaintext is left by
+once its event is recorded. Everything that leaves the station leaves after ``WIPE`` and ``SIGN``: no plaintext is left by
 then, and what is sent is what was recorded.
 
 Being held for a person and stumbling are no phases: they keep a visit where it is.
@@ -26,6 +26,7 @@ from station.visit.events import (
     Departed,
     Ended,
     Fetched,
+    Furnished,
     Held,
     HoldFor,
     Opened,
@@ -61,6 +62,7 @@ class Phase(StrEnum):
     ACCEPTED = "accepted"
     ADMITTED = "admitted"
     OPENED = "opened"
+    FURNISHED = "furnished"
     RUNNING = "running"
     ENDED = "ended"
     CLEARED = "cleared"
@@ -70,7 +72,7 @@ class Phase(StrEnum):
     STOPPED = "stopped"  # refused or failed, the owner known and owed an answer
     ANSWERABLE = "answerable"  # stopped and wiped: the answer is to be signed
     REPORTING = "reporting"
-    REJECTED = "rejected"  # refused before anybody proved to be its owner, or signed for before: nobody is told
+    REJECTED = "rejected"  # refused before its owner was verified, or signed for before: no one is answered
     LEAVING = "leaving"
     GONE = "gone"
 
@@ -82,6 +84,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     ADMIT = "admit"
     OPEN = "open"
+    FURNISH = "furnish"
     START = "start"
     COLLECT = "collect"
     GATE = "gate"
@@ -111,6 +114,10 @@ TABLE: Final[Mapping[Phase, Row]] = {
     _P.ACCEPTED: Row(step=Step.ADMIT, then={Admitted: _P.ADMITTED, Refused: _P.STOPPED}, ask=HoldFor.ADMISSION),
     _P.ADMITTED: Row(step=Step.OPEN, then={Opened: _P.OPENED, Refused: _P.STOPPED}),
     _P.OPENED: Row(
+        step=Step.FURNISH,
+        then={Furnished: _P.FURNISHED, RoomLost: _P.ADMITTED, Refused: _P.STOPPED},
+    ),
+    _P.FURNISHED: Row(
         step=Step.START,
         then={Started: _P.RUNNING, RoomLost: _P.ADMITTED, RunFault: _P.STOPPED, Refused: _P.STOPPED},
     ),
@@ -262,7 +269,7 @@ def approve(visit: Visit, *, by: str, note: str, now: datetime) -> Approved:
     """A person says yes.
 
     Raises:
-        NothingToDecide: the visit waits for nobody.
+        NothingToDecide: the visit is not waiting for a decision.
     """
     if visit.held is None:
         msg = "this visit does not wait for a decision"

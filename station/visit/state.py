@@ -22,6 +22,7 @@ from station.visit.events import (
     Departed,
     Ended,
     Fetched,
+    Furnished,
     Held,
     HoldFor,
     Noticed,
@@ -38,8 +39,8 @@ from station.visit.events import (
     Superseded,
     VisitEvent,
     Wiped,
-    plain,
 )
+from station.visit.parts import plain
 
 INTERNAL: Final = "internal"
 """The code of a stumble that was a bug of ours."""
@@ -54,6 +55,7 @@ class Visit:
     fetched: Fetched | None = None
     accepted: Accepted | None = None
     admitted: Admitted | None = None
+    furnished: Furnished | None = None
     started: Started | None = None
     ended: Ended | None = None
     cleared: Cleared | None = None
@@ -149,7 +151,7 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
         case Stumbled():
             internal = visit.internal_stumbles + (event.code == INTERNAL)
             return replace(visit, stumbled=event, stumbles=visit.stumbles + 1, internal_stumbles=internal)
-        case Opened():  # nobody asks: the room is there or is not
+        case Opened():  # no question is asked here: the room exists or it does not
             return replace(_onward(visit), approval=None)
         case Held():
             return replace(_onward(visit), held=event)
@@ -159,6 +161,7 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
             # State out is always computed from the state that came in, and a release is for the results it was about.
             return replace(
                 _onward(visit),
+                furnished=None,
                 started=None,
                 ended=None,
                 cleared=None,
@@ -179,6 +182,7 @@ _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {
     Fetched: "fetched",
     Accepted: "accepted",
     Admitted: "admitted",
+    Furnished: "furnished",
     Started: "started",
     Ended: "ended",
     Cleared: "cleared",

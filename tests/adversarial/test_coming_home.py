@@ -66,7 +66,8 @@ def waiting(owners: OwnerWorld, party: str = "alice") -> tuple[TrainParts, BlobF
 def plant(owners: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFolder, *, to: str = "alice") -> None:
     """Put an artifact under the tag the owner looks for, whatever it holds."""
     artifact, repo = pack(parts), mailbox(PartyId(to))
-    owners.depot.send(parts, blobs, to=PartyId(to), train=train)  # brings every blob; its own tag tells its true length
+    # brings every blob, under the tag of its true length
+    owners.depot.send(parts, blobs, to=PartyId(to), train=train, stop=len(parts.entries))
     owners.registry.put_manifest(repo, train_tag(train, 3), artifact.manifest.raw, OCI_MANIFEST)
 
 
@@ -293,7 +294,7 @@ def test_t24_an_entry_that_hangs_on_another(owners: OwnerWorld) -> None:
     """The last station is bought: it signs properly that it came after something else."""
     train = owners.journey()
     parts, blobs = waiting(owners)
-    claim = replace(read_entry(parts.entries[2].payload), previous=digest_of(b"another entry"))
+    claim = replace(read_entry(parts.entries[2].payload), previous=(digest_of(b"another entry"),))
     forged = sign(print_entry(claim), owners.secrets("hospital-c").signers)
     plant(owners, train, replace(parts, entries=(*parts.entries[:2], forged)), blobs)
     refused(owners, train, JourneyUnlinked)
@@ -337,7 +338,7 @@ def test_t21_a_station_revoked_since(owners: OwnerWorld) -> None:
         (lambda bound: replace(bound, stop=1), SealForeign),
         (lambda bound: replace(bound, train=TrainId("0" * 64)), SealForeign),
         (lambda bound: replace(bound, sender=PartyId("hospital-b")), SealForeign),
-        (lambda bound: replace(bound, previous=digest_of(b"x")), SealForeign),
+        (lambda bound: replace(bound, previous=(digest_of(b"x"),)), SealForeign),
     ],
 )
 def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
@@ -473,7 +474,9 @@ def test_receipts_under_another_name_or_out_of_line_are_doubted(owners: OwnerWor
     refusal = owners.depot.read_receipt(alice, owners.depot.receipts(alice)[1])
     (arrival,) = owners.depot.receipts(alice)[1:]
     owners.registry.delete_manifest(mailbox(alice), arrival.digest)
-    loose = replace(read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=digest_of(b"elsewhere"))
+    loose = replace(
+        read_entry(first.payload), stop=1, station=PartyId("hospital-b"), previous=(digest_of(b"elsewhere"),)
+    )
     bought = sign(print_entry(loose), owners.secrets("hospital-b").signers)
     for envelope, stop, kind, code in (
         (first, 7, ReceiptKind.ENTRY, "journey.foreign-entry"),
@@ -509,6 +512,6 @@ def _resigned(owners: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainPa
 def _sealed_for_two(sink: io.BytesIO, binding: StateBinding, recipients: list[str]) -> StateRef:
     """Seal a state as `seal_state` does, but for two."""
     digest, size = seal._seal(
-        sink, members({"sums.json": b"{}"}), meta=seal._state_meta(binding), recipients=recipients
+        sink, members({"sums.json": b"{}"}), meta=seal.STATE_META.compact(binding), recipients=recipients
     )
     return StateRef(digest=digest, size=size)

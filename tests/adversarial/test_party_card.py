@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from security.directory.card import CARD_TYPE, make_card, parse_card
+from security.directory.card import CARD, CARD_TYPE, make_card, parse_card
 from security.errors import (
     InvalidInput,
     Malformed,
@@ -16,7 +16,7 @@ from security.errors import (
     SignatureMissing,
 )
 from security.ids import PartyId, Role
-from security.keys.keyset import Scheme, Secrets, SoftwareSigner, confirms, generate
+from security.keys.keyset import KeySet, Scheme, Secrets, SoftwareSigner, confirms, generate
 from security.statement.envelope import Envelope, Signature, Statement, Subject, parse_statement, print_statement, sign
 from tests.support.directories import clock
 
@@ -75,9 +75,10 @@ def test_t1_a_changed_word_breaks_the_signatures() -> None:
 
 def test_t1_one_foreign_signing_key_among_own_ones_is_refused() -> None:
     stranger = SoftwareSigner.generate(Scheme.P256).public
-    pems = [key.pem for key in sorted((*HONEST.key_set.signing, stranger), key=lambda key: key.key_id)]
+    joined = KeySet.of((*HONEST.key_set.signing, stranger), HONEST.key_set.sealing)
+    forged = replace(parse_card(card().to_bytes()), key_set=joined)
     with pytest.raises(SignatureMissing):
-        parse_card(spoiled(signing=pems))
+        parse_card(sign(CARD.print(forged), HONEST.signers).to_bytes())
 
 
 def test_t1_the_sealing_key_is_under_the_signatures_and_the_fingerprint() -> None:
@@ -85,11 +86,11 @@ def test_t1_the_sealing_key_is_under_the_signatures_and_the_fingerprint() -> Non
         parse_card(spoiled(sealing=MALLORY.key_set.sealing))
 
 
-def test_t1_the_subject_is_the_party_and_its_fingerprint() -> None:
+def test_t1_the_subject_is_the_fingerprint_of_the_keys() -> None:
     statement = parse_statement(card().payload)
     (subject,) = statement.subjects
     for subjects in (
-        (replace(subject, name="hospital-b"),),
+        (replace(subject, name="others"),),
         (replace(subject, digest=MALLORY.key_set.fingerprint),),
         (subject, Subject(name="more", digest=subject.digest)),
     ):

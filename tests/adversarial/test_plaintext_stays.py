@@ -19,7 +19,7 @@ from security.train.journey import Outcome
 from security.train.manifest import Output
 from station.daemon.log import JsonLines
 from station.journal.audit import export
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.world import World, world
 
@@ -42,7 +42,7 @@ def writing(name: str, data: bytes) -> Program:
 
 def linking(order: RunOrder, say: Callable[[bytes], None]) -> int:
     del say
-    (order.state / "sums.json").symlink_to(order.data["patients"] / "patients.csv")
+    (order.state / "sums.json").symlink_to(order.source(f"{DATA}/patients") / "patients.csv")
     return 0
 
 
@@ -75,7 +75,7 @@ def test_t18_what_was_not_declared_does_not_leave(tmp_path: Path, program: Progr
 
 
 def crash(order: RunOrder, say: Callable[[bytes], None]) -> int:
-    say((order.data["patients"] / "patients.csv").read_bytes())
+    say((order.source(f"{DATA}/patients") / "patients.csv").read_bytes())
     (order.state / CANARY).write_text(CANARY)
     return 1
 
@@ -188,10 +188,14 @@ import os, sys
 from pathlib import Path
 from security.train.manifest import Limits, Output
 from station.errors import GateType, LimitExceeded
+from dataclasses import replace
 from station.gate.inspect import inspect
+from station.house.assembly import gate_of
+from tests.support.trains import consortium, train
 from station.sandbox.folder import measure
 from station.sandbox.order import RunLimits
 
+manifest = train(consortium()).manifest
 if os.geteuid() == 0:
     os.setuid(65532)
 state, what = Path(sys.argv[1]) / "state", sys.argv[2]
@@ -205,8 +209,9 @@ try:
 except LimitExceeded as error:
     print("measure", error)
 output = Output(path="*.json", media_type="application/json", max_bytes=99, schema=None)
+limits = Limits(memory_bytes=1, cpu_millis=1, wall_seconds=1, processes=1, output_bytes=99)
 try:
-    inspect(state, [output], Limits(memory_bytes=1, cpu_millis=1, wall_seconds=1, processes=1, output_bytes=99))
+    inspect(state, replace(manifest, outputs=(output,), limits=limits), gate_of())
 except GateType as error:
     print("gate", error)
 """
@@ -226,5 +231,5 @@ def test_t18_what_a_run_closes_to_the_station_is_the_runs_fault_and_names_nothin
         )
         (Path(folder) / "state").chmod(0o700)
     assert len(done.stdout.splitlines()) == told
-    assert "closed to the station" in done.stdout
+    assert "the station cannot read" in done.stdout
     assert "CANARY" not in done.stdout

@@ -24,9 +24,11 @@ from security.digest import digest_of
 from station.errors import LimitExceeded, RunFailed, RunTimedOut, SandboxRefused, SandboxUnavailable, SandboxUnfit
 from station.sandbox.docker.compare import differences
 from station.sandbox.docker.engine import DockerSandbox
+from station.sandbox.docker.image import engine_name, image_id
+from station.sandbox.docker.payload import create_payload
 from station.sandbox.folder import measure
 from station.sandbox.image import BaseImage
-from station.sandbox.order import MIB, NOBODY, RunOrder, create_payload
+from station.sandbox.order import MIB, NOBODY, RunOrder
 from station.sandbox.port import Absent, Ended, Running
 from tests.support.engine import Engine
 from tests.support.images import archive_of, base_of, busybox, busybox_layer, file, folder, layer_of, link
@@ -41,12 +43,13 @@ class Cell:
 
     engine: Engine
     sandbox: DockerSandbox
+    runtime: str
     room: Room
     base: BaseImage
 
     def order(self, script: str, **limits: int) -> RunOrder:
         image = self.sandbox.prepare(self.base)
-        return self.room.order(("sh", "-c", script), image=image, runtime=self.sandbox.runtime, limits=limits)
+        return self.room.order(("sh", "-c", script), image=image, profile=self.sandbox.profile, limits=limits)
 
     def run(self, script: str, **limits: int) -> tuple[Ended, str]:
         """Run a script to its end; return how it ended, and what it printed."""
@@ -76,7 +79,7 @@ def plain_cell(engine: Engine, tmp_path: Path, base: BaseImage) -> Iterator[Cell
 
 def _cell(engine: Engine, runtime: str, path: Path, base: BaseImage) -> Iterator[Cell]:
     sandbox = engine.sandbox(runtime)
-    cell = Cell(engine=engine, sandbox=sandbox, room=Room(path=path / "room"), base=base)
+    cell = Cell(engine=engine, sandbox=sandbox, runtime=runtime, room=Room(path=path / "room"), base=base)
     yield cell
     sandbox.remove(cell.room.name)
 
@@ -196,7 +199,7 @@ def test_t19_a_set_user_id_program_gains_nothing(cell: Cell) -> None:
     attack = "id -u; busybox-suid su root -c id"
     control = _ordinary_run(cell, attack)
     assert str(cell.order("true").uid) in control.splitlines()
-    if cell.sandbox.runtime == "runc":  # gVisor ignores the bit in any case
+    if cell.runtime == "runc":  # gVisor ignores the bit in any case
         assert "uid=0" in control
     _, said = cell.run(attack)
     assert "uid=0" not in said
@@ -216,7 +219,7 @@ def test_t19_there_are_no_capabilities_to_use(cell: Cell) -> None:
     assert not {"mounted", "device", "given"} & set(said.split())
     assert set(re.findall(r"^Cap(?:Prm|Eff|Bnd|Inh):\s*(\w+)", said, re.MULTILINE)) == {"0" * 16}
     assert re.search(r"^Uid:\s*0\b", said, re.MULTILINE) is None
-    if cell.sandbox.runtime == "runc":
+    if cell.runtime == "runc":
         assert re.search(r"^NoNewPrivs:\s*1$", said, re.MULTILINE)
         assert re.search(r"^Seccomp:\s*2$", said, re.MULTILINE)
 
@@ -230,7 +233,7 @@ def _ordinary_run(cell: Cell, script: str) -> str:
             "Image": str(order.image),
             "User": f"{order.uid}:{order.gid}",
             "Cmd": list(order.command),
-            "HostConfig": {"NetworkMode": "none", "Runtime": order.runtime},
+            "HostConfig": {"NetworkMode": "none", "Runtime": cell.runtime},
         }
         client.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
         try:
@@ -381,7 +384,7 @@ def test_t12_a_changed_layer_is_not_loaded(plain_cell: Cell) -> None:
         plain_cell.sandbox.prepare(swapped)
     assert told.value.code == "sandbox.unfit"
     assert "diffID" in str(told.value)
-    assert plain_cell.sandbox.prepare(base) == base.image_id
+    assert plain_cell.sandbox.prepare(base) == image_id(base)
     plain_cell.engine.forget(base)
 
 
@@ -402,7 +405,7 @@ def _load_poisoned(client: Any, base: BaseImage) -> str:
     config = {"architecture": base.architecture, "os": "linux", "rootfs": rootfs, "config": POISON}
     for line in client.load_image(archive_of(base, json.dumps(config).encode()), quiet=True):
         assert "error" not in line, line
-    return base.engine_name
+    return engine_name(base)
 
 
 # --- other containers than ordered -----------------------------------------------------------------------------------
@@ -490,16 +493,15 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.parametrize("field", TAMPERED)
 def test_t19_a_container_with_other_options_under_our_name_is_replaced(plain_cell: Cell, field: str) -> None:
     order = plain_cell.order('echo mine > "$PHT_STATE/mine"')
-    os.chown(plain_cell.room.state, order.uid, order.gid) if os.geteuid() == 0 else None
-    payload: dict[str, Any] = create_payload(order)
+    payload: dict[str, Any] = create_payload(order, "runc")
     TAMPERED[field](payload)
     with contextlib.closing(plain_cell.engine.client()) as client:
         planted = client.create_container_from_config(payload, order.name)["Id"]  # type: ignore[no-untyped-call]
-        assert field.split(maxsplit=1)[0] in differences(order, client.inspect_container(order.name))
+        assert field.split(maxsplit=1)[0] in differences(order, "runc", client.inspect_container(order.name))
         plain_cell.sandbox.start(order)
         inspected = client.inspect_container(order.name)
         assert inspected["Id"] != planted
-        assert differences(order, inspected) == ()
+        assert differences(order, "runc", inspected) == ()
     assert ended(plain_cell.sandbox, order.name).exit_code == 0
     assert [path.name for path in plain_cell.room.state.iterdir()] == ["mine"]
 
@@ -523,9 +525,10 @@ def test_an_engine_that_is_away_is_not_the_train_s_fault(tmp_path: Path) -> None
 
 
 def test_a_runtime_the_engine_has_not_is_the_station_s_fault(plain_cell: Cell) -> None:
-    order = replace(plain_cell.order("true"), runtime="no-such-runtime")
+    sandbox = plain_cell.engine.sandbox("no-such-runtime")
+    order = replace(plain_cell.order("true"), profile=sandbox.profile)
     with pytest.raises(SandboxUnfit) as told:
-        plain_cell.sandbox.start(order)
+        sandbox.start(order)
     assert told.value.exit == 40
 
 

@@ -27,6 +27,7 @@ from security.errors import (
 from security.ids import PartyId
 from security.train.journey import StateRef
 from security.train.manifest import CodeRef
+from security.train.route import SequenceRoute
 from security.train.seal import StateBinding, open_code, open_state
 from security.train.verify import verify_train
 from tests.support.trains import CODE, NOW, Consortium, Train, consortium, members, train
@@ -72,8 +73,8 @@ def meta_of(binding: StateBinding) -> dict[str, object]:
         "train": str(binding.train),
         "stop": binding.stop,
         "sender": str(binding.sender),
-        "recipient": str(binding.recipient),
-        "previous": str(binding.previous),
+        "recipients": [str(one) for one in binding.recipients],
+        "previous": [str(one) for one in binding.previous],
     }
 
 
@@ -110,7 +111,7 @@ def test_t7_a_state_of_a_twin_train_is_refused(parties: Consortium, tmp_path: pa
     assert list((tmp_path / "b").iterdir()) == []
 
 
-@pytest.mark.parametrize("field", ["train", "stop", "sender", "recipient", "previous"])
+@pytest.mark.parametrize("field", ["train", "stop", "sender", "recipients", "previous"])
 def test_t8_a_state_sealed_by_or_for_another_is_refused(
     parties: Consortium, tmp_path: pathlib.Path, field: str
 ) -> None:
@@ -120,8 +121,8 @@ def test_t8_a_state_sealed_by_or_for_another_is_refused(
         "train": train(parties).id,
         "stop": 1,
         "sender": C,
-        "recipient": C,
-        "previous": digest_of(b"another entry"),
+        "recipients": (C,),
+        "previous": (digest_of(b"another entry"),),
     }
     meta = meta_of(honest) | meta_of(replace(honest, **{field: other[field]}))  # type: ignore[arg-type] # by name
     forged = raw_seal(it, meta, FILES, [parties.secrets[B].key_set.sealing])
@@ -167,7 +168,8 @@ def test_t9_a_state_with_a_second_reader_is_refused(parties: Consortium, tmp_pat
 
 def test_t9_code_with_another_number_of_readers_is_refused(parties: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(parties)
-    shorter = replace(it.manifest, route=replace(it.manifest.route, stops=it.manifest.route.stops[:2]))
+    two = tuple(map(it.manifest.route.stop, (0, 1)))
+    shorter = replace(it.manifest, route=SequenceRoute(stops=two))
     with pytest.raises(SealRecipients):
         code(it, tmp_path / "code", A, shorter)
 

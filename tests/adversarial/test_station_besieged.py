@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,15 +22,17 @@ from security.directory.trust import TrustStore
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
 from station.admission.policy import Admit, Hold, Request
-from station.daemon.loop import Pace, once, turn
-from station.house.house import FreshTrust
+from station.daemon.loop import Pace, Shift, once
+from station.house.assembly import gate_of
+from station.house.trust import FreshTrust
 from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
-from station.visit.events import HeadSigned, Held, HoldFor, Redelivered
+from station.visit.events import Held, HoldFor
 from station.visit.plan import Phase, approve, phase_of
+from station.visit.station_events import HeadSigned, Redelivered
 from tests.support.registries import RealRegistries
 from tests.support.trains import Train
-from tests.support.world import World, world
+from tests.support.world import ROOMY, World, world
 
 FORGED_TAG = Tag("train-" + "0" * 64 + "-0")
 
@@ -221,12 +222,13 @@ def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here:
 
 
 def pace(here: World) -> Pace:
-    return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=1)
+    return Pace(clock=here.clock, poll_seconds=1)
 
 
 def turns(here: World, station: str, count: int = 12) -> None:
+    shift = Shift(here.houses[station], pace(here), ROOMY)
     for _ in range(count):
-        turn(here.houses[station], pace(here))
+        shift.turn()
         here.now += timedelta(seconds=1)
 
 
@@ -309,7 +311,7 @@ def test_t25_a_station_that_cannot_say_how_it_is_goes_on(here: World) -> None:
     here.submit(made)
     until(here, "hospital-a", Phase.CLEARED)
     nowhere = folder / "no such folder" / "health.json"
-    once(here.houses["hospital-a"], folder=folder, health=nowhere, version="1", pace=pace(here))
+    once(here.houses["hospital-a"], folder=folder, health=nowhere, version="1", pace=pace(here), terms=ROOMY)
     assert here.at_home(made.id)
     assert not nowhere.exists()
 
@@ -385,7 +387,7 @@ def test_t25_a_run_nobody_recorded_leaves_no_state_to_the_next(tmp_path: Path, m
     here = world(tmp_path / "world", stations=("hospital-a",), program=counting)
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    until(here, "hospital-a", Phase.OPENED)
+    until(here, "hospital-a", Phase.FURNISHED)
     sandbox, house = here.sandboxes["hospital-a"], here.houses["hospital-a"]
     forgotten = replace(house, journal=Journal.in_memory())
     for arrival in house.journal.arrivals():
@@ -401,9 +403,7 @@ def test_t25_a_run_nobody_recorded_leaves_no_state_to_the_next(tmp_path: Path, m
     if meanwhile == "removed":
         sandbox.remove(name)
     else:
-        elsewhere = tmp_path / "moved"
-        house.data["patients"].folder.rename(elsewhere)
-        here.change("hospital-a", data={"patients": replace(house.data["patients"], folder=elsewhere)})
+        here.change("hospital-a", name="moved")
     here.settle("hospital-a")
     assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 1, "n": 1}
     here.close()
@@ -416,7 +416,7 @@ class Doubtful:
     """A policy whose reason to ask changes."""
 
     def __init__(self) -> None:
-        self.reason: str | None = "every train is approved by a person here"
+        self.reason: str | None = "a person approves every train here"
 
     def consider(self, request: Request) -> Admit | Hold:
         del request
@@ -436,7 +436,7 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
     here.submit(made)
     here.settle()
     say_yes(here, "hospital-a")
-    policy.reason = "files the train expects are not there: patients/*.csv"
+    policy.reason = "files that the train expects are missing: patients/*.csv"
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.admitted is None
@@ -448,7 +448,7 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
 
 
 def test_results_that_grew_after_the_release_are_asked_about_again(here: World) -> None:
-    here.change("hospital-a", release_by_hand=True)
+    here.change("hospital-a", gate=gate_of(release_by_hand=True))
     made = here.train(route=("hospital-a",))
     here.submit(made)
     until_held(here, "hospital-a")

@@ -28,8 +28,8 @@ from station.house.house import House
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
-from station.visit.events import Redelivered
 from station.visit.plan import Phase, phase_of, refuse
+from station.visit.station_events import Redelivered
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import NOW, Train
 from tests.support.world import World, world
@@ -120,6 +120,7 @@ BEFORE_THE_RUN = (
     Phase.ACCEPTED,
     Phase.ADMITTED,
     Phase.OPENED,
+    Phase.FURNISHED,
     Phase.RUNNING,
 )
 AFTER_THE_RUN = (
@@ -280,8 +281,8 @@ def forged_statements(here: World, made: Train) -> list[tuple[ReceiptKind, bytes
         stop=0,
         attempt=1,
         station=PartyId("hospital-a"),
-        previous=made.envelope.digest,
-        state_in=None,
+        previous=(made.envelope.digest,),
+        states_in=(),
         state_out=made.manifest.base,
         base=made.manifest.base,
         directory=version,
@@ -476,6 +477,6 @@ def test_a_bug_in_a_step_asks_a_person_and_stops_nobody_else(here: World) -> Non
         here.step("hospital-a")
         here.now += timedelta(minutes=1)
     visit = here.visit("hospital-a")
-    assert phase_of(visit) is Phase.OPENED
+    assert phase_of(visit) is Phase.FURNISHED
     assert visit.held is not None
     assert visit.held.reason.startswith("internal error")

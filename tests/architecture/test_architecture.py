@@ -17,7 +17,7 @@ from security.version import VERSION
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ("security", "registry", "console", "train_builder", "station", "rehearsal")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-MODULES = sorted({ROOT / "pht.py", *SOURCES})
+MODULES = sorted({ROOT / "pht.py", ROOT / "pht_command.py", *SOURCES})
 
 
 def name_of(path: pathlib.Path) -> str:
@@ -107,8 +107,42 @@ def test_generated_documents_are_up_to_date() -> None:
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    for name, make in generate.DOCUMENTS.items():
-        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == make(), f"docs/{name}: run 'make docs'"
+    for path, text in generate.generated().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run 'make docs'"
+
+
+def test_every_arrow_of_the_picture_points_down() -> None:
+    """What the document draws follows from the code; that it is what the contracts allow, and that all is there, is held here."""
+    spec = importlib.util.spec_from_file_location("rooms_under_test", ROOT / "docs" / "rooms.py")
+    assert spec is not None
+    assert spec.loader is not None
+    rooms = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = rooms
+    spec.loader.exec_module(rooms)
+    house, drawn = rooms.house(), (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    on_disk = {path.parent.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).glob("*/__init__.py")}
+    shown = {pathlib.Path(*one.split(".")) for one in re.findall(r"^ +([a-z_]+\.[a-z_]+)\[", drawn, re.MULTILINE)}
+    assert shown == on_disk
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    heights: dict[str, int] = {}
+    for contract in (one for one in contracts if one["type"] == "layers"):
+        for height, layer in enumerate(reversed(contract["layers"])):
+            for name in layer.split(" | "):
+                heights |= {".".join((*contract.get("containers", ()), name)): height}
+    arrows = re.findall(r"^ +([a-z_.]+) --> ([a-z_.]+)$", drawn, re.MULTILINE)
+    assert len(arrows) > len(PACKAGES)
+    assert [one for one in arrows if heights[one[0]] <= heights[one[1]]] == []
+    inside = {one for one in house.arrows if "." in one[0] and one[0].split(".")[0] == one[1].split(".")[0]}
+    assert rooms.reduced(inside) == {one for one in arrows if "." in one[0]}
+
+
+def test_every_place_that_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = set(re.findall(rf"`((?:{'|'.join(PACKAGES)}|docs|tests)/[a-z_./]+)`", text))
+    assert len(places) > len(PACKAGES)
+    assert [place for place in sorted(places) if not (ROOT / place).exists()] == []
 
 
 def test_error_codes_are_unique_and_stable_in_form() -> None:

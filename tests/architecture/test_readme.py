@@ -33,15 +33,17 @@ def commands(command: click.Command = pht.root, path: tuple[str, ...] = ()) -> I
 
 
 COMMANDS = dict(commands())
+DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 
 
 def shown() -> Iterator[tuple[str, str]]:
     """Yield every command line that a document, a help text or a message of ours shows."""
-    for document in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+    for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8").replace("\\\n", " ")
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-            yield from ((document.name, line) for line in block.splitlines() if line.startswith("pht "))
-        yield from ((document.name, " ".join(line.split())) for line in re.findall(r"`(pht [^`]+)`", text))
+            lines = (line.strip().removeprefix("sudo ") for line in block.splitlines())
+            yield from ((document.name, line) for line in lines if line.startswith("pht "))
+        yield from ((document.name, " ".join(line.split())) for line in re.findall(r"`(?:sudo )?(pht [^`]+)`", text))
     for name, command in COMMANDS.items():
         for line in (command.help or "").splitlines():
             if line.startswith("pht "):
@@ -65,6 +67,46 @@ def test_a_command_line_that_is_shown_exists(where: str, line: str) -> None:
     known |= {option for parameter in pht.root.params for option in parameter.opts} | {"-h", "--help"}
     given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert given <= known, f"{where}: {line}: unknown option"
+
+
+def test_the_handbook_is_about_what_operators_type() -> None:
+    told = {line for where, line in LINES if where == "handbook.md"}
+    for command in (
+        "station init",
+        "station check",
+        "station unit",
+        "station approve",
+        "station refuse",
+        "station show",
+    ):
+        assert any(line.startswith(f"pht {command}") for line in told), command
+    for command in ("keys new", "directory rotate", "directory revoke", "directory unit", "registry sweep"):
+        assert any(line.startswith(f"pht {command}") for line in told), command
+
+
+def anchors(document: Path) -> set[str]:
+    """Return where a link into a document can lead: its headings, as they are made into anchors."""
+    titles = re.findall(r"^#+ +(.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target) is None:
+            path, _, anchor = target.partition("#")
+            meant = document if not path else (document.parent / path).resolve()
+            assert meant.exists(), f"{target} leads nowhere"
+            assert not anchor or anchor in anchors(meant), f"{target} leads nowhere"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_that_is_named_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    places = re.findall(r"`((?:[a-z_]+/)+[A-Za-z_-]+\.(?:py|md|json|sh|sql))`", text)
+    assert [
+        place for place in places if (ROOT / place.partition("/")[0]).is_dir() and not (ROOT / place).exists()
+    ] == []
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -13,7 +13,8 @@ from security.errors import Forked, Replayed
 from station.errors import AlreadySigned, JournalDamaged, JournalRaced, VisitUnknown
 from station.journal.chain import START
 from station.journal.journal import Journal
-from station.visit.events import Accepted, DaemonStarted, VisitEvent
+from station.visit.events import Accepted, VisitEvent
+from station.visit.station_events import DaemonStarted
 from tests.support.visits import (
     ACCEPTED,
     ARRIVAL,
@@ -100,11 +101,11 @@ def test_who_loses_a_race_is_told_so_and_records_nothing(journal: Journal, expec
 
 @pytest.mark.parametrize("second", [SIGNED, REFUSAL, dataclasses.replace(SIGNED, entry=digest("other"))])
 def test_a_visit_is_signed_once(journal: Journal, second: VisitEvent) -> None:
-    record(journal, *QUIET_DAY[:11])
+    record(journal, *QUIET_DAY[:12])
     with pytest.raises(AlreadySigned):
-        journal.append(ARRIVAL, second, expect=11)
+        journal.append(ARRIVAL, second, expect=12)
     assert journal.visit(ARRIVAL).signed == SIGNED
-    assert journal.visit(ARRIVAL).length == 11
+    assert journal.visit(ARRIVAL).length == 12
 
 
 def arrive_again(journal: Journal) -> None:
@@ -126,7 +127,7 @@ def test_a_train_is_accepted_once_at_a_stop(journal: Journal) -> None:
     "delivery",
     [
         dataclasses.replace(ACCEPTED, manifest=digest("other")),
-        dataclasses.replace(ACCEPTED, previous=digest("other")),
+        dataclasses.replace(ACCEPTED, previous=(digest("other"),)),
         dataclasses.replace(ACCEPTED, state=digest("other")),
     ],
 )

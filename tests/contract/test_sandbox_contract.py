@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +15,9 @@ import pytest
 
 from rehearsal.process import ProcessSandbox
 from security.digest import Digest
-from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut
+from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut, SandboxUnfit
 from station.sandbox.image import BaseImage
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sandbox
 from station.sandbox.watch import watch
 from tests.support.engine import Engine
@@ -43,7 +43,7 @@ MISSING = "/no/such/program"
 def _count(order: RunOrder, say: Callable[[bytes], None]) -> int:
     with (order.state / "count").open("a") as out:
         out.write("once\n")
-    say(b"said\n" + (order.data["patients"] / "patients.csv").read_bytes())
+    say(b"said\n" + (order.source(f"{DATA}/patients") / "patients.csv").read_bytes())
     return 0
 
 
@@ -86,18 +86,23 @@ class Bench:
 
     def order(self, script: str, *, environment: dict[str, str] | None = None, **limits: int) -> RunOrder:
         command = (MISSING,) if script == MISSING else ("sh", "-c", script)
-        runtime = self.sandbox.runtime
-        return self.room.order(command, image=self.image, runtime=runtime, environment=environment, limits=limits)
+        profile = self.sandbox.profile
+        return self.room.order(command, image=self.image, profile=profile, environment=environment, limits=limits)
 
 
 @pytest.fixture(scope="module")
-def base() -> BaseImage:
-    return base_of(busybox_layer(file("etc/test", os.urandom(8))))
+def loadable(engine: Engine) -> Iterator[BaseImage]:
+    """A base image that an engine can run."""
+    base = base_of(busybox_layer(file("etc/test", os.urandom(8))))
+    yield base
+    engine.forget(base)
 
 
 @pytest.fixture(params=BACKINGS)
-def bench(request: pytest.FixtureRequest, tmp_path: Path, base: BaseImage) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     sandbox = _sandbox(request, tmp_path)
+    docker = request.param.startswith("docker")
+    base: BaseImage = request.getfixturevalue("loadable") if docker else base_of(b"a layer")
     bench = Bench(sandbox=sandbox, room=Room(path=tmp_path / "room"), image=sandbox.prepare(base))
     yield bench
     sandbox.remove(bench.room.name)
@@ -241,6 +246,14 @@ def test_a_run_that_writes_too_much_is_stopped(bench: Bench) -> None:
     assert told.value.code == "run.limit"
     with pytest.raises(LimitExceeded):  # and the answer stays the same, for a station that was killed meanwhile
         watched(bench.sandbox, order)
+
+
+def test_an_order_for_another_profile_is_not_run(bench: Bench) -> None:
+    order = replace(bench.order(COUNT), profile="elsewhere-v1")
+    with pytest.raises(SandboxUnfit):
+        bench.sandbox.start(order)
+    assert isinstance(bench.sandbox.look(order.name), Absent)
+    assert not (bench.room.state / "count").exists()
 
 
 def test_whether_a_run_is_sealed_is_told(bench: Bench) -> None:

@@ -206,7 +206,7 @@ def test_the_wrong_user_is_told_so_by_every_command(public: Desk, area: str) -> 
         with somebody_else(public.path):
             typed = public.pht("--json", *words)
         assert typed.exit == 40, str(typed)
-        assert "not allowed by the file system" in typed.out or "another user" in typed.out, str(typed)
+        assert "permission denied" in typed.out or "another user" in typed.out, str(typed)
         assert typed.document["error"]["hint"], str(typed)
         assert public.files() == before, str(typed)
     assert usual(public, OF_OTHERS[area][:1]) == ends

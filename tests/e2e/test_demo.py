@@ -165,7 +165,7 @@ def test_the_results_open_with_another_implementation_of_age(with_a_process: Dem
     assert names == ["META.json", "sums.json"]
     assert files["sums.json"] == (here / "results" / "sums.json").read_bytes()
     meta, proof = json.loads(files["META.json"]), json.loads((here / "proof" / "proof.json").read_bytes())
-    assert (meta["train"], meta["sender"], meta["recipient"]) == (proof["train"], "hospital-c", "alice")
+    assert (meta["train"], meta["sender"], meta["recipients"]) == (proof["train"], "hospital-c", ["alice"])
     assert meta["previous"] == proof["stops"][-1]["previous"]
 
 

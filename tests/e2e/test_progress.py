@@ -25,7 +25,7 @@ SLOW = [
     (("directory", "init", "new", "--root-keys", "1", "--threshold", "1", *WITH), "making the keys"),
     (("directory", "publish", "consortium", "--to", "layout:registry", *WITH), "signing and publishing"),
     (("station", "init", "new", *STATION[:6], "--registry", "layout:registry", *WITH), "making the keys"),
-    (("station", "check", "hospital-a", *WITH), "looking at directory, registry, engine and data"),
+    (("station", "check", "hospital-a", *WITH), "checking directory, registry, engine and data"),
     (("train", "submit", "my-train", *HOME, *WITH), "sealing the code"),
 ]
 
@@ -54,7 +54,7 @@ def test_what_takes_its_time_is_told_at_a_terminal_only(desk: Desk, words: tuple
         (("keys", "check", "alice/keys"), "opening the keys"),
         (("directory", "publish", "consortium", "--to", "layout:registry"), "signing and publishing"),
         (("train", "submit", "my-train", *HOME), "sealing the code"),
-        (("station", "check", "hospital-a"), "looking at directory"),
+        (("station", "check", "hospital-a"), "checking directory"),
     ],
 )
 def test_a_question_is_not_wiped_away(desk: Desk, words: tuple[str, ...], told: str) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from registry.depot import ReceiptKind
 from security.ids import PartyId, TrainId
-from station.sandbox.order import container_name
-from station.visit.events import Redelivered, RoomLost, Signed, SignedKind, Started, Stumbled
+from station.sandbox.order import run_name
+from station.visit.events import RoomLost, Signed, SignedKind, Started, Stumbled
 from station.visit.plan import Phase, phase_of
+from station.visit.station_events import Redelivered
 from tests.support.engine import Engine
 from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Consortium
 
@@ -97,7 +98,7 @@ def waiting_at(consortium: Consortium, hospital: str) -> Iterator[Callable[[], N
 
 def running_at(consortium: Consortium, hospital: str, train: TrainId) -> str:
     """Wait until the container of a train runs, and the station knows; return its name."""
-    name = container_name(train, ROUTE.index(hospital), 1)
+    name = run_name(train, ROUTE.index(hospital), 1)
     consortium.wait_for(hospital, train, Phase.RUNNING)
     consortium.wait(lambda: consortium.runs(name), f"{name} to run")
     return name
@@ -161,7 +162,7 @@ def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Cons
         assert consortium.runs(name)
         go()
         came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [container_name(train, stop, 1) for stop in range(len(ROUTE))]
+    assert sorted(consortium.starts(train, begun)) == [run_name(train, stop, 1) for stop in range(len(ROUTE))]
 
 
 def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: Consortium) -> None:
@@ -193,7 +194,7 @@ def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: C
             consortium.wait_for("hospital-c", train, Phase.GONE)
     consortium.start("hospital-b")
     came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [container_name(train, stop, 1) for stop in range(len(ROUTE))]
+    assert sorted(consortium.starts(train, begun)) == [run_name(train, stop, 1) for stop in range(len(ROUTE))]
     with consortium.journal("hospital-c") as journal:
         again = [event for event in journal.station_events() if isinstance(event, Redelivered)]
         arrival = journal.accepted(train, ROUTE.index("hospital-c"))
@@ -241,4 +242,4 @@ def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_ca
     assert visit is not None
     assert [event.attempt for event in visit.events if isinstance(event, RoomLost)] == [1]
     assert [event.attempt for event in visit.events if isinstance(event, Started)] == [1, 2]
-    assert consortium.starts(train, begun).count(container_name(train, STOP_B, 2)) == 1
+    assert consortium.starts(train, begun).count(run_name(train, STOP_B, 2)) == 1

@@ -56,8 +56,8 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
 ) -> None:
     it = train(parties).travel(1)
     ours = spool_of(it, tmp_path / "ours")
-    head = depot.send(it.parts, ours, to=B, train=it.id)
-    assert depot.send(it.parts, ours, to=B, train=it.id) == head
+    head = depot.send(it.parts, ours, to=B, train=it.id, stop=it.stop)
+    assert depot.send(it.parts, ours, to=B, train=it.id, stop=it.stop) == head
     (arrival,) = depot.arrivals(B)
     assert (arrival.train, arrival.stop, arrival.digest) == (it.id, 1, head)
     assert depot.arrivals(A) == ()
@@ -75,13 +75,13 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
 
 def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     it.travel(1)
     without_code = BlobFolder(tmp_path / "a")
     assert it.state is not None
     data = it.blobs[it.state.digest]
     without_code.put(it.state.digest, len(data), io.BytesIO(data))
-    depot.send(it.parts, without_code, to=B, train=it.id, mount_from=A)
+    depot.send(it.parts, without_code, to=B, train=it.id, stop=it.stop, mount_from=A)
     assert depot.registry.has_blob(mailbox(B), it.manifest.code.digest)
 
 
@@ -101,9 +101,11 @@ def test_t13_a_tag_moved_after_the_look_changes_nothing(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     it, other = train(parties), train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "one"), to=A, train=it.id)
+    depot.send(it.parts, spool_of(it, tmp_path / "one"), to=A, train=it.id, stop=it.stop)
     (arrival,) = depot.arrivals(A)
-    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)  # same tag, another train
+    depot.send(
+        other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop
+    )  # same tag, another train
     taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
     assert taken == it.parts
 
@@ -112,7 +114,7 @@ def test_t13_a_train_under_another_trains_tag_is_what_it_is(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     it, other = train(parties), train(parties)
-    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id)
+    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop)
     (arrival,) = depot.arrivals(A)
     assert arrival.train == it.id
     taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
@@ -123,7 +125,7 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     foreign = train(consortium())
-    depot.send(foreign.parts, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id)
+    depot.send(foreign.parts, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id, stop=foreign.stop)
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
 
@@ -145,7 +147,7 @@ def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
     large = Descriptor(media_type=ENTRY_LAYER, digest=digest_of(bytes(size)), size=size)
     first, *others = pack(it.parts).manifest.layers
     spoiled = make_manifest(config=EMPTY, layers=[first, *[large] * entries, *others], artifact_type=TRAIN)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     depot.registry.put_blob(mailbox(A), large, lambda at: io.BytesIO(bytes(size - at)))
     depot.registry.put_manifest(mailbox(A), train_tag(it.id, 0), spoiled.raw, OCI_MANIFEST)
     (arrival,) = depot.arrivals(A)
@@ -163,7 +165,7 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
     assert it.state is not None
     endless = replace(it.parts, state=StateRef(digest=it.state.digest, size=1 << 40))
     registry = depot.registry
-    depot.send(it.parts, spool_of(it, tmp_path / "a"), to=B, train=it.id)
+    depot.send(it.parts, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop)
     registry.put_manifest(mailbox(B), train_tag(it.id, 1), pack(endless).manifest.raw, OCI_MANIFEST)
     spool, (arrival,) = BlobFolder(tmp_path / "spool"), depot.arrivals(B)
 
@@ -186,7 +188,7 @@ def test_t14_a_train_is_an_oci_manifest_and_no_docker_one(parties: Consortium) -
 
 def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id)
+    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
     depot.take(arrival, into)
@@ -246,7 +248,7 @@ def test_an_envelope_that_is_none_is_refused(depot: Depot, parties: Consortium, 
         pack(it.parts).manifest.layers[1],
     ]
     spool = spool_of(it, tmp_path / "alice")
-    depot.send(it.parts, spool, to=A, train=it.id)
+    depot.send(it.parts, spool, to=A, train=it.id, stop=it.stop)
     depot.registry.put_blob(repo, layers[0], lambda at: io.BytesIO(junk[at:]))
     made = make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN)
     depot.registry.put_manifest(repo, train_tag(it.id, 0), made.raw, OCI_MANIFEST)

@@ -169,7 +169,7 @@ def test_what_the_attacker_puts_into_the_registry_is_refused(
     sent = train(consortium()).travel(3)
     blobs = spool(tmp_path / "spool", sent)
     depot = Depot(registry)
-    depot.send(sent.parts, blobs, to=ALICE, train=sent.id)
+    depot.send(sent.parts, blobs, to=ALICE, train=sent.id, stop=sent.stop)
     (arrival,) = depot.arrivals(ALICE)
     verify_home(depot.take(arrival, blobs), sent.world.trust, owner=ALICE, now=NOW)
 

@@ -101,7 +101,7 @@ def test_listening_everywhere_is_told_with_a_name_that_others_can_use(bare: Desk
     typed = bare.pht("registry", "up", "r", "--host", "0.0.0.0", *words)  # noqa: S104 - with accounts and a certificate
     assert typed.exit == 0, str(typed)
     assert typed.out.splitlines()[0].startswith(f"https://{name}:")
-    assert "certificate must name" in typed.out
+    assert "certificate must contain" in typed.out
     assert bare.answer("registry", "status", "r")["url"] == typed.out.splitlines()[0]
 
 

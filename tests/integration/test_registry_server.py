@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -10,8 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +31,6 @@ from security.digest import digest_of
 from security.errors import DigestMismatch, InvalidInput
 from tests.support.certificates import Authority
 from tests.support.engine import Engine
-from tests.support.registries import program
 
 pytestmark = pytest.mark.registry
 
@@ -221,25 +217,7 @@ def test_program_that_ends_at_once_is_told_with_its_log(state: Path, tmp_path: P
     assert status(state) is None
 
 
-@pytest.fixture
-def engine_with_a_registry(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
-    """An engine that has the image ``registry:2``: here the program of this machine and its libraries."""
-    libraries = subprocess.run(["ldd", program()], check=True, capture_output=True, text=True).stdout
-    files = [word for word in libraries.split() if word.startswith("/")]
-    archive = tmp_path / "image.tar"
-    with tarfile.open(archive, "w", dereference=True) as tar:
-        for name in (program(), *files):
-            tar.add(name)
-    with contextlib.closing(engine.client()) as client:
-        there = bool(client.images("registry:2", quiet=True))
-        if not there:
-            changes = [f'ENTRYPOINT ["{program()}"]']
-            client.import_image_from_file(str(archive), repository="registry", tag="2", changes=changes)
-        yield engine
-        if not there:
-            client.remove_image("registry:2", force=True)
-
-
+@pytest.mark.engine
 def test_container_where_there_is_no_program(state: Path, tmp_path: Path, engine_with_a_registry: Engine) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -139,6 +139,26 @@ def test_this_model_would_notice_a_second_run() -> None:
     assert runs
 
 
+class HalfwayHouse(House):
+    """Goes on with a copy where a crash has left it."""
+
+    def _furnish(self, visit: Visit) -> VisitEvent:
+        kept = list(self.data or ())
+        event = super()._furnish(visit)
+        self.data = [*kept, *(self.data or ())]
+        return event
+
+
+def test_this_model_would_notice_a_run_on_other_data_than_were_asked_for() -> None:
+    noticed = []
+    for fuse in range(1, points_of(Story.GOOD) + 1):
+        try:
+            live(HalfwayHouse(), (fuse,), Cut.KILLED)
+        except AssertionError:
+            noticed.append(fuse)
+    assert noticed
+
+
 class VisitMachine(RuleBasedStateMachine):
     """Crashes, power cuts, outages, bugs and people, in any order and number."""
 

@@ -23,6 +23,7 @@ from docker import APIClient
 from docker.errors import DockerException, NotFound
 
 from station.sandbox.docker.engine import DockerSandbox
+from station.sandbox.docker.image import engine_name
 from station.sandbox.image import BaseImage
 
 PATIENCE = 60
@@ -41,7 +42,7 @@ class Engine:
     def forget(self, base: BaseImage) -> None:
         """Remove a base image of a test from an engine that outlives it."""
         with contextlib.closing(self.client()) as client, contextlib.suppress(NotFound):
-            client.remove_image(base.engine_name, force=True)
+            client.remove_image(engine_name(base), force=True)
 
     def sandbox(self, runtime: str = "runc") -> DockerSandbox:
         return DockerSandbox(url=self.url, runtime=runtime)

@@ -34,11 +34,11 @@ def main(folder: Path, size: int) -> None:
         train=TrainId("0" * 64),
         stop=0,
         sender=PartyId("hospital-a"),
-        recipient=PartyId("hospital-b"),
-        previous=digest_of(b"manifest"),
+        recipients=(PartyId("hospital-b"),),
+        previous=(digest_of(b"manifest"),),
     )
     with (folder / "sealed").open("wb") as sink:
-        ref = seal_state(sink, members_of(folder / "in"), binding=binding, recipient=str(identity.recipient))
+        ref = seal_state(sink, members_of(folder / "in"), binding=binding, recipients=[str(identity.recipient)])
     (folder / "in" / "state").unlink()
     budget = Budget(total_bytes=size, member_bytes=size, members=1)
     with (folder / "sealed").open("rb") as source:

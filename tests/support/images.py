@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from security.digest import digest_of
+from station.sandbox.docker.image import engine_name
 from station.sandbox.image import BaseImage, ImageLayer
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -116,7 +117,7 @@ def archive_of(base: BaseImage, config: bytes) -> bytes:
     """An archive for the engine's ``load``, of the same layers and name as `base`, under a config of the attacker's."""
     layers = [layer.open().read() for layer in base.layers]
     manifest = [
-        {"Config": "c.json", "RepoTags": [base.engine_name], "Layers": [f"{n}.tar" for n in range(len(layers))]}
+        {"Config": "c.json", "RepoTags": [engine_name(base)], "Layers": [f"{n}.tar" for n in range(len(layers))]}
     ]
     return layer_of(
         (

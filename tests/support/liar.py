@@ -14,7 +14,8 @@ from typing import Any
 
 from registry.http.auth import Credentials
 from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Timeouts, Trust
+from registry.http.request import Http, Trust
+from registry.http.wire import Timeouts
 from registry.names import Origin
 
 

@@ -20,10 +20,10 @@ from station.visit.events import (
     Admitted,
     Blob,
     Cleared,
-    ClearedFile,
     Departed,
     Ended,
     Fetched,
+    Furnished,
     Held,
     HoldFor,
     Noticed,
@@ -40,6 +40,7 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.parts import ClearedFile, FurnishedData
 from station.visit.plan import Ask, Do, Next, Over, Phase, Step, Wait, next_step, phase_of
 from station.visit.state import Visit
 from tests.support.visits import NOW
@@ -85,6 +86,8 @@ class House:
     mailbox: set[Digest] = field(default_factory=lambda: {ARRIVAL})
     spool: dict[Digest, bytes] = field(default_factory=dict)
     room: list[str] | None = None
+    data: list[str] | None = None
+    """What the room was furnished with; None until it was."""
     containers: dict[str, str] = field(default_factory=dict)
     runs: int = 0
     sent: list[tuple[bytes, ...]] = field(default_factory=list)
@@ -107,12 +110,12 @@ class House:
 
     def after(self, cut: Cut) -> None:
         """What a crash does to the world."""
-        self.journal = Journal(self.journal._database)  # a new process has read nothing yet
+        self.journal = Journal(self.journal._log)  # a new process has read nothing yet
         if cut is Cut.KILLED:
             return
         self.containers = {name: "interrupted" if one == "running" else one for name, one in self.containers.items()}
         if cut is Cut.POWER:
-            self.room = None
+            self.room = self.data = None
 
     def keep(self, data: bytes) -> Digest:
         self.point()
@@ -121,7 +124,7 @@ class House:
         return digest_of(data)
 
     def plaintext(self) -> bool:
-        return self.room is not None or bool(self.containers)
+        return self.room is not None or self.data is not None or bool(self.containers)
 
     # --- The station
 
@@ -165,7 +168,7 @@ class House:
 
     def _fetch(self, _: Visit) -> VisitEvent:
         blobs = tuple(Blob(digest=self.keep(data), size=len(data)) for data in (ARRIVED, CODE, STATE_IN))
-        return Fetched(at=self.now, blobs=blobs)
+        return Fetched(at=self.now, documents=blobs[:1], sealed=blobs[1:])
 
     def _verify(self, _: Visit) -> VisitEvent:
         if self.story is Story.FORGED:
@@ -175,7 +178,7 @@ class House:
             train=TrainId("7" * 64),
             stop=1,
             manifest=digest_of(b"manifest"),
-            previous=digest_of(b"entry"),
+            previous=(digest_of(b"entry"),),
             state=digest_of(STATE_IN),
             owner=PartyId("ada"),
             name="mean age",
@@ -189,15 +192,27 @@ class House:
         approved = visit.approved_for(HoldFor.ADMISSION, "")
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.ADMISSION, reason="")
-        return Admitted(at=self.now, by=approved.by if approved else "policy")
+        by = approved.by if approved else "policy"
+        return Admitted(at=self.now, by=by, memory_bytes=1, cpu_millis=1, disk_bytes=1)
 
     def _open(self, _: Visit) -> VisitEvent:
         assert self.spool[digest_of(STATE_IN)] == STATE_IN
-        self.room = []
+        self.room, self.data = [], None
         self.point()
         self.room.append(PLAINTEXT)
         self.point()
         return Opened(at=self.now, state_in=digest_of(STATE_IN))
+
+    def _furnish(self, visit: Visit) -> VisitEvent:
+        if self.room is None:
+            return plan.lose_room(visit, now=self.now)
+        self.data = []  # emptied first: half of a copy is not the data
+        self.point()
+        self.data.append("first row")
+        self.point()
+        self.data.append("last row")
+        self.point()
+        return Furnished(at=self.now, data=(FurnishedData(name="patients", source="model"),))
 
     def _start(self, visit: Visit) -> VisitEvent:
         name = f"pht-{ARRIVAL.short}-{visit.attempt}"
@@ -211,10 +226,11 @@ class House:
             self.point()
         if self.containers[name] == "created":
             self.containers[name] = "running"
+            assert self.data == ["first row", "last row"], "a run read part of the data"
             self.runs += 1
             self.room[-1] += "+1"
             self.point()
-        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image")
+        return Started(at=self.now, attempt=visit.attempt, name=name, image="sha256:image", profile="model-v1")
 
     def _collect(self, visit: Visit) -> VisitEvent:
         assert visit.started is not None
@@ -231,7 +247,7 @@ class House:
         if self.story is Story.HELD and approved is None:
             return Held(at=self.now, hold=HoldFor.RELEASE, reason="")
         files = (ClearedFile(path="result", size=len(self.room[-1])),)
-        return Cleared(at=self.now, by=approved.by if approved else "gate", files=files)
+        return Cleared(at=self.now, by=approved.by if approved else "gate", files=files, cost=())
 
     def _seal(self, visit: Visit) -> VisitEvent:
         if self.room is None:
@@ -242,7 +258,7 @@ class House:
     def _wipe(self, _: Visit) -> VisitEvent:
         self.containers.clear()
         self.point()
-        self.room = None
+        self.room = self.data = None
         self.point()
         return Wiped(at=self.now)
 

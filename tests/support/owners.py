@@ -23,11 +23,12 @@ from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
 from security.statement.envelope import sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
 from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, consortium, members
 from train_builder.build.submit import Submitted, submit
-from train_builder.home import Home, Record, Settings
+from train_builder.home import Home, Settings, TrainRecord
 
 SPEC = """\
 train: sums
@@ -113,15 +114,15 @@ class OwnerWorld:
                     into=make_folder(room / "state"),
                     budget=BUDGET,
                 )
-        left = {"sums.json": b'{"n":%d}' % (stop + 1)} if files is None else files
+        left = {"sums.json": b'{"n":%d}' % counted(stop)} if files is None else files
         state = self.seal(left, blobs, accepted.to_send())
         entry = JourneyEntry(
             train=accepted.train,
             stop=stop,
             attempt=1,
             station=me,
-            previous=accepted.journey.head,
-            state_in=None if parts.state is None else parts.state.digest,
+            previous=accepted.journey.previous,
+            states_in=accepted.journey.states,
             state_out=state.digest,
             base=manifest.base,
             directory=DirectoryVersion(root=1, targets=3),
@@ -130,7 +131,9 @@ class OwnerWorld:
         )
         envelope = sign(print_entry(entry), keys.signers)
         sent = TrainParts(manifest=parts.manifest, entries=(*parts.entries, envelope), code=parts.code, state=state)
-        self.depot.send(sent, blobs, to=manifest.stop_or_home(stop + 1).party, train=accepted.train, mount_from=me)
+        for onward in manifest.route.after(stop):
+            party = manifest.expected_at(onward).party
+            self.depot.send(sent, blobs, to=party, train=accepted.train, stop=onward, mount_from=me)
         if receipt:
             self.depot.send_receipt(
                 envelope, owner=manifest.owner.party, train=accepted.train, stop=stop, kind=ReceiptKind.ENTRY
@@ -138,7 +141,7 @@ class OwnerWorld:
         self.depot.remove(arrival)
         return sent
 
-    def refuse(self, station: str, record: Record, stop: int, outcome: Outcome) -> None:
+    def refuse(self, station: str, record: TrainRecord, stop: int, outcome: Outcome) -> None:
         """Let a station sign that the train did not pass."""
         refusal = Refusal(
             train=record.train,
@@ -156,15 +159,16 @@ class OwnerWorld:
     def journey(self, folder: Path | None = None) -> TrainId:
         """Submit a train and let every station pass it."""
         submitted = self.submit(write_train(self.path / "train") if folder is None else folder)
-        for stop in submitted.record.manifest.route.stops:
-            self.pass_stop(stop.party)
+        route = submitted.record.manifest.route
+        for stop in route.indices:
+            self.pass_stop(route.stop(stop).party)
         return submitted.record.train
 
     def seal(self, files: Mapping[str, bytes], blobs: BlobFolder, binding: StateBinding) -> StateRef:
         """Seal a state for the party its binding names."""
         sink = io.BytesIO()
-        recipient = self.secrets(binding.recipient).key_set.sealing
-        ref = seal_state(sink, members(files), binding=binding, recipient=recipient)
+        recipients = [self.secrets(one).key_set.sealing for one in binding.recipients]
+        ref = seal_state(sink, members(files), binding=binding, recipients=recipients)
         sink.seek(0)
         blobs.put(ref.digest, ref.size, sink)
         return ref

@@ -6,10 +6,12 @@ and on a free port of the loopback interface, started when first asked for and s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from registry.http.remote import HttpRegistry
 from registry.http.request import Http, Trust
 from registry.names import HttpLocation, location
 from tests.support.certificates import Authority
+from tests.support.engine import Engine
 from tests.support.tokens import ISSUER, SERVICE, TokenService
 
 USERNAME, PASSWORD = "tester", "correct horse"
@@ -137,3 +140,22 @@ def real_registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRe
         yield real
     finally:
         real.close()
+
+
+@pytest.fixture
+def engine_with_a_registry(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
+    """An engine that has the image ``registry:2``: here the program of this machine and its libraries."""
+    libraries = subprocess.run(["ldd", program()], check=True, capture_output=True, text=True).stdout
+    files = [word for word in libraries.split() if word.startswith("/")]
+    archive = tmp_path / "image.tar"
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        for name in (program(), *files):
+            tar.add(name)
+    with contextlib.closing(engine.client()) as client:
+        there = bool(client.images("registry:2", quiet=True))
+        if not there:
+            changes = [f'ENTRYPOINT ["{program()}"]']
+            client.import_image_from_file(str(archive), repository="registry", tag="2", changes=changes)
+        yield engine
+        if not there:
+            client.remove_image("registry:2", force=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from security.digest import Digest
-from station.sandbox.order import MIB, RunLimits, RunOrder, run_user
+from station.sandbox.folder import hand_over
+from station.sandbox.order import MIB, RunLimits, RunOrder, mounts_of, run_user
 from station.sandbox.port import Ended, Sandbox, Sight
 from station.sandbox.watch import watch
 
@@ -51,27 +52,28 @@ class Room:
         command: tuple[str, ...],
         *,
         image: Digest,
-        runtime: str = "runc",
+        profile: str = "docker-runc-v1",
         environment: Mapping[str, str] | None = None,
         house: str = "pht-test",
         limits: Mapping[str, int] | None = None,
     ) -> RunOrder:
+        """Order a run in this room, whose files are handed over as a station does it."""
         uid, gid = run_user(os.geteuid(), os.getegid())
         values: dict[str, Any] = {**LIMITS, **(limits or {})}
+        code, context = self.path / "code", self.path / "context.json"
+        for path in (code, self.state, context):
+            hand_over(path, uid, gid)
         return RunOrder(
             name=self.name,
             house=house,
+            profile=profile,
             image=image,
             command=command,
             environment=environment or {},
-            code=self.path / "code",
-            data={"patients": self.path / "data"},
-            state=self.state,
-            context=self.path / "context.json",
+            mounts=mounts_of(code=code, data={"patients": self.path / "data"}, state=self.state, context=context),
             uid=uid,
             gid=gid,
             limits=RunLimits(**values),
-            runtime=runtime,
         )
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from security.digest import Digest
-from station.errors import RunFailed, SandboxUnavailable
+from station.check import CheckResult
+from station.errors import RunFailed, SandboxUnavailable, SandboxUnfit
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
-from station.sandbox.port import Absent, Ended, Finding, Running, Sight
+from station.sandbox.port import Absent, Ended, Running, Sight
 
 Program = Callable[[RunOrder, Callable[[bytes], None]], int]
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,8 +57,8 @@ class ScriptedSandbox:
         return True
 
     @property
-    def runtime(self) -> str:
-        return "runc"
+    def profile(self) -> str:
+        return "scripted-v1"
 
     def prepare(self, base: BaseImage) -> Digest:
         self._reach()
@@ -65,13 +66,16 @@ class ScriptedSandbox:
             with layer.open() as source:
                 while source.read(1 << 20):
                     pass
-        self.images.add(base.image_id)
-        return base.image_id
+        self.images.add(base.digest)
+        return base.digest
 
     def start(self, order: RunOrder) -> None:
+        if order.profile != self.profile:
+            msg = "the run was ordered for another sandbox profile"
+            raise SandboxUnfit(msg, ordered=order.profile, here=self.profile)
         self._reach()
         known = self._runs.get(order.name)
-        if known is not None and known.order.digest == order.digest:
+        if known is not None and known.order == order:
             return
         self._runs.pop(order.name, None)
         self._program(order)
@@ -113,9 +117,9 @@ class ScriptedSandbox:
         self._reach()
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         del base
-        return (Finding(name="engine", ok=not self.away, detail="scripted"),)
+        return (CheckResult(name="engine", ok=not self.away, detail="scripted"),)
 
     def lose_power(self) -> None:
         """The machine goes down: everything that runs is killed, and nobody says by whom."""

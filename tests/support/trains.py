@@ -20,12 +20,11 @@ from security.train.manifest import (
     DataNeed,
     Limits,
     Output,
-    Route,
-    Stop,
     TrainManifest,
     parse_manifest,
     print_manifest,
 )
+from security.train.route import SequenceRoute, Stop, counted
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -133,30 +132,34 @@ class Train:
         return self.entries[-1].digest if self.entries else self.envelope.digest
 
     @property
+    def stop(self) -> int:
+        """Where it is: in a sequence, after as many stops as it has entries."""
+        return len(self.entries)
+
+    @property
     def parts(self) -> TrainParts:
         return TrainParts(
             manifest=self.envelope, entries=tuple(self.entries), code=self.manifest.code, state=self.state
         )
 
     def binding(self) -> StateBinding:
-        stop = len(self.entries)
+        route = self.manifest.route
         return StateBinding(
             train=self.id,
-            stop=stop,
-            sender=self.manifest.route.stops[stop].party,
-            recipient=self.manifest.stop_or_home(stop + 1).party,
-            previous=self.head,
+            stop=self.stop,
+            sender=route.stop(self.stop).party,
+            recipients=tuple(self.manifest.expected_at(one).party for one in route.after(self.stop)),
+            previous=(self.head,),
         )
 
     def entry(self, state: StateRef) -> JourneyEntry:
-        stop = len(self.entries)
         return JourneyEntry(
             train=self.id,
-            stop=stop,
+            stop=self.stop,
             attempt=1,
-            station=self.manifest.route.stops[stop].party,
-            previous=self.head,
-            state_in=None if self.state is None else self.state.digest,
+            station=self.manifest.route.stop(self.stop).party,
+            previous=(self.head,),
+            states_in=() if self.state is None else (self.state.digest,),
             state_out=state.digest,
             base=self.manifest.base,
             directory=DirectoryVersion(root=1, targets=3),
@@ -167,16 +170,16 @@ class Train:
     def seal(self, files: Mapping[str, bytes], binding: StateBinding | None = None) -> StateRef:
         bound = self.binding() if binding is None else binding
         sink = io.BytesIO()
-        recipient = self.world.secrets[bound.recipient].key_set.sealing
-        ref = seal_state(sink, members(files), binding=bound, recipient=recipient)
+        recipients = [self.world.secrets[one].key_set.sealing for one in bound.recipients]
+        ref = seal_state(sink, members(files), binding=bound, recipients=recipients)
         self.blobs[ref.digest] = sink.getvalue()
         return ref
 
     def pass_stop(self, files: Mapping[str, bytes] | None = None, **changes: object) -> None:
         """Do honestly what a station does; `changes` spoil the entry before it is signed."""
-        state = self.seal({"sums.json": b'{"n":%d}' % (len(self.entries) + 1)} if files is None else files)
+        state = self.seal({"sums.json": b'{"n":%d}' % counted(self.stop)} if files is None else files)
         entry = replace(self.entry(state), **changes)  # type: ignore[arg-type] # spoiled on purpose
-        station = self.manifest.route.stops[len(self.entries)].party
+        station = self.manifest.route.stop(self.stop).party
         self.entries.append(sign(print_entry(entry), self.world.secrets[station].signers))
         self.state = state
 
@@ -209,7 +212,7 @@ def train(world: Consortium, *, owner: str = "alice", route: Sequence[str] = (),
         data=(DataNeed(name="patients", description="measurements", files=("*.csv",)),),
         outputs=(Output(path="sums.json", media_type="application/json", max_bytes=65536, schema={"type": "object"}),),
         limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 20),
-        route=Route(stops=stops),
+        route=SequenceRoute(stops=stops),
         recipient=keys.key_set.sealing,
         valid_from=NOW - timedelta(hours=1),
         valid_until=NOW + timedelta(days=14),

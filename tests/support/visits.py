@@ -12,22 +12,16 @@ from station.visit.events import (
     Approved,
     Blob,
     Cleared,
-    ClearedFile,
-    DaemonStarted,
-    DaemonStopped,
     Departed,
     Ended,
-    Event,
     Fetched,
-    HeadSigned,
+    Furnished,
     Held,
     HoldFor,
-    KeyUsed,
     Noticed,
     Opened,
     Pushed,
     ReceiptSent,
-    Redelivered,
     Refused,
     RoomLost,
     RunFault,
@@ -40,6 +34,8 @@ from station.visit.events import (
     VisitEvent,
     Wiped,
 )
+from station.visit.parts import ClearedFile, FurnishedData, Spent
+from station.visit.station_events import DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 TRAIN = TrainId("7" * 64)
@@ -52,24 +48,31 @@ def digest(word: str) -> Digest:
 ARRIVAL = digest("arrival")
 
 NOTICED = Noticed(at=NOW, arrival=ARRIVAL, tag="train-1", size=700)
-FETCHED = Fetched(at=NOW, blobs=(Blob(digest=digest("manifest"), size=10), Blob(digest=digest("code"), size=20)))
+FETCHED = Fetched(
+    at=NOW,
+    documents=(Blob(digest=digest("manifest"), size=10),),
+    sealed=(Blob(digest=digest("code"), size=20),),
+)
 ACCEPTED = Accepted(
     at=NOW,
     train=TRAIN,
     stop=1,
     manifest=digest("signed manifest"),
-    previous=digest("previous entry"),
+    previous=(digest("previous entry"),),
     state=digest("state in"),
     owner=PartyId("ada"),
     name="mean age",
     directory_root=1,
     directory_targets=4,
 )
-ADMITTED = Admitted(at=NOW, by="policy")
+ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
 OPENED = Opened(at=NOW, state_in=digest("state in"))
-STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image")
+FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
+STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
-CLEARED = Cleared(at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),))
+CLEARED = Cleared(
+    at=NOW, by="gate", files=(ClearedFile(path="result.json", size=17),), cost=(Spent(budget="bits", amount=52),)
+)
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
 WIPED = Wiped(at=NOW)
 SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)
@@ -92,6 +95,7 @@ QUIET_DAY: tuple[VisitEvent, ...] = (
     ACCEPTED,
     ADMITTED,
     OPENED,
+    FURNISHED,
     STARTED,
     ENDED,
     CLEARED,

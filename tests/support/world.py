@@ -27,17 +27,23 @@ from security.train.journey import Outcome, read_refusal
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.daemon.loop import Terms
 from station.daemon.reconcile import reconcile
-from station.house.config import CEILING, DataSet
+from station.data.folder import FolderSource
+from station.data.port import DataSet
+from station.house.assembly import gate_of
+from station.house.capacity import Capacity, Resources
+from station.house.config import CEILING
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
-from station.sandbox.order import RunOrder
+from station.sandbox.order import DATA, RunOrder
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.state import Visit
+from tests.support.clocks import SetClock
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
 from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
 
@@ -51,7 +57,7 @@ def add_up(order: RunOrder, say: Callable[[bytes], None]) -> int:
     """The analysis of the world: add this hospital's column to the sum that came in."""
     state = order.state / "sums.json"
     before = json.loads(state.read_bytes()) if state.exists() else {"sum": 0, "n": 0}
-    rows = [int(line) for line in (order.data["patients"] / "patients.csv").read_text().splitlines()[1:]]
+    rows = [int(line) for line in (order.source(f"{DATA}/patients") / "patients.csv").read_text().splitlines()[1:]]
     state.write_text(json.dumps({"sum": before["sum"] + sum(rows), "n": before["n"] + len(rows)}))
     say(b"added %d rows\n" % len(rows))
     return 0
@@ -77,6 +83,10 @@ class MemoryBlobs:
         return io.BytesIO(self.blobs[digest])
 
 
+ROOMY = Terms(capacity=Capacity.of(Resources(runs=100, memory_bytes=1 << 50, cpu_millis=1 << 30, disk_bytes=1 << 50)))
+"""Room for whatever a test does."""
+
+
 @dataclass
 class World:
     """Who is there, what time it is, and where everything lies."""
@@ -84,10 +94,18 @@ class World:
     root: Path
     consortium: Consortium
     registry: Registry
-    now: datetime = NOW
+    clock: SetClock = field(default_factory=lambda: SetClock(NOW))
     houses: dict[str, House] = field(default_factory=dict)
     sandboxes: dict[str, ScriptedSandbox] = field(default_factory=dict)
     refuse_directory: Exception | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.at
+
+    @now.setter
+    def now(self, at: datetime) -> None:
+        self.clock.at = at
 
     # --- The owner's side
 
@@ -96,9 +114,8 @@ class World:
 
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
-        stop = len(made.entries)
-        party = PartyId(to) if to else made.manifest.stop_or_home(stop).party
-        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id)
+        party = PartyId(to) if to else made.manifest.expected_at(made.stop).party
+        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id, stop=made.stop)
 
     def at_home(self, train_id: TrainId, owner: str = "alice") -> bool:
         return any(one.train == train_id for one in self.depot.arrivals(PartyId(owner)))
@@ -246,7 +263,7 @@ def world(
         rows = "".join(f"{row}\n" for row in PATIENTS.get(name, (1,)))
         (data / "patients.csv").write_text(f"value\n{rows}")
         made.sandboxes[name] = ScriptedSandbox(program, clock=lambda: made.now)
-        sets = {"patients": DataSet(folder=data, description="synthetic", owners=None)}
+        sets = {"patients": DataSet(source=FolderSource(name="patients", folder=data), description="synthetic")}
         made.houses[name] = House(
             party=PartyId(name),
             name=f"test-{name}",
@@ -260,6 +277,7 @@ def world(
             base_image=base_image,
             data=sets,
             policy=policy or usual_policy(),
+            gate=gate_of(),
         )
     return made
 

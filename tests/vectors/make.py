@@ -99,7 +99,7 @@ def main() -> None:
     made["t21_revoked_key_set"] = document(it, "a station on the way is revoked", "hospital-b", world=revoked)
     it = train(world).travel(1)
     stale = replace(world, expires=NOW - timedelta(days=1))
-    made["t21_expired_directory"] = document(it, "the directory is past its date", "hospital-b", world=stale)
+    made["t21_expired_directory"] = document(it, "the directory has expired", "hospital-b", world=stale)
 
     for name, value in made.items():
         path = HERE / "journeys" / f"{name}.json"

@@ -69,7 +69,8 @@ def build(
     manifest = compose.manifest(spec, owner=owner, keys=keys, code=sealed.ref, nonce=nonce, trust=trust, now=now)
     envelope = sign(print_manifest(manifest), secrets.signers)
     parts = TrainParts(manifest=envelope, entries=(), code=sealed.ref, state=None)
-    accepted = verify_train(parts, trust, here=manifest.route.stops[0].party, now=now)
+    (first,) = manifest.route.starts
+    accepted = verify_train(parts, trust, here=manifest.expected_at(first).party, now=now)
     return BuiltTrain(train=accepted.train, parts=parts, blobs=blobs, content=sealed.content, accepted=accepted)
 
 

@@ -13,7 +13,8 @@ from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.ids import PartyId, Role
 from security.keys.keyset import KeySet
-from security.train.manifest import CodeRef, Route, Stop, TrainManifest
+from security.train.manifest import CodeRef, TrainManifest
+from security.train.route import Route, SequenceRoute, Stop
 from security.train.seal import code_recipients
 from train_builder.spec.spec import TrainSpec
 
@@ -32,7 +33,7 @@ def route(spec: TrainSpec, trust: TrustStore, now: datetime) -> Route:
         PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: a station cannot be sealed to.
     """
     stops = (Stop(party=party, key_set=trust.current(party, Role.STATION, now).fingerprint) for party in spec.route)
-    return Route(stops=tuple(stops))
+    return SequenceRoute(stops=tuple(stops))
 
 
 def readers(spec: TrainSpec, trust: TrustStore, owner: KeySet, now: datetime) -> tuple[str, ...]:

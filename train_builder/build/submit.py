@@ -1,7 +1,7 @@
-"""How does a folder become a train on the rails, exactly once?
+"""How does a folder become a train under way, exactly once?
 
 The train is recorded in the owner's home before anything leaves; what is sent is the recorded train, as often as it
-takes. Submitting the same folder again after a crash, or while the registry was away, sends that same train: a second
+takes. Submitting the same folder again after a crash, or while the registry could not be reached, sends that same train: a second
 one would be run a second time.
 """
 
@@ -29,7 +29,7 @@ from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 from train_builder.errors import PreflightFailed
 from train_builder.follow.follow import follow
-from train_builder.home import Home, Record
+from train_builder.home import Home, TrainRecord
 from train_builder.spec.spec import TrainSpec, load_spec
 
 
@@ -40,7 +40,7 @@ class Submitted:
     ``twin`` is an earlier train, made from the same source, that is not known to have ended.
     """
 
-    record: Record
+    record: TrainRecord
     first: PartyId
     findings: tuple[Finding, ...]
     wheels: tuple[Wheel, ...]
@@ -61,10 +61,10 @@ def submit(
     progress: Progress | None = None,
     working: Working = nullcontext,
 ) -> Submitted:
-    """Check, build, record and send. `unlock` opens the owner's keys; it is called when everything else is in order.
+    """Check, build, record and send. `unlock` opens the owner's keys; it is called once everything else is in order.
 
     Raises:
-        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to put right first.
+        SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to fix first.
         Refused: the directory does not allow this train; one of its leaves, which says why.
         RegistryUnavailable: the train is recorded but not sent; submitting again sends it.
     """
@@ -111,7 +111,7 @@ def fetch_wheels(
 
 
 def deliver(
-    record: Record,
+    record: TrainRecord,
     home: Home,
     *,
     depot: Depot,
@@ -124,19 +124,20 @@ def deliver(
     Raises:
         Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
     """
-    first = record.manifest.route.stops[0].party
+    (start,) = record.manifest.route.starts
+    first = record.manifest.expected_at(start).party
     # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
     learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
     home.note_seen(record.train, learnt)
     if record.sent is None and learnt is None:
         verify_train(record.parts, trust, here=first, now=now)
-        depot.send(record.parts, home.blobs, to=first, train=record.train, progress=progress)
+        depot.send(record.parts, home.blobs, to=first, train=record.train, stop=start, progress=progress)
     if record.sent is None:
         home.note_sent(record.train, now)
     return first
 
 
-def _unsent(home: Home, source: Digest, now: datetime) -> Record | None:
+def _unsent(home: Home, source: Digest, now: datetime) -> TrainRecord | None:
     """Find a train made from the same source that never got away, and still may."""
     for record in home.records():
         if record.sent is None and record.source == source and record.manifest.is_valid_at(now):
@@ -157,7 +158,7 @@ def _under_way(home: Home, source: Digest, now: datetime) -> TrainId | None:
 def _need_clear(findings: Sequence[Finding]) -> None:
     if stops_departure(findings):
         errors = [one for one in findings if one.level is Level.ERROR and not one.allowed]
-        msg = "the check before departure found something"
+        msg = "the check before departure found errors"
         raise PreflightFailed(
             msg, first=f"{errors[0].path}: {errors[0].text}", errors=len(errors), hint=hint_for(findings)
         )

@@ -1,4 +1,4 @@
-"""What about this train would go wrong on the way, or should never leave the house?
+"""What in this train would fail on its way, or should never leave this machine?
 
 Findings are values; nothing here prints or stops. An *error* stops a departure unless its path is explicitly allowed; a
 *warning* does not. A finding names the file and the line, never the secret.
@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from console.problems import did_you_mean, line_of
 from security.directory.trust import TrustStore
 from security.encoding import Json
 from security.errors import BaseNotApproved, InvalidInput, PhtError
@@ -20,7 +21,6 @@ from security.ids import PartyId, Role
 from security.train.output_schema import cost_of
 from train_builder.code.contents import looks_into, state_paths
 from train_builder.code.sources import SourceTree
-from train_builder.spec.problems import did_you_mean, line_of
 from train_builder.spec.spec import SPEC_FILE, TrainSpec
 from train_builder.spec.units import show_size
 
@@ -58,7 +58,7 @@ class Finding:
 def preflight(
     spec: TrainSpec, tree: SourceTree, trust: TrustStore | None, *, now: datetime, allow: Sequence[str] = ()
 ) -> tuple[Finding, ...]:
-    """Look at everything that can be seen without running the train. Without a directory, `trust` is None.
+    """Check everything that can be checked without running the train. Without a directory, `trust` is None.
 
     `allow` holds paths, or patterns of paths, whose findings are accepted.
     """
@@ -71,7 +71,7 @@ def preflight(
 
 
 def stops_departure(findings: Sequence[Finding]) -> bool:
-    """Whether there is an error that was not allowed."""
+    """Whether there is an error that is not allowed."""
     return any(one.level is Level.ERROR and not one.allowed for one in findings)
 
 
@@ -81,11 +81,7 @@ def hint_for(findings: Sequence[Finding]) -> str:
     ours = [one for one in errors if one.path == SPEC_FILE]
     files = sorted({one.path for one in errors if one.path != SPEC_FILE})
     told = [ours[0].hint or f"correct {SPEC_FILE}"] if ours else []
-    told += (
-        [f"correct what is found in the code, or accept it if it is meant to be so: --allow {files[0]}"]
-        if files
-        else []
-    )
+    told += [f"fix what was found in the code, or accept it if it is intended: --allow {files[0]}"] if files else []
     return "; ".join(told)
 
 
@@ -115,16 +111,16 @@ def _contents(tree: SourceTree) -> Iterator[Finding]:
     for member in tree.members:
         for trace in looks_into(member):
             hint = (
-                "take it out and make a new one: what was once in a train cannot be called back"
+                "remove it and make a new one: what was once in a train cannot be recalled"
                 if trace.code.startswith("secret")
-                else "data belong to the stations; leave it out with .phtignore, or allow it if it is none"
+                else "data stay at the stations: leave it out with .phtignore, or allow it if it is not data"
             )
             level = Level.ERROR if trace.certain else Level.WARNING
             yield Finding(level=level, code=trace.code, path=member.path, line=trace.line, text=trace.text, hint=hint)
 
 
 def _outputs(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
-    """Look for paths below /pht/state in the code that no declared output covers: the gate would refuse them."""
+    """Find paths below /pht/state in the code that no declared output covers: the gate would refuse them."""
     for member in tree.members:
         for path, line in state_paths(member):
             if any(output.covers(path) or _could_be(output.path, path) for output in spec.outputs):
@@ -141,20 +137,20 @@ def _outputs(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
 
 
 def _schemas(spec: TrainSpec) -> Iterator[Finding]:
-    """Tell of schemas that the stations' gates do not evaluate: each would refuse the train."""
+    """Find schemas that the gates of stations do not evaluate: each would refuse the train."""
     for index, output in enumerate(spec.outputs):
         if output.schema is None:
             continue
         line = line_of(spec.lines, ("outputs", index))
         if output.media_type not in _WITH_SCHEMA:
-            text = f"a schema for '{output.path}', which is {output.media_type}: stations hold only JSON and CSV to one"
-            yield _error("output.schema", text, line, "leave the schema out, or declare another type")
+            text = f"a schema for '{output.path}', which is {output.media_type}: stations check only JSON and CSV against one"
+            yield _error("output.schema", text, line, "remove the schema, or declare another type")
             continue
         try:
             cost_of(output.schema)
         except InvalidInput as error:
-            text = f"the schema of '{output.path}' is none that stations evaluate: {error.fields['reason']}"
-            yield _error("output.schema", text, line, "say it more simply: what is evaluated must be sure to end")
+            text = f"the schema of '{output.path}' is not one that stations evaluate: {error.fields['reason']}"
+            yield _error("output.schema", text, line, "simplify it: its evaluation must be certain to end")
 
 
 def _could_be(declared: str, guessed: str) -> bool:
@@ -206,7 +202,7 @@ def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Fi
             line = line_of(spec.lines, ("route", index))
             yield _error(error.code, f"station '{party}': {error.message}", line, near or error.hint)
     if len(kinds) > 1:
-        text = f"the code cannot be sealed for both '{kinds[True]}', whose key is hybrid, and '{kinds[False]}', whose is not"
+        text = f"the code cannot be sealed for both '{kinds[True]}', whose key is hybrid, and '{kinds[False]}', whose key is not"
         yield _error("seal.mixed", text, line_of(spec.lines, ("route",)), f"'{kinds[False]}' needs a new sealing key")
     try:
         trust.base_named(spec.base)

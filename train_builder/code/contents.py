@@ -1,6 +1,6 @@
-"""Does a file of the code folder hold data or a secret, and which files of the state does it speak of?
+"""Does a file of the code folder hold data or a secret, and which files of the state does it mention?
 
-A static look: it sees what people put into a folder by mistake, not what somebody hides. Only the first 4 MiB of a file
+A static check: it finds what people leave in a folder by mistake, not what is hidden on purpose. Only the first 4 MiB of a file
 are read.
 """
 
@@ -79,7 +79,7 @@ _SECRETS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What was seen in a file; ``certain`` if there is hardly another explanation."""
+    """What was found in a file; ``certain`` if there is hardly another explanation."""
 
     code: str
     line: int | None

@@ -1,19 +1,20 @@
 """Which files of the scientist's code folder travel?
 
-Plain files with plain names, minus what is ignored: what tools leave behind (`ALWAYS_IGNORED`), and the patterns in the
-folder's ``.phtignore``. Nothing is followed out of the folder: a symbolic link is refused, not read (what it points at
+Plain files with plain names, minus what is ignored: what tools leave behind (`ALWAYS_IGNORED`), and what the folder's
+``.phtignore`` says, which git would read in the same way as its own. Nothing is followed out of the folder: a symbolic link is refused, not read (what it points at
 might be the patient data).
 """
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from pathspec import GitIgnoreSpec
 
 from security.archive import Member
 from security.files import read_file, told
@@ -38,6 +39,7 @@ ALWAYS_IGNORED: Final = (
 )
 MAX_FILES: Final = 5_000
 MAX_TOTAL: Final = 1 << 30
+_MAX_IGNORE_FILE: Final = 1 << 16
 MAX_PATH: Final = 200  # bytes; what an archive's member may have
 
 
@@ -58,46 +60,30 @@ class SourceTree:
         return next((member for member in self.members if member.path == path), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ignore:
-    """One line of a ``.phtignore``: a subset of what git understands.
+class Ignored:
+    """Tells which files and folders are left out. What tools leave behind is, whatever a ``.phtignore`` says."""
 
-    Without a ``/`` in the middle it holds at any depth, else from the top; with one at the end, for folders only; ``*``
-    and ``?`` do not cross a ``/``.
-    """
+    def __init__(self, text: str = "") -> None:
+        """Take the text of a ``.phtignore``.
 
-    steps: tuple[str, ...]
-    anywhere: bool
-    folders_only: bool
+        Raises:
+            SourcesRejected: a line is no pattern.
+        """
+        for number, line in enumerate(text.splitlines(), start=1):
+            _specification([line], number)
+        self._specs = (_specification(ALWAYS_IGNORED), _specification(text.splitlines()))
 
     def covers(self, path: str, *, folder: bool) -> bool:
-        """Whether the file or folder at `path` is left out."""
-        if self.folders_only and not folder:
-            return False
-        steps = path.split("/")
-        if self.anywhere:
-            steps = steps[-1:]
-        return len(steps) == len(self.steps) and all(map(fnmatch.fnmatchcase, steps, self.steps))
+        """Whether the file or folder at `path` is left out; of a folder that is, nothing inside is looked at."""
+        return any(spec.match_file(f"{path}/" if folder else path) for spec in self._specs)
 
 
-def parse_ignores(text: str) -> tuple[Ignore, ...]:
-    """Parse the lines of a ``.phtignore``; empty ones and those that begin with ``#`` say nothing.
-
-    Raises:
-        SourcesRejected: a line uses ``!`` or ``**``, which git understands and we do not: better refused than guessed.
-    """
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        if pattern.startswith("!") or "**" in pattern:
-            msg = "pattern is not understood"
-            raise SourcesRejected(msg, file=IGNORE_FILE, line=number, hint="'!' and '**' are not supported here")
-        inner = pattern.rstrip("/")
-        steps = tuple(inner.lstrip("/").split("/"))
-        found.append(Ignore(steps=steps, anywhere="/" not in inner, folders_only=pattern.endswith("/")))
-    return tuple(found)
+def _specification(lines: Sequence[str], number: int | None = None) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(lines, backend="simple")
+    except ValueError as error:
+        msg = "not a pattern of files to ignore"
+        raise SourcesRejected(msg, file=IGNORE_FILE, line=number, hint="patterns are those of a .gitignore") from error
 
 
 def collect(folder: Path) -> SourceTree:
@@ -107,13 +93,11 @@ def collect(folder: Path) -> SourceTree:
         SourcesRejected: a link, device, socket or pipe; a name that is not plain; two names that differ only in case;
             more than 5 000 files or 1 GiB.
     """
-    ignores = parse_ignores("\n".join(ALWAYS_IGNORED))
     own = folder / IGNORE_FILE
-    if own.is_file():
-        ignores += parse_ignores(read_file(own, limit=1 << 16).decode("utf-8", errors="replace"))
+    text = read_file(own, limit=_MAX_IGNORE_FILE).decode("utf-8", errors="replace") if own.is_file() else ""
     members: list[Member] = []
     ignored = total = 0
-    for path, facts in _walk(folder, "", ignores):
+    for path, facts in _walk(folder, "", Ignored(text)):
         if facts is None:
             ignored += 1
             continue
@@ -150,13 +134,13 @@ def _sorted(members: list[Member]) -> tuple[Member, ...]:
     for member in members:
         first = seen.setdefault(member.path.casefold(), member)
         if first is not member:
-            msg = "two files have names that some systems take for one"
+            msg = "two files have names that some systems do not tell apart"
             raise SourcesRejected(msg, first=first.path, second=member.path)
     return tuple(sorted(members, key=lambda member: member.path.encode()))
 
 
-def _walk(folder: Path, prefix: str, ignores: Sequence[Ignore]) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Give each file below `folder` that is not ignored, and None for each file or folder that is."""
+def _walk(folder: Path, prefix: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yield each file below `folder` that is not ignored, and None for each file or folder that is."""
     with told(folder / prefix), os.scandir(folder / prefix) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -164,12 +148,12 @@ def _walk(folder: Path, prefix: str, ignores: Sequence[Ignore]) -> Iterator[tupl
         with told(folder / path):
             facts = entry.stat(follow_symlinks=False)
         inside = stat.S_ISDIR(facts.st_mode)
-        if any(ignore.covers(path, folder=inside) for ignore in ignores):
+        if ignored.covers(path, folder=inside):
             yield path, None
             continue
         _need_plain(path, facts)
         if inside:
-            yield from _walk(folder, f"{path}/", ignores)
+            yield from _walk(folder, f"{path}/", ignored)
         else:
             yield path, facts
 

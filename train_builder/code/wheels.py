@@ -103,8 +103,8 @@ def _need_plain(requirements: Path) -> None:
         option = told.startswith("-") and told not in _OPTIONS
         built = not told.startswith("-") and _PLACE.search(place) and not _WHEEL.search(place)
         if option or built:
-            msg = "a line of the requirements would have something built, or read from elsewhere"
-            hint = "name packages and versions; stations get ready-made wheels only"
+            msg = "a line of the requirements asks for a build, or for a download from elsewhere"
+            hint = "name packages and versions; only ready-made wheels travel"
             raise WheelsUnresolved(msg, requirements=requirements, line=number, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""How do the results come home, and to nobody else?
+"""How do the results come home, to their owner alone?
 
 Opening verifies the whole journey first and refuses on any doubt (attack T24). Results appear whole or not at all: they
 are opened into a folder without a name, which gets its name at the end.
@@ -33,7 +33,7 @@ from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty
+from train_builder.errors import FolderNotEmpty, TrainForgotten
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -49,7 +49,7 @@ class HomeTrain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedResults:
     """Results in the clear: the folder, the files in it, and the file that proves where they come from."""
 
     train: TrainId
@@ -82,7 +82,7 @@ def bring_home(
     def verified(parts: TrainParts) -> AcceptedTrain:
         accepted = verify_home(parts, trust, owner=home.party, now=now)
         if accepted.train != train:
-            msg = "what waits under this train's name is another train"
+            msg = "the artifact under this train's name is another train"
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
         return accepted
 
@@ -90,14 +90,14 @@ def bring_home(
     if found is None:
         found = _waiting(train, home, depot, verified, progress)
     if found is None:
-        progress_so_far = follow(home.find(train), depot, trust, now=now)
-        home.note_seen(train, progress_so_far.learnt)
-        raise not_home(progress_so_far)
+        where = follow(home.find(train), depot, trust, now=now)
+        home.note_seen(train, where.learnt)
+        raise not_home(where)
     home.note_home(train, found.digest)
     return found
 
 
-def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> Opened:
+def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: TrustStore, into: Path) -> OpenedResults:
     """Open the results into a folder that does not exist yet or is empty; the proof goes beside it.
 
     Raises:
@@ -106,11 +106,14 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         SealBroken, SealForeign, SealRecipients, DigestMismatch, ArchiveRejected, BudgetExceeded: what is inside is not
             what the journey says.
     """
+    if home.forgotten(train.accepted.train):
+        msg = "the results of this train were forgotten"
+        raise TrainForgotten(msg, train=train.accepted.train.short)
     _need_empty(into)
     accepted = train.accepted
     state = accepted.state
     if state is None:
-        msg = "a train that came home has a state"
+        msg = "a train that came home has no state"
         raise JourneyIncomplete(msg, train=accepted.train.short)
     limits = accepted.manifest.value.limits
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
@@ -125,7 +128,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
             home.unnote_home(accepted.train, state.digest)
             raise
         write_file(journey, dump_pretty(proof_document(prove(accepted, trust))))
-    return Opened(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
+    return OpenedResults(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 
 def _kept(
@@ -139,6 +142,8 @@ def _kept(
         parts = depot.load(digest, home.blobs)
     except (FileMissing, DigestMismatch, Malformed):
         return None
+    if home.forgotten(train):
+        return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
     sealed = [parts.code.digest, *([] if parts.state is None else [parts.state.digest])]
     if not all(map(home.blobs.has, sealed)):
         return None

@@ -1,7 +1,7 @@
 """Where is my train?
 
 Stations put a signed receipt into the owner's mailbox: their journey entry when the train has passed, or a refusal.
-`progress_of` folds verified receipts into a `Progress`; what does not verify is counted as a doubt and changes nothing,
+`whereabouts_of` folds verified receipts into a `Whereabouts`; what does not verify is counted as a doubt and changes nothing,
 so whoever can write to the mailbox cannot make a train seem further than it is.
 """
 
@@ -15,20 +15,20 @@ from typing import Final
 
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.directory.trust import TrustStore
-from security.encoding import Json, print_time
-from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError, Refused
+from security.encoding import print_time
+from security.errors import JourneyForeignEntry, PhtError, Refused
 from security.ids import PartyId, TrainId
 from security.statement.envelope import Envelope, Verified
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_refusal
+from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
 from security.train.manifest import TrainManifest, train_id
+from security.train.route import counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
-from train_builder.home import Record, Seen
-from train_builder.spec.units import show_duration
+from train_builder.home import Seen, TrainRecord
 
 WHAT_TO_DO: Final = {
     Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
-    Outcome.FAILED: "the analysis ended with an error at this station: 'pht train rehearse' it on samples like its data",
+    Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
     Outcome.WITHHELD: "the station gives no reason; ask its operator",
 }
@@ -56,7 +56,7 @@ class StopProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Whereabouts:
     """Where a train is, as far as verified receipts tell. ``waiting_for`` is the owner when all stops have passed."""
 
     train: TrainId
@@ -102,6 +102,10 @@ class Progress:
         """Whether it is under way, and no station may run it any more."""
         return not self.ended and now >= self.valid_until
 
+    def over(self, now: datetime) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.ended or self.stranded(now)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
@@ -124,25 +128,25 @@ def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
     return tuple(found)
 
 
-def follow(record: Record, depot: Depot, trust: TrustStore, *, now: datetime) -> Progress:
-    """Ask the mailbox where a train is.
+def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetime) -> Whereabouts:
+    """Read from the mailbox where a train is.
 
     Raises:
-        RegistryUnavailable: the mailbox is away.
+        RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
     mail = read_mail(depot, record.manifest.owner.party, record.train)
-    return progress_of(manifest, mail, trust, sent=record.sent, now=now)
+    return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
-def progress_of(
+def whereabouts_of(
     manifest: Verified[TrainManifest],
     mail: Sequence[Mail],
     trust: TrustStore,
     *,
     sent: datetime | None,
     now: datetime,
-) -> Progress:
+) -> Whereabouts:
     """Verify the receipts and say where the train is. A pure function."""
     heard = _Heard(manifest, trust, now)
     doubts: list[str] = []
@@ -150,14 +154,15 @@ def progress_of(
         try:
             heard.take(one)
         except PhtError as error:
-            doubts.append(f"{one.receipt.kind} for stop {one.receipt.stop + 1}: {error.message} [{error.code}]")
+            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error.message} [{error.code}]")
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
     if not any(one.state is StopState.STOPPED for one in stops):
-        waiting = manifest.value.stop_or_home(heard.furthest + 1).party
-        since = heard.entries[heard.furthest].value.time if heard.entries else sent
-    return Progress(
+        here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
+        waiting = manifest.value.expected_at(here).party
+        since = max((entry.value.time for entry in heard.entries.values()), default=sent)
+    return Whereabouts(
         train=train_id(manifest),
         name=manifest.value.name,
         stops=stops,
@@ -168,83 +173,37 @@ def progress_of(
     )
 
 
-def not_home(progress: Progress) -> PhtError:
+def not_home(found: Whereabouts) -> PhtError:
     """Return the error that says why a train is not home: refused, failed, or under way."""
-    stopped = progress.stopped
+    stopped = found.stopped
     if stopped is not None and stopped.outcome is not None:
         kind = TrainFailed if stopped.outcome in {Outcome.FAILED, Outcome.EXCEEDED} else TrainRefused
         msg = "the train did not pass a station"
         return kind(
             msg,
             hint=WHAT_TO_DO[stopped.outcome],
-            train=progress.train.short,
+            train=found.train.short,
             station=stopped.station,
-            place=f"{stopped.stop + 1} of {len(progress.stops)}",
+            place=f"{counted(stopped.stop)} of {len(found.stops)}",
             outcome=stopped.outcome.value,
         )
     msg = "the train is not home yet"
-    since = None if progress.since is None else print_time(progress.since)
-    return NotHomeYet(msg, train=progress.train.short, waiting_for=progress.waiting_for, since=since)
-
-
-def describe(progress: Progress, *, now: datetime) -> str:
-    """Put a progress into words."""
-    lines = [f"{progress.name} ({progress.train.short})"]
-    for one in progress.stops:
-        when = "" if one.at is None else f"  {print_time(one.at)}"
-        what = one.state.value if one.outcome is None else one.outcome.value
-        lines.append(f"  {one.stop + 1:>3}  {one.station:<24} {what:<9}{when}")
-    stopped = progress.stopped
-    if stopped is not None and stopped.outcome is not None:
-        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
-    elif progress.passed:
-        lines.append("every station has passed it on; 'pht train open' opens what came home")
-    elif progress.since is not None:
-        lines.append(f"waiting for {progress.waiting_for} since {show_duration(now - progress.since)}")
-    else:
-        lines.append("not sent yet; 'pht train submit' sends it")
-    if progress.stranded(now):
-        lines.append(f"its validity ended {print_time(progress.valid_until)}: no station will run it; send a new one")
-    lines += [f"not believed: {doubt}" for doubt in progress.doubts]
-    return "\n".join(lines)
-
-
-def progress_document(progress: Progress) -> dict[str, Json]:
-    """Return a progress for a program."""
-    return {
-        "train": str(progress.train),
-        "name": progress.name,
-        "passed": progress.passed,
-        "ended": progress.ended,
-        "waitingFor": None if progress.waiting_for is None else str(progress.waiting_for),
-        "since": None if progress.since is None else print_time(progress.since),
-        "validUntil": print_time(progress.valid_until),
-        "stops": [
-            {
-                "stop": one.stop,
-                "station": str(one.station),
-                "state": one.state.value,
-                "outcome": None if one.outcome is None else one.outcome.value,
-                "at": None if one.at is None else print_time(one.at),
-            }
-            for one in progress.stops
-        ],
-        "doubts": list(progress.doubts),
-    }
+    since = None if found.since is None else print_time(found.since)
+    return NotHomeYet(msg, train=found.train.short, waiting_for=found.waiting_for, since=since)
 
 
 class _Heard:
     """The receipts that verified, by stop."""
 
     def __init__(self, manifest: Verified[TrainManifest], trust: TrustStore, now: datetime) -> None:
-        self._manifest, self._trust, self._now = manifest, trust, now
+        self._manifest, self._route, self._trust, self._now = manifest, manifest.value.route, trust, now
         self.entries: dict[int, Verified[JourneyEntry]] = {}
         self.refusals: dict[int, Verified[Refusal]] = {}
 
     @property
-    def furthest(self) -> int:
-        """The last stop that has passed; -1 if none has."""
-        return max(self.entries, default=-1)
+    def passed(self) -> frozenset[int]:
+        """The stops that have passed: those that say so, and all that come before them."""
+        return frozenset(self.entries).union(*map(self._route.ancestors, self.entries))
 
     def take(self, mail: Mail) -> None:
         """Verify a receipt; those of earlier stops come first.
@@ -255,36 +214,35 @@ class _Heard:
         stop = mail.receipt.stop
         if isinstance(mail.envelope, PhtError):
             raise mail.envelope
-        if stop >= self._manifest.value.route.home:
+        if stop >= self._route.home:
             msg = "receipt is for a stop the route does not have"
-            raise JourneyForeignEntry(msg, stop=stop)
+            raise JourneyForeignEntry(msg, stop=counted(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
             refusal = check_refusal(self._manifest, mail.envelope, self._trust)
             if refusal.value.stop != stop:
-                msg = "receipt is about another stop than its name says"
-                raise JourneyForeignEntry(msg, stop=stop)
+                msg = "receipt is about a stop other than the one in its name"
+                raise JourneyForeignEntry(msg, stop=counted(stop))
             self.refusals[stop] = refusal
             return
         entry = check_entry(self._manifest, mail.envelope, stop, self._trust, now=self._now)
-        before = self.entries.get(stop - 1)
-        head = self._manifest.digest if stop == 0 else None if before is None else before.digest
-        if head is not None and entry.value.previous != head:
-            msg = "receipt does not hang on the one before"
-            raise JourneyUnlinked(msg, stop=stop)
+        if self.entries.keys() >= set(self._route.before(stop)):
+            check_link(self._manifest, entry, self.entries)
         self.entries[stop] = entry
 
     def stops(self) -> Iterator[StopProgress]:
         """Say of each stop what is known."""
-        waiting = not any(stop > self.furthest for stop in self.refusals)
-        for index, stop in enumerate(self._manifest.value.route.stops):
+        passed = self.passed
+        ended = not self.refusals.keys() <= passed
+        for stop in self._route.indices:
             state, at, outcome = StopState.AHEAD, None, None
-            if index in self.entries:
-                state, at = StopState.PASSED, self.entries[index].value.time
-            elif index < self.furthest:
+            if stop in self.entries:
+                state, at = StopState.PASSED, self.entries[stop].value.time
+            elif stop in passed:
                 state = StopState.PRESUMED
-            elif index in self.refusals:
-                refusal = self.refusals[index].value
+            elif stop in self.refusals:
+                refusal = self.refusals[stop].value
                 state, at, outcome = StopState.STOPPED, refusal.time, refusal.outcome
-            elif waiting:
-                state, waiting = StopState.WAITING, False
-            yield StopProgress(stop=index, station=stop.party, state=state, at=at, outcome=outcome)
+            elif not ended and passed.issuperset(self._route.before(stop)):
+                state = StopState.WAITING
+            station = self._route.stop(stop).party
+            yield StopProgress(stop=stop, station=station, state=state, at=at, outcome=outcome)

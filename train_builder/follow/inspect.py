@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
-from security.encoding import Json, print_time
+from security.encoding import Json
 from security.errors import PhtError
 from security.statement.envelope import Envelope, Verified, parse_statement
-from security.train.manifest import MANIFEST_TYPE, Limits, TrainManifest, read_manifest
+from security.train.manifest import MANIFEST_TYPE, TrainManifest, read_manifest
 from security.train.verify import verify_manifest
-from train_builder.spec.units import show_duration, show_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,63 +50,3 @@ def inspect_envelope(envelope: Envelope, trust: TrustStore) -> Inspection:
         doubt=doubt,
         base_name=None if base is None else base.name,
     )
-
-
-def describe_inspection(inspection: Inspection) -> str:
-    """Put a manifest into words, and say first whether they can be believed."""
-    manifest, doubt = inspection.manifest, inspection.doubt
-    verdict = (
-        f"signed by {manifest.owner.party} with every key of the key set the directory has for it"
-        if doubt is None
-        else f"NOT TO BE BELIEVED: {doubt} [{doubt.code}]"
-    )
-    base = f"{inspection.base_name or 'not in the directory'} ({manifest.base})"
-    legal = manifest.approval.legal_basis
-    lines = [
-        f"{manifest.name} ({inspection.digest.short})",
-        f"  {verdict}",
-        f"  purpose      {manifest.purpose}",
-        f"  approval     {manifest.approval.reference}" + ("" if legal is None else f" ({legal})"),
-        f"  valid        {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
-        f"  code         {manifest.code.digest}, {show_size(manifest.code.size)}, sealed for the route and the owner",
-        f"  base         {base}",
-        f"  command      {' '.join(manifest.command)}",
-        *(f"  environment  {name}={value}" for name, value in sorted(manifest.environment.items())),
-        f"  route        {' -> '.join(stop.party for stop in manifest.route.stops)} -> {manifest.owner.party}",
-        *(f"  reads        {need.name} ({', '.join(need.files)}): {need.description}" for need in manifest.data),
-        *(
-            f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"
-            + (", with a schema)" if output.schema is not None else ")")
-            for output in manifest.outputs
-        ),
-        f"  limits       {_limits(manifest.limits)}",
-    ]
-    return "\n".join(map(_plain, lines))
-
-
-def _plain(line: str) -> str:
-    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
-
-
-def _limits(limits: Limits) -> str:
-    words = (
-        f"{show_size(limits.memory_bytes)} of memory",
-        f"{limits.cpu_millis / 1000:g} processors",
-        show_duration(timedelta(seconds=limits.wall_seconds)),
-        f"{limits.processes} processes",
-        f"{show_size(limits.output_bytes)} of state",
-    )
-    return ", ".join(words)
-
-
-def inspection_document(inspection: Inspection) -> dict[str, Json]:
-    """Return the same for a program, with the manifest as its owner signed it."""
-    doubt = inspection.doubt
-    return {
-        "train": inspection.digest.hex,
-        "proven": doubt is None,
-        "doubt": None if doubt is None else doubt.code,
-        "baseName": inspection.base_name,
-        "manifest": inspection.predicate,
-    }

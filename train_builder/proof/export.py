@@ -1,4 +1,4 @@
-"""How can somebody check a journey without our software?
+"""How can a journey be checked without our software?
 
 `export_journey` writes every signed statement taken apart (envelope, payload, the bytes that were signed, raw
 signatures), the public keys, the sealed files, the exact commands in a README, and ``verify.sh``, which runs them with
@@ -20,6 +20,7 @@ from security.files import make_folder, making_folder, write_file
 from security.keys.keyset import KeySet, Scheme, spell
 from security.statement.envelope import Envelope
 from security.train.journey import TrainParts
+from security.train.route import counted
 from train_builder.errors import FolderNotEmpty
 from train_builder.proof.proof import Proof, Witness, describe_proof, proof_document
 
@@ -32,7 +33,7 @@ _MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class ExportedStatement:
     """A signed statement of the journey, the folder it is written to, and who must have signed it."""
 
     folder: str
@@ -71,13 +72,13 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
     return (*names, "SHA256SUMS")
 
 
-def _statements(proof: Proof, parts: TrainParts) -> Iterator[Statement]:
-    yield Statement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
+def _statements(proof: Proof, parts: TrainParts) -> Iterator[ExportedStatement]:
+    yield ExportedStatement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
-        yield Statement(folder=f"entry-{step.stop + 1}", envelope=envelope, witness=step.witness)
+        yield ExportedStatement(folder=f"entry-{counted(step.stop)}", envelope=envelope, witness=step.witness)
 
 
-def _write_statement(statement: Statement, new: Path) -> None:
+def _write_statement(statement: ExportedStatement, new: Path) -> None:
     folder, envelope = make_folder(new / statement.folder), statement.envelope
     write_file(folder / "envelope.json", envelope.to_bytes(), mode=_MODE)
     write_file(folder / "payload.json", envelope.payload, mode=_MODE)
@@ -100,7 +101,7 @@ def _sums(new: Path, names: list[str]) -> str:
     return "".join(lines)
 
 
-def _readme(proof: Proof, statements: tuple[Statement, ...]) -> str:
+def _readme(proof: Proof, statements: tuple[ExportedStatement, ...]) -> str:
     lines = [
         describe_proof(proof),
         "",

@@ -14,6 +14,7 @@ from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import Json, print_time
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import KeySet, spell
+from security.train.route import counted
 from security.train.verify import AcceptedTrain
 
 
@@ -27,7 +28,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PassedStop:
     """A stop that was passed, as its station signed it."""
 
     stop: int
@@ -36,10 +37,10 @@ class Step:
     attempt: int
     sandbox: str
     directory: DirectoryVersion
-    state_in: Digest | None
+    states_in: tuple[Digest, ...]
     state_out: Digest
     entry: Digest
-    previous: Digest
+    previous: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,26 +55,26 @@ class Proof:
     code: Digest
     base: Digest
     base_name: str
-    steps: tuple[Step, ...]
+    steps: tuple[PassedStop, ...]
     directory: DirectoryVersion
     directory_expires: datetime
 
 
 def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
-    """Tell what `verify_home` has verified."""
+    """Say what `verify_home` verified."""
     manifest = accepted.manifest.value
     steps = []
     for entry in accepted.journey.entries:
         claim = entry.value
         steps.append(
-            Step(
+            PassedStop(
                 stop=claim.stop,
                 witness=_witness(trust, claim.station, Role.STATION, entry.by, claim.time),
                 at=claim.time,
                 attempt=claim.attempt,
                 sandbox=claim.sandbox,
                 directory=claim.directory,
-                state_in=claim.state_in,
+                states_in=claim.states_in,
                 state_out=claim.state_out,
                 entry=entry.digest,
                 previous=claim.previous,
@@ -103,16 +104,16 @@ def describe_proof(proof: Proof) -> str:
         f"       base {proof.base} ({proof.base_name})",
     ]
     for step in proof.steps:
-        received = "no state" if step.state_in is None else f"state {step.state_in.short}"
+        received = f"state {_shortly(step.states_in)}" if step.states_in else "no state"
         lines += [
-            f"  {step.stop + 1}. {_signed(step.witness)} at {print_time(step.at)}",
+            f"  {counted(step.stop)}. {_signed(step.witness)} at {print_time(step.at)}",
             f"       received {received}, sent state {step.state_out.short}",
             f"       sandbox {step.sandbox}, attempt {step.attempt}, directory version {step.directory.targets}",
-            f"       hangs on {step.previous.short}, is {step.entry.short}",
+            f"       hangs on {_shortly(step.previous)}, is {step.entry.short}",
         ]
     last, version = proof.steps[-1].state_out, proof.directory
     lines += [
-        f"  {len(proof.steps) + 1}. home: state {last.short} is sealed for {proof.owner.party} alone",
+        f"  home: state {last.short} is sealed for {proof.owner.party} alone",
         f"verified against directory version {version.targets} (root version {version.root}),",
         f"  which is good until {print_time(proof.directory_expires)}",
     ]
@@ -138,9 +139,9 @@ def proof_document(proof: Proof) -> dict[str, Json]:
                 "attempt": step.attempt,
                 "sandbox": step.sandbox,
                 "directory": {"root": step.directory.root, "targets": step.directory.targets},
-                "stateIn": None if step.state_in is None else str(step.state_in),
+                "statesIn": [str(one) for one in step.states_in],
                 "stateOut": str(step.state_out),
-                "previous": str(step.previous),
+                "previous": [str(one) for one in step.previous],
                 "entry": str(step.entry),
             }
             for step in proof.steps
@@ -151,6 +152,10 @@ def proof_document(proof: Proof) -> dict[str, Json]:
             "expires": print_time(proof.directory_expires),
         },
     }
+
+
+def _shortly(digests: tuple[Digest, ...]) -> str:
+    return " and ".join(one.short for one in digests)
 
 
 def _witness(trust: TrustStore, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> Witness:

@@ -53,21 +53,21 @@ statement() { # FOLDER PARTY: every key of the party's set signed exactly these 
 }
 
 train=$(digest manifest/pae.bin)
-stop=0 before=manifest state=null
+stop=0 before=manifest state=
 while read -r folder party; do
     statement "$folder" "$party"
     [ "$folder" != manifest ] || continue
     says "$folder" "\"train\":\"$train\""
     says "$folder" "\"stop\":$stop,"
     says "$folder" "\"station\":\"$party\""
-    says "$folder" "\"previous\":\"sha256:$(digest "$before/pae.bin")\""
-    says "$folder" "\"stateIn\":$state,"
+    says "$folder" "\"previous\":[\"sha256:$(digest "$before/pae.bin")\"]"
+    says "$folder" "\"statesIn\":[$state],"
     state=$(sed 's/.*"subject":\[{"digest":{"sha256":"\([0-9a-f]\{64\}\)"},"name":"state"}\].*/"sha256:\1"/' "$folder/payload.json")
-    good "$folder: stop $((stop + 1)), at $party, hangs on $before"
+    good "$folder: stop $((stop + 1)), at $party, follows $before"
     before=$folder stop=$((stop + 1))
 done <witnesses.txt
 
-# The route in the manifest is the order of the witnesses, each with its key set, and nobody else.
+# The route in the manifest is the order of the witnesses, each with its key set, and no one else.
 route=$(sed 's/.*"stops":\[\([^]]*\)\].*/\1/' manifest/payload.json | grep -o '"party":"[^"]*"' | cut -d'"' -f4)
 [ "$route" = "$(tail -n +2 witnesses.txt | cut -d' ' -f2)" ] || fail 'the journey is not the route of the manifest'
 good "the journey is the whole route: $stop stops"

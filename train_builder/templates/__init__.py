@@ -34,15 +34,15 @@ def start_train(
         InvalidInput: no such template, or `name` is no name for a train.
     """
     if template not in TEMPLATES:
-        msg = "there is no such template"
+        msg = "no such template"
         raise InvalidInput(msg, template=template[:40], known=", ".join(TEMPLATES))
-    if name is not None and NAMES.fullmatch(name) is None:
-        msg = "not a name for a train (1 to 60 of a-z, 0-9 and '-', not at either end)"
+    if name is not None and re.fullmatch(NAMES, name) is None:
+        msg = "not a name for a train (1 to 60 of a-z, 0-9 and '-', with no '-' at either end)"
         raise InvalidInput(msg, name=name[:80])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         msg = "the folder for the new train is not empty"
         raise FolderNotEmpty(msg, path=folder)
-    called = name or (folder.name if NAMES.fullmatch(folder.name) else "my-train")
+    called = name or (folder.name if re.fullmatch(NAMES, folder.name) else "my-train")
     made = []
     with making_folder(folder) as new:
         new.chmod(0o755)

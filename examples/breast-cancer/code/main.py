@@ -58,7 +58,7 @@ def patients(folder: pathlib.Path) -> list[tuple[str, list[decimal.Decimal]]]:
 
 
 def nothing() -> dict:
-    """Return the sums over nobody."""
+    """Return the sums over no patients."""
     pairs = len(FEATURES) * (len(FEATURES) + 1) // 2
     zero = decimal.Decimal(0)
     return {one: {"patients": 0, "sums": [zero] * len(FEATURES), "products": [zero] * pairs} for one in DIAGNOSES}

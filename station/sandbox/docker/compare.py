@@ -1,8 +1,8 @@
 """Is this container the one that was ordered?
 
-The engine is asked what it made, and everything it says is compared: what was ordered must be there as ordered, and
-whatever was not ordered must be empty. So a container that somebody else made under our name, an engine plugin that
-adds a mount, or a setting that only a later engine knows, is a difference, not a surprise.
+The engine is asked what it made, and everything it reports is compared: what was ordered must be there as ordered, and
+anything else must be empty. So a container made by somebody else under our name, an engine plugin that adds a mount, or a
+setting that only a later engine knows is a difference, not a surprise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from station.sandbox.order import RunOrder, create_payload
+from station.sandbox.docker.payload import create_payload
+from station.sandbox.order import RunOrder
 
 # Set by every engine since 20.10 in each container that is not privileged; later ones add more.
 _MASKED: Final = frozenset({"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"})
@@ -24,9 +25,9 @@ _TOLERATED: Final[Mapping[str, tuple[object, ...]]] = {
 }
 
 
-def differences(order: RunOrder, inspected: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the names of the fields in which a container, as the engine's ``inspect`` tells it, is not as ordered."""
-    wanted = create_payload(order)
+def differences(order: RunOrder, runtime: str, inspected: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names of the fields in which a container, as the engine's ``inspect`` reports it, is not as ordered."""
+    wanted = create_payload(order, runtime)
     host = _mapping(wanted.pop("HostConfig"))
     found_host = dict(_mapping(inspected.get("HostConfig")))
     masked, read_only = found_host.pop("MaskedPaths", None), found_host.pop("ReadonlyPaths", None)
@@ -50,9 +51,9 @@ def differences(order: RunOrder, inspected: Mapping[str, object]) -> tuple[str, 
 
 
 def _compare(where: str, wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
-    """Compare field by field. Engines write nothing, ``null``, ``false``, ``0`` and ``[]`` for one another.
+    """Compare field by field. Engines use a missing field, ``null``, ``false``, ``0`` and ``[]`` interchangeably.
 
-    Only for a field as a whole: inside it, ``{"/leak": {}}`` is a volume and an empty argument is an argument.
+    That holds for a whole field only: inside one, ``{"/leak": {}}`` is a volume, and an empty argument is an argument.
     """
     wrong = []
     for name in sorted({*wanted, *found}):
@@ -74,7 +75,7 @@ def _mounts(listed: object) -> set[tuple[object, ...]]:
 
 
 def _ordered_mounts(order: RunOrder) -> set[tuple[object, ...]]:
-    return {("bind", str(source), target, writable, "rprivate") for source, target, writable in order.mounts}
+    return {("bind", str(one.source), one.target, one.writable, "rprivate") for one in order.mounts}
 
 
 def _networks(inspected: Mapping[str, object]) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
-"""Can this engine hold a train that wants to break out?
+"""Can this engine hold a train that tries to break out?
 
-`examine` judges what the engine says of itself; `probe` runs a container that tries, and judges what it saw.
+`examine` judges what the engine says about itself; `probe` runs a container that tries, and judges what it saw.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from security.errors import PhtError
+from station.check import CheckResult
+from station.sandbox.folder import hand_over
 from station.sandbox.image import BaseImage
-from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder
-from station.sandbox.port import Ended, Finding, Sandbox
+from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of
+from station.sandbox.port import Ended, Sandbox
 
 _OLDEST: Final = (1, 41)  # Docker 20.10: private cgroup namespaces
 _NAME: Final = "pht-doctor"
 _LIMITS: Final = RunLimits(
     memory_bytes=128 * MIB, cpu_millis=1000, processes=32, wall_seconds=30, state_bytes=MIB, state_files=8
 )
-_CHANGED: Final = "this is not as ordered: an engine plugin or setting changes containers here; find out which"
+_CHANGED: Final = "not as ordered: find the engine plugin or setting that changes containers on this machine"
 _SCRIPT: Final = """
 for place in / /pht/code /pht/context.json /proc/sys/kernel/hostname; do
   if (: >> "$place/probe" || : >> "$place") 2> /dev/null; then echo "wrote $place"; fi
@@ -37,7 +39,7 @@ echo done
 """
 
 
-def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtime: str) -> tuple[Finding, ...]:
+def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtime: str) -> tuple[CheckResult, ...]:
     """Judge an engine by its answers to ``GET /version`` and ``GET /info``."""
     api = str(version.get("ApiVersion", "0.0"))
     options = info.get("SecurityOptions")
@@ -47,35 +49,36 @@ def examine(version: Mapping[str, object], info: Mapping[str, object], *, runtim
     missing = [name for name in ("MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota") if not info.get(name, False)]
     remapped = "name=userns" in security or "name=rootless" in security
     return (
-        Finding(
+        CheckResult(
             name="engine",
             ok=_numbers(api) >= _OLDEST,
             detail=f"version {version.get('Version')}, API {api}, storage {info.get('Driver')}",
             hint=None if _numbers(api) >= _OLDEST else "Docker 20.10 or later is needed",
         ),
-        Finding(
+        CheckResult(
             name="seccomp",
             ok=seccomp_on(info),
             detail=security or "none",
             hint=None if seccomp_on(info) else "start the engine with its default seccomp profile",
         ),
-        Finding(
+        CheckResult(
             name="cgroups",
             ok=not missing,
-            detail=f"version {info.get('CgroupVersion')}, " + (f"without {', '.join(missing)}" if missing else "all"),
+            detail=f"version {info.get('CgroupVersion')}, "
+            + (f"without {', '.join(missing)}" if missing else "complete"),
             hint=f"the kernel or the engine cannot enforce {', '.join(missing)}" if missing else None,
         ),
-        Finding(
+        CheckResult(
             name="users",
             ok=not remapped,
-            detail="remapped" if remapped else "as they are",
+            detail="remapped" if remapped else "not remapped",
             hint="with remapped users (userns-remap, rootless) a run cannot write its state" if remapped else None,
         ),
-        Finding(
+        CheckResult(
             name="runtime",
             ok=runtime in names,
             detail=runtime if runtime in names else f"{runtime} is not among {', '.join(names)}",
-            hint=None if runtime in names else "add it to 'runtimes' in the engine's daemon.json",
+            hint=None if runtime in names else "add it under 'runtimes' in the engine's daemon.json",
         ),
     )
 
@@ -87,18 +90,18 @@ def seccomp_on(info: Mapping[str, object]) -> bool:
     return any(option.startswith("name=seccomp") and "unconfined" not in option for option in told)
 
 
-def probe(sandbox: Sandbox, base: BaseImage | None) -> tuple[Finding, ...]:
+def probe(sandbox: Sandbox, base: BaseImage | None, *, gvisor: bool) -> tuple[CheckResult, ...]:
     """Run a container that tries to write, to find a network and to have privileges, and judge what it found."""
     if base is None:
-        return (Finding(name="probe", ok=True, detail="not tried: no approved base image is at hand"),)
+        return (CheckResult(name="probe", ok=True, detail="not tried: no approved base image is available"),)
     try:
         told = _run(sandbox, base)
     except PhtError as error:
-        return (Finding(name="probe", ok=False, detail=str(error), hint=error.hint),)
-    return judge(told, gvisor=sandbox.runtime == "runsc")
+        return (CheckResult(name="probe", ok=False, detail=str(error), hint=error.hint),)
+    return judge(told, gvisor=gvisor)
 
 
-def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
+def judge(told: str, *, gvisor: bool) -> tuple[CheckResult, ...]:
     """Judge what the probe printed. gVisor filters system calls outside, and shows no seccomp mode inside."""
     lines = told.splitlines()
     status = dict(re.findall(r"^status (\w+):\s*(.*?)\s*$", told, re.MULTILINE))
@@ -112,16 +115,16 @@ def judge(told: str, *, gvisor: bool) -> tuple[Finding, ...]:
     ]
     room = {line.removeprefix("room ") for line in lines if line.startswith("room ")}
     if "done" not in lines:
-        detail, hint = "did not run to its end", "has the base image a /bin/sh? the engine's log may tell more"
-        return (Finding(name="probe", ok=False, detail=detail, hint=hint),)
-    findings = (
-        Finding(name="probe", ok=True, detail="ran"),
-        Finding(name="no network", ok=not interfaces, detail=", ".join(sorted(interfaces)) or "only loopback"),
-        Finding(name="read-only", ok=not wrote, detail=", ".join(wrote) or "nothing could be written"),
-        Finding(name="room to work", ok=room == {"/tmp", "/pht/state"}, detail=", ".join(sorted(room)) or "none"),  # noqa: S108 - inside the container
-        Finding(name="no privileges", ok=not privileged, detail=", ".join(privileged) or "none"),
+        detail, hint = "did not finish", "check that the base image has /bin/sh, and read the engine's log"
+        return (CheckResult(name="probe", ok=False, detail=detail, hint=hint),)
+    results = (
+        CheckResult(name="probe", ok=True, detail="ran"),
+        CheckResult(name="no network", ok=not interfaces, detail=", ".join(sorted(interfaces)) or "only loopback"),
+        CheckResult(name="read-only", ok=not wrote, detail=", ".join(wrote) or "nothing could be written"),
+        CheckResult(name="room to work", ok=room == {"/tmp", "/pht/state"}, detail=", ".join(sorted(room)) or "none"),  # noqa: S108 - inside the container
+        CheckResult(name="no privileges", ok=not privileged, detail=", ".join(privileged) or "none"),
     )
-    return tuple(one if one.ok else replace(one, hint=_CHANGED) for one in findings)
+    return tuple(one if one.ok else replace(one, hint=_CHANGED) for one in results)
 
 
 def _run(sandbox: Sandbox, base: BaseImage) -> str:
@@ -132,21 +135,20 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
             folder.mkdir()
         context = Path(room) / "context.json"
         context.write_text("{}", encoding="ascii")
-        user = _user(Path(room))
+        uid, gid = _user(Path(room))
+        for path in (*folders.values(), context):
+            hand_over(path, uid, gid)
         order = RunOrder(
             name=name,
             house=_NAME,
+            profile=sandbox.profile,
             image=sandbox.prepare(base),
             command=("/bin/sh", "-c", _SCRIPT),
             environment={},
-            code=folders["code"],
-            data={},
-            state=folders["state"],
-            context=context,
-            uid=user[0],
-            gid=user[1],
+            mounts=mounts_of(code=folders["code"], data={}, state=folders["state"], context=context),
+            uid=uid,
+            gid=gid,
             limits=_LIMITS,
-            runtime=sandbox.runtime,
         )
         try:
             sandbox.start(order)

@@ -1,7 +1,7 @@
 """How are orders run by an engine that speaks the Docker Engine API?
 
-Through the low-level client, so that what is sent is exactly `create_payload` and nothing of a user's Docker
-configuration. Every call opens its own connection: an engine that was restarted is simply there again.
+Through the low-level client, so that exactly `create_payload` is sent, and nothing of a user's Docker configuration. Every
+call opens its own connection, so a restarted engine needs no reconnecting.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from urllib3.exceptions import HTTPError  # the client lets it through where it 
 
 from security.digest import Digest
 from security.errors import DiskFull, PhtError
+from station.check import CheckResult
 from station.errors import RunFailed, SandboxRefused, SandboxUnavailable, SandboxUnfit
 from station.sandbox.docker import doctor
 from station.sandbox.docker.compare import differences
-from station.sandbox.folder import hand_over
-from station.sandbox.image import BaseImage, load_archive, mismatches
-from station.sandbox.order import LABEL_HOUSE, RunOrder, create_payload
-from station.sandbox.port import Absent, Ended, Finding, Running, Sight
+from station.sandbox.docker.image import engine_name, image_id, load_archive, mismatches
+from station.sandbox.docker.payload import GVISOR, LABEL_HOUSE, create_payload
+from station.sandbox.image import BaseImage
+from station.sandbox.order import RunOrder
+from station.sandbox.port import Absent, Ended, Running, Sight
 
 _PATIENCE: Final = 60  # seconds for one answer of the engine
 _LOAD_PATIENCE: Final = 3600  # the engine is silent while it unpacks an image
 # 128 + SIGKILL. Linux lets no program do this to process 1 of its own container; gVisor does, and the train gains
 # nothing but another attempt, of which a visit has few.
 _KILLED: Final = 137
-_LOST: Final = 255  # what an engine says of a container that went down with the machine
+_LOST: Final = 255  # what an engine reports for a container that went down with the machine
 _NO_PROGRAM: Final = frozenset({126, 127})  # the engine's words for: not to be run, not found
 _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executable")  # runc; runsc; runsc
 
@@ -44,20 +46,20 @@ class DockerSandbox:
 
     def __init__(self, *, url: str, runtime: str = "runc") -> None:
         if not url.startswith("unix://"):
-            msg = "the engine must be reached by a local socket"  # mounts are paths of this machine
-            raise SandboxUnfit(msg, url=url, hint="give a path such as unix:///var/run/docker.sock")
+            msg = "the engine must be reached through a local socket"  # mounts are paths on this machine
+            raise SandboxUnfit(msg, url=url, hint="use an address such as unix:///var/run/docker.sock")
         self._url = url
         self._runtime = runtime
 
     @property
     def sealed(self) -> bool:
-        """True: the engine and the order see to it."""
+        """True: the engine and the order make sure of it."""
         return True
 
     @property
-    def runtime(self) -> str:
-        """The runtime this sandbox was made for."""
-        return self._runtime
+    def profile(self) -> str:
+        """Named by the runtime, and by the version of what `create_payload` says to the engine."""
+        return f"docker-{self._runtime}-v1"
 
     def prepare(self, base: BaseImage) -> Digest:
         """Load `base` under our own image config unless it is there; return the engine's id for it."""
@@ -67,22 +69,25 @@ class DockerSandbox:
                 _load(engine, base)
                 found = _image(engine, base)
         if found is None:
-            msg = "the engine took the base image and does not have it"
-            raise SandboxUnfit(msg, base=base.digest, hint="does its log tell why? is its disk full?")
+            msg = "the engine accepted the base image but does not have it"
+            raise SandboxUnfit(msg, base=base.digest, hint="check the engine's log and its free disk space")
         return found
 
     def start(self, order: RunOrder) -> None:
         """Create, inspect, compare, start; or adopt what compares equal, created, running or ended."""
+        if order.profile != self.profile:
+            msg = "the run was ordered for another sandbox profile"
+            raise SandboxUnfit(msg, ordered=order.profile, here=self.profile)
         with self._engine() as engine:
             inspected = _inspect(engine, order.name)
-            if inspected is None or differences(order, inspected):
-                _remove(engine, order.name)  # attack: a container of other options waiting under the right name
-                inspected = _create(engine, order)
+            if inspected is None or differences(order, self._runtime, inspected):
+                _remove(engine, order.name)  # attack: a container with other options waiting under the right name
+                inspected = _create(engine, order, self._runtime)
             if _state(inspected).get("Status") == "created":
                 _start(engine, str(inspected["Id"]))  # by id: a name may by now be another container's
 
     def look(self, name: str) -> Sight:
-        """Say how the run is doing, from the engine's record of it."""
+        """Say how the run is doing, by the engine's record of it."""
         with self._engine() as engine:
             inspected = _inspect(engine, name)
         return Absent() if inspected is None else _sight(inspected)
@@ -103,7 +108,7 @@ class DockerSandbox:
             _remove(engine, name)
 
     def output(self, name: str, limit: int) -> bytes:
-        """Return the end of the log, both streams as they came."""
+        """Return the end of the log, both streams in the order they came."""
         with self._engine() as engine, contextlib.suppress(NotFound):
             said: bytes = engine.logs(name, stdout=True, stderr=True)  # all of it: the order bounds it
             return said[-limit:]
@@ -115,19 +120,20 @@ class DockerSandbox:
             listed = engine.containers(all=True, filters={"label": f"{LABEL_HOUSE}={house}"})
         return tuple(sorted(name.removeprefix("/") for item in listed for name in item["Names"]))
 
-    def doctor(self, base: BaseImage | None) -> tuple[Finding, ...]:
-        """Judge what the engine says of itself, then what a run in it can do."""
+    def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
+        """Judge what the engine says about itself, then what a run in it can do."""
         try:
             with self._engine() as engine:
                 version, info = engine.version(), engine.info()
         except PhtError as error:
-            return (Finding(name="engine", ok=False, detail=str(error), hint=error.hint),)
-        return doctor.examine(version, info, runtime=self._runtime) + doctor.probe(self, base)
+            return (CheckResult(name="engine", ok=False, detail=str(error), hint=error.hint),)
+        said = doctor.examine(version, info, runtime=self._runtime)
+        return said + doctor.probe(self, base, gvisor=self._runtime == GVISOR)
 
     @contextlib.contextmanager
     def _engine(self, patience: int = _PATIENCE) -> Iterator[APIClient]:
         try:
-            _knock(self._url)
+            _need_listener(self._url)
             with contextlib.closing(APIClient(base_url=self._url, version="auto", timeout=patience)) as engine:
                 yield engine
         except APIError as error:
@@ -138,11 +144,11 @@ class DockerSandbox:
             raise SandboxUnavailable(msg, url=self._url, reason=reason) from error
 
 
-def _knock(url: str) -> None:
-    """Raise the operating system's own reason if nobody listens: the client gives none, and leaks its socket."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.settimeout(_PATIENCE)
-        door.connect(url.removeprefix("unix://"))
+def _need_listener(url: str) -> None:
+    """Raise the operating system's own error if nothing listens: the client hides the reason, and leaks its socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PATIENCE)
+        probe.connect(url.removeprefix("unix://"))
 
 
 def _explained(error: APIError) -> PhtError:
@@ -153,7 +159,7 @@ def _explained(error: APIError) -> PhtError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.CONFLICT:
         msg = "the container engine failed"
         return SandboxUnavailable(msg, status=status, reason=reason)
-    msg = "the container engine does not do what the sandbox needs"
+    msg = "the container engine rejected a request of the sandbox"
     return SandboxUnfit(msg, status=status, reason=reason)
 
 
@@ -162,15 +168,15 @@ def _explained(error: APIError) -> PhtError:
 
 def _image(engine: APIClient, base: BaseImage) -> Digest | None:
     """Return the id of `base` in this engine, if it is there under its id (classic store) or its name (containerd)."""
-    for reference in (base.image_id, base.engine_name):
+    for reference in (image_id(base), engine_name(base)):
         with contextlib.suppress(NotFound):
             inspected = engine.inspect_image(reference)  # type: ignore[no-untyped-call]  # the stubs have a gap
             wrong = mismatches(base, inspected)
             if not wrong:
                 return Digest(inspected["Id"])
-            if reference == base.image_id:
-                msg = "the engine holds another image under this id"
-                raise SandboxRefused(msg, image=base.image_id, differs=" ".join(wrong))
+            if reference == image_id(base):
+                msg = "the engine holds a different image under this id"
+                raise SandboxRefused(msg, image=image_id(base), differs=" ".join(wrong))
     return None
 
 
@@ -183,12 +189,12 @@ def _load(engine: APIClient, base: BaseImage) -> None:
         msg = "the engine's disk is full"
         raise DiskFull(msg)
     if reasons or not answer.ok:
-        msg = "the engine refuses the base image"
+        msg = "the engine rejected the base image"
         raise SandboxUnfit(msg, base=base.digest, status=answer.status_code, reason=reasons[:300])
 
 
 def _errors_in(stream: str) -> str:
-    """Return what went wrong, from an engine's answer: one JSON object, or one for each line of progress."""
+    """Return the errors in an engine's answer, which is one JSON object, or one for each line of progress."""
     found = []
     for line in stream.splitlines():
         with contextlib.suppress(ValueError):
@@ -213,15 +219,14 @@ def _state(inspected: Mapping[str, object]) -> Mapping[str, object]:
     return state if isinstance(state, dict) else {}
 
 
-def _create(engine: APIClient, order: RunOrder) -> Mapping[str, object]:
+def _create(engine: APIClient, order: RunOrder, runtime: str) -> Mapping[str, object]:
     if not doctor.seccomp_on(engine.info()):
         msg = "the engine runs containers without seccomp"
         raise SandboxUnfit(msg, hint="start the engine with its default seccomp profile")
-    for path in (order.code, order.state, order.context):
-        hand_over(path, order.uid, order.gid)
-    engine.create_container_from_config(create_payload(order), order.name)  # type: ignore[no-untyped-call]  # as above
+    payload = create_payload(order, runtime)
+    engine.create_container_from_config(payload, order.name)  # type: ignore[no-untyped-call]  # as above
     inspected = _inspect(engine, order.name) or {}
-    wrong = differences(order, inspected)
+    wrong = differences(order, runtime, inspected)
     if wrong:
         _remove(engine, order.name)
         msg = "the container differs from the order"
@@ -235,7 +240,7 @@ def _start(engine: APIClient, container: str) -> None:
     except APIError as error:
         state = _state(_inspect(engine, container) or {})
         told = str(state.get("Error"))
-        # The same statuses are given when a mount or the runtime itself is missing, which is not the train's fault.
+        # An engine gives the same statuses when a mount or the runtime is missing, which is not the train's fault.
         if state.get("ExitCode") in _NO_PROGRAM and any(words in told for words in _ABOUT_PROGRAM):
             msg = "the command cannot be started in this base image"
             raise RunFailed(msg) from error
@@ -267,7 +272,7 @@ def _sight(inspected: Mapping[str, object]) -> Sight:
 
 
 def _time(text: object) -> datetime | None:
-    """Parse an engine's time (RFC 3339 with nanoseconds); its year 1 means never."""
+    """Parse an engine's time (RFC 3339 with nanoseconds); year 1 means never."""
     moment = datetime.fromisoformat(str(text)) if text else datetime.min.replace(tzinfo=UTC)
     return None if moment.year == 1 else moment.astimezone(UTC)
 

@@ -13,7 +13,7 @@ import pytest
 
 from security.digest import digest_of
 from security.directory.client import DirectorySink, FolderDirectory, load_trust
-from security.directory.documents import MAX_KEY_SETS, parse_party, print_party
+from security.directory.documents import parse_party, print_party
 from security.directory.publish import unpublished
 from security.directory.root import (
     Lifetimes,
@@ -25,7 +25,7 @@ from security.directory.root import (
     root_state,
     rotate_keys,
 )
-from security.directory.trust import Policy
+from security.directory.trust import MAX_KEY_SETS, Policy
 from security.directory.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base
 from security.errors import (
     BudgetExceeded,

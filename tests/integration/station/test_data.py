@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from station.data.folder import closed, missing
-from tests.support.world import World, world
+from station.data.folder import FolderSource, closed, missing
+from station.data.port import DataSet
+from station.sandbox.order import DATA, RunOrder, run_user
+from station.visit.events import Furnished
+from tests.support.copying_source import CopyingSource
+from tests.support.scripted_sandbox import ScriptedSandbox
+from tests.support.world import World, add_up, world
 
 US, GROUP, OTHERS = (65532, 1), (1, 65532), (1, 1)
 RUN = (65532, 65532)
@@ -108,6 +115,20 @@ def waits_for(here: World) -> str | None:
     return stumbled.code if stumbled else None
 
 
+def test_data_that_are_moved_before_the_run_are_furnished_again(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").furnished is None:
+        here.step("hospital-a")
+    moved = here.folder("hospital-a") / "moved"
+    (here.folder("hospital-a") / "data").rename(moved)
+    source = FolderSource(name="patients", folder=moved)
+    here.change("hospital-a", data={"patients": DataSet(source=source, description="")})
+    here.settle()
+    assert here.at_home(made.id)
+    assert here.visit("hospital-a").attempt == 2
+
+
 @pytest.mark.parametrize("shut", [".", "patients.csv"])
 def test_a_train_waits_for_data_that_runs_cannot_read(here: World, shut: str) -> None:
     data = here.folder("hospital-a") / "data"
@@ -131,3 +152,73 @@ def test_a_train_waits_for_data_that_are_not_mounted(here: World) -> None:
     data.with_name("elsewhere").rename(data)
     here.settle()
     assert here.at_home(made.id)
+
+
+# --- copied into the workroom ----------------------------------------------------------------------------------------
+
+
+def copied(here: World, *, rows: int = 3) -> CopyingSource:
+    """Let the hospital have its patients in a store, of which every run gets a copy."""
+    store = here.folder("hospital-a") / "store"
+    store.mkdir(mode=0o700)
+    (store / "a.csv").write_text("not asked for, and copied before what is")
+    (store / "patients.csv").write_text("value\n" + "5\n" * rows)
+    (store / "patients.csv").chmod(0o600)
+    source = CopyingSource("patients", store)
+    here.change("hospital-a", data={"patients": DataSet(source=source, description="")})
+    return source
+
+
+def test_a_copy_lies_in_the_workroom_is_the_runs_to_read_and_goes_with_it(here: World, tmp_path: Path) -> None:
+    copied(here)
+    seen: list[tuple[Path, int]] = []
+
+    def run(order: RunOrder, say: Callable[[bytes], None]) -> int:
+        place = order.source(f"{DATA}/patients")
+        seen.append((place, (place / "patients.csv").stat().st_uid))
+        assert closed(place, order.uid, order.gid) is None
+        return add_up(order, say)
+
+    here.sandboxes["hospital-a"] = ScriptedSandbox(run, clock=lambda: here.now)
+    here.change("hospital-a", sandbox=here.sandboxes["hospital-a"])
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+    ((place, owner),) = seen
+    assert place.is_relative_to(here.folder("hospital-a") / "workrooms")
+    assert owner == run_user(os.geteuid(), os.getegid())[0]
+    assert here.plaintext("hospital-a") == []
+    furnished = here.visit("hospital-a").furnished
+    assert furnished is not None
+    assert [(one.name, one.source) for one in furnished.data] == [("patients", "copying")]
+
+
+def test_half_a_copy_is_no_data(here: World, tmp_path: Path) -> None:
+    source = copied(here)
+    source.after = 1
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    assert waits_for(here) == "data.unavailable"
+    assert here.sandboxes["hospital-a"].started == []
+    (room,) = here.plaintext("hospital-a")
+    (room / "data" / "patients" / "left.csv").write_text("of an earlier attempt")
+    source.after = None
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+    assert here.visit("hospital-a").attempt == 1
+
+
+def test_a_lost_room_is_furnished_again_from_where_the_data_are_then(here: World, tmp_path: Path) -> None:
+    copied(here)
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").furnished is None:
+        here.step("hospital-a")
+    (room,) = here.plaintext("hospital-a")
+    shutil.rmtree(room / "data")
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+    visit = here.visit("hospital-a")
+    assert visit.attempt == 2
+    assert sum(isinstance(event, Furnished) for event in visit.events) == 2

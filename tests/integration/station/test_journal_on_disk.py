@@ -17,7 +17,8 @@ from security.errors import DiskFull, FileMissing
 from station.errors import JournalBusy, JournalDamaged, JournalRaced
 from station.journal.chain import check_chain
 from station.journal.journal import Journal
-from station.visit.events import DaemonStarted
+from station.journal.sqlite import SqliteLog
+from station.visit.station_events import DaemonStarted
 from tests.support.visits import ARRIVAL, FETCHED, NOTICED, NOW, QUIET_DAY, STUMBLED
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,6 +37,12 @@ with Journal.open(Path(sys.argv[1])) as journal:
         length += 1
         print(journal.head().sequence, flush=True)
 """
+
+
+def database(journal: Journal) -> sqlite3.Connection:
+    log = journal._log
+    assert isinstance(log, SqliteLog)
+    return log._database
 
 
 def test_a_killed_writer_leaves_a_whole_chain_with_everything_it_had_told(tmp_path: Path) -> None:
@@ -67,8 +74,8 @@ def test_it_is_private(tmp_path: Path) -> None:
 
 def test_it_is_written_for_good(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "journal.db") as journal:
-        assert journal._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert database(journal).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert database(journal).execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_of_two_that_append_at_once_one_wins(tmp_path: Path) -> None:
@@ -111,7 +118,7 @@ def test_two_processes_may_both_write(tmp_path: Path) -> None:
 def test_a_writer_that_does_not_let_go_is_told_as_busy(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     with Journal.open(path) as journal:
-        journal._database.execute("PRAGMA busy_timeout = 20")
+        database(journal).execute("PRAGMA busy_timeout = 20")
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalBusy):
@@ -133,12 +140,12 @@ def fill(journal: Journal) -> int:
 def test_a_full_disk_loses_nothing_that_was_told(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "journal.db") as journal:
         journal.append(ARRIVAL, NOTICED, expect=0)
-        (pages,) = journal._database.execute("PRAGMA page_count").fetchone()
-        journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = database(journal).execute("PRAGMA page_count").fetchone()
+        database(journal).execute(f"PRAGMA max_page_count = {pages}")
         length = fill(journal)
         assert journal.visit(ARRIVAL).length == length
         assert journal.check().sequence == length
-        journal._database.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        database(journal).execute(f"PRAGMA max_page_count = {pages + 1000}")
         journal.append(ARRIVAL, FETCHED, expect=length)
 
 
@@ -166,8 +173,8 @@ TAMPERING = [
         "UPDATE journal SET sequence = -sequence WHERE sequence < 0"
     ),
     (
-        "INSERT INTO journal (sequence, record, hash) SELECT 15, json_set(record, '$.sequence', 15, '$.position', 14), hash"
-        " FROM journal WHERE sequence = 14"
+        "INSERT INTO journal (sequence, record, hash) SELECT sequence + 1, json_set(record, '$.sequence', sequence + 1,"
+        " '$.position', sequence), hash FROM journal ORDER BY sequence DESC LIMIT 1"
     ),
 ]
 
@@ -199,7 +206,7 @@ def test_a_damaged_page_is_told_as_damage(tmp_path: Path) -> None:
     with Journal.open(path) as journal:
         for index in range(200):
             journal.append(ARRIVAL, STUMBLED if index else NOTICED, expect=index)
-        journal._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database(journal).execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damaged = bytearray(path.read_bytes())
     for at in range(4096, len(damaged), 4096):
         damaged[at : at + 100] = b"\xff" * 100

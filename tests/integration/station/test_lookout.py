@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +13,8 @@ from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
 from security.ids import PartyId
-from station.daemon.loop import Pace, turn
-from tests.support.world import World, world
+from station.daemon.loop import Pace, Shift
+from tests.support.world import ROOMY, World, world
 
 POLL = 30
 STATION = PartyId("hospital-a")
@@ -48,48 +47,48 @@ def here(tmp_path: Path, listed: Listed) -> Iterator[World]:
     made.close()
 
 
-def pace(here: World) -> Pace:
-    return Pace(clock=lambda: here.now, stop=threading.Event(), poll_seconds=POLL)
+def shift(here: World) -> Shift:
+    return Shift(here.houses[STATION], Pace(clock=here.clock, poll_seconds=POLL), ROOMY)
 
 
 def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, listed: Listed) -> None:
-    own = pace(here)
+    own = shift(here)
     here.submit(here.train(route=(STATION,)))
     while not (visits := here.visits(STATION)) or not visits[0].pushed:
-        turn(here.houses[STATION], own)
+        own.turn()
         here.now += timedelta(seconds=0.25)
     assert listed.lists == 1
     here.now += timedelta(seconds=POLL)
-    turn(here.houses[STATION], own)
+    own.turn()
     assert listed.lists == 2
 
 
 def test_what_has_just_left_may_have_come_to_ourselves(here: World) -> None:
-    own = pace(here)
+    own = shift(here)
     made = here.train(route=(STATION, STATION))
     here.submit(made)
     begun = here.now
     while not here.at_home(made.id):
-        turn(here.houses[STATION], own)
+        own.turn()
         here.now += timedelta(seconds=0.25)
         assert here.now - begun < timedelta(seconds=POLL)
 
 
 def test_a_clock_that_is_turned_back_does_not_stop_the_looking(here: World, listed: Listed) -> None:
-    own = pace(here)
-    turn(here.houses[STATION], own)
+    own = shift(here)
+    own.turn()
     here.now -= timedelta(days=1)
-    turn(here.houses[STATION], own)
+    own.turn()
     assert listed.lists == 2
 
 
 def test_that_the_mailbox_cannot_be_read_is_told_until_it_can(here: World, listed: Listed) -> None:
-    own = pace(here)
+    own = shift(here)
     listed.away = True
     for _ in range(2):
-        trouble = turn(here.houses[STATION], own).trouble
+        trouble = own.turn().trouble
         assert isinstance(trouble, RegistryUnavailable)
     assert listed.lists == 1
     listed.away = False
     here.now += timedelta(seconds=POLL)
-    assert turn(here.houses[STATION], own).trouble is None
+    assert own.turn().trouble is None

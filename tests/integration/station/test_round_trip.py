@@ -17,10 +17,16 @@ from security.statement.envelope import verify
 from security.train.journey import Outcome
 from station.admission.policy import AllOf, ByHand, Owners
 from station.desk.inside import waiting_results, what_it_printed
-from station.sandbox.order import RunOrder
+from station.gate.port import Gate
+from station.gate.rules import FORM
+from station.house.assembly import gate_of
+from station.sandbox.order import DATA, RunOrder
 from station.steps.wipe import PRINTED_BYTES
-from station.visit.events import Held, HoldFor, KeyUsed, RoomLost, SignedKind, Stumbled
+from station.visit.events import Held, HoldFor, RoomLost, SignedKind, Stumbled
+from station.visit.parts import Spent
 from station.visit.plan import Phase, approve, phase_of, refuse
+from station.visit.station_events import KeyUsed
+from tests.support.counting_rule import LeastCount
 from tests.support.trains import BASE
 from tests.support.world import ROUTE, TOTAL, World, add_up, usual_policy, world
 
@@ -64,7 +70,7 @@ def test_restarts_between_any_two_events_change_nothing(here: World, tmp_path: P
         here.now += timedelta(seconds=1)
     assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 26, "n": 4}
     assert here.sandboxes["hospital-a"].started == here.sandboxes["hospital-a"].started[:1]
-    assert len(here.visit("hospital-a").events) == 14
+    assert len(here.visit("hospital-a").events) == 15
 
 
 def test_a_lost_workroom_is_opened_and_run_again(here: World, tmp_path: Path) -> None:
@@ -180,7 +186,7 @@ def test_approval_does_not_outlive_the_trains_validity(here: World) -> None:
 
 
 def test_a_release_by_hand_waits_after_the_gate(here: World) -> None:
-    here.change("hospital-a", release_by_hand=True)
+    here.change("hospital-a", gate=gate_of(release_by_hand=True))
     made = here.train(route=("hospital-a",))
     here.submit(made)
     here.settle("hospital-b", "hospital-c")
@@ -199,8 +205,44 @@ def test_a_release_by_hand_waits_after_the_gate(here: World) -> None:
     assert here.at_home(made.id)
 
 
+def test_a_rule_that_a_house_adds_is_asked_and_what_it_cost_is_recorded(here: World, tmp_path: Path) -> None:
+    here.change("hospital-a", gate=Gate(rules=(*FORM, LeastCount(least=3))))
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    cleared = here.visit("hospital-a").cleared
+    assert cleared is not None
+    assert cleared.cost == (Spent(budget="bits", amount=104),)
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+
+
+def test_a_rule_that_a_house_adds_can_refuse(here: World) -> None:
+    here.change("hospital-a", gate=Gate(rules=(*FORM, LeastCount(least=4))))
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    here.settle()
+    refused = here.visit("hospital-a").refused
+    assert refused is not None
+    assert (refused.code, refused.reason) == ("gate.refused", "a result is about too few patients (least=4)")
+    assert here.outcome(made) is Outcome.REFUSED
+
+
+def test_a_state_that_changes_after_it_was_cleared_does_not_leave(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").cleared is None:
+        here.step("hospital-a")
+    (room,) = here.plaintext("hospital-a")
+    (room / "state" / "sums.json").write_text('{"sum": 1, "n": 1000}')
+    here.settle()
+    refused = here.visit("hospital-a").refused
+    assert refused is not None
+    assert (refused.code, refused.by) == ("gate.type", "seal")
+    assert not here.at_home(made.id)
+
+
 def test_a_person_sees_what_waits_for_release(here: World) -> None:
-    here.change("hospital-a", release_by_hand=True)
+    here.change("hospital-a", gate=gate_of(release_by_hand=True))
     made = here.train(route=("hospital-a",))
     here.submit(made)
     rooms = here.houses["hospital-a"].workrooms
@@ -273,7 +315,7 @@ CANARY = b"canary: the diagnosis of a patient"
 
 def _tells(order: RunOrder, say: Callable[[bytes], None]) -> int:
     say(b"." * (2 * PRINTED_BYTES) + CANARY)
-    return add_up(order, say) if order.data["patients"].parent.name == "hospital-b" else 3
+    return add_up(order, say) if order.source(f"{DATA}/patients").parent.name == "hospital-b" else 3
 
 
 def test_what_a_failed_run_printed_is_kept_for_its_operator_alone(tmp_path: Path) -> None:
@@ -311,7 +353,7 @@ def test_a_run_that_never_ends_is_stopped(tmp_path: Path) -> None:
 def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.OPENED:
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.FURNISHED:
         here.step("hospital-a")
     base = here.consortium.bases[BASE]
     here.consortium.bases[BASE] = type(base)(name=base.name, digest=base.digest, note="", withdrawn=True)

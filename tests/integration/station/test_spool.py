@@ -119,16 +119,78 @@ def test_what_a_killed_writer_left_is_swept(spool: Spool) -> None:
     writer.stdout.close()
     writer.wait()
     assert len(names(spool)) == 3
-    assert spool.sweep({kept}) == (dropped,)
+    assert [one.digest for one in spool.sweep(lambda: {kept})] == [dropped]
+    spool.clear_unfinished()
     assert names(spool) == [kept.hex]
 
 
+def test_a_sweep_leaves_what_is_being_written(spool: Spool) -> None:
+    with spool.writing() as writer:
+        writer.write(b"half")
+        assert spool.sweep(tuple) == ()
+        writer.write(b" and half")
+    assert names(spool) == [digest("half and half").hex]
+
+
+@pytest.mark.parametrize("how", ["kept", "put", "found"])
+def test_what_a_step_holds_is_not_swept_until_it_lets_go(spool: Spool, how: str) -> None:
+    blob = digest("data")
+    if how == "found":
+        spool.keep(b"data")
+    with spool.holding():
+        if how == "kept":
+            spool.keep(b"data")
+        elif how == "put":
+            spool.put(blob, 4, io.BytesIO(b"data"))
+        else:
+            assert spool.has(blob)
+        assert spool.sweep(tuple) == ()
+    assert [one.digest for one in spool.sweep(tuple)] == [blob]
+
+
+def test_what_is_recorded_and_let_go_of_during_a_sweep_is_spared(spool: Spool) -> None:
+    """The references were asked for before it was recorded: only that it was held at the time saves it."""
+    blob = spool.keep(b"data")
+    found, asked, done = threading.Event(), threading.Event(), threading.Event()
+
+    def step() -> None:
+        with spool.holding():
+            assert spool.has(blob)
+            found.set()
+            assert asked.wait(10)
+        done.set()
+
+    def references() -> set[Digest]:
+        asked.set()
+        assert done.wait(10)
+        return set()
+
+    worker = threading.Thread(target=step)
+    worker.start()
+    assert found.wait(10)
+    assert spool.sweep(references) == ()
+    worker.join()
+    assert spool.has(blob)
+
+
+def test_what_is_found_during_a_sweep_is_spared(spool: Spool) -> None:
+    blob = spool.keep(b"data")
+
+    def references() -> set[Digest]:
+        with spool.holding():
+            assert spool.has(blob)
+        return set()
+
+    assert spool.sweep(references) == ()
+    assert spool.has(blob)
+
+
 def test_sweeping_takes_what_nobody_refers_to_and_nothing_else(spool: Spool) -> None:
-    assert spool.sweep(()) == ()
+    assert spool.sweep(tuple) == ()
     kept = spool.keep(b"kept")
     (spool.path / "a note of the operator").write_text("")
-    assert spool.sweep({kept, digest("not there")}) == ()
-    assert spool.sweep(()) == (kept,)
+    assert spool.sweep(lambda: {kept, digest("not there")}) == ()
+    assert [one.digest for one in spool.sweep(tuple)] == [kept]
     assert names(spool) == ["a note of the operator"]
 
 
@@ -170,7 +232,7 @@ def test_nothing_is_swept_between_being_kept_and_being_named(spool: Spool) -> No
 
     def daemon() -> None:
         with Spool(spool.path).unswept():
-            spool.sweep(named)
+            spool.sweep(lambda: named)
 
     sweeping = threading.Thread(target=daemon)
     with spool.unswept():
@@ -180,4 +242,4 @@ def test_nothing_is_swept_between_being_kept_and_being_named(spool: Spool) -> No
         named.add(kept)
     sweeping.join()
     assert spool.has(kept)
-    assert spool.sweep(()) == (kept,)
+    assert [one.digest for one in spool.sweep(tuple)] == [kept]

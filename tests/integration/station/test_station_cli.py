@@ -33,7 +33,8 @@ from station.house.disk import Rest
 from station.journal.audit import sign_head
 from station.journal.chain import Head
 from station.journal.journal import Journal
-from station.visit.events import DaemonStarted, KeyUsed, Noticed
+from station.visit.events import Noticed
+from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.desk import FAMILIES, Desk, Typed, edit, in_a_process
 from tests.support.directories import house, key_folder
 from tests.support.trains import NOW, Consortium, Train, train
@@ -164,7 +165,7 @@ def submit(site: Site) -> Train:
         valid_from=now - timedelta(minutes=5),
         valid_until=now + timedelta(days=7),
     )
-    site.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id)
+    site.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id, stop=made.stop)
     return made
 
 
@@ -280,7 +281,7 @@ def test_check_tells_what_is_known_of_clock_and_disk_and_no_more(site: Site) -> 
     clock = next(line for line in lines if line[6:].startswith("clock "))
     assert "known only to be after" in clock
     assert "when the station became a party and before" in clock
-    assert "when the directory runs out" in clock
+    assert "when the directory expires" in clock
     (rest,) = [line for line in lines if line[6:].startswith("plaintext ")]
     assert rest.removeprefix("ok    plaintext      workrooms are ") in set(Rest)
 
@@ -315,9 +316,8 @@ def test_data_that_runs_cannot_read_are_opened_to_their_group_and_not_to_the_wor
 
 
 def looked(site: Site) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = site.pht("--json", "station", "check", *_with(site, "hospital-a")).document[
-        "findings"
-    ]
+    typed = site.pht("--json", "station", "check", *_with(site, "hospital-a"))
+    found: list[dict[str, Any]] = typed.document["checks"]
     return found
 
 
@@ -432,7 +432,7 @@ def test_check_tells_whether_a_daemon_runs_and_with_which_settings(
     settings.write_text(settings.read_text() + "# changed since\n")
     ok, detail = the_daemon(site)
     assert not ok
-    assert "[station.daemon.loop-behind]" in detail
+    assert "[station.daemon-behind]" in detail
     running.terminate()
     running.communicate()
     assert the_daemon(site) == (True, "none runs here now")
@@ -469,8 +469,8 @@ def test_an_auditor_verifies_an_export_with_nothing_else(site: Site, exported: S
     assert found["proven"] == int(str(found["records"])) - 1
     text = exported.told("station", "audit", "verify", "export")
     assert spelled in text
-    assert "compare that" in text
-    assert "compare that" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
+    assert "compare it" in text
+    assert "compare it" not in exported.told("station", "audit", "verify", "export", "--fingerprint", spelled)
     wrong = spell(open_keys(site, "alice").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", wrong) == "key.not-trusted"
     card = str(site.station / "hospital-a.card.json")
@@ -547,7 +547,7 @@ def test_an_export_cannot_bring_earlier_keys_of_its_own_making(site: Site, expor
     (folder / "earlier-1" / "public.json").write_text(json.dumps(public))
     text = exported.told("station", "audit", "verify", "export")
     assert spell(forger.key_set.fingerprint) in text
-    assert "compare that" in text
+    assert "compare it" in text
     ours = spell(open_keys(site, "hospital-a").key_set.fingerprint)
     assert exported.refused("station", "audit", "verify", "export", "--fingerprint", ours) == "signature.missing"
 
@@ -576,7 +576,7 @@ def test_once_tells_a_person_what_it_recorded(site: Site) -> None:
     assert typed.exit == 0, str(typed)
     (line,) = [line for line in typed.err.splitlines() if "station.daemon.reconcile" in line]
     assert line.startswith("WARNING station.daemon.reconcile: recorded, visit=")
-    assert f"train={made.id.short} stop=0 step=admit event=held" in line
+    assert f"train={made.id.short} stop=1 step=admit event=held" in line
     assert 'reason="' in line
 
 

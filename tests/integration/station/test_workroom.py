@@ -32,10 +32,27 @@ def rooms(root: Path) -> Workrooms:
 
 def test_a_room_is_private_and_empty(rooms: Workrooms, root: Path) -> None:
     room = rooms.make(ARRIVAL)
-    for folder in (root, room.path, room.code, room.state):
+    for folder in (root, room.path, room.code, room.data, room.state):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert sorted(room.path.iterdir()) == [room.code, room.state]
+    assert sorted(room.path.iterdir()) == [room.code, room.data, room.state]
     assert not room.context.exists()
+
+
+def test_a_data_set_gets_an_empty_folder_of_the_room_each_time(rooms: Workrooms, tmp_path: Path) -> None:
+    room, outside = rooms.make(ARRIVAL), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    for _ in range(2):
+        into = rooms.room_for("patients", ARRIVAL)
+        assert into == room.data / "patients"
+        assert list(into.iterdir()) == []
+        assert stat.S_IMODE(into.stat().st_mode) == 0o700
+        (into / "below").mkdir(mode=0)
+        (into / "link").symlink_to(outside)
+    assert (outside / "kept").exists()
+    rooms.wipe(ARRIVAL)
+    with pytest.raises(RoomMissing):
+        rooms.room_for("patients", ARRIVAL)
 
 
 def test_making_it_again_empties_it(rooms: Workrooms) -> None:

@@ -87,7 +87,7 @@ def test_the_script_checks_a_whole_journey(journey: Path) -> None:
     done = verify(journey)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout.splitlines()
-    assert "ok      entry-2: stop 2, at hospital-b, hangs on entry-1" in told
+    assert "ok      entry-2: stop 2, at hospital-b, follows entry-1" in told
     assert "ok      the journey is the whole route: 3 stops" in told
     assert sum("signed by hospital-c" in line for line in told) == 2
 
@@ -171,7 +171,7 @@ def test_stock_age_and_tar_open_the_results(tmp_path: Path) -> None:
         assert tar.getnames() == ["META.json", "sums.json"]
         member = tar.extractfile("META.json")
         assert member is not None
-        assert json.loads(member.read())["recipient"] == "alice"
+        assert json.loads(member.read())["recipients"] == ["alice"]
 
 
 def test_nothing_secret_is_exported(tmp_path: Path) -> None:

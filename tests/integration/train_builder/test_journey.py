@@ -14,11 +14,13 @@ from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
 from security.digest import Digest
+from security.encoding import print_time
 from security.ids import PartyId
 from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from train_builder.cli.render_journey import describe
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -28,7 +30,7 @@ from train_builder.errors import (
     TrainRefused,
 )
 from train_builder.follow.collect import bring_home, open_home_train
-from train_builder.follow.follow import StopState, describe, follow
+from train_builder.follow.follow import StopState, follow
 from train_builder.proof.proof import describe_proof, prove
 
 
@@ -81,7 +83,7 @@ def test_the_code_that_travels_is_the_folder_without_what_is_ignored(owners: Own
 def test_the_manifest_says_what_the_spec_says(owners: OwnerWorld, tmp_path: Path) -> None:
     manifest = owners.submit(write_train(tmp_path / "t")).record.manifest
     assert manifest.command == ("python3", "main.py")
-    assert [stop.party for stop in manifest.route.stops] == ["hospital-a", "hospital-b", "hospital-c"]
+    assert manifest.route.parties == ("hospital-a", "hospital-b", "hospital-c")
     assert manifest.limits.memory_bytes == 64 << 20
     assert manifest.limits.cpu_millis == 500
     assert manifest.outputs[0].max_bytes == 10_000
@@ -217,6 +219,8 @@ def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: Own
     progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
     assert not progress.stranded(owners.now)
     assert "validity ended" not in describe(progress, now=owners.now)
+    arrived = print_time(owners.now)
+    assert f"waiting for hospital-b since {arrived} (2 h)" in describe(progress, now=owners.now + timedelta(hours=2))
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)

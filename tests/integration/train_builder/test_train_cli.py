@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,6 @@ from click.testing import CliRunner
 from console.answer import Answer
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
-from registry.places import Login
 from security.digest import digest_of
 from security.directory.workspace import approve_base, revoke, withdraw_base
 from security.errors import PhtError
@@ -27,20 +27,12 @@ from security.train.journey import Outcome
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli.commands import train
 from train_builder.errors import PreflightFailed, SpecInvalid
 from train_builder.home import open_home
-
-
-class Doors:
-    """The part of ``pht`` that the group asks for."""
-
-    as_json = False
-
-    def login(self) -> Login:
-        return Login()
 
 
 @dataclass
@@ -62,7 +54,7 @@ class Scientist:
     def run(self, *words: str, home: Path | None = None) -> Answer:
         """Run a command; its error is raised."""
         environment = {"PHT_PASSPHRASE_FILE": str(self.path / "passphrase"), "PHT_HOME": str(home or self.home)}
-        done = CliRunner().invoke(train, list(words), obj=Doors(), standalone_mode=False, env=environment)
+        done = CliRunner().invoke(train, list(words), obj=Root(), standalone_mode=False, env=environment)
         if done.exception is not None:
             raise done.exception
         answer = done.return_value
@@ -144,7 +136,7 @@ def test_the_whole_way(ready: Scientist) -> None:
     (sealed,) = ready.home.glob("trains/*/manifest.json")
     assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
-    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "home"}]
+    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "opened"}]
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
@@ -402,7 +394,7 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Scientist) -
     ready.run("follow", first)
     assert listed()["one"] == "ready to open"
     ready.run("open", first, str(ready.path / "out"))
-    assert listed()["one"] == "home"
+    assert listed()["one"] == "opened"
 
 
 def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist) -> None:
@@ -433,7 +425,7 @@ def test_a_second_train_of_the_same_source_is_told(ready: Scientist) -> None:
     assert first.data["twin"] is None
     second = ready.run("submit", folder)
     assert second.data["twin"] == first.data["train"]
-    assert f"note: the same train is under way as {str(first.data['train'])[:12]}" in second.text
+    assert f"note: the same train is already under way as {str(first.data['train'])[:12]}" in second.text
     ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
@@ -489,4 +481,60 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scien
     assert silent["error"]["hint"] == "the analysis printed nothing"
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
     told = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
-    assert "stands above" in told["error"]["hint"]
+    assert "see above" in told["error"]["hint"]
+
+
+def came_home(ready: Scientist) -> str:
+    folder = str(ready.path / "ages")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    name = str(ready.run("submit", folder).data["train"])
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    return name
+
+
+def mailbox_of_alice(ready: Scientist) -> int:
+    depot = ready.world.depot
+    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipts(PartyId("alice")))
+
+
+def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) -> None:
+    name, home = came_home(ready), open_home(ready.home)
+    ready.run("open", "latest", str(ready.path / "out"))
+    assert mailbox_of_alice(ready) == 1 + 3
+    before = sum(path.stat().st_size for path in home.blobs.path.iterdir())
+    done = ready.run("forget", name[:8], "--yes")
+    assert done.data["trains"] == [name]
+    assert done.data["messages"] == 4
+    assert mailbox_of_alice(ready) == 0
+    after = sum(path.stat().st_size for path in home.blobs.path.iterdir())
+    assert before - after == done.data["freed"]
+    assert int(str(done.data["freed"])) > 0
+    trains: Any = ready.run("ls").data["trains"]
+    assert [one["state"] for one in trains] == ["forgotten"]
+    assert "3. hospital-c signed" in ready.run("verify", "latest").text
+    assert ready.fails("open", "latest", str(ready.path / "again")).code == "train.forgotten"
+    assert not (ready.path / "again").exists()
+    assert ready.run("forget", name[:8], "--yes").data["messages"] == 0
+
+
+def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Scientist) -> None:
+    folder = str(ready.path / "ages")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("submit", folder)
+    assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    ready.run("follow")
+    assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
+    assert mailbox_of_alice(ready) == 1 + 3
+    assert ready.run("forget", "latest", "--unopened", "--yes").data["messages"] == 4
+
+
+def test_old_trains_are_forgotten_together_and_young_ones_are_not(ready: Scientist) -> None:
+    name = came_home(ready)
+    ready.run("open", "latest", str(ready.path / "out"))
+    assert ready.run("forget", "--older-than", "1d", "--yes").data["trains"] == []
+    time.sleep(2.1)  # made in one second, forgotten in a later one
+    assert ready.run("forget", "--older-than", "1s", "--yes").data["trains"] == [name]
+    assert ready.run("forget", "--older-than", "1s", "--yes").data["trains"] == []
+    assert ready.fails("forget").code == "input.invalid"
+    assert ready.fails("forget", name[:8], "--older-than", "1d").code == "input.invalid"

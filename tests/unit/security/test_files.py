@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, Ph
 from security.files import (
     explain,
     locked,
+    locked_if_free,
     make_folder,
     making_folder,
     read_file,
@@ -108,6 +110,38 @@ def test_what_is_not_private_is_not_read(
 def test_a_private_file_is_read(tmp_path: Path) -> None:
     write_file(tmp_path / "key", b"secret")
     assert read_private(tmp_path / "key", limit=6) == b"secret"
+
+
+def _access(user: int, right: int, *, group: int = 0) -> bytes:
+    """An access list as the kernel keeps it: the owner reads, so does `user`, and the mask lets both."""
+    anybody = 0xFFFFFFFF
+    entries = [(0x01, 4, anybody), (0x02, right, user), (0x04, group, anybody), (0x10, 4, anybody), (0x20, 0, anybody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("user", "right", "group", "read"),
+    [
+        (os.geteuid(), 4, 0, True),
+        (os.geteuid() + 1, 4, 0, False),
+        (os.geteuid(), 6, 0, False),
+        (os.geteuid(), 4, 4, False),
+    ],
+    ids=["ours", "of another", "to write", "of the group too"],
+)
+def test_a_file_that_an_access_list_opens_to_us_alone_is_private(
+    tmp_path: Path, user: int, right: int, group: int, read: bool
+) -> None:
+    path = tmp_path / "credential"
+    write_file(path, b"secret", mode=0o400)
+    os.setxattr(path, "system.posix_acl_access", _access(user, right, group=group))
+    assert mode(path) == 0o440
+    if read:
+        assert read_private(path) == b"secret"
+    else:
+        with pytest.raises(KeyUnreadable) as caught:
+            read_private(path)
+        assert caught.value.code == "key.unreadable"
 
 
 def test_folders_are_made_private_with_those_above(tmp_path: Path) -> None:
@@ -203,9 +237,22 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     for name in ("lock", "astray"):
         with pytest.raises(FileMissing) as caught, locked(tmp_path / name):
             pytest.fail("the lock was given")
-        assert caught.value.message == "a link, where a file was expected"
+        assert caught.value.message == "is a link, not a file"
     assert target.read_bytes() == b"of somebody else"
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_who_does_not_wait_for_a_lock_is_told_that_it_is_held(tmp_path: Path) -> None:
+    with locked_if_free(tmp_path / "lock") as first, locked_if_free(tmp_path / "lock") as second:
+        assert first is not None
+        assert second is None
+        with locked_if_free(tmp_path / "other") as other:
+            assert other is not None
+    with locked_if_free(tmp_path / "lock") as again:
+        assert again is not None
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileMissing), locked_if_free(tmp_path / "link"):
+        pytest.fail("the lock was given")
 
 
 def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from security.digest import digest_of
 from security.encoding import dump_json
 from security.errors import InvalidInput, Malformed, MalformedStatement
-from security.ids import PartyId
+from security.ids import PartyId, Role
 from security.statement.envelope import MAX_ENVELOPE, MAX_PAYLOAD, parse_envelope, sign
 from security.train.manifest import Approval, Output, TrainManifest, print_manifest, read_manifest, train_id
 from tests.support.trains import NOW, Train, consortium, train
@@ -81,7 +81,7 @@ def test_what_is_printed_is_read_again() -> None:
         ("predicate.owner", {"party": "alice", "keySet": SHA, "keys": []}),
         ("predicate.code", {"digest": SHA, "size": 1, "urls": ["x"]}),
         *(("predicate.code.size", size) for size in (0, -1, 1.0, True, "1")),
-        ("predicate.base", {"digest": SHA, "tag": "latest"}),
+        *(("predicate.base", base) for base in ({"digest": SHA}, "sha256:0", SHA + ":latest", None)),
         ("predicate.command", []),
         ("predicate.command", ["a"] * 65),
         ("predicate.command", ["a", ""]),
@@ -135,11 +135,11 @@ def test_what_is_printed_is_read_again() -> None:
         ("predicate.route.extra", 1),
         ("predicate.recipient", ""),
         ("predicate.recipient", "a" * 4097),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2026-03-01T00:00:00Z"}),
-        ("predicate.validity", {"from": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2027-03-03T00:00:00Z"}),
-        ("predicate.validity.from", "2026-03-01"),
-        ("predicate.validity.extra", 1),
+        *(
+            ("predicate.validUntil", until)
+            for until in ("2026-03-01T11:00:00Z", "2026-02-01T00:00:00Z", "2027-03-02T11:00:01Z")
+        ),
+        *(("predicate.validFrom", since) for since in ("2026-03-01", "2026-02-30T00:00:00Z", None, 1)),
         *(("predicate.nonce", nonce) for nonce in ("", "0" * 31, "0" * 33, "A" * 32, "g" * 32)),
     ],
 )
@@ -156,7 +156,7 @@ def test_anything_else_than_a_manifest_is_refused(path: str, value: object) -> N
         ("predicate.data", []),
         ("predicate.data.0.files", ["a/*.csv", "b?.txt", "..a", "a..b", "*"]),
         ("predicate.outputs", [OUTPUT | {"schema": {}}, OUTPUT | {"path": "*/x.csv"}]),
-        ("predicate.validity", {"from": "2026-03-01T00:00:00Z", "until": "2027-03-02T00:00:00Z"}),
+        ("predicate.validUntil", "2027-03-02T11:00:00Z"),
         ("predicate.approval", {"reference": "r"}),
     ],
 )
@@ -234,8 +234,9 @@ def test_a_subject_is_asked_for_by_its_only_name() -> None:
 def test_stops_are_counted_from_nought_and_home_comes_after_the_last() -> None:
     it = train(consortium(), route=("hospital-a", "hospital-b", "hospital-a"))
     route = it.manifest.route
-    assert (route.home, route.indices(PartyId("hospital-a")), route.indices(PartyId("x"))) == (3, (0, 2), ())
-    assert it.manifest.stop_or_home(3) == it.manifest.owner
+    assert (route.home, route.of(PartyId("hospital-a")), route.of(PartyId("x"))) == (3, (0, 2), ())
+    assert it.manifest.expected_at(3) == it.manifest.owner
+    assert [it.manifest.role_at(index) for index in (2, 3)] == [Role.STATION, Role.OWNER]
     start, end = it.manifest.valid_from, it.manifest.valid_until
     second = timedelta(seconds=1)
     assert [it.manifest.is_valid_at(at) for at in (start - second, start, end - second, end)] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from security.digest import Digest
 from security.errors import FileMissing
 from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownCode
+from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
-from station.house.assembly import policy_of
-from station.house.config import CEILING, Approve, load_config, parse_config
-from station.house.setup import NewStation, print_config
+from station.house.assembly import capacity_of, policy_of
+from station.house.capacity import Capacity, Resources
+from station.house.config import CEILING, Approve, Retention, StationConfig, load_config, parse_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -38,7 +40,7 @@ admission:
 """
 
 
-def parse(text: str) -> object:
+def parse(text: str) -> StationConfig:
     return parse_config(text.encode(), file=FILE)
 
 
@@ -50,7 +52,7 @@ def test_the_least_that_must_be_said_and_what_follows_from_it() -> None:
     assert config.directory.location == "https://registry.example/pht"
     assert config.admission.limits == CEILING
     assert config.passphrase_file is None
-    assert config.engine == "unix:///var/run/docker.sock"
+    assert config.sandbox.engine == "unix:///var/run/docker.sock"
     assert not config.release_by_hand
     assert not config.withhold
 
@@ -98,10 +100,10 @@ daemon: {poll_seconds: 1}
     assert config.data["patients"].owners == frozenset({PartyId("alice")})
     assert config.admission.known_code == {Digest("sha256:" + "0" * 64)}
     assert config.admission.limits.output_bytes == 5
-    assert config.runtime == "runsc"
+    assert config.sandbox.runtime == "runsc"
     assert config.release_by_hand
     assert config.withhold
-    rule = policy_of(config.admission, config.data)
+    rule = policy_of(config.admission, config.data, capacity_of(config))
     assert isinstance(rule, AllOf)
     assert any(isinstance(one, KnownCode) for one in rule.rules)
 
@@ -109,31 +111,35 @@ daemon: {poll_seconds: 1}
 @pytest.mark.parametrize(
     ("change", "line", "reason"),
     [
-        (("party: hospital-a", "party: Hospital"), 1, "does not have the right form"),
-        (("party: hospital-a\n", ""), 1, "the key 'party' is missing"),
-        (("  folder: keys", "  folder: keys\n  passphrase: hunter2"), 5, "unknown key 'passphrase'"),
-        (("folder: state", "folder: 7"), 2, "must be text"),
-        (("approve: by-hand", "approve: never"), 11, "must be one of"),
-        (("owners: [alice]", "owners: alice"), 12, "must be a list"),
-        (("owners: [alice]", "owners: [alice, ALICE]"), 12, "does not have the right form"),
-        (("owners: [alice]", "owners: [alice]\n  known_code: []"), 10, "known_code goes with"),
-        (("party: hospital-a", "party: hospital-a\nparty: hospital-b"), 2, "is there twice"),
-        (("data: {}", "data: {}\n1: 2"), 10, "a key is not plain text"),
-        (("data: {}", "data: &x {}\ndaemon: *x"), None, "aliases are not allowed"),
+        (("party: hospital-a", "party: Hospital"), 1, "party: is 'Hospital'"),
+        (("party: hospital-a\n", ""), 1, "party: is missing"),
+        (("  folder: keys", "  folder: keys\n  passphrase: hunter2"), 5, "keys.passphrase: is not a field"),
+        (("folder: state", "folder: 7"), 2, "folder: is 7"),
+        (("approve: by-hand", "approve: never"), 11, "admission.approve: is 'never'"),
+        (("owners: [alice]", "owners: alice"), 12, "admission.owners: is 'alice'"),
+        (("owners: [alice]", "owners: [alice, ALICE]"), 12, "admission.owners[1]: is 'ALICE'"),
+        (("owners: [alice]", "owners: [alice]\n  known_code: []"), 13, "unless 'approve' is 'known-code'"),
+        (("party: hospital-a", "party: hospital-a\nparty: hospital-b"), 2, "is given twice"),
+        (("data: {}", "data: {}\n1: 2"), 10, "1: is not a field"),
+        (("data: {}", "data: &x {}\ndaemon: *x"), 9, "anchors and aliases"),
         (("data: {}", "data: [}"), 9, "not YAML"),
-        (("data: {}", "data: !!python/object:os.system {}"), None, "not YAML"),
-        (("data: {}", "data: {}\ndaemon: {poll_seconds: 0}"), 10, "must have a minimum of 1"),
-        (("location: https", "username: a\n  location: https"), 5, "username and password_file go together"),
+        (("data: {}", "data:\n  x: {source: bucket}"), 10, "data.x.source: is 'bucket'"),
+        (("data: {}", "data:\n  x: {source: folder}"), 10, "data.x.folder: is missing"),
+        (("data: {}", "data:\n  x: {description: y}"), 10, "data.x.folder: is missing"),
+        (("data: {}", "data: !!python/object:os.system {}"), 9, "tags (!) are not used"),
+        (("data: {}", "data: {}\ndaemon: {poll_seconds: 0}"), 10, "daemon.poll_seconds: is 0"),
+        (("data: {}", "data: {Patients: {folder: /srv}}"), 9, "data: cannot be called 'Patients'"),
+        (("location: https", "username: a\n  location: https"), 6, "needs 'password_file' as well"),
+        (("location: https", "insecure: yes\n  location: https"), 6, "registry.insecure: is 'yes'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(change: tuple[str, str], line: int | None, reason: str) -> None:
+def test_what_is_wrong_is_told_with_its_line(change: tuple[str, str], line: int, reason: str) -> None:
     assert change[0] in LEAST
     with pytest.raises(ConfigInvalid) as caught:
         parse(LEAST.replace(*change))
-    assert reason in str(caught.value.fields["reason"])
+    assert reason in str(caught.value.fields["problem"])
     assert "hunter2" not in str(caught.value)
-    if line is not None:
-        assert caught.value.fields["line"] == line
+    assert caught.value.fields["line"] == line
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,7 @@ def new(folder: Path, **changes: object) -> NewStation:
 
 def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     config = parse_config(print_config(new(Path("/srv/pht"))).encode(), file=FILE)
-    assert config.data["patients"].folder == Path("/srv/it's: here")
+    assert config.data["patients"].place.folder == Path("/srv/it's: here")
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
@@ -211,7 +217,7 @@ def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
     for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
-        rule = policy_of(config.admission, config.data)
+        rule = policy_of(config.admission, config.data, capacity_of(config))
         assert isinstance(rule, AllOf)
         assert any(isinstance(one, ByHand) for one in rule.rules)
 
@@ -223,7 +229,7 @@ def test_an_account_is_kept_as_paths() -> None:
     made = new(Path("/srv/pht"), login=login, directory="folder:/d", engine="unix:///e", passphrase_file=Path("/pass"))
     config = parse_config(print_config(made).encode(), file=FILE)
     assert config.login == login
-    assert (config.directory.location, config.engine) == ("folder:/d", "unix:///e")
+    assert (config.directory.location, config.sandbox.engine) == ("folder:/d", "unix:///e")
     assert config.passphrase_file == Path("/pass")
 
 
@@ -241,3 +247,31 @@ def test_t19_a_data_set_that_holds_the_password_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="the station's own files"):
         parse(text.replace("data: {}", "data: {patients: {folder: /etc/pht}}"))
     parse(text.replace("data: {}", "data: {patients: {folder: /srv/pht/data}}"))
+
+
+def test_the_capacity_is_that_of_the_machine_unless_the_file_says_otherwise() -> None:
+    machine = Resources(runs=4, memory_bytes=1000, cpu_millis=4000, disk_bytes=500)
+    assert parse(LEAST).capacity.on(machine) == Capacity.of(machine)
+    written = LEAST + "capacity: {runs: 3, disk_bytes: 9999, per_owner: {runs: 1, memory_bytes: 10}}\n"
+    total = Resources(runs=3, memory_bytes=1000, cpu_millis=4000, disk_bytes=9999)
+    wanted = Capacity(total=total, per_owner=replace(total, runs=1, memory_bytes=10))
+    assert parse(written).capacity.on(machine) == wanted
+    with pytest.raises(ConfigInvalid):
+        parse(LEAST + "capacity: {runs: 0}\n")
+    with pytest.raises(ConfigInvalid):
+        parse(LEAST + "capacity: {gpus: 1}\n")
+
+
+def test_no_run_may_ask_for_more_than_its_owner_ever_gets() -> None:
+    machine = Resources(runs=4, memory_bytes=1 << 30, cpu_millis=1500, disk_bytes=1 << 20)
+    capacity = parse(LEAST + "capacity: {per_owner: {memory_bytes: 1000}}\n").capacity.on(machine)
+    most = capacity.ceiling(CEILING)
+    assert (most.memory_bytes, most.cpu_millis, most.output_bytes) == (1000, 1500, 1 << 20)
+    assert (most.wall_seconds, most.processes) == (CEILING.wall_seconds, CEILING.processes)
+
+
+def test_retention_has_its_defaults_and_can_be_set() -> None:
+    assert parse(LEAST).retention == Retention()
+    assert parse(LEAST + "retention: {evidence_bytes: 0, printed_days: 7}\n").retention == Retention(
+        evidence_bytes=0, printed_days=7
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,30 @@ from station.errors import (
     NoResults,
     PolicyRefused,
 )
-from station.gate.inspect import MAX_JSON_BYTES, inspect, judge, need_usable
+from station.gate.form import MAX_JSON_BYTES
+from station.gate.inspect import Inspected, left_in
+from station.gate.inspect import inspect as inspect_by
+from station.gate.port import Gate, Left
+from station.gate.rules import FORM, need_usable
 from station.gate.schema import MAX_LOOKS, compile_schema
+from tests.support.trains import consortium, train
 
 LIMITS = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=8, output_bytes=1 << 20)
+
+
+MANIFEST = train(consortium()).manifest
+GATE = Gate(rules=FORM)
+
+
+def judge(members: Sequence[Member], outputs: Sequence[Output], limits: Limits) -> Left:
+    """Hold files against the rules that every gate has."""
+    left = left_in(tuple(members), replace(MANIFEST, outputs=tuple(outputs), limits=limits))
+    GATE.judge(left)
+    return left
+
+
+def inspect(state: Path, outputs: Sequence[Output], limits: Limits) -> Inspected:
+    return inspect_by(state, replace(MANIFEST, outputs=tuple(outputs), limits=limits), GATE)
 
 
 def output(path: str = "a.json", media_type: str = "application/json", **more: Json) -> Output:
@@ -39,8 +60,8 @@ def member(path: str, data: bytes) -> Member:
 
 def one(data: bytes, declared: Output | None = None) -> tuple[str, ...]:
     declared = declared or output()
-    cleared = judge([member(declared.path, data)], [declared], LIMITS)
-    return tuple(one.declared for one in cleared.files)
+    left = judge([member(declared.path, data)], [declared], LIMITS)
+    return tuple(one.declared.path for one in left.files if one.declared)
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[1,2.5,null]", b' {"a": {"b": "c"}}\n'])
@@ -154,7 +175,7 @@ def test_patterns_do_not_cross_folders_and_the_first_that_covers_counts() -> Non
     declared = [output("a.txt", "application/json"), output("*.txt", "text/plain")]
     with pytest.raises(GateType):
         judge([member("a.txt", b"no json")], declared, LIMITS)
-    assert judge([member("b.txt", b"no json")], declared, LIMITS).files[0].declared == "*.txt"
+    assert judge([member("b.txt", b"no json")], declared, LIMITS).files[0].declared == declared[1]
 
 
 def test_a_missing_file_is_no_offence_but_nothing_at_all_is() -> None:

@@ -37,6 +37,7 @@ from tests.support.visits import (
     DEPARTED,
     FAULT,
     FETCHED,
+    FURNISHED,
     HELD,
     LOST,
     NOTICED,
@@ -65,17 +66,18 @@ WAYS: dict[Phase, tuple[VisitEvent, ...]] = {
     Phase.ACCEPTED: QUIET_DAY[:3],
     Phase.ADMITTED: QUIET_DAY[:4],
     Phase.OPENED: QUIET_DAY[:5],
-    Phase.RUNNING: QUIET_DAY[:6],
-    Phase.ENDED: QUIET_DAY[:7],
-    Phase.CLEARED: QUIET_DAY[:8],
-    Phase.SEALED: QUIET_DAY[:9],
-    Phase.READY: QUIET_DAY[:10],
-    Phase.SIGNED: QUIET_DAY[:11],
-    Phase.REPORTING: QUIET_DAY[:12],
-    Phase.LEAVING: QUIET_DAY[:13],
+    Phase.FURNISHED: QUIET_DAY[:6],
+    Phase.RUNNING: QUIET_DAY[:7],
+    Phase.ENDED: QUIET_DAY[:8],
+    Phase.CLEARED: QUIET_DAY[:9],
+    Phase.SEALED: QUIET_DAY[:10],
+    Phase.READY: QUIET_DAY[:11],
+    Phase.SIGNED: QUIET_DAY[:12],
+    Phase.REPORTING: QUIET_DAY[:13],
+    Phase.LEAVING: QUIET_DAY[:14],
     Phase.GONE: QUIET_DAY,
-    Phase.STOPPED: (*QUIET_DAY[:6], FAULT),
-    Phase.ANSWERABLE: (*QUIET_DAY[:6], FAULT, WIPED),
+    Phase.STOPPED: (*QUIET_DAY[:7], FAULT),
+    Phase.ANSWERABLE: (*QUIET_DAY[:7], FAULT, WIPED),
     Phase.REJECTED: (NOTICED, FETCHED, REFUSED),
 }
 
@@ -192,21 +194,21 @@ def test_an_impossible_story_is_told_as_damage() -> None:
     with pytest.raises(JournalDamaged):
         phase_of(replay((*QUIET_DAY, REFUSED)))
     with pytest.raises(JournalDamaged):
-        phase_of(replay((*QUIET_DAY[:10], REFUSAL)))
+        phase_of(replay((*QUIET_DAY[:11], REFUSAL)))
 
 
 def test_the_other_ways_end_too() -> None:
     answered = (FAULT, WIPED, REFUSAL, RECEIPT, DEPARTED)
-    assert phase_of(replay((*QUIET_DAY[:6], *answered))) is Phase.GONE
-    assert phase_of(replay((*QUIET_DAY[:10], REFUSED, REFUSAL, RECEIPT, DEPARTED))) is Phase.GONE
+    assert phase_of(replay((*QUIET_DAY[:7], *answered))) is Phase.GONE
+    assert phase_of(replay((*QUIET_DAY[:11], REFUSED, REFUSAL, RECEIPT, DEPARTED))) is Phase.GONE
     assert phase_of(replay((NOTICED, REFUSED, WIPED, DEPARTED))) is Phase.GONE
-    for before in (QUIET_DAY[:10], (*QUIET_DAY[:10], REFUSED), (*QUIET_DAY[:6], FAULT, WIPED)):
+    for before in (QUIET_DAY[:11], (*QUIET_DAY[:11], REFUSED), (*QUIET_DAY[:7], FAULT, WIPED)):
         assert phase_of(replay((*before, SUPERSEDED))) is Phase.REJECTED
         assert phase_of(replay((*before, SUPERSEDED, WIPED, DEPARTED))) is Phase.GONE
         with pytest.raises(JournalDamaged):
             phase_of(replay((*before, SUPERSEDED, WIPED, RECEIPT)))
-    again = (LOST, OPENED, STARTED)
-    assert phase_of(replay((*QUIET_DAY[:6], *again))) is Phase.RUNNING
+    again = (LOST, OPENED, FURNISHED, STARTED)
+    assert phase_of(replay((*QUIET_DAY[:7], *again))) is Phase.RUNNING
 
 
 def test_after_a_stumble_the_step_waits() -> None:
@@ -300,4 +302,5 @@ def test_the_samples_of_success_and_refusal_differ() -> None:
     assert permits(at(Phase.READY), SIGNED)
     assert not permits(at(Phase.ANSWERABLE), SIGNED)
     assert permits(at(Phase.SIGNED), PUSHED)
-    assert permits(at(Phase.OPENED), STARTED)
+    assert permits(at(Phase.FURNISHED), STARTED)
+    assert not permits(at(Phase.OPENED), STARTED)

@@ -69,14 +69,18 @@ ALICE, BOB = PartyId("alice"), PartyId("bob")
         (Ceiling(most=replace(CEILING, processes=1)), "policy.refused"),
         (Ceiling(most=replace(CEILING, cpu_millis=1)), "policy.refused"),
         (CheckableOutputs(), "admit"),
-        (ByHand(), "every train is approved by a person here"),
+        (ByHand(), "a person approves every train here"),
         (KnownCode(approved=frozenset({CODE})), "admit"),
         (KnownCode(approved=frozenset()), "this code has not been approved here"),
-        (AllOf(rules=()), "admit"),
     ],
 )
 def test_a_rule_says(rule: Rule, verdict: str) -> None:
     assert ask(rule) == verdict
+
+
+def test_a_policy_without_rules_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="without rules"):
+        AllOf(rules=())
 
 
 def test_a_legal_basis_that_is_not_named_is_not_accepted() -> None:
@@ -86,7 +90,7 @@ def test_a_legal_basis_that_is_not_named_is_not_accepted() -> None:
 
 def test_expected_files_that_are_not_there_are_a_question_for_a_person() -> None:
     reason = ask(DataSets(offered={"patients": None}), missing={"patients": ("*.csv",)})
-    assert reason == "files the train expects are not there: patients/*.csv"
+    assert reason == "files that the train expects are missing: patients/*.csv"
 
 
 def test_t19_outputs_that_could_not_be_checked_are_refused_before_the_run() -> None:
@@ -96,6 +100,6 @@ def test_t19_outputs_that_could_not_be_checked_are_refused_before_the_run() -> N
 
 def test_a_refusal_outweighs_a_hold_and_holds_are_told_together() -> None:
     held = AllOf(rules=(ByHand(), KnownCode(approved=frozenset())))
-    assert ask(held) == "every train is approved by a person here; this code has not been approved here"
+    assert ask(held) == "a person approves every train here; this code has not been approved here"
     assert ask(AllOf(rules=(held, Owners(allowed=frozenset())))) == "policy.refused"
     assert isinstance(Admit(), Admit)

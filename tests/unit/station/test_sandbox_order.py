@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,17 +23,11 @@ from station.errors import LimitExceeded, RunTimedOut, SandboxUnfit
 from station.sandbox.docker.compare import differences
 from station.sandbox.docker.doctor import examine, judge, probe, seccomp_on
 from station.sandbox.docker.engine import DockerSandbox
+from station.sandbox.docker.image import image_id, load_archive, loaded_diff_ids, mismatches, mount_points
+from station.sandbox.docker.payload import LABEL_ORDER, create_payload
 from station.sandbox.folder import hand_over, measure
-from station.sandbox.image import BaseImage, ImageLayer, load_archive, mismatches, mount_points
-from station.sandbox.order import (
-    MIB,
-    NOBODY,
-    RunLimits,
-    RunOrder,
-    container_name,
-    create_payload,
-    run_user,
-)
+from station.sandbox.image import BaseImage, ImageLayer
+from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of, run_name, run_user
 from station.sandbox.watch import watch
 from tests.support.runs import ended
 from tests.support.scripted_sandbox import BEGINNING, ScriptedSandbox
@@ -46,32 +41,41 @@ LIMITS = RunLimits(
     state_files=10,
     disk_reserve_bytes=0,
 )
+FOLDERS: dict[str, Any] = {
+    "code": Path("/room/code"),
+    "data": {"b": Path("/data/b"), "a": Path("/data/a")},
+    "state": Path("/room/state"),
+    "context": Path("/room/context.json"),
+}
 ORDER = RunOrder(
     name="pht-x-0-1",
     house="clinic",
+    profile="docker-runc-v1",
     image=digest_of(b"image"),
     command=("python3", "main.py"),
     environment={"THREADS": "2"},
-    code=Path("/room/code"),
-    data={"b": Path("/data/b"), "a": Path("/data/a")},
-    state=Path("/room/state"),
-    context=Path("/room/context.json"),
+    mounts=mounts_of(**FOLDERS),
     uid=1000,
     gid=1000,
     limits=LIMITS,
 )
+
+
+def mounted(**changes: object) -> RunOrder:
+    return replace(ORDER, mounts=mounts_of(**{**FOLDERS, **changes}))
+
+
 CHANGES: dict[str, RunOrder] = {
     "image": replace(ORDER, image=digest_of(b"other")),
     "house": replace(ORDER, house="other"),
     "command": replace(ORDER, command=("python3", "other.py")),
     "environment": replace(ORDER, environment={}),
-    "code": replace(ORDER, code=Path("/other")),
-    "data": replace(ORDER, data={"a": Path("/data/a")}),
-    "state": replace(ORDER, state=Path("/other")),
-    "context": replace(ORDER, context=Path("/other")),
+    "code": mounted(code=Path("/other")),
+    "data": mounted(data={"a": Path("/data/a")}),
+    "state": mounted(state=Path("/other")),
+    "context": mounted(context=Path("/other")),
     "uid": replace(ORDER, uid=1001),
     "gid": replace(ORDER, gid=1001),
-    "runtime": replace(ORDER, runtime="runsc"),
     "memory": replace(ORDER, limits=replace(LIMITS, memory_bytes=65 * MIB)),
     "cpu": replace(ORDER, limits=replace(LIMITS, cpu_millis=1)),
     "processes": replace(ORDER, limits=replace(LIMITS, processes=1)),
@@ -83,20 +87,35 @@ CHANGES: dict[str, RunOrder] = {
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_whatever_the_engine_is_told_is_in_the_order_s_digest(field: str) -> None:
-    assert CHANGES[field].digest != ORDER.digest
+def test_whatever_the_engine_is_told_is_in_the_label_of_the_order(field: str) -> None:
+    assert label(CHANGES[field]) != label(ORDER)
+
+
+def test_the_runtime_is_in_the_label_too() -> None:
+    assert label(ORDER, "runsc") != label(ORDER)
+
+
+def label(order: RunOrder, runtime: str = "runc") -> str:
+    labels = create_payload(order, runtime)["Labels"]
+    assert isinstance(labels, dict)
+    return str(labels[LABEL_ORDER])
 
 
 def test_an_order_says_the_same_every_time() -> None:
-    again = replace(ORDER, data=dict(reversed(list(ORDER.data.items()))))
-    assert create_payload(again) == create_payload(ORDER)
-    json.dumps(create_payload(ORDER))
+    again = mounted(data=dict(reversed(list(FOLDERS["data"].items()))))
+    assert again == ORDER
+    assert create_payload(again, "runc") == create_payload(ORDER, "runc")
+    json.dumps(create_payload(ORDER, "runc"))
 
 
 def test_only_the_state_can_be_written() -> None:
-    assert [(str(source), target) for source, target, writable in ORDER.mounts if writable] == [
-        ("/room/state", "/pht/state")
-    ]
+    assert [(str(one.source), one.target) for one in ORDER.mounts if one.writable] == [("/room/state", "/pht/state")]
+
+
+def test_what_is_mounted_is_found_by_where_the_run_finds_it() -> None:
+    assert ORDER.source("/pht/data/a") == Path("/data/a")
+    with pytest.raises(LookupError):
+        ORDER.source("/pht/data/c")
 
 
 def test_nobody_runs_as_root() -> None:
@@ -107,13 +126,13 @@ def test_nobody_runs_as_root() -> None:
 
 def test_the_same_attempt_has_the_same_name() -> None:
     train = TrainId("ab" * 32)
-    names = {container_name(train, stop, attempt) for stop in range(3) for attempt in range(3)}
+    names = {run_name(train, stop, attempt) for stop in range(3) for attempt in range(3)}
     assert len(names) == 9
-    assert container_name(train, 1, 2) in names
+    assert run_name(train, 1, 2) in names
 
 
 def test_an_empty_answer_is_no_container_of_ours() -> None:
-    assert {"Name", "Image", "Mounts", "HostConfig.MaskedPaths", "Config.Cmd"} <= set(differences(ORDER, {}))
+    assert {"Name", "Image", "Mounts", "HostConfig.MaskedPaths", "Config.Cmd"} <= set(differences(ORDER, "runc", {}))
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -134,7 +153,7 @@ def test_an_archive_holds_the_layers_and_no_setting() -> None:
         held = {name: _read(archive, name) for name in archive.getnames()}
     (manifest,) = json.loads(held["manifest.json"])
     assert [held[name] for name in manifest["Layers"]] == [b"one" * 1000, b"", b"three", mount_points()]
-    assert digest_of(held[manifest["Config"]]) == base.image_id
+    assert digest_of(held[manifest["Config"]]) == image_id(base)
     assert json.loads(held[manifest["Config"]])["config"] == {}
 
 
@@ -153,7 +172,7 @@ def test_a_layer_of_another_size_is_not_passed_on(size: int) -> None:
 
 def test_an_image_of_the_engine_is_compared() -> None:
     base = _base(b"one")
-    good = {"RootFS": {"Layers": list(base.all_diff_ids)}, "Architecture": "amd64", "Config": {"Env": None}}
+    good = {"RootFS": {"Layers": list(loaded_diff_ids(base))}, "Architecture": "amd64", "Config": {"Env": None}}
     assert mismatches(base, good) == ()
     assert mismatches(base, {**good, "Config": {"Env": ["LD_PRELOAD=x"]}}) == ("Config.Env",)
     assert mismatches(base, {**good, "Architecture": "arm64"}) == ("Architecture",)
@@ -224,7 +243,7 @@ def test_handing_over_follows_no_link(tmp_path: Path) -> None:
 def test_a_run_that_ended_too_late_while_nobody_looked_is_too_late(tmp_path: Path) -> None:
     clock = [BEGINNING]
     sandbox = ScriptedSandbox(lambda _order, _say: 0, turns=0, clock=lambda: clock[0])
-    order = replace(ORDER, state=tmp_path)
+    order = replace(mounted(state=tmp_path), profile=sandbox.profile)
     sandbox.start(order)
     clock[0] += timedelta(seconds=60)
     with pytest.raises(RunTimedOut):
@@ -296,7 +315,7 @@ def test_what_the_probe_saw_is_judged(change: tuple[str, str], finding: str) -> 
 def test_a_probe_that_fails_is_a_finding() -> None:
     away = ScriptedSandbox({})
     away.away = True
-    (finding,) = probe(away, _base(b"one"))
+    (finding,) = probe(away, _base(b"one"), gvisor=False)
     assert not finding.ok
 
 
@@ -314,12 +333,14 @@ def test_a_plain_process_finds_its_folders(tmp_path: Path) -> None:
     (tmp_path / "sample" / "x").write_text("1")
     sandbox = ProcessSandbox(room=tmp_path / "room", path="/usr/bin:/bin")
     order = replace(
-        ORDER,
+        mounted(
+            code=tmp_path / "code",
+            data={"a": tmp_path / "sample"},
+            state=tmp_path / "state",
+            context=tmp_path / "context.json",
+        ),
         command=("sh", "-c", 'cp "$PHT_DATA/a/x" "$1/x"', "sh", "/pht/state"),
-        code=tmp_path / "code",
-        data={"a": tmp_path / "sample"},
-        state=tmp_path / "state",
-        context=tmp_path / "context.json",
+        profile=sandbox.profile,
     )
     sandbox.start(order)
     assert ended(sandbox, order.name).exit_code == 0

@@ -16,6 +16,7 @@ from tests.support.visits import (
     ENDED,
     FAULT,
     FETCHED,
+    FURNISHED,
     HELD,
     LOST,
     NOTICED,
@@ -42,6 +43,7 @@ def test_a_quiet_day_leaves_every_fact() -> None:
         visit.fetched,
         visit.accepted,
         visit.admitted,
+        visit.furnished,
         visit.started,
         visit.ended,
         visit.cleared,
@@ -58,7 +60,7 @@ def test_a_quiet_day_leaves_every_fact() -> None:
 
 def test_a_refusal_and_a_fault_are_facts() -> None:
     assert replay((NOTICED, REFUSED)).refused == REFUSED
-    assert replay((*QUIET_DAY[:6], FAULT)).fault == FAULT
+    assert replay((*QUIET_DAY[:7], FAULT)).fault == FAULT
 
 
 @pytest.mark.parametrize("events", [(), (FETCHED,), (NOTICED, NOTICED)])
@@ -79,8 +81,8 @@ def test_the_spool_keeps_what_arrived_and_what_was_made() -> None:
 
 
 def test_a_lost_room_takes_back_what_was_derived_from_it() -> None:
-    visit = replay((*QUIET_DAY[:7], RELEASE, RELEASED, LOST))
-    assert (visit.started, visit.ended, visit.cleared, visit.approval) == (None,) * 4
+    visit = replay((*QUIET_DAY[:8], RELEASE, RELEASED, LOST))
+    assert (visit.furnished, visit.started, visit.ended, visit.cleared, visit.approval) == (None,) * 5
     assert visit.admitted == ADMITTED
     assert (visit.attempt, visit.rooms_lost) == (2, 1)
 
@@ -101,7 +103,7 @@ def test_an_approval_is_for_one_question() -> None:
 
 
 def test_an_approval_is_used_up_by_the_step_it_allowed() -> None:
-    visit = replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED, ADMITTED, OPENED, STARTED, ENDED))
+    visit = replay((NOTICED, FETCHED, ACCEPTED, HELD, APPROVED, ADMITTED, OPENED, FURNISHED, STARTED, ENDED))
     assert visit.approved_for(HoldFor.ADMISSION, HELD.reason) is None
     visit = replay((*visit.events, RELEASE, RELEASED, CLEARED))
     assert visit.approved_for(HoldFor.RELEASE, HELD.reason) is None

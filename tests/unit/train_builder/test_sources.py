@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from train_builder.code import sources
-from train_builder.code.sources import collect, merged, parse_ignores
+from train_builder.code.sources import collect, merged
 from train_builder.errors import SourcesRejected
 
 
@@ -49,7 +50,13 @@ def test_an_ignored_folder_may_hold_anything(tmp_path: Path) -> None:
         ("c/", ["a", "a.log"]),
         ("/a", ["a.log", "c/a", "c/a.log", "c/d/a"]),
         ("c/*.log", ["a", "a.log", "c/a", "c/d/a"]),
-        ("# a\n\n  a  ", ["a.log", "c/a.log"]),
+        ("# a\n\na  ", ["a.log", "c/a.log"]),
+        ("*.log\n!/a.log", ["a", "a.log", "c/a", "c/d/a"]),
+        ("c/**/a", ["a", "a.log", "c/a.log"]),
+        ("**/d", ["a", "a.log", "c/a", "c/a.log"]),
+        ("c/*\n!c/d", ["a", "a.log", "c/d/a"]),
+        ("c\n!c/d/a", ["a", "a.log"]),
+        ("[ab]\n!c/**", ["a.log", "c/a", "c/a.log", "c/d/a"]),
         ("a/", ["a", "a.log", "c/a", "c/a.log", "c/d/a"]),
         ("c/d", ["a", "a.log", "c/a", "c/a.log"]),
     ],
@@ -60,11 +67,45 @@ def test_patterns(tmp_path: Path, pattern: str, left: list[str]) -> None:
     assert paths(tmp_path) == left
 
 
-@pytest.mark.parametrize("line", ["!a", "a/**/b"])
-def test_patterns_we_do_not_understand_are_refused(line: str) -> None:
+@pytest.mark.parametrize("line", ["!", "a\n!"])
+def test_what_is_no_pattern_is_told_with_its_line(tmp_path: Path, line: str) -> None:
+    tree(tmp_path, "main.py")
+    (tmp_path / ".phtignore").write_text(f"ok\n{line}\n")
     with pytest.raises(SourcesRejected) as caught:
-        parse_ignores(f"ok\n{line}\n")
-    assert caught.value.fields["line"] == 2
+        collect(tmp_path)
+    assert caught.value.fields["line"] == 1 + len(line.splitlines())
+
+
+def test_what_tools_leave_behind_cannot_be_taken_back_in(tmp_path: Path) -> None:
+    tree(tmp_path, "main.py", "a.pyc", ".git/config")
+    (tmp_path / ".phtignore").write_text("!*.pyc\n!.git/\n!.phtignore\n")
+    assert paths(tmp_path) == ["main.py"]
+
+
+def test_git_ignores_the_same(tmp_path: Path) -> None:
+    lines = ("*.log", "!keep.log", "/top", "c/**/x", "d/", "!d/in", "e/*", "!e/f", "a?b", "[0-9].txt", "sp\\ ", "#no")
+    names = (
+        "k.log",
+        "keep.log",
+        "top",
+        "c/top",
+        "c/x",
+        "c/y/z/x",
+        "d/in",
+        "x/d/in",
+        "e/g",
+        "e/f/h",
+        "axb",
+        "1.txt",
+        "sp ",
+    )
+    tree(tmp_path, *names, "main.py")
+    for name in (".phtignore", ".gitignore"):
+        (tmp_path / name).write_text("\n".join((*lines, ".gitignore", ".phtignore")))
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    listed = ["git", "-C", str(tmp_path), "-c", "core.quotePath=false", "ls-files", "-co", "--exclude-standard"]
+    told = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert sorted(paths(tmp_path)) == sorted(told)
 
 
 def test_a_link_is_refused_not_followed(tmp_path: Path) -> None:
@@ -81,7 +122,7 @@ def test_a_file_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
     (member,) = collect(code).members
     (code / "main.py").unlink()
     (code / "main.py").symlink_to(secret)
-    with pytest.raises(Exception, match="a link, where a file was expected") as caught:
+    with pytest.raises(Exception, match="is a link, not a file") as caught:
         member.open()
     assert getattr(caught.value, "code", None) == "file.missing"
 

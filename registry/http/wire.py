@@ -1,0 +1,228 @@
+"""How is `requests` kept from doing anything that was not asked for?
+
+It would follow redirects, read a redirect's body whole and unpacked, keep cookies, look into ``.netrc`` and the
+environment. Here it sends one request, with the headers it is given, and returns the head of the response and its body
+as it comes (attacks T15, T17). Its exceptions end here, as errors that say who must act. No other module imports it.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
+from urllib3.poolmanager import ProxyManager
+
+from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
+from registry.http.answers import redacted
+from registry.http.head import limit_heads
+from registry.http.proxies import Proxies, Proxy
+from registry.names import PORTS, Origin
+from security.digest import BUFFER
+from security.errors import FileMissing, InvalidInput
+
+_SLOWEST: Final = 1024  # bytes per second, on average: a server that trickles is treated as one that is away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds to wait for a connection, and for the next byte."""
+
+    connect: float = 10.0
+    read: float = 60.0
+
+
+class Payload(Protocol):
+    """A request's body."""
+
+    def __len__(self) -> int:
+        """Its size in bytes."""
+
+    def read(self, count: int = -1, /) -> bytes:
+        """Return up to `count` bytes; none at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A response whose body has not been read. Header names are in lower case."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str] = field(hash=False)
+    body: io.RawIOBase
+
+    def __enter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.body.close()
+
+
+class Wire:
+    """Sends requests, one at a time and nothing else. Safe to share between threads."""
+
+    def __init__(self, *, timeouts: Timeouts, ca_file: Path | None, proxies: Proxies) -> None:
+        self._timeouts, self._verify, self._proxies = timeouts, _authorities(ca_file), proxies
+        self._session = _Session()
+        self._session.trust_env = False  # neither .netrc nor the proxies of the environment
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.mount("https://", _Adapter())
+        self._session.mount("http://", _Adapter())
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], authorization: str | None, payload: Payload | None
+    ) -> Incoming:
+        """Send a request and return what comes back.
+
+        Raises:
+            RegistryUnavailable: there is no connection, or it broke.
+            RegistryUntrusted: the certificate is not trusted.
+        """
+        proxy = self._proxies.on_the_way_to(Origin.of_url(url))
+        with _explained(url, proxy):
+            response = self._session.request(
+                method,
+                url,
+                headers={"Accept-Encoding": "identity", **headers},
+                data=cast("BinaryIO | None", payload),
+                auth=_Header(authorization),
+                timeout=(self._timeouts.connect, self._timeouts.read),
+                verify=self._verify,
+                proxies={} if proxy is None else dict.fromkeys(PORTS, proxy.address),
+                allow_redirects=False,
+                stream=True,
+            )
+        return Incoming(
+            status=response.status_code,
+            url=response.url,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=_Body(response, self._timeouts.read),
+        )
+
+
+class _Body(io.RawIOBase):
+    """The bytes of a response as they arrive, uninterpreted."""
+
+    def __init__(self, response: requests.Response, patience: float) -> None:
+        super().__init__()
+        self._response, self._patience = response, patience
+        self._since, self._seen = time.monotonic(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` with what has arrived.
+
+        Raises:
+            RegistryUnavailable: the connection broke, or is too slow.
+        """
+        with _explained(self._response.url):
+            data: bytes = self._response.raw.read1(len(buffer), decode_content=False) or b""
+        buffer[: len(data)] = data
+        self._seen += len(data)
+        if time.monotonic() - self._since > self._patience + self._seen / _SLOWEST:
+            msg = "response arrives too slowly"
+            raise RegistryUnavailable(msg, url=redacted(self._response.url))
+        return len(data)
+
+    def close(self) -> None:
+        self._response.close()
+        super().close()
+
+
+class _Header(AuthBase):
+    """Sets our header or none, and so keeps requests from looking into ``.netrc``."""
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._value is not None:
+            request.headers["Authorization"] = self._value
+        return request
+
+
+class _Session(requests.Session):
+    """Keeps requests from looking for redirects.
+
+    Even when told not to follow one it reads the whole body, unbounded and unpacked, and parses the address (T15, T17).
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """There is none."""
+
+
+class _Adapter(HTTPAdapter):
+    """Sends bodies in pieces of a mebibyte; the default is 16 KiB. Reads heads within bounds."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **others: object) -> None:
+        super().init_poolmanager(connections, maxsize, block, blocksize=BUFFER, **others)
+        limit_heads(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **others: object) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **others)
+        limit_heads(manager)
+        return manager
+
+
+def _authorities(ca_file: Path | None) -> str | bool:
+    if ca_file is None:
+        return True
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except ssl.SSLError as error:
+        msg = "not a PEM file with certificates"
+        raise InvalidInput(msg, path=ca_file) from error
+    except OSError as error:
+        msg = "cannot read the file of the certificate authority"
+        hint = "--registry-ca-file, or ca_file under 'registry' in station.yaml, names a certificate (PEM)"
+        raise FileMissing(msg, path=ca_file, hint=hint) from error
+    return str(ca_file)
+
+
+@contextmanager
+def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
+    shown = redacted(url)
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        if _is_about_certificates(error):
+            msg = "registry's certificate is not trusted"
+            raise RegistryUntrusted(msg, url=shown) from error
+        msg = "TLS connection to the registry failed"
+        raise RegistryUnavailable(msg, url=shown) from error
+    except requests.exceptions.ProxyError as error:
+        msg = "the proxy to the registry refused the connection"
+        hint = "check http_proxy, https_proxy and no_proxy in the environment"
+        raise RegistryUnavailable(msg, hint=hint, url=shown, proxy=proxy and proxy.shown) from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
+        msg = "invalid address from the registry"
+        raise RegistryMisbehaved(msg, url=shown) from error
+    except (requests.RequestException, HTTPError) as error:
+        msg = "registry cannot be reached, or closed the connection"
+        raise RegistryUnavailable(msg, url=shown, reason=type(error).__name__) from error
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    seen: list[BaseException | None] = [error]
+    while seen:
+        cause = seen.pop()
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        if cause is not None:
+            seen += [cause.__cause__, getattr(cause, "reason", None)]
+            seen += [item for item in cause.args if isinstance(item, BaseException)]
+    return False

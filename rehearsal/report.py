@@ -1,0 +1,117 @@
+"""How did a rehearsal go, stop by stop, and what can be done about it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from security.encoding import Json
+from security.ids import PartyId, TrainId
+from security.train.manifest import Output
+from security.train.route import counted
+from train_builder.spec.units import show_size
+
+_LINES_SHOWN: Final = 20
+_GATE: Final = {
+    "gate.undeclared": "the analysis left a file in /pht/state that train.yaml does not declare under 'outputs'",
+    "gate.oversized": "leave less in /pht/state, or raise limits.output or an output's max_bytes in train.yaml",
+    "gate.type": "leave plain files in /pht/state, of the media_type that train.yaml declares for them",
+    "gate.schema": "what the analysis left does not satisfy a schema in train.yaml",
+    "run.no-results": "the analysis left none of the outputs of train.yaml in /pht/state",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopReport:
+    """How one stop went. `code` and `reason` are those of the refusal or fault, if any; `printed` is the run's output.
+
+    The data are the scientist's own samples, so unlike at a hospital everything may be shown.
+    """
+
+    stop: int
+    station: PartyId
+    passed: bool
+    code: str | None
+    reason: str | None
+    seconds: int | None
+    outputs: tuple[tuple[str, int], ...]
+    printed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """How the whole route went.
+
+    `sandbox` names what the analysis ran in; `sealed` is false for a plain process, and `lacking` says what was missing.
+    `outputs` are those the train declares, and `results` is the folder with the opened final state, if it came home.
+    """
+
+    train: TrainId
+    sandbox: str
+    sealed: bool
+    lacking: str | None
+    stops: tuple[StopReport, ...]
+    outputs: tuple[Output, ...]
+    results: Path | None
+
+    @property
+    def failed(self) -> StopReport | None:
+        """The stop that the train did not pass, if there is one."""
+        return next((one for one in self.stops if not one.passed), None)
+
+
+def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
+    """Render for a person: each stop, and for one that did not pass why, with what the analysis printed.
+
+    `results` is the folder the results were asked for in, if they were.
+    """
+    where = "the stations' sandbox" if done.sealed else "a plain local process, not a sandbox"
+    lines = [f"the analysis ran in {where} ({done.sandbox})"]
+    if done.lacking:
+        lines.append(f"  because {done.lacking}")
+    for one in done.stops:
+        if one.passed:
+            files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
+            lines.append(f"  stop {counted(one.stop)}  {one.station}: passed; leaves {files or 'nothing'}")
+            continue
+        lines.append(f"  stop {counted(one.stop)}  {one.station}: {one.code}: {one.reason}")
+        lines += [f"    | {line}" for line in one.printed.decode("utf-8", "replace").splitlines()[-_LINES_SHOWN:]]
+    if done.results is None:
+        lines.append("this train would not come home")
+    else:
+        lines.append("this train would come home" + (f"; its results are in {results}" if results else ""))
+    return "\n".join(lines)
+
+
+def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]:
+    """Return the same for a program."""
+    return {
+        "sandbox": done.sandbox,
+        "sealed": done.sealed,
+        "lacking": done.lacking,
+        "home": done.results is not None,
+        "results": str(results) if results and done.results else None,
+        "stops": [
+            {
+                "stop": one.stop,
+                "station": str(one.station),
+                "passed": one.passed,
+                "code": one.code,
+                "reason": one.reason,
+                "seconds": one.seconds,
+                "outputs": dict(one.outputs),
+                "printed": one.printed.decode("utf-8", "replace"),
+            }
+            for one in done.stops
+        ],
+    }
+
+
+def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
+    """Return what to do about a stop that did not pass; `outputs` are those the train declares."""
+    if failed.code in _GATE:
+        meant = [one.path for one in outputs if failed.code != "gate.schema" or one.schema is not None]
+        return f"{_GATE[failed.code]}: {', '.join(meant)}"
+    return "see above what the analysis printed" if failed.printed else "the analysis printed nothing"

@@ -1,0 +1,137 @@
+"""Which stops does a train make, what must have happened before each, and who receives what it sends?
+
+A route is a graph of stops. Each is named by its index, from 0, in an order in which every stop comes after the stops
+it depends on; `home`, the index after the last, is the owner. People count stops from one: what they read goes through
+`counted` or `Route.told`.
+
+Whoever needs a neighbour of a stop asks for `before` and `after` it, and computes nothing from the index. A kind of
+route says who is expected where and what comes before and after; everything else here follows from that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from security.digest import Digest
+from security.forms.many import Many
+from security.forms.record import Kinds
+from security.ids import PartyId
+
+MAX_STOPS: Final = 200
+
+
+def counted(stop: int) -> int:
+    """Return the number of a stop as people count: from one."""
+    return stop + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A party, and the fingerprint of the key set it is expected to have."""
+
+    party: PartyId
+    key_set: Digest
+
+
+class Route(ABC):
+    """The stops of a train and how they hang together. Immutable: it is part of the signed manifest."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of stops."""
+
+    @abstractmethod
+    def stop(self, index: int) -> Stop:
+        """Return who is expected at a stop.
+
+        Raises:
+            IndexError: the route has no such stop.
+        """
+
+    @abstractmethod
+    def before(self, index: int) -> tuple[int, ...]:
+        """Return the stops whose states a stop, or home, receives. None where a train begins."""
+
+    @abstractmethod
+    def after(self, index: int) -> tuple[int, ...]:
+        """Return the stops, or home, that receive the state of a stop."""
+
+    @property
+    def indices(self) -> range:
+        """The stops, in order."""
+        return range(len(self))
+
+    @property
+    def home(self) -> int:
+        """The index after the last stop: the train is back with its owner."""
+        return len(self)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The stops at which a train begins: there is nothing before them."""
+        return tuple(index for index in self.indices if not self.before(index))
+
+    @property
+    def parties(self) -> tuple[PartyId, ...]:
+        """Every station of the route once, in the order of their first stops."""
+        return tuple(dict.fromkeys(self.stop(index).party for index in self.indices))
+
+    def of(self, party: PartyId) -> tuple[int, ...]:
+        """Return the stops at which a party is expected."""
+        return tuple(index for index in self.indices if self.stop(index).party == party)
+
+    def ancestors(self, index: int) -> tuple[int, ...]:
+        """Return every stop that must have passed before a train can be at this one, in order."""
+        found: set[int] = set()
+        waiting = list(self.before(index))
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found.add(one)
+                waiting += self.before(one)
+        return tuple(sorted(found))
+
+    def ahead(self, index: int) -> tuple[int, ...]:
+        """Return the stops that are still to pass when a train is at this one, itself included."""
+        passed = frozenset(self.ancestors(index))
+        return tuple(one for one in self.indices if one not in passed)
+
+    def told(self, index: int) -> str:
+        """Say where a train is: ``stop 2 of 3``, or ``home``."""
+        return "home" if index == self.home else f"stop {counted(index)} of {len(self)}"
+
+    def __str__(self) -> str:
+        """Return the stations in the order of the stops."""
+        return " -> ".join(self.stop(index).party for index in self.indices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceRoute(Route):
+    """One stop after another (kind ``sequence``). A station may occur more than once."""
+
+    stops: Annotated[tuple[Stop, ...], Many(least=1, most=MAX_STOPS)]
+
+    def __len__(self) -> int:
+        return len(self.stops)
+
+    def stop(self, index: int) -> Stop:
+        """See `Route.stop`."""
+        if index < 0:
+            raise IndexError(index)
+        return self.stops[index]
+
+    def before(self, index: int) -> tuple[int, ...]:
+        """See `Route.before`."""
+        return (index - 1,) if index > 0 else ()
+
+    def after(self, index: int) -> tuple[int, ...]:
+        """See `Route.after`."""
+        return (index + 1,)
+
+
+KINDS: Final = Kinds(sequence=SequenceRoute)
+"""Every kind of route, by the value of ``kind`` in the manifest."""

@@ -1,0 +1,288 @@
+"""How are a station's visits, trains, findings and audits shown to a person, and to a program?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from console.answer import Answer
+from security.encoding import Json, dump_json, print_time
+from security.forms.words import others
+from security.keys.keyset import spell
+from security.train.journey import JourneyEntry
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, DataNeed, Output, TrainManifest
+from security.train.route import counted
+from station.desk.audit import Audited
+from station.desk.checkup import Checkup
+from station.desk.export import Exported
+from station.desk.inside import Inside, TrainSheet
+from station.desk.setup import StationMade
+from station.desk.visits import VisitSummary, summary
+from station.errors import CheckFailed
+from station.visit.event_json import print_event
+from station.visit.events import VisitEvent
+from station.visit.parts import plain
+from station.visit.state import Visit
+
+_TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
+
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "base", "command", "environment", "data", "outputs", "limits", "route"),
+    *("code", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that `render_train` has words of its own for, or that mean nothing to a person."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
+
+
+def render_visits(visits: Sequence[VisitSummary], *, none: str = "no train has been here") -> Answer:
+    """Render visits as a table, in their order."""
+    rows = [_TITLES, *map(_row, visits)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    listed: list[Json] = [_document(one) for one in visits]
+    return Answer(text="\n".join(lines) if visits else none, data={"visits": listed})
+
+
+def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answer:
+    """Render what a train is, what it wants, what it will leave behind, and where it has been.
+
+    A program gets the manifest's predicate as its owner signed it. Before the visit was accepted none of it is proven,
+    and the answer says so.
+    """
+    visit, manifest = sheet.visit, sheet.manifest
+    limits, listed = manifest.limits, summary(visit, now)
+    lines = [
+        f"{plain(manifest.name)}  (train {_short(visit)}, visit {visit.arrival.short})",
+        *([] if sheet.proven else ["  NOT VERIFIED: what follows is what it claims"]),
+        f"  owner      {manifest.owner.party}",
+        f"  purpose    {plain(manifest.purpose)}",
+        f"  approval   {plain(manifest.approval.reference)}"
+        + (f" ({plain(manifest.approval.legal_basis)})" if manifest.approval.legal_basis else ""),
+        f"  route      {manifest.route} -> home" + _place(visit, manifest),
+        f"  valid      {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
+        "wants",
+        f"  base       {manifest.base}",
+        f"  command    {plain(' '.join(manifest.command))}",
+        *(f"  sets       {name}={plain(value)}" for name, value in sorted(manifest.environment.items())),
+        *(line for one in manifest.data for line in _need_lines(one)),
+        f"  memory     {limits.memory_bytes >> 20} MiB",
+        f"  processor  {limits.cpu_millis / 1000:g}",
+        f"  time       {limits.wall_seconds} s",
+        f"  processes  {limits.processes}",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
+        "leaves behind",
+        *(line for one in manifest.outputs for line in _output_lines(one)),
+        f"  {limits.output_bytes} bytes at most in all",
+        *(f"  {label:<10} {plain(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
+        *_code_lines(code),
+        "journey so far",
+        *(map(_entry_line, sheet.journey) if sheet.journey else ["  this is its first stop"]),
+        "at this station",
+        *(f"  {print_time(event.at)}  {event.kind}{_detail(event)}" for event in visit.events),
+        f"next: {listed.next}",
+    ]
+    data: dict[str, Json] = {
+        **_document(listed),
+        "verified": sheet.proven,
+        "manifest": sheet.predicate,
+        "code": None if code is None else {"content": code.content, "files": _files(code)},
+        "events": [print_event(event) for event in visit.events],
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+def render_inside(inside: Inside, name: str | None) -> Answer:
+    """Render one file, or the list of them."""
+    if inside.text is not None:
+        text = printable(inside.text)
+        return Answer(text=text.removesuffix("\n"), data={"path": name, "text": text})
+    lines = [f"{size:>12}  {plain(path)}" for path, size in inside.files]
+    return Answer(text="\n".join(lines) or "no files", data={"files": _files(inside)})
+
+
+def render_output(printed: bytes) -> Answer:
+    """Render what a run printed."""
+    text = printable(printed)
+    return Answer(text=text.removesuffix("\n"), data={"output": text})
+
+
+def render_checkup(found: Checkup) -> Answer:
+    """Render every result on a line of its own, with what to do below."""
+    lines = []
+    for one in found.results:
+        lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
+        if not one.ok and one.hint:
+            lines.append(f"      {'':<14} -> {one.hint}")
+    listed: list[Json] = [
+        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
+    ]
+    error = None
+    if not found.ok:
+        msg = "the station is not ready"
+        failed = ", ".join(one.name for one in found.results if not one.ok)
+        error = CheckFailed(msg, failed=failed, hint="do what the lines above say, and check again")
+    return Answer(text="\n".join(lines), data={"ok": found.ok, "checks": listed}, error=error)
+
+
+def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
+    """Render a new station, and what to do next."""
+    spelled = spell(made.fingerprint)
+    steps = [
+        f"send {made.card} to the consortium, and read out its fingerprint over the phone:",
+        f"  {spelled}",
+        *([] if pinned else [f"put the consortium's root.json at {made.config.directory.root_file}"]),
+        f"read {made.config.file}, and change what you need",
+        f"pht station check {folder}",
+    ]
+    return Answer(
+        text="\n".join([f"made {folder}", *steps]),
+        data={
+            "folder": str(folder),
+            "config": str(made.config.file),
+            "card": str(made.card),
+            "fingerprint": made.fingerprint,
+            "spelled": spelled,
+            "pinned": pinned,
+        },
+    )
+
+
+def render_exported(into: Path, done: Exported) -> Answer:
+    """Render an export of the journal, and how far it can be relied on."""
+    lines = [
+        f"{done.records} records and {done.heads} signed heads in {into}; 'pht station audit verify {into}' checks them",
+        *_vouched(done.records, done.proven),
+        f"read the fingerprint of the station's keys to the auditor: {spell(done.fingerprint)}",
+    ]
+    data: dict[str, Json] = {
+        "folder": str(into),
+        "records": done.records,
+        "heads": done.heads,
+        "proven": done.proven,
+        "fingerprint": done.fingerprint,
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+def render_audited(done: Audited) -> Answer:
+    """Render what an audit found."""
+    found, keys = done.found, done.keys
+    spelled = spell(keys.key_set.fingerprint)
+    earlier = [spell(one.fingerprint) for one in keys.earlier]
+    compare = "compare it with what the station or the consortium reads out: an export can contain any keys"
+    lines = [
+        f"in order: {found.head.sequence} records, {len(found.visits)} visits of {keys.party}",
+        *_vouched(found.head.sequence, found.proven),
+        *([f"heads signed by other keys, and ignored: {done.others}"] if done.others else []),
+        f"keys of the {keys.source}, fingerprint {spelled}",
+        *(f"earlier keys of the {keys.source}, fingerprint {one}" for one in earlier),
+        *([] if keys.compared else [compare]),
+    ]
+    data: dict[str, Json] = {
+        "station": keys.party,
+        "records": found.head.sequence,
+        "head": found.head.hash,
+        "visits": len(found.visits),
+        "proven": found.proven,
+        "otherHeads": done.others,
+        "keys": keys.source,
+        "fingerprint": keys.key_set.fingerprint,
+        "spelled": spelled,
+        "earlier": list(earlier),
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+def visit_in_short(visit: Visit) -> str:
+    """Say which train is meant, for a person who decides about it."""
+    told = visit.accepted
+    if told is None:
+        return f"visit {visit.arrival.short}"
+    return f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {counted(told.stop)}"
+
+
+def printable(data: bytes) -> str:
+    """Return foreign text without anything that could move the cursor or hide something."""
+    text = data.decode("utf-8", "replace")
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def _row(visit: VisitSummary) -> tuple[str, ...]:
+    return (
+        f"({visit.visit.short})" if visit.train is None else visit.train.short,
+        "-" if visit.stop is None else str(counted(visit.stop)),
+        visit.name or "-",
+        str(visit.owner or "-"),
+        visit.phase.value,
+        visit.next,
+        print_time(visit.since),
+    )
+
+
+def _document(visit: VisitSummary) -> dict[str, Json]:
+    return {
+        "visit": visit.visit,
+        "train": visit.train,
+        "stop": visit.stop,
+        "name": visit.name,
+        "owner": visit.owner,
+        "phase": visit.phase.value,
+        "next": visit.next,
+        "since": print_time(visit.since),
+    }
+
+
+def _files(inside: Inside) -> list[Json]:
+    return [{"path": path, "size": size} for path, size in inside.files]
+
+
+def _vouched(records: int, proven: int) -> list[str]:
+    """Say how far a signed head vouches; the record of its own signing is always after it."""
+    rest = records - proven
+    if not proven:
+        return ["no signed head vouches for any record: sign one with --passphrase-file"]
+    beyond = f"; nothing proves that the {rest} after them are complete" if rest else ""
+    return [f"signed heads vouch for records 1 to {proven}{beyond}"]
+
+
+def _short(visit: Visit) -> str:
+    return visit.accepted.train.short if visit.accepted else "unknown"
+
+
+def _detail(event: VisitEvent) -> str:
+    told = {name: getattr(event, name, None) for name in ("code", "reason", "by", "note", "statement")}
+    return "".join(f"  {name}={value}" for name, value in told.items() if value)
+
+
+def _place(visit: Visit, manifest: TrainManifest) -> str:
+    return f"; this is {manifest.route.told(visit.accepted.stop)}" if visit.accepted else ""
+
+
+def _need_lines(need: DataNeed) -> list[str]:
+    lines = [f"  data       {need.name}: {', '.join(need.files) or 'any files'}"]
+    return [*lines, f"             {plain(need.description)}"] if need.description else lines
+
+
+def _output_lines(output: Output) -> list[str]:
+    lines = [f"  {output.path}: {output.media_type}, at most {output.max_bytes} bytes"]
+    lines += [f"    {label} {plain(text)}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS)]
+    # whole, however long: what a person does not see, a person cannot decide on
+    return lines if output.schema is None else [*lines, f"    schema {printable(dump_json(output.schema))}"]
+
+
+def _entry_line(entry: JourneyEntry | None) -> str:
+    if entry is None:
+        return "  an entry that cannot be read"
+    return f"  stop {counted(entry.stop)}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}"
+
+
+def _code_lines(code: Inside | None) -> list[str]:
+    if code is None:
+        return ["code: sealed; --code lists it, --code FILE prints a file"]
+    return [f"code {code.content}", *(f"  {size:>9}  {path}" for path, size in code.files)]

@@ -1,0 +1,127 @@
+"""What does the spool keep of visits that are over, and for how long?
+
+Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, also the sealed
+blobs, as evidence, within an age and a number of bytes. Of what was not verified, nothing: strangers must not fill the disk
+(attack T17). What a failed run printed, sealed for this station, for as long as questions may still come. The journal itself
+is never shortened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from security.digest import Digest
+from security.errors import Forked, Replayed
+from station.errors import VisitUnknown
+from station.house.config import Retention
+from station.visit.events import Blob
+from station.visit.state import Visit
+
+MOST_REPLAYS: Final = 64
+"""Of which more is kept than the journal's record: anybody can deliver a train again, as often as they like."""
+
+
+class Ending(StrEnum):
+    """How a visit ended, as far as it matters for what is kept of it."""
+
+    PASSED = "passed"
+    ANSWERED = "answered"  # ended here, with a signed answer to its owner
+    FORKED = "forked"
+    REPLAYED = "replayed"
+    REFUSED = "refused"  # before its owner was known
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What a visit that is over has left in the spool.
+
+    `documents` are signed and small, `sealed` is ciphertext of any size that arrived, `printed` what its run printed.
+    """
+
+    since: datetime
+    ending: Ending
+    documents: frozenset[Digest]
+    sealed: tuple[Blob, ...]
+    printed: Blob | None
+
+    @property
+    def sealed_bytes(self) -> int:
+        """The size of the sealed blobs, in bytes."""
+        return sum(blob.size for blob in self.sealed)
+
+
+def remains_of(visit: Visit) -> Remains:
+    """Return what a visit that is over has left.
+
+    Raises:
+        VisitUnknown: it is not over.
+    """
+    if visit.departed is None:
+        msg = "this visit is not over"
+        raise VisitUnknown(msg, visit=visit.arrival.short)
+    fetched = visit.fetched
+    documents = {visit.arrival} if fetched else set()
+    documents |= {blob.digest for blob in fetched.documents} if fetched else set()
+    documents |= {visit.signed.envelope} if visit.signed else set()
+    return Remains(
+        since=visit.departed.at,
+        ending=_ending(visit),
+        documents=frozenset(documents),
+        sealed=fetched.sealed if fetched else (),
+        printed=visit.wiped.printed if visit.wiped else None,
+    )
+
+
+def kept(remains: Iterable[Remains], retention: Retention, now: datetime) -> frozenset[Digest]:
+    """Return what the spool must keep of visits that are over, given in the order in which they ended."""
+    over = tuple(remains)
+    found: set[Digest] = set()
+    replays = [one for one in over if one.ending is Ending.REPLAYED]
+    nothing = {id(one) for one in replays[:-MOST_REPLAYS]} | {
+        id(one) for one in over if one.ending is Ending.UNVERIFIED
+    }
+    for one in over:
+        if id(one) not in nothing and _young(one, retention.document_days, now):
+            found |= one.documents
+        if one.printed is not None and _young(one, retention.printed_days, now):
+            found.add(one.printed.digest)
+    for one in _evidence(over, retention, now):
+        found |= one.documents | {blob.digest for blob in one.sealed}
+    return frozenset(found)
+
+
+def _evidence(over: Sequence[Remains], retention: Retention, now: datetime) -> Iterator[Remains]:
+    """Yield those of which the sealed blobs are kept as well.
+
+    A fork proves a fraud: the first ones are kept, and no later flood displaces them. A replay proves nothing that the
+    first delivery does not, and anybody can make one. Of the others the newest are kept.
+    """
+    forks = [one for one in over if one.ending is Ending.FORKED]
+    others = [one for one in reversed(over) if one.ending in {Ending.ANSWERED, Ending.REFUSED}]
+    left = retention.evidence_bytes
+    for one in (*forks, *others):
+        if _young(one, retention.evidence_days, now) and one.sealed_bytes <= left:
+            left -= one.sealed_bytes
+            yield one
+
+
+def _young(one: Remains, days: int, now: datetime) -> bool:
+    return now - one.since < timedelta(days=days)
+
+
+def _ending(visit: Visit) -> Ending:
+    if visit.pushed:
+        return Ending.PASSED
+    if visit.fetched is None:
+        return Ending.UNVERIFIED
+    code = Replayed.code if visit.superseded else visit.refused.code if visit.refused else None
+    if code == Replayed.code:
+        return Ending.REPLAYED
+    if code == Forked.code:
+        return Ending.FORKED
+    return Ending.ANSWERED if visit.accepted else Ending.REFUSED

@@ -1,0 +1,148 @@
+"""A rehearsal: a whole route in one process, the analysis a plain process of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from registry.errors import EngineUnavailable
+from registry.memory import MemoryRegistry
+from rehearsal.company import Engine, Venue
+from rehearsal.errors import RehearsalStuck
+from rehearsal.rehearse import Play, rehearse
+from rehearsal.report import Rehearsal, rehearsal_document, render_rehearsal
+from rehearsal.samples import find_samples, parse_sample
+from security.clock import SystemClock
+from security.errors import BaseNotApproved, FileMissing, InvalidInput
+from security.ids import PartyId
+from station.visit.events import VisitEvent
+from tests.support.owners import SPEC, write_train
+from tests.support.trains import consortium
+from train_builder.spec.spec import load_spec
+
+SUM = """
+import json, os, pathlib
+state = pathlib.Path(os.environ["PHT_STATE"]) / "sums.json"
+before = json.loads(state.read_text())["sum"] if state.exists() else 0
+rows = (pathlib.Path(os.environ["PHT_DATA"]) / "patients" / "patients.csv").read_text().split()
+print("rows", len(rows))
+state.write_text(json.dumps({"sum": before + sum(map(int, rows))}))
+"""
+DATA = "data:\n  - {name: patients, description: numbers, files: ['*.csv']}\n"
+
+
+def train(folder: Path, script: str, rows: dict[str, str]) -> Path:
+    """Write a train that visits the stations of `rows`, with these as their samples."""
+    spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", f"[{', '.join(rows)}]").replace("64MiB", "256MiB")
+    write_train(folder, spec + DATA, {"main.py": script})
+    for name, text in rows.items():
+        data = folder / "samples" / name / "patients"
+        data.mkdir(parents=True)
+        (data / "patients.csv").write_text(text)
+    return folder
+
+
+def venue(folder: Path, engine: Engine | None = None) -> Venue:
+    (folder / "room").mkdir()
+    return Venue(
+        room=folder / "room",
+        engine=engine,
+        path=os.environ["PATH"],
+        clock=SystemClock(),
+    )
+
+
+def run(folder: Path, script: str, *, rows: dict[str, str], events: list[VisitEvent] | None = None) -> Rehearsal:
+    seen: list[VisitEvent] = [] if events is None else events
+    play = Play(folder=train(folder / "train", script, rows), results=folder / "results")
+    return rehearse(play, venue(folder), lambda _station, event: seen.append(event))
+
+
+def test_a_rehearsed_train_comes_home_and_says_what_it_ran_in(tmp_path: Path) -> None:
+    events: list[VisitEvent] = []
+    done = run(tmp_path, SUM, rows={"hospital-a": "1 2 3", "hospital-b": "10"}, events=events)
+    assert json.loads((tmp_path / "results" / "sums.json").read_text()) == {"sum": 16}
+    assert done.results == tmp_path / "results"
+    assert done.failed is None
+    assert not done.sealed
+    assert done.lacking == "no registry with the base image was named (--home names one)"
+    assert done.sandbox == "process-v1"
+    assert [(one.stop, one.station, one.passed, one.printed) for one in done.stops] == [
+        (0, "hospital-a", True, b"rows 3\n"),
+        (1, "hospital-b", True, b"rows 1\n"),
+    ]
+    assert len(events) == 2 * 14
+
+
+def test_a_rehearsal_shows_what_a_failing_analysis_printed(tmp_path: Path) -> None:
+    done = run(tmp_path, "raise SystemExit('no such column: age')", rows={"hospital-a": "1"})
+    assert done.results is None
+    (stop,) = done.stops
+    assert (stop.passed, stop.code) == (False, "run.failed")
+    assert b"no such column: age" in stop.printed
+    assert "    | no such column: age" in render_rehearsal(done, None).splitlines()
+    assert rehearsal_document(done, tmp_path)["results"] is None
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_rehearsal_has_the_same_gate(tmp_path: Path) -> None:
+    script = SUM + "(state.parent / 'patients.csv').write_text('1 2 3')\n"
+    done = run(tmp_path, script, rows={"hospital-a": "1"})
+    assert done.results is None
+    assert done.stops[0].code == "gate.undeclared"
+
+
+def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1"})
+    (folder / "samples" / "hospital-a" / "patients" / "patients.csv").unlink()
+    with pytest.raises(RehearsalStuck) as caught:
+        rehearse(Play(folder=folder, results=tmp_path / "results"), venue(tmp_path))
+    assert caught.value.fields["reason"] == "files that the train expects are missing: patients/*.csv"
+
+
+def test_an_engine_that_is_away_is_done_without_unless_it_is_required(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1"})
+    trust = consortium().trust
+
+    def engine(*, required: bool) -> Engine:
+        return Engine(url=f"unix://{tmp_path}/nobody", required=required, trust=trust, bases=MemoryRegistry())
+
+    (tmp_path / "one").mkdir()
+    with pytest.raises(EngineUnavailable) as caught:
+        rehearse(Play(folder=folder, results=tmp_path / "none"), venue(tmp_path / "one", engine(required=True)))
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "two").mkdir()
+    done = rehearse(Play(folder=folder, results=tmp_path / "some"), venue(tmp_path / "two", engine(required=False)))
+    assert done.lacking == caught.value.fields["reason"]
+    assert json.loads((tmp_path / "some" / "sums.json").read_text()) == {"sum": 1}
+
+
+def test_a_base_image_that_nobody_approved_is_not_rehearsed(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1"})
+    (folder / "train.yaml").write_text((folder / "train.yaml").read_text().replace("base: python", "base: cobol"))
+    engine = Engine(url="unix:///nowhere", required=False, trust=consortium().trust, bases=MemoryRegistry())
+    with pytest.raises(BaseNotApproved):
+        rehearse(Play(folder=folder, results=tmp_path / "results"), venue(tmp_path, engine))
+
+
+def test_samples_are_those_that_were_named_or_lie_beside_the_train(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1", "hospital-b": "2"})
+    spec = load_spec(folder)
+    named = dict([parse_sample(f"hospital-b/patients={tmp_path}")])
+    assert find_samples(folder, spec, named) == {
+        "hospital-a": {"patients": folder / "samples" / "hospital-a" / "patients"},
+        "hospital-b": {"patients": tmp_path},
+    }
+    with pytest.raises(InvalidInput):
+        find_samples(folder, spec, {(PartyId("hospital-z"), "patients"): tmp_path})
+    with pytest.raises(FileMissing):
+        find_samples(folder, spec, {(PartyId("hospital-a"), "patients"): tmp_path / "nowhere"})
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "hospital-a=x", "hospital-a/patients", "hospital-a/=x", "Not/a=x"])
+def test_a_place_for_samples_has_one_form(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_sample(text)

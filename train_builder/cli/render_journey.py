@@ -1,0 +1,172 @@
+"""How are a train's whereabouts, its results, its proof and its manifest shown to a person, and to a program?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from console.answer import Answer
+from security.encoding import Json, print_time
+from security.forms.words import others
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
+from security.train.route import counted
+from train_builder.follow.collect import HomeTrain, OpenedResults
+from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
+from train_builder.follow.inspect import Inspection
+from train_builder.proof.proof import Proof, describe_proof, proof_document
+from train_builder.spec.units import show_duration, show_size
+
+_SHOWN: Final = (
+    *("name", "purpose", "approval", "owner", "code", "base", "command", "environment", "data", "outputs", "limits"),
+    *("route", "recipient", "valid_from", "valid_until", "nonce"),
+)
+"""The fields of a manifest that are told in words of their own, or mean nothing to people."""
+_SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
+_SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
+
+
+def render_whereabouts(found: Whereabouts, now: datetime) -> Answer:
+    """Render where a train is."""
+    return Answer(text=describe(found, now=now), data=whereabouts_document(found))
+
+
+def render_opened(train: HomeTrain, opened: OpenedResults) -> Answer:
+    """Render what was opened, and where."""
+    name = train.accepted.manifest.value.name
+    lines = [
+        f"{name} ({opened.train.short}): {len(opened.files)} files, {show_size(opened.size)}",
+        *(f"  {opened.folder / path}" for path in opened.files),
+        f"  {opened.journey}  proves where they come from",
+    ]
+    data: dict[str, Json] = {
+        "train": str(opened.train),
+        "folder": str(opened.folder),
+        "files": list(opened.files),
+        "journey": str(opened.journey),
+    }
+    return Answer(text="\n".join(lines), data=data)
+
+
+def render_proof(proof: Proof, into: Path | None = None, files: int = 0) -> Answer:
+    """Render what a journey proves; `into` is the folder to which `files` files for other people were written."""
+    text, data = describe_proof(proof), proof_document(proof)
+    if into is not None:
+        text += f"\nwrote {into}: {files} files; run {into / 'verify.sh'}, or read {into / 'README.txt'}"
+        data["export"] = str(into)
+    return Answer(text=text, data=data)
+
+
+def render_inspection(inspection: Inspection) -> Answer:
+    """Render what a manifest claims, and whether it is believed."""
+    return Answer(text=describe_inspection(inspection), data=inspection_document(inspection))
+
+
+def describe(found: Whereabouts, *, now: datetime) -> str:
+    """Say in words where a train is."""
+    lines = [f"{found.name} ({found.train.short})"]
+    for one in found.stops:
+        when = "" if one.at is None else f"  {print_time(one.at)}"
+        what = one.state.value if one.outcome is None else one.outcome.value
+        lines.append(f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}")
+    stopped = found.stopped
+    if stopped is not None and stopped.outcome is not None:
+        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
+    elif found.passed:
+        lines.append("every station has passed it on; 'pht train open' opens what came home")
+    elif found.since is not None:
+        waited = show_duration(now - found.since)
+        lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)} ({waited})")
+    else:
+        lines.append("not sent yet; 'pht train submit' sends it")
+    if found.stranded(now):
+        lines.append(f"its validity ended {print_time(found.valid_until)}: no station will run it; send a new one")
+    lines += [f"not believed: {doubt}" for doubt in found.doubts]
+    return "\n".join(lines)
+
+
+def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
+    """Return the same for a program."""
+    return {
+        "train": str(found.train),
+        "name": found.name,
+        "passed": found.passed,
+        "ended": found.ended,
+        "waitingFor": None if found.waiting_for is None else str(found.waiting_for),
+        "since": None if found.since is None else print_time(found.since),
+        "validUntil": print_time(found.valid_until),
+        "stops": [
+            {
+                "stop": one.stop,
+                "station": str(one.station),
+                "state": one.state.value,
+                "outcome": None if one.outcome is None else one.outcome.value,
+                "at": None if one.at is None else print_time(one.at),
+            }
+            for one in found.stops
+        ],
+        "doubts": list(found.doubts),
+    }
+
+
+def describe_inspection(inspection: Inspection) -> str:
+    """Say in words what a manifest claims, and first whether it can be believed."""
+    manifest, doubt = inspection.manifest, inspection.doubt
+    verdict = (
+        f"signed by {manifest.owner.party} with every key of the key set the directory has for it"
+        if doubt is None
+        else f"NOT TO BE BELIEVED: {doubt} [{doubt.code}]"
+    )
+    base = f"{inspection.base_name or 'not in the directory'} ({manifest.base})"
+    legal = manifest.approval.legal_basis
+    lines = [
+        f"{manifest.name} ({inspection.digest.short})",
+        f"  {verdict}",
+        f"  purpose      {manifest.purpose}",
+        f"  approval     {manifest.approval.reference}" + ("" if legal is None else f" ({legal})"),
+        f"  valid        {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
+        f"  code         {manifest.code.digest}, {show_size(manifest.code.size)}, sealed for the route and the owner",
+        f"  base         {base}",
+        f"  command      {' '.join(manifest.command)}",
+        *(f"  environment  {name}={value}" for name, value in sorted(manifest.environment.items())),
+        f"  route        {manifest.route} -> {manifest.owner.party}",
+        *(f"  reads        {need.name} ({', '.join(need.files)}): {need.description}" for need in manifest.data),
+        *(
+            f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"
+            + (", with a schema)" if output.schema is not None else ")")
+            + "".join(f", {label} {text}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS))
+            for output in manifest.outputs
+        ),
+        f"  limits       {_limits(manifest.limits)}",
+        *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
+    ]
+    return "\n".join(map(_plain, lines))
+
+
+def _plain(line: str) -> str:
+    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+
+
+def _limits(limits: Limits) -> str:
+    words = (
+        f"{show_size(limits.memory_bytes)} of memory",
+        f"{limits.cpu_millis / 1000:g} processors",
+        show_duration(timedelta(seconds=limits.wall_seconds)),
+        f"{limits.processes} processes",
+        f"{show_size(limits.output_bytes)} of state",
+        *(f"{label} {text}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
+    )
+    return ", ".join(words)
+
+
+def inspection_document(inspection: Inspection) -> dict[str, Json]:
+    """Return the same for a program, with the manifest as its owner signed it."""
+    doubt = inspection.doubt
+    return {
+        "train": inspection.digest.hex,
+        "proven": doubt is None,
+        "doubt": None if doubt is None else doubt.code,
+        "baseName": inspection.base_name,
+        "manifest": inspection.predicate,
+    }

@@ -1,0 +1,1 @@
+"""What a scientist asks, whatever they ask it with: a function takes values and returns values."""

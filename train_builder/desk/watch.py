@@ -1,0 +1,49 @@
+"""Where is a train, and how is it waited for?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from registry.depot import Depot
+from security.clock import Clock
+from security.errors import Unavailable
+from train_builder.desk.reach import depot_of, trust_of
+from train_builder.follow.follow import Whereabouts, follow
+from train_builder.home import Home, TrainRecord
+
+
+def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
+    """Return where a train is, and keep how far it was seen.
+
+    Raises:
+        TrainNotHere, InvalidInput: see `Home.find`.
+        Unavailable: the registry or the directory cannot be reached.
+    """
+    return _look(home.find(name), home, depot_of(home), now)
+
+
+def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Whereabouts | Unavailable]:
+    """Yield where a train is, `every` so many seconds, until its journey is over; or why that cannot be said now.
+
+    Raises:
+        TrainNotHere, InvalidInput: see `Home.find`.
+    """
+    record, depot = home.find(name), depot_of(home)
+    while True:
+        now = clock.now()
+        try:
+            found = _look(record, home, depot, now)
+        except Unavailable as error:
+            yield error
+        else:
+            yield found
+            if found.over(now):
+                return
+        clock.wait(every)
+
+
+def _look(record: TrainRecord, home: Home, depot: Depot, now: datetime) -> Whereabouts:
+    found = follow(record, depot, trust_of(home, now), now=now)
+    home.note_seen(found.train, found.learnt)
+    return found

@@ -1,0 +1,155 @@
+"""Which fields may a train.yaml have, and what may be in them?
+
+What a manifest has as well is taken from its declaration, with its bounds and its words; only how people write sizes,
+durations, files and stations is of this file. ``train.schema.json`` is written from here by ``make docs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from security.directory.trust import BASE_NAME
+from security.encoding import MAX_NUMBER, Json
+from security.forms.document import published
+from security.forms.form import Definitions, Form, Number, Schema, Text, described
+from security.forms.many import Many
+from security.forms.record import Record
+from security.ids import PartyId
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed
+from security.train.route import MAX_STOPS
+
+_PATH: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_./-]{1,200}"
+_CPU: Final = 1000
+"""Thousandths of a processor in one."""
+
+_MANIFEST: Final = MANIFEST.record
+
+
+_ANNOTATIONS: Final[Mapping[str, Schema]] = {
+    "train": {"markdownDescription": "What the train is called. Its identity is the digest of what is signed."},
+    "approval.legal_basis": {"examples": ["GDPR Art. 9(2)(j)"]},
+    "base": {"markdownDescription": "`pht train stations` lists them.", "examples": ["python"]},
+    "code": {
+        "markdownDescription": "It travels whole, sealed for the stations of the route; a `.phtignore` in it leaves files"
+        " at home. A `requirements.txt` in it is resolved to wheels that travel along.",
+        "default": "code",
+    },
+    "command": {"markdownDescription": "Started in the code folder.", "examples": [["python3", "main.py"]]},
+    "environment": {"default": {}, "examples": [{"TRAIN_VERBOSE": "1"}]},
+    "route": {"markdownDescription": "`pht train stations` lists them.", "examples": [["hospital-a", "hospital-b"]]},
+    "data": {"markdownDescription": "Each is a folder `/pht/data/NAME` of the run, read-only.", "default": []},
+    "outputs": {"markdownDescription": "A station's gate refuses files in `/pht/state` that are not listed here."},
+    "outputs[].schema": {
+        "markdownDescription": "What the gate checks the file against. The narrower it is, the better a station knows"
+        " what leaves it.",
+        "examples": ["schemas/sums.json"],
+    },
+}
+"""What the reference for people says beyond the bounds, by place."""
+
+
+def train_schema() -> Schema:
+    """Return the JSON Schema of train.yaml."""
+    return published("train-yaml", "train.yaml: what a scientist writes", _annotated_body)
+
+
+def _annotated_body(defs: Definitions) -> Schema:
+    body = _body(defs)
+    for place, notes in _ANNOTATIONS.items():
+        node: Any = body
+        for name in place.replace("[]", ".[]").split("."):
+            node = node["items"] if name == "[]" else node["properties"][name]
+        node.update(notes)
+    return body
+
+
+def _body(defs: Definitions) -> Schema:
+    def same(name: str) -> Schema:
+        return _MANIFEST.part(name).form.schema(defs)
+
+    fields: Schema = {
+        "train": same("name"),
+        "purpose": same("purpose"),
+        "approval": _group(
+            "which approval the analysis has", _fields(Record(Approval), defs), optional={"legal_basis"}
+        ),
+        "base": BASE_NAME.schema(defs),
+        "code": _file("a folder beside train.yaml, such as 'code'"),
+        "command": same("command"),
+        "environment": same("environment"),
+        "route": {
+            "description": f"the stations in order, as a list of 1 to {MAX_STOPS} party names",
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_STOPS,
+            "items": Text(most=40, pattern=PartyId.PATTERN, says=PartyId.SAYS).schema(defs),
+        },
+        "data": _list("data", _group("a data set: name, description, files", _fields(Record(DataNeed), defs))),
+        "outputs": _list("outputs", _output(defs)),
+        "limits": _limits(defs),
+        "valid": _duration("how long after departure stations may run it, such as 14d"),
+    }
+    return _group(None, fields, optional={"code", "environment", "data"})
+
+
+def _output(defs: Definitions) -> Schema:
+    fields = _fields(OUTPUT, defs) | {
+        "max_bytes": _size("a size, such as 200KB or 1MiB"),
+        "schema": _file("a JSON Schema file beside train.yaml"),
+    }
+    return _group("an output: path, media_type, max_bytes, and possibly schema", fields, optional={"schema"})
+
+
+def _limits(defs: Definitions) -> Schema:
+    cpu = LIMITS.part("cpu_millis").form
+    if not isinstance(cpu, Number):
+        raise TypeError(cpu)
+    least, most = cpu.least / _CPU, cpu.most // _CPU
+    fields: Schema = {
+        "memory": _size("a size, such as 256MiB"),
+        "cpu": {
+            "description": f"a number of processors from {least:g} to {most}, such as 1 or 0.5",
+            "type": "number",
+            "minimum": least,
+            "maximum": most,
+        },
+        "wall_time": _duration("a duration, such as 5min or 2h"),
+        "processes": LIMITS.part("processes").form.schema(defs),
+        "output": _size("a size, such as 1MiB"),
+    }
+    return _group("what a run may use", fields)
+
+
+def _fields(record: Record[Any], defs: Definitions) -> Schema:
+    """Return the fields of a record as YAML spells them: like Python."""
+    return {part.name: part.form.schema(defs) for part in record.parts}
+
+
+def _group(says: str | None, fields: Schema, *, optional: set[str] | None = None) -> Schema:
+    required: list[Json] = [name for name in fields if name not in (optional or set())]
+    found: Schema = {"type": "object", "additionalProperties": False, "required": required, "properties": fields}
+    return described(found, says)
+
+
+def _list(name: str, items: Schema) -> Schema:
+    form: Form[Any] = _MANIFEST.part(name).form
+    if not isinstance(form, Many):
+        raise TypeError(form)
+    bounds: Schema = {"type": "array", "minItems": form.least, "maxItems": form.most, "items": items}
+    return described(bounds, form.says)
+
+
+def _file(says: str) -> Schema:
+    return Text(most=200, pattern=_PATH, says=says).schema(Definitions())
+
+
+def _size(says: str) -> Schema:
+    units = Text(most=40, pattern=r"[0-9]{1,12}(?:\.[0-9]{1,3})? ?(?:B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)").schema(
+        Definitions()
+    )
+    return described({**units, "type": ["string", "integer"], "minimum": 0, "maximum": MAX_NUMBER}, says)
+
+
+def _duration(says: str) -> Schema:
+    return Text(most=40, pattern="[1-9][0-9]{0,8} ?(?:s|min|h|d)", says=says).schema(Definitions())
