@@ -33,6 +33,8 @@ class Barrier:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._hold: Hold | None = None
+        self._free = threading.Event()
+        self._free.set()
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -41,6 +43,14 @@ class Barrier:
         """Stop the next request that begins like this; `after` the registry has answered it, or before it sees it."""
         self._hold = Hold(begin=begin.encode(), after=after)
         return self._hold
+
+    def hang(self) -> None:
+        """Let nothing through any more, in neither direction, and break nothing off."""
+        self._free.clear()
+
+    def free(self) -> None:
+        """Let everything through that has waited."""
+        self._free.set()
 
     def _accept(self) -> None:
         while True:
@@ -64,6 +74,7 @@ class Barrier:
         tail = b""
         with contextlib.suppress(OSError), client, server:
             while data := client.recv(_PIECE):
+                self._free.wait()
                 wanted = self._hold
                 if wanted is not None and wanted.begin in tail[1 - len(wanted.begin) :] + data:
                     self._hold = None
@@ -80,6 +91,7 @@ class Barrier:
     def _back(self, client: socket.socket, server: socket.socket, silent: list[Hold]) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(_PIECE):
+                self._free.wait()
                 if silent:
                     silent[0].reached.set()
                     return
@@ -88,6 +100,7 @@ class Barrier:
 
     def close(self) -> None:
         """Stop; what is under way is cut."""
+        self.free()
         for end in (self._listener, *self._open):
             _end(end)
             end.close()

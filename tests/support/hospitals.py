@@ -60,9 +60,13 @@ class Consortium:
     url: str = ""
     barrier: Barrier | None = None
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    passphrases: dict[str, bytes] = field(
-        default_factory=lambda: {party: secrets.token_hex(12).encode() for party in ("consortium", "alice", *ROUTE)}
-    )
+    route: tuple[str, ...] = ROUTE
+    owners: tuple[str, ...] = ("alice",)
+    behind: str = "hospital-b"
+    """The station that reaches the registry through the barrier."""
+    settings: str = ""
+    """What every station.yaml says besides."""
+    passphrase: bytes = field(default_factory=lambda: secrets.token_hex(12).encode())
 
     # --- The command line
 
@@ -79,7 +83,7 @@ class Consortium:
         return str(typed.code)
 
     def secret(self, party: str) -> tuple[str, Path]:
-        return "--passphrase-file", private(self.root / f"{party}.passphrase", self.passphrases[party] + b"\n")
+        return "--passphrase-file", private(self.root / f"{party}.passphrase", self.passphrase + b"\n")
 
     # --- Setting up
 
@@ -87,20 +91,21 @@ class Consortium:
         """Make everything there is before the first train, and start the daemons."""
         self.url = self.answer("registry", "up", "registry")["url"]
         self.barrier = Barrier(self.url)
-        ours = house(self.root / "consortium", keys=1, threshold=1, passphrase=self.passphrases["consortium"])
-        self._owner()
-        for party in ROUTE:
+        ours = house(self.root / "consortium", keys=1, threshold=1, passphrase=self.passphrase)
+        for owner in self.owners:
+            self._owner(owner)
+        for party in self.route:
             self._data(party)
             self._station(party)
-        for party in ("alice", *ROUTE):
+        for party in (*self.owners, *self.route):
             card = parse_card((self.root / party / f"{party}.card.json").read_bytes())
             add_party(ours.workspace, card, now=clock())
         base = self.answer("registry", "base", "push", self.url, "python", self.base)["digest"]
         self.answer("directory", "approve-base", "consortium", "python", base)
         self.answer("directory", "publish", "consortium", "--to", self.url, *self.secret("consortium"))
-        for party in ROUTE:
+        for party in self.route:
             self.launch(party)
-        for party in ROUTE:
+        for party in self.route:
             self.wait_to_work(party)
 
     def _data(self, party: str) -> None:
@@ -113,22 +118,24 @@ class Consortium:
 
     def _keys(self, party: str, role: Role, *schemes: Scheme) -> None:
         folder = self.root / party / "keys"
-        key_folder(folder, generate(schemes), party, role, passphrase=self.passphrases[party])
+        key_folder(folder, generate(schemes), party, role, passphrase=self.passphrase)
 
-    def _owner(self) -> None:
-        self._keys("alice", Role.OWNER, Scheme.ED25519)
-        self.answer("train", "setup", "alice", "--party", "alice", "--registry", self.url, "--root", self._root)
-        self.answer("keys", "card", "alice/keys", "-o", "alice/alice.card.json", *self.secret("alice"))
+    def _owner(self, name: str) -> None:
+        self._keys(name, Role.OWNER, Scheme.ED25519)
+        self.answer("train", "setup", name, "--party", name, "--registry", self.url, "--root", self._root)
+        self.answer("keys", "card", f"{name}/keys", "-o", f"{name}/{name}.card.json", *self.secret(name))
 
     def _station(self, party: str) -> None:
         assert self.barrier is not None
-        registry = self.barrier.url if party == "hospital-b" else self.url
+        registry = self.barrier.url if party == self.behind else self.url
         self._keys(party, Role.STATION, *SCHEMES[party])
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
-            *("--data", f"patients=data/{party}", "--admit-owner", "alice", "--engine", self.engine.url),
+            *("--data", f"patients=data/{party}", "--engine", self.engine.url),
+            *(word for owner in self.owners for word in ("--admit-owner", owner)),
             *self.secret(party),
         )
+        edit(self.root / party / "station.yaml", "daemon:\n", f"{self.settings}daemon:\n")
         edit(self.root / party / "station.yaml", "poll_seconds: 2", "poll_seconds: 1")
 
     @property
@@ -191,7 +198,7 @@ class Consortium:
             time.sleep(every)
 
     def last_words(self) -> str:
-        logs = [self.root / party / "daemon.log" for party in ROUTE]
+        logs = [self.root / party / "daemon.log" for party in self.route]
         tails = [f"--- {log.parent.name}\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs]
         return "\n".join(tails)
 
@@ -207,12 +214,12 @@ class Consortium:
     def visit(self, party: str, train: TrainId) -> Visit | None:
         """The one visit of a train at a station, if it has been accepted."""
         with self.journal(party) as journal:
-            return journal.accepted(train, ROUTE.index(party))
+            return journal.accepted(train, self.route.index(party))
 
     def wait_for(self, party: str, train: TrainId, *phases: Phase, every: float = 0.05) -> Visit:
         """Wait until a visit is in one of these phases; look more often for one that soon passes."""
         with self.journal(party) as journal:
-            stop = ROUTE.index(party)
+            stop = self.route.index(party)
             found: list[Visit] = []
 
             def there() -> bool:
@@ -226,7 +233,7 @@ class Consortium:
 
     def containers(self) -> list[str]:
         """The containers of our stations there are now; others use the engine too."""
-        houses = {house_name(load_config(self.root / party / "station.yaml")) for party in ROUTE}
+        houses = {house_name(load_config(self.root / party / "station.yaml")) for party in self.route}
         with closing(self.engine.client()) as client:
             listed = client.containers(all=True, filters={"label": "pht.house"})
         return [name for one in listed if one["Labels"]["pht.house"] in houses for name in one["Names"]]
