@@ -15,13 +15,16 @@ SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help dev engine registry base demo test check lint fmt lock docs clean down
+.PHONY: help dev machine engine registry base demo test check lint fmt lock docs clean down
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 dev:  ## the virtual environment .venv: the locked dependencies, and this project as `pht`
 	@images/setup.sh venv
+
+machine:  ## the Debian packages that the demo and the tests need
+	@images/setup.sh packages $(MACHINE) $(TOOLS)
 
 engine:  ## a Docker engine: the one on this machine, or a private one
 	@images/engine.py up
@@ -38,8 +41,7 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
 
 test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
-	@images/setup.sh packages $(MACHINE) $(TOOLS)
-	@$(MAKE) engine base dev
+	@$(MAKE) machine engine base dev
 	@$(ENGINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint  ## static checks: style, types, import contracts

@@ -69,7 +69,7 @@ venv() {
         printf 'install it, and name it: make PYTHON=python3.11 ...\n' >&2
         return 1
     fi
-    packages python3-venv
+    images/setup.sh packages python3-venv # under its own lock
     if ! .venv/bin/python -c '' 2>/dev/null; then
         step 'making the virtual environment' "$PYTHON" -m venv --clear .venv
     fi
@@ -80,7 +80,7 @@ venv() {
     printf '%s\n' "$state" >$stamp
 }
 
-alone setup
+alone "setup-${1-}"
 case ${1-} in
     venv) venv ;;
     packages)

@@ -13,7 +13,7 @@ import pytest
 from security.ids import PartyId, TrainId
 from station.visit.plan import Phase
 from tests.support.engine import Engine
-from tests.support.hospitals import Consortium
+from tests.support.hospitals import Hospitals
 
 STATION = "hospital-a"
 ALICE, BOB = "alice", "bob"
@@ -45,8 +45,8 @@ pytestmark = pytest.mark.registry
 
 
 @pytest.fixture(scope="session")
-def hospital(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    made = Consortium(
+def hospital(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    made = Hospitals(
         root=tmp_path_factory.mktemp("hospital"),
         engine=engine,
         base=python_base,
@@ -62,7 +62,7 @@ def hospital(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPat
         made.close()
 
 
-def submit(hospital: Consortium, owner: str, name: str, how: str = "quick", *, wall_time: str = "5min") -> TrainId:
+def submit(hospital: Hospitals, owner: str, name: str, how: str = "quick", *, wall_time: str = "5min") -> TrainId:
     folder = hospital.root / "trains" / name
     (folder / "code").mkdir(parents=True)
     (folder / "code" / "main.py").write_text(CODE)
@@ -85,7 +85,7 @@ valid: 1d
     return TrainId(sent["train"])
 
 
-def runs_since(hospital: Consortium, since: int) -> list[tuple[str, str]]:
+def runs_since(hospital: Hospitals, since: int) -> list[tuple[str, str]]:
     """What the engine says about starts and ends of containers, in order: (train's digits, start or die)."""
     with closing(hospital.engine.client()) as client:
         events = client.events(since=since, until=int(time.time()) + 1, filters={"type": "container"}, decode=True)
@@ -97,7 +97,7 @@ def runs_since(hospital: Consortium, since: int) -> list[tuple[str, str]]:
     return [(name.split("-")[1], action) for _, name, action in sorted(told) if name.startswith("pht-")]
 
 
-def test_runs_keep_within_the_capacity_and_owners_take_turns(hospital: Consortium) -> None:
+def test_runs_keep_within_the_capacity_and_owners_take_turns(hospital: Hospitals) -> None:
     """Alice sends three trains, then Bob one: he is not behind all of hers, and never do two run at once."""
     hospital.kill(STATION)
     since = int(time.time())
@@ -114,7 +114,7 @@ def test_runs_keep_within_the_capacity_and_owners_take_turns(hospital: Consortiu
     assert set(order) == ours
 
 
-def test_a_run_that_breaks_its_limit_is_ended_while_the_registry_hangs(hospital: Consortium) -> None:
+def test_a_run_that_breaks_its_limit_is_ended_while_the_registry_hangs(hospital: Hospitals) -> None:
     assert hospital.barrier is not None
     train = submit(hospital, ALICE, "endless", "endless", wall_time="4s")
     hospital.wait_for(STATION, train, Phase.RUNNING)
@@ -135,7 +135,7 @@ def test_a_run_that_breaks_its_limit_is_ended_while_the_registry_hangs(hospital:
     assert found["stops"][0]["outcome"] == "exceeded"
 
 
-def test_what_a_train_leaves_behind_goes_at_the_station_at_home_and_in_the_registry(hospital: Consortium) -> None:
+def test_what_a_train_leaves_behind_goes_at_the_station_at_home_and_in_the_registry(hospital: Hospitals) -> None:
     train = submit(hospital, BOB, "fails", "fails")
     visit = hospital.wait_for(STATION, train, Phase.GONE)
     assert visit.fetched is not None

@@ -21,7 +21,7 @@ from station.visit.events import RoomLost, Signed, SignedKind, Started, Stumbled
 from station.visit.plan import Phase, phase_of
 from station.visit.station_events import Redelivered
 from tests.support.engine import Engine
-from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Consortium
+from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Hospitals
 
 ALICE = PartyId("alice")
 STOP_B = ROUTE.index("hospital-b")
@@ -52,8 +52,8 @@ pytestmark = pytest.mark.registry
 
 
 @pytest.fixture(scope="session")
-def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    made = Consortium(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_base)
+def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    made = Hospitals(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_base)
     try:
         made.found()
         yield made
@@ -61,7 +61,7 @@ def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempP
         made.close()
 
 
-def submit(consortium: Consortium, name: str, *, ballast: int = 0) -> TrainId:
+def submit(consortium: Hospitals, name: str, *, ballast: int = 0) -> TrainId:
     folder = consortium.root / "trains" / name
     (folder / "code").mkdir(parents=True)
     (folder / "code" / "main.py").write_text(CODE)
@@ -86,7 +86,7 @@ valid: 1d
 
 
 @contextmanager
-def waiting_at(consortium: Consortium, hospital: str) -> Iterator[Callable[[], None]]:
+def waiting_at(consortium: Hospitals, hospital: str) -> Iterator[Callable[[], None]]:
     """Let analyses wait at a hospital, until the function this gives is called."""
     go = consortium.root / "data" / hospital / "go"
     go.unlink()
@@ -96,7 +96,7 @@ def waiting_at(consortium: Consortium, hospital: str) -> Iterator[Callable[[], N
         go.touch()
 
 
-def running_at(consortium: Consortium, hospital: str, train: TrainId) -> str:
+def running_at(consortium: Hospitals, hospital: str, train: TrainId) -> str:
     """Wait until the container of a train runs, and the station knows; return its name."""
     name = run_name(train, ROUTE.index(hospital), 1)
     consortium.wait_for(hospital, train, Phase.RUNNING)
@@ -104,7 +104,7 @@ def running_at(consortium: Consortium, hospital: str, train: TrainId) -> str:
     return name
 
 
-def came_home_once(consortium: Consortium, train: TrainId, *, attempts: Sequence[int] = (1, 1, 1)) -> None:
+def came_home_once(consortium: Hospitals, train: TrainId, *, attempts: Sequence[int] = (1, 1, 1)) -> None:
     """Wait for a train to come home and for everybody to be done with it; then look at everything it may have left."""
     depot = consortium.depot
     consortium.wait(lambda: any(one.train == train for one in depot.arrivals(ALICE)), "the train to come home")
@@ -148,7 +148,7 @@ def came_home_once(consortium: Consortium, train: TrainId, *, attempts: Sequence
         assert consortium.daemons[hospital].poll() is None, consortium.last_words()
 
 
-def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Consortium) -> None:
+def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Hospitals) -> None:
     begun = int(time.time())
     with waiting_at(consortium, "hospital-b") as go:
         train = submit(consortium, "adopted")
@@ -165,7 +165,7 @@ def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Cons
     assert sorted(consortium.starts(train, begun)) == [run_name(train, stop, 1) for stop in range(len(ROUTE))]
 
 
-def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: Consortium) -> None:
+def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: Hospitals) -> None:
     assert consortium.barrier is not None
     begun = int(time.time())
     train = submit(consortium, "sealed", ballast=BALLAST)
@@ -202,7 +202,7 @@ def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: C
     assert {event.arrival for event in again} == {arrival.arrival}
 
 
-def test_a_registry_killed_while_the_train_is_under_way(consortium: Consortium) -> None:
+def test_a_registry_killed_while_the_train_is_under_way(consortium: Hospitals) -> None:
     with waiting_at(consortium, "hospital-b") as go:
         train = submit(consortium, "cut-off")
         running_at(consortium, "hospital-b", train)
@@ -227,7 +227,7 @@ def test_a_registry_killed_while_the_train_is_under_way(consortium: Consortium) 
     assert [event.what for event in visit.events if isinstance(event, Signed)] == [SignedKind.ENTRY]
 
 
-def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_came_in(consortium: Consortium) -> None:
+def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_came_in(consortium: Hospitals) -> None:
     begun = int(time.time())
     with waiting_at(consortium, "hospital-b") as go:
         train = submit(consortium, "rebooted")

@@ -140,7 +140,7 @@ def test_sums_come_with_the_train_exactly_after_the_first_stop(split: Path, room
     assert room.sums.read_bytes() == before
 
 
-@pytest.fixture(params=["layout", "http"])
+@pytest.fixture(params=["layout", pytest.param("http", marks=pytest.mark.registry)])
 def reached(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     """A registry, by its address and as ours."""
     if request.param == "layout":

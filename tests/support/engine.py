@@ -1,8 +1,8 @@
 """The container engines of the tests: one that is there, or a private one, started for the session and stopped with it.
 
-Workers share the one that is there; a private one is the worker's own.
-``PHT_TEST_ENGINE`` or ``DOCKER_HOST`` may name an engine to use. What it lacks (gVisor, say) a private ``dockerd`` has,
-for which the tests must run as root. Without either they fail: a sandbox nobody tried is no sandbox.
+Workers share the one that is there; a private one is a worker's own. ``PHT_TEST_ENGINE`` or ``DOCKER_HOST`` may name an
+engine to use. What it lacks (gVisor, say) a private ``dockerd`` has, for which the tests must run as root. Without either
+they fail: a sandbox nobody tried is no sandbox.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ CANARY = "canary-6b1f0c"
 
 
 @dataclass
-class Consortium:
+class Hospitals:
     """Everybody, and what a test may do to them."""
 
     root: Path

@@ -17,6 +17,7 @@ import pytest
 
 from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
 from security.files import (
+    expect_new,
     explain,
     locked,
     locked_if_free,
@@ -28,6 +29,20 @@ from security.files import (
     write_file,
     writing,
 )
+
+
+def test_what_could_not_be_made_is_told_before_anything_costly_is_done(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    (tmp_path / "empty").mkdir()
+    for path in ("new", "not/yet/there", "empty"):
+        expect_new(tmp_path / path)
+    with pytest.raises(FileExists):
+        expect_new(tmp_path / "full")
+    for path in ("file/new", "file/not/yet"):
+        with pytest.raises(FileMissing):
+            expect_new(tmp_path / path)
 
 
 def names(folder: Path) -> list[str]:
