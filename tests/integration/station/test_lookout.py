@@ -71,8 +71,8 @@ def test_a_daemon_with_nothing_to_do_rests_until_the_next_look(here: World) -> N
         own.turn()
         here.now += timedelta(seconds=0.25)
     for _ in range(4):
+        here.now += timedelta(seconds=POLL)
         own.turn()
-        here.now += timedelta(seconds=1)
         assert own.rests()
         assert own.pause() > 1
 
