@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.depot import Depot
+from registry.depot import Depot, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
@@ -29,8 +29,8 @@ from train_builder.errors import (
     TrainNotHere,
     TrainRefused,
 )
-from train_builder.follow.collect import bring_home, open_home_train
-from train_builder.follow.follow import StopState, follow
+from train_builder.follow.collect import open_home_train
+from train_builder.follow.follow import StopState
 from train_builder.proof.proof import describe_proof, prove
 
 
@@ -42,7 +42,7 @@ def here(tmp_path: Path) -> OwnerWorld:
 def test_a_train_goes_round_and_its_results_open(here: OwnerWorld, tmp_path: Path) -> None:
     train = here.journey()
     home, trust = here.home(), here.world.trust
-    found = bring_home(train, home, depot=here.depot, trust=trust, now=here.now)
+    found = here.bring_home(train)
     opened = open_home_train(found, home, secrets=here.secrets("alice"), trust=trust, into=tmp_path / "out")
 
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
@@ -129,7 +129,7 @@ def test_submitting_again_sends_the_same_train(here: OwnerWorld, tmp_path: Path,
     assert again.resumed
     assert again.record.train == recorded.train
     (arrival,) = here.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == recorded.train
+    assert arrival.tag == train_tag(recorded.train, PartyId("hospital-a"), 0)
     (now_sent,) = here.home().records()
     assert now_sent.sent == here.now
 
@@ -167,16 +167,16 @@ def test_findings_stop_a_departure_before_keys_are_asked_for(here: OwnerWorld, t
 
 def test_following_tells_each_stop_and_for_whom_it_waits(here: OwnerWorld, tmp_path: Path) -> None:
     record = here.submit(write_train(tmp_path / "t")).record
-    before = follow(record, here.depot, here.world.trust, now=here.now)
+    before = here.follow(record)
     assert (before.waiting_for, before.untouched) == ("hospital-a", True)
     here.now += timedelta(hours=1)
     here.pass_stop("hospital-a")
-    after = follow(record, here.depot, here.world.trust, now=here.now)
+    after = here.follow(record)
     assert [one.state for one in after.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
     assert (after.waiting_for, after.since) == ("hospital-b", here.now)
     here.pass_stop("hospital-b", receipt=False)
     here.pass_stop("hospital-c")
-    last = follow(record, here.depot, here.world.trust, now=here.now)
+    last = here.follow(record)
     assert [one.state for one in last.stops] == [StopState.PASSED, StopState.PRESUMED, StopState.PASSED]
     assert last.ended
     assert last.waiting_for == "alice"
@@ -197,11 +197,11 @@ def test_a_refusal_is_told_with_what_to_do(
     record = here.submit(write_train(tmp_path / "t")).record
     here.pass_stop("hospital-a")
     here.refuse("hospital-b", record, 1, outcome)
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    progress = here.follow(record)
     assert progress.stopped is not None
     assert (progress.stopped.station, progress.stopped.outcome) == ("hospital-b", outcome)
     with pytest.raises(error) as caught:
-        bring_home(record.train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+        here.bring_home(record.train)
     assert caught.value.hint
 
 
@@ -209,14 +209,14 @@ def test_a_train_under_way_is_not_home(here: OwnerWorld, tmp_path: Path) -> None
     record = here.submit(write_train(tmp_path / "t")).record
     here.pass_stop("hospital-a")
     with pytest.raises(NotHomeYet) as caught:
-        bring_home(record.train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+        here.bring_home(record.train)
     assert caught.value.fields["waiting_for"] == "hospital-b"
 
 
 def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(here: OwnerWorld, tmp_path: Path) -> None:
     record = here.submit(write_train(tmp_path / "t")).record
     here.pass_stop("hospital-a")
-    progress = follow(record, here.depot, here.world.trust, now=here.now)
+    progress = here.follow(record)
     assert not progress.stranded(here.now)
     assert "validity ended" not in describe(progress, now=here.now)
     arrived = print_time(here.now)
@@ -237,12 +237,12 @@ def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(here: OwnerWorld, 
     again = here.submit(folder)
     assert not again.resumed
     (arrival,) = here.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == again.record.train
+    assert arrival.tag == train_tag(again.record.train, PartyId("hospital-a"), 0)
 
 
 def test_a_full_folder_is_not_opened_into(here: OwnerWorld, tmp_path: Path) -> None:
     train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = here.bring_home(train)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(FolderNotEmpty):
@@ -254,7 +254,7 @@ def test_a_full_folder_is_not_opened_into(here: OwnerWorld, tmp_path: Path) -> N
 
 def test_an_empty_folder_is_opened_into(here: OwnerWorld, tmp_path: Path) -> None:
     train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = here.bring_home(train)
     (tmp_path / "out").mkdir()
     open_home_train(found, here.home(), secrets=here.secrets("alice"), trust=here.world.trust, into=tmp_path / "out")
     assert (tmp_path / "out" / "sums.json").exists()
@@ -270,8 +270,8 @@ class Away(MemoryRegistry):
 
 def test_what_came_home_once_opens_while_the_registry_is_away(here: OwnerWorld, tmp_path: Path) -> None:
     train, trust = here.journey(), here.world.trust
-    bring_home(train, here.home(), depot=here.depot, trust=trust, now=here.now)
-    found = bring_home(train, here.home(), depot=Depot(Away()), trust=trust, now=here.now)
+    here.bring_home(train)
+    found = here.bring_home(train, depot=Depot(Away()))
     open_home_train(found, here.home(), secrets=here.secrets("alice"), trust=trust, into=tmp_path / "out")
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
 
@@ -279,7 +279,7 @@ def test_what_came_home_once_opens_while_the_registry_is_away(here: OwnerWorld, 
 def test_what_never_came_home_does_not_open_while_the_registry_is_away(here: OwnerWorld) -> None:
     train = here.journey()
     with pytest.raises(RegistryUnavailable):
-        bring_home(train, here.home(), depot=Depot(Away()), trust=here.world.trust, now=here.now)
+        here.bring_home(train, depot=Depot(Away()))
 
 
 def test_trains_are_found_by_the_beginning_of_their_id(here: OwnerWorld, tmp_path: Path) -> None:
@@ -317,5 +317,5 @@ def test_validity_does_not_begin_before_the_owners_keys(here: OwnerWorld, tmp_pa
 def test_a_station_may_be_visited_twice(here: OwnerWorld, tmp_path: Path) -> None:
     spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a, hospital-b, hospital-a]")
     train = here.journey(write_train(tmp_path / "t", spec))
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
+    found = here.bring_home(train)
     assert found.accepted.stop == 3
