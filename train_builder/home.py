@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from typing import Final
 from registry.blobs import BlobFolder
 from registry.names import location
 from registry.places import Login
+from security.age import Identity, parse_identity
 from security.digest import Digest
 from security.directory.client import check_root, read_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
@@ -34,6 +35,7 @@ from security.keys.keyset import spell
 from security.keys.store import PUBLIC, read_folder
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import Outcome, TrainParts
+from security.train.letters import MAX_MANIFEST_LETTER, Parcel
 from security.train.manifest import TrainManifest, read_manifest
 from train_builder.errors import HomeInvalid, TrainNotHere
 
@@ -58,10 +60,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecord:
-    """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed."""
+    """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed.
+
+    ``letter`` is the sealed manifest as it travels; ``mail`` opens what the stations say about the train.
+    """
 
     train: TrainId
     envelope: Envelope
+    letter: bytes
+    mail: Identity = field(repr=False)
     manifest: TrainManifest
     source: Digest
     content: Digest
@@ -70,8 +77,13 @@ class TrainRecord:
 
     @property
     def parts(self) -> TrainParts:
-        """The train as it departs."""
+        """The train before it departs."""
         return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, state=None)
+
+    @property
+    def parcel(self) -> Parcel:
+        """The train as it departs."""
+        return Parcel(manifest=self.letter, entries=(), code=self.manifest.code, state=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +186,15 @@ class Home:
             raise TrainNotHere(msg, train=name[:12], home=self.path)
         return matching[0]
 
-    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> TrainRecord:
-        """Record a train before it leaves; durable when this returns."""
+    def keep(
+        self, envelope: Envelope, *, letter: bytes, mail: Identity, source: Digest, content: Digest, now: datetime
+    ) -> TrainRecord:
+        """Record a train before it leaves, with the key that opens what is said about it; durable when this returns."""
         train = TrainId(envelope.digest.hex)
         with making_folder(self._folder(train)) as folder:
             write_file(folder / "manifest.json", envelope.to_bytes())
+            write_file(folder / "manifest.age", letter)
+            write_file(folder / "mail.txt", f"{mail.secret_text()}\n".encode())
             document: Json = {"source": str(source), "content": str(content), "recorded": print_time(now)}
             write_file(folder / "record.json", dump_pretty(document))
         return _read_record(self._folder(train))
@@ -319,6 +335,8 @@ def _read_record(folder: Path) -> TrainRecord:
         record = TrainRecord(
             train=TrainId(folder.name),
             envelope=envelope,
+            letter=read_file(folder / "manifest.age", limit=MAX_MANIFEST_LETTER),
+            mail=parse_identity(read_file(folder / "mail.txt").decode(errors="replace").strip()),
             manifest=read_manifest(envelope.payload),
             source=Digest(fields.text("source")),
             content=Digest(fields.text("content")),

@@ -163,7 +163,8 @@ done
 say '== The scientist checks the train, submits it, and follows it'
 run pht train check "$HERE" --home alice
 answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
-TRAIN=${ANSWER:0:12}
+WHOLE=$ANSWER
+TRAIN=${WHOLE:0:12}
 show pht train follow "$TRAIN" --home alice --watch --every 1
 timeout 180 pht train follow "$TRAIN" --home alice --watch --every 1 9>&- || {
     say 'the train did not come home; what the stations say:'
@@ -184,11 +185,11 @@ run pht train verify "$TRAIN" --home alice --export proof
 # --- the attack --------------------------------------------------------------------------------------------------------
 
 say "== An attacker who owns the registry takes hospital-b's entry out of the journey, before Alice's other computer fetches it"
-run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
+run python "$HERE/tamper.py" "$REGISTRY" "$WHOLE" drop
 refused pht train open "$TRAIN" results-dropped --home alice-elsewhere --passphrase-file secrets/alice
 
-say "== Then the attacker puts it back, with one letter changed in what hospital-b signed"
-run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
+say "== Then the attacker puts it back, with one bit changed in what hospital-b sealed"
+run python "$HERE/tamper.py" "$REGISTRY" "$WHOLE" alter
 refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphrase-file secrets/alice
 
 say '== Where everything lies'

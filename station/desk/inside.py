@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from registry.depot import Depot
-from registry.memory import MemoryRegistry
 from security.archive import members_of
 from security.digest import Digest
 from security.encoding import Json
@@ -29,6 +27,7 @@ from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
+from station.steps.evidence import parts_of
 from station.steps.wipe import PRINTED_BYTES
 from station.visit.events import Blob, HoldFor
 from station.visit.state import Visit
@@ -176,7 +175,11 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
 
 
 def _parts(config: StationConfig, visit: Visit) -> TrainParts:
-    return Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
+    spool = Spool(config.spool)
+    if visit.fetched is None or not all(spool.has(one.digest) for one in visit.fetched.documents):
+        msg = "this train was not fetched, or is not kept any more"
+        raise FileMissing(msg, visit=visit.arrival.short)
+    return parts_of(visit, spool)
 
 
 def _sheet(visit: Visit, parts: TrainParts) -> TrainSheet:

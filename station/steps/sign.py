@@ -6,12 +6,14 @@ event for a visit, and only the bytes it names ever leave.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from security.directory.trust import DirectoryVersion
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
+from security.train.letters import entry_recipients, refusal_recipients, seal_letter
 from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
@@ -38,11 +40,20 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
     if before is not None:
         return Superseded(at=now, statement=before)
     if phase_of(visit) is Phase.READY:
-        return _keep(*_entry(visit, house, now), SignedKind.ENTRY, house, now)
-    return _keep(*_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
+        return _keep(_entry(visit, house, now), SignedKind.ENTRY, house, now)
+    return _keep(_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
 
 
-def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statement:
+    """What was signed, with which keys, and who reads it (age recipients)."""
+
+    envelope: Envelope
+    keys: Secrets
+    readers: tuple[str, ...]
+
+
+def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     if visit.started is None or visit.sealed is None:
@@ -65,10 +76,11 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
     envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
     check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
-    return envelope, ours
+    readers = entry_recipients(accepted.manifest.value, accepted.stop, trust, now)
+    return _Statement(envelope=envelope, keys=ours, readers=readers)
 
 
-def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
+def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _Statement:
     """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
 
     So could the class; a station may withhold that too.
@@ -83,8 +95,10 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> t
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )
-    ours = keys_for(accepted_manifest(visit, house), accepted.stop, house)
-    return sign(print_refusal(refusal), ours.signers), ours
+    manifest = accepted_manifest(visit, house)
+    ours = keys_for(manifest, accepted.stop, house)
+    readers = refusal_recipients(manifest, ours.key_set.sealing)
+    return _Statement(envelope=sign(print_refusal(refusal), ours.signers), keys=ours, readers=readers)
 
 
 def outcome_of(visit: Visit) -> Outcome:
@@ -94,6 +108,8 @@ def outcome_of(visit: Visit) -> Outcome:
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
 
 
-def _keep(envelope: Envelope, ours: Secrets, what: SignedKind, house: House, now: datetime) -> Signed:
-    house.journal.note(KeyUsed(at=now, key_set=ours.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
-    return Signed(at=now, entry=envelope.digest, envelope=house.spool.keep(envelope.to_bytes()), what=what)
+def _keep(made: _Statement, what: SignedKind, house: House, now: datetime) -> Signed:
+    envelope = made.envelope
+    house.journal.note(KeyUsed(at=now, key_set=made.keys.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
+    kept, letter = house.spool.keep(envelope.to_bytes()), house.spool.keep(seal_letter(envelope, made.readers))
+    return Signed(at=now, entry=envelope.digest, envelope=kept, letter=letter, what=what)

@@ -77,16 +77,20 @@ class Noticed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(Fact):
-    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
+    """The OCI manifest and every blob it names are in the spool: the `letters`, and code and state, which are `sealed`.
+
+    `documents` are the signed envelopes that were in the letters, in the same order: the manifest's, then the entries'.
+    """
 
     kind = "fetched"
+    letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
         """All of them."""
-        return self.documents + self.sealed
+        return self.letters + self.documents + self.sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +197,15 @@ class Wiped(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed(Fact):
-    """The station's one signature for this visit: `entry` is the digest of the signed bytes, `envelope` is in the spool."""
+    """The station's one signature for this visit: `entry` is the digest of the signed bytes.
+
+    `envelope` is in the spool, and so is the `letter` with it, which is all that leaves.
+    """
 
     kind = "signed"
     entry: Digest
     envelope: Digest
+    letter: Digest
     what: SignedKind
 
 

@@ -108,7 +108,7 @@ class Visit:
         if self.wiped and self.wiped.printed:
             found.add(self.wiped.printed.digest)
         if self.signed:
-            found.add(self.signed.envelope)
+            found |= {self.signed.envelope, self.signed.letter}
         return frozenset(found)
 
     def approved_for(self, hold: HoldFor, reason: str) -> Approved | None:

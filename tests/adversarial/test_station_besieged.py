@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.depot import Depot, ReceiptKind, mailbox
+from registry.depot import Depot, ReceiptKind, mailbox, receipt_tag
 from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
 from registry.http.remote import HttpRegistry, _Bytes
 from registry.names import Repository, Tag
@@ -21,7 +21,7 @@ from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
-from station.admission.policy import Admit, Hold, Request
+from station.admission.policy import Admit, Hold, Owners, Request
 from station.daemon.loop import Pace, Shift, once
 from station.house.assembly import gate_of
 from station.house.trust import FreshTrust
@@ -34,7 +34,7 @@ from tests.support.registries import RealRegistries
 from tests.support.trains import Train
 from tests.support.world import ROOMY, World, world
 
-FORGED_TAG = Tag("train-" + "0" * 64 + "-0")
+FORGED_TAG = Tag("t-" + "0" * 64)
 
 
 @pytest.fixture
@@ -197,20 +197,25 @@ class Hollow(Wrapped):
 
 
 def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here: World, tmp_path: Path) -> None:
-    """The journal is older than the registry; beside our own entry lies another under a tag that sorts before it."""
+    """The journal is older than the registry; beside our own refusal lies an entry, which is looked at before it."""
     made = here.train(route=("hospital-b", "hospital-a", "hospital-c"))
     made.pass_stop({"sums.json": b'{"sum":1,"n":1}'})
+    usual = here.houses["hospital-a"].policy
+    here.change("hospital-a", policy=Owners(allowed=frozenset()))
     here.submit(made)
     here.settle("hospital-a")
-    (ours,) = here.receipts(made, ReceiptKind.ENTRY)
+    here.change("hospital-a", policy=usual)
+    (ours,) = here.receipts(made, ReceiptKind.REFUSAL)
     stranger = here.train(route=("hospital-a",))
     here.submit(stranger)
     here.settle("hospital-a")
     (theirs,) = here.receipts(stranger, ReceiptKind.ENTRY)
     repo = mailbox(PartyId("alice"))
     stored = here.registry.get_manifest(repo, theirs.digest)
-    here.registry.put_manifest(repo, Tag(f"entry-{made.id}-01"), stored.raw, stored.media_type)
-    assert [one.digest for one in here.receipts(made, ReceiptKind.ENTRY)] == [theirs.digest, ours.digest]
+    tag = receipt_tag(made.id, PartyId("alice"), 1, ReceiptKind.ENTRY)
+    here.registry.put_manifest(repo, tag, stored.raw, stored.media_type)
+    found = here.depot.receipts(PartyId("alice"), made.id)
+    assert [one.digest for one in found] == [theirs.digest, ours.digest]
     registry = Hollow(here.registry)
     registry.hollow = Digest(json.loads(stored.raw)["layers"][0]["digest"])
     here.houses["hospital-a"].journal.close()

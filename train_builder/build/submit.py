@@ -92,7 +92,14 @@ def submit(
                     now=now,
                     vendored=vendored,
                 )
-        record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
+        record = home.keep(
+            built.envelope,
+            letter=built.parcel.manifest,
+            mail=built.mail,
+            source=source,
+            content=built.content,
+            now=now,
+        )
     first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
     return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed, twin=twin)
 
@@ -131,7 +138,7 @@ def deliver(
     home.note_seen(record.train, learnt)
     if record.sent is None and learnt is None:
         verify_train(record.parts, trust, here=first, now=now)
-        depot.send(record.parts, home.blobs, to=first, train=record.train, stop=start, progress=progress)
+        depot.send(record.parcel, home.blobs, to=first, train=record.train, stop=start, progress=progress)
     if record.sent is None:
         home.note_sent(record.train, now)
     return first

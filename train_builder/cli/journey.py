@@ -12,6 +12,7 @@ from console.progress import showing, working
 from console.prompts import clock, passphrase_option, unlocked
 from console.root import Root
 from security.errors import Unavailable
+from security.keys.keyset import Secrets
 from train_builder.cli.complete import complete_train
 from train_builder.cli.options import PATH, home_option
 from train_builder.cli.render_journey import (
@@ -71,7 +72,7 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     The proof of the journey goes beside it, into OUT.journey.json.
     """
     home = open_home(home_path)
-    fetched = _fetch(name, home)
+    fetched = _fetch(name, home, passphrase_file)
     keys = keys_for(fetched, home)
     secrets = unlocked(keys, str(keys), passphrase_file)
     with working("opening the results"):
@@ -82,10 +83,14 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
 @click.argument("name", metavar="TRAIN", shell_complete=complete_train)
 @home_option
 @click.option("--export", "into", type=PATH, help="Write files and commands for a check without this software.")
-def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
-    """Verify the whole journey of TRAIN and tell it step by step. Needs no passphrase."""
+@passphrase_option
+def train_verify(*, name: str, home_path: Path, into: Path | None, passphrase_file: Path | None) -> Answer:
+    """Verify the whole journey of TRAIN and tell it step by step.
+
+    Needs no passphrase, unless TRAIN is the whole id of a train that was made in another home folder.
+    """
     home = open_home(home_path)
-    fetched = _fetch(name, home)
+    fetched = _fetch(name, home, passphrase_file)
     files = () if into is None else export_proof(fetched, home, into)
     return render_proof(proof_of(fetched), into, len(files))
 
@@ -98,6 +103,9 @@ def train_inspect(*, name: str, home_path: Path) -> Answer:
     return render_inspection(inspect(name, open_home(home_path), clock.now()))
 
 
-def _fetch(name: str, home: Home) -> Fetched:
+def _fetch(name: str, home: Home, passphrase_file: Path | None) -> Fetched:
+    def unlock() -> Secrets:
+        return unlocked(home.keys, str(home.keys), passphrase_file)
+
     with showing("fetching") as carried:
-        return fetch(name, home, now=clock.now(), progress=carried)
+        return fetch(name, home, unlock=unlock, now=clock.now(), progress=carried)

@@ -95,6 +95,6 @@ def _sealed(train: TrainRecord, home: Home, depot: Depot) -> Iterator[Digest]:
     yield train.manifest.code.digest
     arrival = home.arrival(train.train)
     if arrival is not None and home.blobs.has(arrival):
-        state = depot.load(arrival, home.blobs).state
+        state = depot.layers(arrival, home.blobs).state
         if state is not None:
             yield state.digest

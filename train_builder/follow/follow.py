@@ -14,12 +14,14 @@ from enum import StrEnum
 from typing import Final
 
 from registry.depot import Depot, Receipt, ReceiptKind
+from security.age import Unwrapper
 from security.directory.trust import TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, PhtError, Refused
+from security.errors import JourneyForeignEntry, NotARecipient, PhtError, Refused
 from security.ids import PartyId, TrainId
-from security.statement.envelope import Envelope, Verified
+from security.statement.envelope import Verified
 from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
+from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
 from security.train.route import counted
 from security.train.verify import verify_manifest
@@ -109,22 +111,22 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """A receipt and its envelope, or why it could not be read; nothing of it is believed."""
+    """A receipt and its letter, opened, or why it could not be read; nothing of it is believed."""
 
     receipt: Receipt
-    envelope: Envelope | PhtError
+    letter: Letter | PhtError
 
 
-def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
-    """Fetch the receipts of one train. One that is broken does not hide the others."""
+def read_mail(depot: Depot, owner: PartyId, train: TrainId, identity: Unwrapper) -> tuple[Mail, ...]:
+    """Fetch and open the receipts of one train. One that is broken does not hide the others."""
     found = []
     for receipt in depot.receipts(owner, train):
-        envelope: Envelope | PhtError
+        letter: Letter | PhtError
         try:
-            envelope = depot.read_receipt(owner, receipt)
-        except Refused as error:
-            envelope = error
-        found.append(Mail(receipt=receipt, envelope=envelope))
+            letter = open_letter(depot.read_receipt(owner, receipt), [identity])
+        except (Refused, NotARecipient) as error:
+            letter = error
+        found.append(Mail(receipt=receipt, letter=letter))
     return tuple(found)
 
 
@@ -135,7 +137,7 @@ def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetim
         RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
-    mail = read_mail(depot, record.manifest.owner.party, record.train)
+    mail = read_mail(depot, record.manifest.owner.party, record.train, record.mail)
     return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
@@ -212,21 +214,24 @@ class _Heard:
             PhtError: it does not count, and why.
         """
         stop = mail.receipt.stop
-        if isinstance(mail.envelope, PhtError):
-            raise mail.envelope
+        letter, manifest = mail.letter, self._manifest.value
+        if isinstance(letter, PhtError):
+            raise letter
         if stop >= self._route.home:
             msg = "receipt is for a stop the route does not have"
             raise JourneyForeignEntry(msg, stop=counted(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
-            refusal = check_refusal(self._manifest, mail.envelope, self._trust)
+            refusal = check_refusal(self._manifest, letter.envelope, self._trust)
             if refusal.value.stop != stop:
                 msg = "receipt is about a stop other than the one in its name"
                 raise JourneyForeignEntry(msg, stop=counted(stop))
+            check_refusal_readers(letter, manifest, stop)
             self.refusals[stop] = refusal
             return
-        entry = check_entry(self._manifest, mail.envelope, stop, self._trust, now=self._now)
+        entry = check_entry(self._manifest, letter.envelope, stop, self._trust, now=self._now)
         if self.entries.keys() >= set(self._route.before(stop)):
             check_link(self._manifest, entry, self.entries)
+        check_entry_readers(letter, manifest, stop)
         self.entries[stop] = entry
 
     def stops(self) -> Iterator[StopProgress]:

@@ -421,6 +421,6 @@ def test_a_train_refused_after_a_rotation_is_answered_with_the_keys_it_knows(her
     here.submit(made)
     here.settle()
     (receipt,) = here.receipts(made, ReceiptKind.REFUSAL)
-    envelope = here.depot.read_receipt(made.manifest.owner.party, receipt)
+    envelope = here.read(made, receipt)
     assert verify(envelope, old.key_set).value
     assert here.outcome(made) is Outcome.REFUSED

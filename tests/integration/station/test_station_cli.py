@@ -29,6 +29,7 @@ from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, Secrets, generate, spell
 from security.keys.store import open_folder, read_folder
 from security.train.journey import Outcome, read_refusal
+from security.train.letters import open_letter
 from station.house.disk import Rest
 from station.journal.audit import sign_head
 from station.journal.chain import Head
@@ -37,7 +38,7 @@ from station.visit.events import Noticed
 from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.desk import FAMILIES, Desk, Typed, edit, in_a_process
 from tests.support.directories import house, key_folder
-from tests.support.trains import NOW, Consortium, Train, train
+from tests.support.trains import MAIL, NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
 
 ROOT = Path(__file__).parents[3]
@@ -165,7 +166,7 @@ def submit(site: Site) -> Train:
         valid_from=now - timedelta(minutes=5),
         valid_until=now + timedelta(days=7),
     )
-    site.depot.send(made.parts, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id, stop=made.stop)
+    site.depot.send(made.parcel, MemoryBlobs(made.blobs), to=PartyId("hospital-a"), train=made.id, stop=made.stop)
     return made
 
 
@@ -355,10 +356,10 @@ def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
     no = ("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
     assert site.refused(*no) == "input.invalid"  # it cannot be taken back, and there is no terminal to ask on
     site.answer(*no, "--yes")
-    wait_for(lambda: bool(site.depot.receipts(PartyId("alice"))))
-    (receipt,) = site.depot.receipts(PartyId("alice"))
+    wait_for(lambda: bool(site.depot.receipts(PartyId("alice"), made.id)))
+    (receipt,) = site.depot.receipts(PartyId("alice"), made.id)
     assert receipt.kind is ReceiptKind.REFUSAL
-    envelope = site.depot.read_receipt(PartyId("alice"), receipt)
+    envelope = open_letter(site.depot.read_receipt(PartyId("alice"), receipt), [MAIL]).envelope
     assert read_refusal(envelope.payload).outcome is Outcome.REFUSED
     assert b"not this one" not in envelope.payload
     wait_for(lambda: site.depot.arrivals(PartyId("hospital-a")) == ())

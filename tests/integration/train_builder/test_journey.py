@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.depot import Depot
+from registry.depot import Depot, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
@@ -29,8 +29,8 @@ from train_builder.errors import (
     TrainNotHere,
     TrainRefused,
 )
-from train_builder.follow.collect import bring_home, open_home_train
-from train_builder.follow.follow import StopState, follow
+from train_builder.follow.collect import open_home_train
+from train_builder.follow.follow import StopState
 from train_builder.proof.proof import describe_proof, prove
 
 
@@ -42,7 +42,7 @@ def owners(tmp_path: Path) -> OwnerWorld:
 def test_a_train_goes_round_and_its_results_open(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
     home, trust = owners.home(), owners.world.trust
-    found = bring_home(train, home, depot=owners.depot, trust=trust, now=owners.now)
+    found = owners.bring_home(train)
     opened = open_home_train(found, home, secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
 
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
@@ -129,7 +129,7 @@ def test_submitting_again_sends_the_same_train(owners: OwnerWorld, tmp_path: Pat
     assert again.resumed
     assert again.record.train == recorded.train
     (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == recorded.train
+    assert arrival.tag == train_tag(recorded.train, PartyId("hospital-a"), 0)
     (now_sent,) = owners.home().records()
     assert now_sent.sent == owners.now
 
@@ -167,16 +167,16 @@ def test_findings_stop_a_departure_before_keys_are_asked_for(owners: OwnerWorld,
 
 def test_following_tells_each_stop_and_for_whom_it_waits(owners: OwnerWorld, tmp_path: Path) -> None:
     record = owners.submit(write_train(tmp_path / "t")).record
-    before = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    before = owners.follow(record)
     assert (before.waiting_for, before.untouched) == ("hospital-a", True)
     owners.now += timedelta(hours=1)
     owners.pass_stop("hospital-a")
-    after = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    after = owners.follow(record)
     assert [one.state for one in after.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
     assert (after.waiting_for, after.since) == ("hospital-b", owners.now)
     owners.pass_stop("hospital-b", receipt=False)
     owners.pass_stop("hospital-c")
-    last = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    last = owners.follow(record)
     assert [one.state for one in last.stops] == [StopState.PASSED, StopState.PRESUMED, StopState.PASSED]
     assert last.ended
     assert last.waiting_for == "alice"
@@ -197,11 +197,11 @@ def test_a_refusal_is_told_with_what_to_do(
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
     owners.refuse("hospital-b", record, 1, outcome)
-    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    progress = owners.follow(record)
     assert progress.stopped is not None
     assert (progress.stopped.station, progress.stopped.outcome) == ("hospital-b", outcome)
     with pytest.raises(error) as caught:
-        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+        owners.bring_home(record.train)
     assert caught.value.hint
 
 
@@ -209,14 +209,14 @@ def test_a_train_under_way_is_not_home(owners: OwnerWorld, tmp_path: Path) -> No
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
     with pytest.raises(NotHomeYet) as caught:
-        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+        owners.bring_home(record.train)
     assert caught.value.fields["waiting_for"] == "hospital-b"
 
 
 def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: OwnerWorld, tmp_path: Path) -> None:
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
-    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    progress = owners.follow(record)
     assert not progress.stranded(owners.now)
     assert "validity ended" not in describe(progress, now=owners.now)
     arrived = print_time(owners.now)
@@ -237,12 +237,12 @@ def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld
     again = owners.submit(folder)
     assert not again.resumed
     (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == again.record.train
+    assert arrival.tag == train_tag(again.record.train, PartyId("hospital-a"), 0)
 
 
 def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(FolderNotEmpty):
@@ -254,7 +254,7 @@ def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) ->
 
 def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     (tmp_path / "out").mkdir()
     open_home_train(
         found, owners.home(), secrets=owners.secrets("alice"), trust=owners.world.trust, into=tmp_path / "out"
@@ -272,8 +272,8 @@ class Away(MemoryRegistry):
 
 def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld, tmp_path: Path) -> None:
     train, trust = owners.journey(), owners.world.trust
-    bring_home(train, owners.home(), depot=owners.depot, trust=trust, now=owners.now)
-    found = bring_home(train, owners.home(), depot=Depot(Away()), trust=trust, now=owners.now)
+    owners.bring_home(train)
+    found = owners.bring_home(train, depot=Depot(Away()))
     open_home_train(found, owners.home(), secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
 
@@ -281,7 +281,7 @@ def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld
 def test_what_never_came_home_does_not_open_while_the_registry_is_away(owners: OwnerWorld) -> None:
     train = owners.journey()
     with pytest.raises(RegistryUnavailable):
-        bring_home(train, owners.home(), depot=Depot(Away()), trust=owners.world.trust, now=owners.now)
+        owners.bring_home(train, depot=Depot(Away()))
 
 
 def test_trains_are_found_by_the_beginning_of_their_id(owners: OwnerWorld, tmp_path: Path) -> None:
@@ -319,5 +319,5 @@ def test_validity_does_not_begin_before_the_owners_keys(owners: OwnerWorld, tmp_
 def test_a_station_may_be_visited_twice(owners: OwnerWorld, tmp_path: Path) -> None:
     spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a, hospital-b, hospital-a]")
     train = owners.journey(write_train(tmp_path / "t", spec))
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     assert found.accepted.stop == 3

@@ -494,7 +494,7 @@ def came_home(ready: Scientist) -> str:
 
 def mailbox_of_alice(ready: Scientist) -> int:
     depot = ready.world.depot
-    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipts(PartyId("alice")))
+    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipt_tags(PartyId("alice")))
 
 
 def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) -> None:
