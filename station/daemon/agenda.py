@@ -68,7 +68,7 @@ class Agenda:
 
     def take(self, lane: Lane, now: datetime) -> Visit | None:
         """Return the next visit of a lane that a step can be taken of now. It is busy until it is put back."""
-        self._wake(now)
+        self.wake(now)
         if lane is LANES[Step.OPEN]:
             self._let_in(now)
         ready = self._ready[lane]
@@ -113,7 +113,7 @@ class Agenda:
             case _:
                 pass
 
-    def _wake(self, now: datetime) -> None:
+    def wake(self, now: datetime) -> None:
         """Plan what has become due; everything, if the clock was turned back."""
         if self._now is not None and now < self._now - timedelta(seconds=1):
             self._later.clear()

@@ -156,7 +156,7 @@ class Shift:
     def pause(self) -> float:
         """Return for how many seconds nothing has to be begun, unless something is finished before."""
         now = self._pace.clock.now()
-        times = [due for errand, due in self._due.items() if errand not in self._errands]
+        times = [due for errand, due in self._due.items() if errand not in self._errands and due > now]
         times += [due] if (due := self._agenda.next_time()) else []
         return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
 
@@ -217,6 +217,7 @@ class Shift:
     # --- What is begun
 
     def _begin_steps(self) -> None:
+        self._agenda.wake(self._pace.clock.now())
         for lane in Lane:
             while self._workers.free(lane) and (visit := self._agenda.take(lane, self._pace.clock.now())) is not None:
                 self._workers.begin(Job(lane=lane, about=visit.arrival, work=partial(self._step, visit.arrival)))
@@ -232,6 +233,8 @@ class Shift:
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
         if self._runs_go_on():  # watching runs makes no requests: revocations are read here
             self._errand(Errand.DIRECTORY, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._read_trust)
+        else:
+            self._at_once(Errand.DIRECTORY)  # when one goes on again; nothing is waited for until then
 
     def _errand(self, errand: Errand, lane: Lane, every: timedelta, work: Callable[[], object]) -> None:
         """Begin an errand if it is due; a clock that was turned back makes it due."""

@@ -63,6 +63,20 @@ def test_a_train_that_runs_does_not_make_the_daemon_ask_more_often(here: World, 
     assert listed.lists == 2
 
 
+def test_a_daemon_with_nothing_to_do_rests_until_the_next_look(here: World) -> None:
+    own = shift(here)
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    while not here.at_home(made.id) or not here.visit(STATION).departed:
+        own.turn()
+        here.now += timedelta(seconds=0.25)
+    for _ in range(4):
+        here.now += timedelta(seconds=POLL)
+        own.turn()
+        assert own.rests()
+        assert own.pause() > 1
+
+
 def test_what_has_just_left_may_have_come_to_ourselves(here: World) -> None:
     own = shift(here)
     made = here.train(route=(STATION, STATION))
