@@ -127,7 +127,7 @@ class PartyUnknown(KeyNotTrusted):
 
 
 class KeyRevoked(Refused):
-    """The directory has revoked this party or this key set."""
+    """The directory has revoked this party or this key set, as of a date: only what it signed before still counts."""
 
     code = "key.revoked"
 

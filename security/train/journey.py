@@ -238,7 +238,7 @@ def check_entry(
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
+    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
     entry = ENTRY.parse(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
@@ -269,7 +269,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         msg = "refusal is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
+    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
     return REFUSAL.parse(proof)
 
 

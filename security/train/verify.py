@@ -135,14 +135,17 @@ def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: da
 def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | None) -> Verified[TrainManifest]:
     """Steps 1 to 3: whose manifest is this, and do its owner's keys, all of them, stand behind it?
 
-    The owner's key set must be in force `at` that time; None stands for the beginning of the train's validity, for an
-    owner who has changed keys since. A revoked key set is never accepted.
+    The owner's key set must be in force `at` that time, and not revoked. None is for a train that has been under way: what
+    counts is the beginning of its validity, whether the keys were changed since or revoked as of a later time.
     """
     # 1. what the manifest says of itself serves only to look up which keys to try
     claimed = read_manifest(envelope.payload)
-    moment = claimed.valid_from if at is None else at
+    owner = claimed.owner
     # 2. every key of the owner's key set, as the directory knows it
-    key_set = trust.pinned(claimed.owner.party, Role.OWNER, claimed.owner.key_set, moment)
+    if at is None:
+        key_set = trust.signer(owner.party, Role.OWNER, owner.key_set, claimed.valid_from)
+    else:
+        key_set = trust.pinned(owner.party, Role.OWNER, owner.key_set, at)
     # 3. from here on, only the verified bytes are trusted
     manifest = parse_manifest(verify(envelope, key_set))
     if manifest.value.recipient != key_set.sealing:

@@ -178,7 +178,7 @@ def test_t1_nobody_escapes_that_a_key_belongs_to_one_party() -> None:
             roles=frozenset({Role.OWNER}),
             key_sets=(
                 KeySetRecord(
-                    key_set=KeySet(signing=keys.signing, sealing=alice.sealing), since=NOW, until=None, revoked=False
+                    key_set=KeySet(signing=keys.signing, sealing=alice.sealing), since=NOW, until=None, revoked=None
                 ),
             ),
         )

@@ -159,7 +159,7 @@ def _shortly(digests: tuple[Digest, ...]) -> str:
 
 
 def _witness(trust: TrustStore, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> Witness:
-    key_set = trust.pinned(party, role, fingerprint, at)
+    key_set = trust.signer(party, role, fingerprint, at)
     return Witness(party=party, title=trust.parties[party].title, key_set=key_set)
 
 

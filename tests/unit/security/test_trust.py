@@ -46,7 +46,11 @@ BASE = Base(name="python-3.11", digest=digest_of(b"base"), note="", withdrawn=Fa
 
 
 def record(
-    key_set: KeySet = OLD, *, since: datetime = NOW - DAY, until: datetime | None = None, revoked: bool = False
+    key_set: KeySet = OLD,
+    *,
+    since: datetime = NOW - DAY,
+    until: datetime | None = None,
+    revoked: datetime | None = None,
 ) -> KeySetRecord:
     return KeySetRecord(key_set=key_set, since=since, until=until, revoked=revoked)
 
@@ -63,7 +67,7 @@ def store(*parties: Party, policy: Policy | None = None, bases: tuple[Base, ...]
 
 
 def test_documents_say_again_what_was_printed() -> None:
-    one = party(record(until=NOW + DAY, revoked=True), record(PQ))
+    one = party(record(until=NOW + DAY, revoked=NOW - DAY), record(PQ))
     assert parse_party(print_party(one)) == one
     assert parse_base(print_base(BASE)) == BASE
     assert parse_policy(print_policy(Policy(max_train_days=7, post_quantum=True))) == Policy(
@@ -103,7 +107,7 @@ def test_a_key_set_counts_from_since_until_before_until() -> None:
 
 
 def test_a_revoked_key_set_never_counted() -> None:
-    trust = store(party(record(revoked=True)))
+    trust = store(party(record(revoked=NOW - DAY)))
     for moment in (NOW - DAY, NOW, NOW + DAY):
         with pytest.raises(KeyRevoked):
             trust.current(A, Role.STATION, moment)
@@ -112,7 +116,7 @@ def test_a_revoked_key_set_never_counted() -> None:
 
 
 def test_revoking_the_newer_key_set_leaves_the_older() -> None:
-    trust = store(party(record(), record(NEW, revoked=True)))
+    trust = store(party(record(), record(NEW, revoked=NOW - DAY)))
     assert trust.current(A, Role.STATION, NOW) == OLD
 
 
@@ -226,7 +230,7 @@ def test_a_spoiled_key_set_is_refused(field: str, value: object) -> None:
 
 def test_a_party_has_a_key_set_once() -> None:
     with pytest.raises(MalformedStatement):
-        parse_party(print_party(party(record(), record(revoked=True))))
+        parse_party(print_party(party(record(), record(revoked=NOW - DAY))))
 
 
 def test_hostile_json_is_refused() -> None:
