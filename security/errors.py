@@ -182,6 +182,13 @@ class NotOnRoute(RouteViolated):
     code = "route.not-on-route"
 
 
+class RouteCutOff(RouteViolated):
+    """A station still to come has no keys that count: they were revoked, ran out, or are not in the directory."""
+
+    code = "route.cut-off"
+    default_hint = "its owner sends a new train: it takes the station's present keys, or leaves the station out"
+
+
 class JourneyBroken(Refused):
     """The journey entries do not prove the way from the manifest to here."""
 

@@ -44,6 +44,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # the station does not admit this train, or its outputs
     FAILED = "failed"  # the analysis ended with an error
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
+    CUT_OFF = "cut-off"  # a station still to come has no valid keys any more
     WITHHELD = "withheld"  # the station does not say
 
 
@@ -95,7 +96,7 @@ class Refusal:
     train: TrainId
     stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
-    outcome: Annotated[Outcome, Choice(Outcome.REFUSED, Outcome.FAILED, Outcome.EXCEEDED, Outcome.WITHHELD)]
+    outcome: Annotated[Outcome, Choice(*(one for one in Outcome if one is not Outcome.PASSED))]
     directory: DirectoryVersion
     time: datetime
 

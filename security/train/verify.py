@@ -35,20 +35,24 @@ from security.errors import (
     DigestMismatch,
     JourneyIncomplete,
     KeyNotTrusted,
+    KeyOutsideValidity,
+    KeyRevoked,
     NotOnRoute,
     OutsideValidity,
+    RouteCutOff,
     RouteViolated,
 )
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
+from security.train.route import counted
 from security.train.seal import StateBinding, most_sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedTrain:
-    """A train that may be trusted at ``stop``. Made by `verify_train` and `verify_home` only."""
+    """A train that may be trusted at ``stop``. Made by `verify_arrival` and `verify_home` only."""
 
     manifest: Verified[TrainManifest]
     journey: VerifiedJourney
@@ -90,7 +94,20 @@ class AcceptedTrain:
 
 
 def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
-    """Decide whether a train that arrived at the station `here` may be trusted.
+    """Decide whether a train that arrived at the station `here` may be trusted, and can still go all its way.
+
+    Raises:
+        Refused: one of its leaves, which says why.
+    """
+    accepted = verify_arrival(parts, trust, here=here, now=now)
+    check_ahead(accepted, trust, now=now)
+    return accepted
+
+
+def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
+    """Decide whether a train that arrived at the station `here` is what it says, whether or not it can go on from here.
+
+    Whoever fails this deserves no answer. A train that passes it has an owner, who is told what `check_ahead` finds.
 
     Raises:
         Refused: one of its leaves, which says why.
@@ -102,12 +119,29 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
     trust.approved_base(manifest.value.base)
     route = manifest.value.route
     stop = _stop_meant(manifest, len(parts.entries), here)
-    # 6. the stops to come, and home
-    for one in map(route.stop, route.ahead(stop)):
-        trust.pinned(one.party, Role.STATION, one.key_set, now)
+    # 6. this stop: what our own key set signs must count
+    trust.pinned(here, Role.STATION, route.stop(stop).key_set, now)
     # 7. to 10.
     journey = check_journey(manifest, parts.entries, stop, trust, now=now)
     return _accepted(parts, manifest, journey)
+
+
+def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) -> None:
+    """Step 6 for the stops after this one: is there anybody to send the train on to?
+
+    The route names key sets, and the code was sealed for them: a party's newer keys are of no use to a train under way.
+
+    Raises:
+        RouteCutOff: the key set of a stop does not count any more.
+    """
+    route = accepted.manifest.value.route
+    for stop in route.ahead(accepted.stop):
+        one = route.stop(stop)
+        try:
+            trust.pinned(one.party, Role.STATION, one.key_set, now)
+        except (KeyNotTrusted, KeyRevoked, KeyOutsideValidity) as error:
+            msg = "a station still to come has no keys that count"
+            raise RouteCutOff(msg, party=one.party, stop=counted(stop), reason=error.code) from error
 
 
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:

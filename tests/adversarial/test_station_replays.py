@@ -460,7 +460,7 @@ def test_t9_the_next_reader_is_the_one_the_directory_names(here: World) -> None:
         here.step("hospital-a")
     here.consortium.revoked.add(here.consortium.stop("hospital-b").key_set)
     here.settle("hospital-a")
-    assert refusals(here, "hospital-a") == ["key.revoked"]
+    assert refusals(here, "hospital-a") == ["route.cut-off"]
     assert here.waits_for("hospital-b") == ()
     assert here.plaintext("hospital-a") == []
 

@@ -79,6 +79,8 @@ def describe(found: Whereabouts, *, now: datetime) -> str:
         lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)} ({waited})")
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
+    if found.cut_off is not None:
+        lines.append(f"{found.waiting_for} cannot pass it on any more: {found.cut_off}; send a new train")
     if found.stranded(now):
         lines.append(f"its validity ended {print_time(found.valid_until)}: no station will run it; send a new one")
     lines += [f"not believed: {doubt}" for doubt in found.doubts]
@@ -95,6 +97,7 @@ def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
         "waitingFor": None if found.waiting_for is None else str(found.waiting_for),
         "since": None if found.since is None else print_time(found.since),
         "validUntil": print_time(found.valid_until),
+        "cutOff": found.cut_off,
         "stops": [
             {
                 "stop": one.stop,
