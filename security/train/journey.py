@@ -35,6 +35,7 @@ REFUSAL_TYPE: Final = "urn:pht:statement:refusal:v1"
 STATE_SUBJECT: Final = "state"
 TRAIN_SUBJECT: Final = "train"
 CLOCK_SKEW: Final = timedelta(minutes=10)
+SANDBOX: Final = Text(most=60, pattern="[!-~]+", says="the sandbox's name, in printable ASCII without blanks")
 
 
 class Outcome(StrEnum):
@@ -85,7 +86,7 @@ class JourneyEntry:
     state_out: Annotated[Digest, Elsewhere()]
     base: Digest
     directory: DirectoryVersion
-    sandbox: Annotated[str, Text(most=60)]
+    sandbox: Annotated[str, SANDBOX]
     time: datetime
 
 

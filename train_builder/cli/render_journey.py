@@ -8,7 +8,7 @@ from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, print_time
-from security.forms.words import others
+from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
@@ -84,7 +84,7 @@ def describe(found: Whereabouts, *, now: datetime) -> str:
     if found.stranded(now):
         lines.append(f"its validity ended {print_time(found.valid_until)}: no station will run it; send a new one")
     lines += [f"not believed: {doubt}" for doubt in found.doubts]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
@@ -143,12 +143,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"  limits       {_limits(manifest.limits)}",
         *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
     ]
-    return "\n".join(map(_plain, lines))
-
-
-def _plain(line: str) -> str:
-    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    return "\n".join(map(printable, lines))
 
 
 def _limits(limits: Limits) -> str:
