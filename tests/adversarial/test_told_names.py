@@ -59,7 +59,7 @@ def test_a_proof_drives_no_terminal_and_no_file_that_is_read_on_one(tmp_path: Pa
     here = OwnerWorld(tmp_path / "world")
     found = bring_home(here.journey(), here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
     proof = hostile(prove(found.accepted, here.world.trust))
-    export_journey(proof, found.parts, here.home().blobs, tmp_path / "journey")
+    export_journey(proof, found.parts, here.home().blobs, {}, tmp_path / "journey")
     shown = [describe_proof(proof), render_proof(proof).text]
     shown += [(tmp_path / "journey" / name).read_text() for name in ("README.txt", "witnesses.txt")]
     for text in shown:

@@ -14,6 +14,7 @@ from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
 from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
 from train_builder.follow.inspect import Inspection
+from train_builder.proof.check import CheckedExport
 from train_builder.proof.proof import Proof, describe_proof, proof_document
 from train_builder.spec.units import show_duration, show_size
 
@@ -55,6 +56,18 @@ def render_proof(proof: Proof, into: Path | None = None, files: int = 0) -> Answ
         text += f"\nwrote {into}: {files} files; run {into / 'verify.sh'}, or read {into / 'README.txt'}"
         data["export"] = str(into)
     return Answer(text=text, data=data)
+
+
+def render_checked(checked: CheckedExport, *, offline: bool) -> Answer:
+    """Render what an exported journey proves, and as of when: `offline`, by the directory in the export."""
+    as_of = print_time(checked.as_of)
+    told = (
+        f"as of {as_of}, by the directory in the export; what was revoked later is known only with --directory"
+        if offline
+        else f"as of {as_of}, by the directory as it is published now"
+    )
+    data = proof_document(checked.proof) | {"asOf": as_of, "offline": offline}
+    return Answer(text=f"{describe_proof(checked.proof)}\n{told}", data=data)
 
 
 def render_inspection(inspection: Inspection) -> Answer:

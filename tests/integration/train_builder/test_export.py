@@ -30,7 +30,7 @@ SCHEMES = {"hospital-b": [Scheme.P256], "hospital-c": [Scheme.ED25519, Scheme.P2
 def exported(here: OwnerWorld, into: Path) -> Path:
     train = here.journey()
     found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
-    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, into)
+    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, {}, into)
     return into
 
 
