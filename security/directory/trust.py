@@ -20,6 +20,7 @@ from security.errors import (
     KeyNotTrusted,
     KeyOutsideValidity,
     KeyRevoked,
+    NotYet,
     OutsideValidity,
     PartyUnknown,
 )
@@ -169,10 +170,15 @@ class TrustStore:
 
         Raises:
             PartyUnknown, KeyNotTrusted, KeyRevoked, KeyOutsideValidity: it does not count, and why.
+            NotYet: it will.
         """
         record = self._named(party, role, fingerprint)
         if record.revoked is not None:
             raise _revoked(party, record)
+        if at < record.since:
+            msg = "key set is not in force yet"
+            since = print_time(record.since)
+            raise NotYet(msg, party=party, key_set=record.fingerprint.short, since=since, at=print_time(at))
         return self._in_force(party, record, at)
 
     def signer(self, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> KeySet:

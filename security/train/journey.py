@@ -20,7 +20,7 @@ from typing import Annotated, Final
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked
+from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
 from security.forms.form import Choice, Number, Text
 from security.forms.many import Many
 from security.forms.record import Elsewhere, Record
@@ -156,6 +156,7 @@ def check_journey(
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
         JourneyUnlinked: an entry does not hang on those before it.
         SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
+        NotYet: an entry is dated later than `now`, by more than clocks may differ.
     """
     expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
     checked: dict[int, Verified[JourneyEntry]] = {}
@@ -185,8 +186,13 @@ def check_next(
     """Verify the entry about the stop that a journey led to, as whoever comes after it will.
 
     Raises:
+        NotYet: our clock is behind what the train or an entry before says: nothing is signed with that time.
         JourneyForeignEntry, JourneyUnlinked, SignatureRejected, KeyNotTrusted, KeyRevoked: see `check_journey`.
     """
+    earliest = max((manifest.value.valid_from, *(one.value.time for one in journey.entries)))
+    if now < earliest - CLOCK_SKEW:
+        msg = "our clock is behind the times that came with the train"
+        raise NotYet(msg, train=train_id(manifest).short, now=print_time(now), came_with=print_time(earliest))
     entry = check_entry(manifest, envelope, journey.stop, trust, now=now)
     check_link(manifest, entry, _by_stop(journey.entries))
     return entry
@@ -249,9 +255,13 @@ def check_entry(
         msg = "journey entry is about another train, stop, station or base"
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
-    if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
+    if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
+    if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
+        msg = "journey entry is dated later than our clock"
+        when, ours = print_time(claim.time), print_time(now)
+        raise NotYet(msg, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
     return entry
 
 

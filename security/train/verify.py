@@ -7,11 +7,12 @@ network or clock.
 1.  The manifest's envelope is well-formed, and says which party owns it.
 2.  Every key of the key set it names, as the directory knows it for that party, signed the manifest.
 3.  The verified bytes are a manifest; its subjects are its code and its base; its results go to its owner's key.
-4.  The manifest is valid now, for no longer than the directory's policy allows.
+4.  The manifest is valid now, for no longer than the directory's policy allows. If its time is still to come, it waits.
 5.  The base image is approved.
 6.  Every stop still to come has the key set the manifest expects, in force and not revoked; so has the home.
 7.  Each journey entry is signed by every key of the pinned key set of the station of that stop.
-8.  Each entry is about this train, this stop, this station, this base, and no older than the train.
+8.  Each entry is about this train, this stop, this station, this base, and no older than the train. If it is dated later
+    than our clock, the train waits.
 9.  Each entry hangs on those of the stops before its own, and on the states they sent.
 10. The journey holds exactly the ancestors of this stop in the route, and this stop is ours.
 11. There is a state exactly if a stop comes before this one; it is the one that stop sent, and no larger than a state
@@ -29,6 +30,7 @@ from datetime import datetime
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
+from security.encoding import print_time
 from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
@@ -38,6 +40,7 @@ from security.errors import (
     KeyOutsideValidity,
     KeyRevoked,
     NotOnRoute,
+    NotYet,
     OutsideValidity,
     RouteCutOff,
     RouteViolated,
@@ -98,6 +101,7 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
 
     Raises:
         Refused: one of its leaves, which says why.
+        NotYet: something about it is dated later than `now`.
     """
     accepted = verify_arrival(parts, trust, here=here, now=now)
     check_ahead(accepted, trust, now=now)
@@ -111,6 +115,7 @@ def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: 
 
     Raises:
         Refused: one of its leaves, which says why.
+        NotYet: something about it is dated later than `now`.
     """
     trust.check_fresh(now)
     manifest = verify_manifest(parts.manifest, trust, at=now)
@@ -133,6 +138,7 @@ def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) ->
 
     Raises:
         RouteCutOff: the key set of a stop does not count any more.
+        NotYet: it will.
     """
     route = accepted.manifest.value.route
     for stop in route.ahead(accepted.stop):
@@ -190,9 +196,12 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
 
 def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
     # 4. valid now, and not for longer than the consortium allows
+    if now < manifest.valid_from:
+        msg = "train is not valid yet"
+        raise NotYet(msg, valid_from=print_time(manifest.valid_from), now=print_time(now))
     if not manifest.is_valid_at(now):
-        msg = "train is not valid now"
-        raise OutsideValidity(msg, valid_from=manifest.valid_from, valid_until=manifest.valid_until)
+        msg = "train is no longer valid"
+        raise OutsideValidity(msg, valid_until=print_time(manifest.valid_until), now=print_time(now))
     trust.check_duration(manifest.valid_from, manifest.valid_until)
 
 

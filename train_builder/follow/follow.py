@@ -16,7 +16,7 @@ from typing import Final
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.directory.trust import TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, PhtError, Refused
+from security.errors import JourneyForeignEntry, NotYet, PhtError, Refused
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified
 from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
@@ -185,6 +185,8 @@ def _cut_off(stop: Stop, trust: TrustStore, now: datetime) -> str | None:
         trust.pinned(stop.party, Role.STATION, stop.key_set, now)
     except Refused as error:
         return error.message
+    except NotYet:
+        return None
     return None
 
 

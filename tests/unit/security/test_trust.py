@@ -30,6 +30,7 @@ from security.errors import (
     Malformed,
     MalformedJson,
     MalformedStatement,
+    NotYet,
     OutsideValidity,
     PartyUnknown,
 )
@@ -99,11 +100,13 @@ def test_a_key_set_counts_from_since_until_before_until() -> None:
     trust = store(party(record(since=NOW, until=NOW + DAY)))
     assert trust.current(A, Role.STATION, NOW) == OLD
     assert trust.pinned(A, Role.STATION, OLD.fingerprint, NOW + DAY - timedelta(seconds=1)) == OLD
-    for moment in (NOW - timedelta(seconds=1), NOW + DAY):
+    for moment, error in ((NOW - timedelta(seconds=1), NotYet), (NOW + DAY, KeyOutsideValidity)):
         with pytest.raises(KeyOutsideValidity):
             trust.current(A, Role.STATION, moment)
-        with pytest.raises(KeyOutsideValidity):
+        with pytest.raises(error):
             trust.pinned(A, Role.STATION, OLD.fingerprint, moment)
+        with pytest.raises(KeyOutsideValidity):  # what was signed then is not going to be signed later
+            trust.signer(A, Role.STATION, OLD.fingerprint, moment)
 
 
 def test_a_revoked_key_set_never_counted() -> None:
