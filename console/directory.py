@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -55,6 +55,7 @@ from security.directory.workspace import (
     was_withdrawn,
     withdraw_base,
 )
+from security.encoding import parse_time, print_time
 from security.errors import InvalidInput, Malformed
 from security.files import expect_new
 from security.ids import PartyId
@@ -171,17 +172,24 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 @_workspace
 @click.argument("party")
 @click.option("--key-set", help="Fingerprint of the key set to revoke. Without it: the whole party.")
+@click.option("--since", "text", metavar="TIME", help="When the keys may first have been in wrong hands. Default: now.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
-def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
+def directory_revoke(party: str, key_set: str | None, text: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of a party, or of a key set.
 
-    What PARTY signed with the revoked keys in the past is no longer valid either.
+    What PARTY signed with these keys before TIME (2026-01-31, or 2026-01-31T12:00:00Z) still counts, so that journeys
+    that ended before can be opened. Nothing later does, and no station runs or seals anything for these keys.
+
+    Whoever stole keys can date what they sign. If keys were stolen, let TIME be when they were certainly still safe: the
+    last time that somebody saw the machine, the medium or the backup where it belongs. The default, now, is for a party
+    that leaves with its keys in its own hands.
     """
-    ours, name = Workspace(workspace), PartyId(party)
+    ours, name, now = Workspace(workspace), PartyId(party), clock.now()
+    since = now if text is None else _moment(text)
     count = len(revocable(ours, name, key_set))
     what = str(name) if key_set is None else f"{count} of the key sets of {name}"
-    sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
-    changed = revoke(ours, name, key_set)
+    sure(f"Revoke {what} as of {print_time(since)}? What these keys signed from then on counts no more.", yes=yes)
+    changed = revoke(ours, name, key_set, since=since, now=now)
     return render_party(changed, done=f"{name}: revoked")
 
 
@@ -340,6 +348,15 @@ def _digest(text: str, name: str) -> Digest:
         return Digest(text.removeprefix(f"base/{name}@"))
     except Malformed as error:
         msg = "not a digest (sha256: and 64 hexadecimal digits)"
+        raise InvalidInput(msg, value=repr(text)[:80]) from error
+
+
+def _moment(text: str) -> datetime:
+    """Read a time as a person types it: a UTC time, or a date, which stands for its beginning."""
+    try:
+        return parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    except Malformed as error:
+        msg = "not a time (2026-01-31, or 2026-01-31T12:00:00Z, in UTC)"
         raise InvalidInput(msg, value=repr(text)[:80]) from error
 
 

@@ -182,7 +182,7 @@ def _directory(keys: dict[PartyId, Secrets]) -> dict[str, bytes]:
     documents = {base_file(BASE.name): print_base(BASE), "policy.json": print_policy(Policy())}
     for party, secrets in keys.items():
         role = Role.OWNER if party == ALICE else Role.STATION
-        record = KeySetRecord(key_set=secrets.key_set, since=NOW - timedelta(days=1), until=None, revoked=False)
+        record = KeySetRecord(key_set=secrets.key_set, since=NOW - timedelta(days=1), until=None, revoked=None)
         known = Party(party=party, title=titles[party], roles=frozenset({role}), key_sets=(record,))
         documents[party_file(party)] = print_party(known)
     return documents

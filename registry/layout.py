@@ -170,6 +170,10 @@ class LayoutRegistry:
             msg = "invalid tag in the index"
             raise RegistryMisbehaved(msg, repository=repo) from error
 
+    def date(self) -> datetime | None:
+        """See `Registry.date`: a folder has no clock."""
+        return None
+
     def repositories(self) -> tuple[Repository, ...]:
         """Return the repositories in the folder, sorted. Links are not followed."""
         found = []

@@ -46,9 +46,6 @@ class PhtError(Exception):
         return "".join(letter if letter.isprintable() else " " for letter in f"{self.message} ({told})")
 
 
-# --- Refused ---------------------------------------------------------------------------------------------------------
-
-
 class Refused(PhtError):
     """This must not be trusted or run. Final: retrying changes nothing."""
 
@@ -127,7 +124,7 @@ class PartyUnknown(KeyNotTrusted):
 
 
 class KeyRevoked(Refused):
-    """The directory has revoked this party or this key set."""
+    """The directory has revoked this party or this key set, as of a date: only what it signed before still counts."""
 
     code = "key.revoked"
 
@@ -165,7 +162,7 @@ class DirectoryExpired(DirectoryRejected):
 
 
 class OutsideValidity(Refused):
-    """The train is not valid yet, or no longer valid."""
+    """The train is no longer valid, or for longer than the consortium allows."""
 
     code = "train.outside-validity"
 
@@ -180,6 +177,13 @@ class NotOnRoute(RouteViolated):
     """This party is not a stop of the train's route."""
 
     code = "route.not-on-route"
+
+
+class RouteCutOff(RouteViolated):
+    """A station still to come has no keys that count: they were revoked, ran out, or are not in the directory."""
+
+    code = "route.cut-off"
+    default_hint = "its owner sends a new train: it takes the station's present keys, or leaves the station out"
 
 
 class JourneyBroken(Refused):
@@ -278,15 +282,21 @@ class CodeAltered(Refused):
     code = "code.altered"
 
 
-# --- Unavailable -----------------------------------------------------------------------------------------------------
-
-
 class Unavailable(PhtError):
     """Something required is unavailable. It may work later; nobody needs to act yet."""
 
     code = "unavailable"
     exit = 20
     default_hint = "try again later"
+
+
+class NotYet(Unavailable):
+    """Something is dated later than this machine's clock: a train's validity, a key set or a journey entry. It waits."""
+
+    code = "time.not-yet"
+    default_hint = (
+        "it is looked at again; if it should not be early, check this machine's clock, then that of its sender"
+    )
 
 
 class DirectoryUnavailable(Unavailable):
@@ -303,18 +313,12 @@ class DiskFull(Unavailable):
     default_hint = "free some space, then repeat the operation"
 
 
-# --- TrainFault ------------------------------------------------------------------------------------------------------
-
-
 class TrainFault(PhtError):
     """The analysis itself failed."""
 
     code = "train.fault"
     exit = 30
     default_hint = "the author of the train must change it, and send a new one"
-
-
-# --- Misconfigured ---------------------------------------------------------------------------------------------------
 
 
 class Misconfigured(PhtError):

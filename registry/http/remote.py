@@ -5,6 +5,8 @@ OCI distribution specification 1.1, and docker-registry 2.8, which predates it: 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
 
 from registry.check import expected_digest, open_checked
@@ -143,6 +145,15 @@ class HttpRegistry:
                 raise RegistryMisbehaved(msg, repository=repo)
             found |= page
         return tuple(sorted(found))
+
+    def date(self) -> datetime | None:
+        """See `Registry.date`: the header of its answer to the question whether it is a registry."""
+        answer = self._http.send("GET", self._http.url("/v2/"), scopes=(), expect={200})
+        try:
+            told = parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            return None
+        return told.astimezone(UTC) if told.tzinfo is not None else None
 
     def _url(self, repo: Repository, rest: str, query: str = "") -> str:
         return self._http.url(f"/v2/{repo.below(self._prefix)}/{rest}", query)

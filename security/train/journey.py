@@ -20,7 +20,7 @@ from typing import Annotated, Final
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked
+from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
 from security.forms.form import Choice, Number, Text
 from security.forms.many import Many
 from security.forms.record import Elsewhere, Record
@@ -35,6 +35,7 @@ REFUSAL_TYPE: Final = "urn:pht:statement:refusal:v1"
 STATE_SUBJECT: Final = "state"
 TRAIN_SUBJECT: Final = "train"
 CLOCK_SKEW: Final = timedelta(minutes=10)
+SANDBOX: Final = Text(most=60, pattern="[!-~]+", says="the sandbox's name, in printable ASCII without blanks")
 
 
 class Outcome(StrEnum):
@@ -44,6 +45,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # the station does not admit this train, or its outputs
     FAILED = "failed"  # the analysis ended with an error
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
+    CUT_OFF = "cut-off"  # a station still to come has no valid keys any more
     WITHHELD = "withheld"  # the station does not say
 
 
@@ -84,7 +86,7 @@ class JourneyEntry:
     state_out: Annotated[Digest, Elsewhere()]
     base: Digest
     directory: DirectoryVersion
-    sandbox: Annotated[str, Text(most=60)]
+    sandbox: Annotated[str, SANDBOX]
     time: datetime
 
 
@@ -95,7 +97,7 @@ class Refusal:
     train: TrainId
     stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
-    outcome: Annotated[Outcome, Choice(Outcome.REFUSED, Outcome.FAILED, Outcome.EXCEEDED, Outcome.WITHHELD)]
+    outcome: Annotated[Outcome, Choice(*(one for one in Outcome if one is not Outcome.PASSED))]
     directory: DirectoryVersion
     time: datetime
 
@@ -154,6 +156,7 @@ def check_journey(
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
         JourneyUnlinked: an entry does not hang on those before it.
         SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
+        NotYet: an entry is dated later than `now`, by more than clocks may differ.
     """
     expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
     checked: dict[int, Verified[JourneyEntry]] = {}
@@ -183,8 +186,13 @@ def check_next(
     """Verify the entry about the stop that a journey led to, as whoever comes after it will.
 
     Raises:
+        NotYet: our clock is behind what the train or an entry before says: nothing is signed with that time.
         JourneyForeignEntry, JourneyUnlinked, SignatureRejected, KeyNotTrusted, KeyRevoked: see `check_journey`.
     """
+    earliest = max((manifest.value.valid_from, *(one.value.time for one in journey.entries)))
+    if now < earliest - CLOCK_SKEW:
+        msg = "our clock is behind the times that came with the train"
+        raise NotYet(msg, train=train_id(manifest).short, now=print_time(now), came_with=print_time(earliest))
     entry = check_entry(manifest, envelope, journey.stop, trust, now=now)
     check_link(manifest, entry, _by_stop(journey.entries))
     return entry
@@ -238,7 +246,7 @@ def check_entry(
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
+    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
     entry = ENTRY.parse(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
@@ -247,9 +255,13 @@ def check_entry(
         msg = "journey entry is about another train, stop, station or base"
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
-    if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
+    if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
+    if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
+        msg = "journey entry is dated later than our clock"
+        when, ours = print_time(claim.time), print_time(now)
+        raise NotYet(msg, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
     return entry
 
 
@@ -269,7 +281,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         msg = "refusal is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
+    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
     return REFUSAL.parse(proof)
 
 

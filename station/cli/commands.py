@@ -142,7 +142,7 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Check keys, directory, registry, engine, sandbox, data, disk and journal, and say what to do about each."""
     config = station_at(folder)
     unlock = unlocker(config, passphrase_file)
-    return render_checkup(check(config, lambda: present_keys(config, unlock), clock.now(), working=working))
+    return render_checkup(check(config, lambda: present_keys(config, unlock), clock, working=working))
 
 
 # --- Working ---------------------------------------------------------------------------------------------------------

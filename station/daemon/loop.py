@@ -30,6 +30,7 @@ from station.daemon.sweep import Sweeper
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.capacity import Capacity
+from station.house.clocks import clock_trouble
 from station.house.config import Retention
 from station.house.house import House
 from station.house.lock import holding
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
 SWEEP_EVERY: Final = timedelta(hours=1)
+CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
@@ -57,6 +59,7 @@ class Errand(Enum):
     MAILBOX = "mailbox"
     DIRECTORY = "directory"
     SWEEP = "sweep"
+    CLOCK = "clock"
 
 
 About: TypeAlias = ArrivalId | Errand
@@ -124,6 +127,7 @@ class Shift:
         self._due: dict[Errand, datetime] = {}
         self._since: dict[Errand, datetime] = {}
         self._trouble: PhtError | None = None
+        self._clock_wrong: PhtError | None = None
         self._seen = False
 
     def begin(self, version: str) -> None:
@@ -159,6 +163,10 @@ class Shift:
         times = [due for errand, due in self._due.items() if errand not in self._errands and due > now]
         times += [due] if (due := self._agenda.next_time()) else []
         return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
+
+    def troubles(self, turn: Turn) -> tuple[PhtError, ...]:
+        """Return what is in the way after a turn, and what is wrong and stops nothing."""
+        return tuple(one for one in (turn.trouble, self._clock_wrong) if one is not None)
 
     def visits(self) -> tuple[Visit, ...]:
         """Return the visits under way, as they were last seen."""
@@ -200,6 +208,8 @@ class Shift:
             raise result
         if errand == Errand.MAILBOX:
             self._trouble = result if isinstance(result, PhtError) else None
+        if errand == Errand.CLOCK:
+            self._clock_wrong = result if isinstance(result, PhtError) else None
         if isinstance(result, PhtError):
             log.warning("not done", extra={"what": errand.value, "code": result.code, "reason": str(result)})
         return result if isinstance(result, int) else 0
@@ -231,6 +241,8 @@ class Shift:
     def _begin_errands(self) -> None:
         self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
+        clock = partial(clock_trouble, self._house, self._pace.clock)
+        self._errand(Errand.CLOCK, Lane.REGISTRY, CLOCK_EVERY, clock)
         if self._runs_go_on():  # watching runs makes no requests: revocations are read here
             self._errand(Errand.DIRECTORY, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._read_trust)
         else:
@@ -320,7 +332,13 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, t
             now = pace.clock.now()
             if said is None or not timedelta(0) <= now - said < SAY_EVERY:
                 say(
-                    health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings
+                    health,
+                    house.party,
+                    shift.visits(),
+                    shift.troubles(done),
+                    now=now,
+                    version=version,
+                    settings=house.settings,
                 )
                 said = now
             pace.sleep(shift.pause())
@@ -350,7 +368,9 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, 
         recorded += _finish(shift, pace)
         workers.dismiss()
         now = pace.clock.now()
-        say(health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings)
+        say(
+            health, house.party, shift.visits(), shift.troubles(done), now=now, version=version, settings=house.settings
+        )
         house.journal.note(DaemonStopped(at=pace.clock.now()))
     return Turn(recorded=recorded, trouble=done.trouble)
 

@@ -15,6 +15,7 @@ from typing import Final
 from console.progress import Working
 from registry.depot import Depot, mailbox
 from registry.places import registry_at
+from security.clock import Clock
 from security.directory.client import read_root
 from security.directory.trust import TrustStore
 from security.encoding import print_time
@@ -22,12 +23,12 @@ from security.errors import PhtError
 from security.ids import Role
 from security.keys.keyset import Secrets, spell
 from security.keys.store import prove, read_folder
-from security.train.journey import CLOCK_SKEW
 from station.check import CheckResult
 from station.daemon.health import read_health
 from station.data.port import Reader
-from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
+from station.errors import DaemonBehind, KeysElsewhere
 from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
+from station.house.clocks import compare, past_by, told_by
 from station.house.config import StationConfig
 from station.house.disk import at_rest
 from station.house.lock import held
@@ -52,21 +53,22 @@ class Checkup:
 
 
 def check(
-    config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
+    config: StationConfig, unlock: Callable[[], Secrets], clock: Clock, *, working: Working = nullcontext
 ) -> Checkup:
     """Check everything, also after a failure. `unlock` opens the keys."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
     with working("checking directory, registry, engine and data"):
-        return Checkup(results=(keys, *_around(config, now)))
+        return Checkup(results=(keys, *_around(config, clock)))
 
 
-def _around(config: StationConfig, now: datetime) -> tuple[CheckResult, ...]:
+def _around(config: StationConfig, clock: Clock) -> tuple[CheckResult, ...]:
+    now = clock.now()
     results: list[CheckResult] = []
     trust: list[TrustStore] = []
     results.append(_tried("directory root", lambda: _root(config)))
     results.append(_tried("directory", lambda: _directory(config, now, trust)))
     results.append(_tried("party", lambda: _party(config, trust, now)))
-    results.append(_tried("clock", lambda: _clock(config, trust, now)))
+    results.append(_tried("clock", lambda: _clock(config, trust, clock)))
     results.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
     results += sandbox_of(config).doctor(base)
@@ -115,25 +117,23 @@ def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
     return f"{config.party} is in the directory with these keys"
 
 
-def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
-    """Compare the clock with times that are certainly past, and with the directory's expiry.
-
-    The directory says when it expires, not when it was made, so a clock that is slightly off goes unnoticed.
+def _clock(config: StationConfig, trust: list[TrustStore], clock: Clock) -> str:
+    """Compare the clock with the registry's, with times that are certainly past, and with the directory's expiry.
 
     Raises:
-        ClockWrong: a time that must be past lies in the future.
+        ClockWrong: a time that must be past lies in the future, or the registry's clock shows another time.
     """
     known = {"the journal's newest record was written": _newest_record(config)}
-    if trust and config.party in trust[0].parties:
-        known["the station became a party"] = min(one.since for one in trust[0].parties[config.party].key_sets)
     past = {what: when for what, when in known.items() if when is not None}
-    for what, when in past.items():
-        if now < when - CLOCK_SKEW:
-            msg = "the clock is behind"
-            raise ClockWrong(msg, now=print_time(now), since=f"{print_time(when)}, when {what}")
+    past |= past_by(trust[0]) if trust else {}
+    registry = told_by(registry_at(config.registry, config.login))
+    now = clock.now()  # after the registry has answered, which may take a while
+    compare(now, registry=registry, past=past)
     told = [f"after {print_time(when)}, when {what}" for what, when in past.items()]
     told += [f"before {print_time(trust[0].expires)}, when the directory expires"] if trust else []
-    return f"{print_time(now)}; known only to be {' and '.join(told)}" if told else f"{print_time(now)}; not compared"
+    known_to_be = f"known to be {' and '.join(told)}" if told else "not compared"
+    same = "the registry does not tell the time" if registry is None else "the registry's clock shows the same"
+    return f"{print_time(now)}; {same}; {known_to_be}"
 
 
 def _newest_record(config: StationConfig) -> datetime | None:

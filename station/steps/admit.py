@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
+from security.errors import RouteCutOff
 from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
 from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
 from station.visit.events import Admitted, Held, HoldFor
@@ -20,11 +22,16 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     """Ask the policy, and a person where the policy says so.
 
     Raises:
+        RouteCutOff: a station still to come has no valid keys any more, also in the newest directory.
         DataSourceUnavailable: a data set cannot be reached now.
         PolicyRefused: the policy says no, with or without a person's approval.
     """
     trust = house.trust(now)
-    accepted = verified(visit, house, trust, now)
+    try:
+        accepted = verified(visit, house, trust, now)
+    except RouteCutOff:  # its keys may have been published since we looked, and a refusal is for good
+        trust = newest_trust(house, now)
+        accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
     request = Request(
         manifest=manifest,

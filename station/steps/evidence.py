@@ -17,7 +17,7 @@ from security.statement.envelope import MAX_ENVELOPE, parse_envelope
 from security.train.journey import StateRef, TrainParts
 from security.train.letters import OpenedParcel, Parcel, open_parcel
 from security.train.manifest import CodeRef, TrainManifest, read_manifest
-from security.train.verify import AcceptedTrain, verify_train
+from security.train.verify import AcceptedTrain, check_ahead, verify_arrival
 from station.errors import KeysElsewhere, SpoolDamaged
 from station.house.house import House
 from station.house.spool import Spool
@@ -86,13 +86,13 @@ def opened(parcel: Parcel, house: House, trust: TrustStore, now: datetime) -> Op
 
 
 def believe(parts: TrainParts, house: House, trust: TrustStore, at: datetime) -> AcceptedTrain:
-    """Verify a train for this station.
+    """Verify a train for this station, whether or not it can go on from here.
 
     Raises:
         Refused: one of its leaves.
         KeysElsewhere: it was made for keys that the directory knows as ours and that are not here: no fault of its own.
     """
-    accepted = verify_train(parts, trust, here=house.party, now=at)
+    accepted = verify_arrival(parts, trust, here=house.party, now=at)
     keys_for(accepted.manifest.value, accepted.stop, house)
     return accepted
 
@@ -109,15 +109,20 @@ def keys_for(manifest: TrainManifest, stop: int, house: House) -> Secrets:
 def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:
     """Verify a visit's train again: its validity as of its admission, what was revoked or withdrawn as of now.
 
+    Once its owner is known, and can be answered, also whether it can go on from here.
+
     Raises:
         Refused: one of its leaves.
         SpoolDamaged: it verifies, but is not what the journal says was accepted.
     """
     at = now if visit.admitted is None else visit.admitted.at
     accepted = believe(parts_of(visit, house.spool), house, trust, at)
-    if visit.accepted is not None and not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
+    if visit.accepted is None:
+        return accepted
+    if not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
+    check_ahead(accepted, trust, now=at)
     return accepted
 
 

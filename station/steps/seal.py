@@ -12,6 +12,7 @@ from security.train.verify import AcceptedTrain
 from station.errors import GateType
 from station.gate.inspect import inspect
 from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.evidence import verified
 from station.steps.gate import cleared_files
 from station.visit.events import Sealed
@@ -21,11 +22,13 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     """Ask the gate again, and seal what it lets pass, straight into the spool.
 
+    For whom is asked of the directory as it is now: what was sealed for keys that were stolen cannot be taken back.
+
     Raises:
         GateRefused: the state is no longer what was cleared.
-        KeyNotTrusted, KeyRevoked: the next stop has no trusted key.
+        RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
-    trust = house.trust(now)
+    trust = newest_trust(house, now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
     cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)

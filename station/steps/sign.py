@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from security.directory.trust import DirectoryVersion
+from security.errors import RouteCutOff
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
 from security.train.letters import entry_recipients, refusal_recipients, seal_letter
 from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
 from station.visit.events import Accepted, Signed, SignedKind, Superseded
@@ -54,7 +56,7 @@ class _Statement:
 
 
 def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
-    trust = house.trust(now)
+    trust = newest_trust(house, now)  # after this signature nothing can be refused any more
     accepted = verified(visit, house, trust, now)
     if visit.started is None or visit.sealed is None:
         msg = "nothing was run, or nothing sealed"
@@ -104,7 +106,8 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _
 def outcome_of(visit: Visit) -> Outcome:
     """Return the class of outcome that the owner learns."""
     if visit.fault is None:
-        return Outcome.REFUSED
+        cut_off = visit.refused is not None and visit.refused.code == RouteCutOff.code
+        return Outcome.CUT_OFF if cut_off else Outcome.REFUSED
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
 
 

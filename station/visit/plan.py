@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from registry.errors import NotInRegistry
+from security.errors import NotYet
 from station.errors import JournalDamaged, NothingToDecide
 from station.visit.events import (
     Accepted,
@@ -50,8 +51,8 @@ MOST_INTERNAL_STUMBLES: Final = 5
 MOST_ROOMS_LOST: Final = 3
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 LONGEST_ABSENCE: Final = timedelta(hours=6)
-"""Between two looks for an arrival the registry says it does not have: whoever can write to a mailbox can also put
-thousands there and take them out again, and every look is a record."""
+"""Between two looks for an arrival the registry says it does not have, or whose time has not come: whoever can write to a
+mailbox can also put thousands there and take them out again, and every look is a record."""
 
 
 class Phase(StrEnum):
@@ -246,7 +247,7 @@ def stumble(visit: Visit, *, code: str, now: datetime) -> Stumbled:
     """No progress now; try again later, and again, for as long as it takes."""
     attempt = visit.stumbles + 1
     step = _row(visit).step
-    absent = step is Step.FETCH and code == NotInRegistry.code
+    absent = step is Step.FETCH and code in {NotInRegistry.code, NotYet.code}
     pause = backoff(attempt, LONGEST_ABSENCE if absent else LONGEST_BACKOFF)
     return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause)
 

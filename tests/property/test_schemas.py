@@ -59,7 +59,7 @@ def formats() -> dict[str, Format]:
     keys = world.secrets[alice]
     version = DirectoryVersion(root=1, targets=3)
     refusal = Refusal(train=here.id, stop=1, station=HOSPITAL, outcome=Outcome.FAILED, directory=version, time=NOW)
-    record = KeySetRecord(key_set=keys.key_set, since=NOW, until=NOW + timedelta(days=1), revoked=False)
+    record = KeySetRecord(key_set=keys.key_set, since=NOW, until=NOW + timedelta(days=1), revoked=NOW)
     party = Party(party=alice, title="Alice", roles=frozenset({Role.OWNER, Role.STATION}), key_sets=(record,))
     station = world.secrets[HOSPITAL]
     ended = sign_head(START, station=HOSPITAL, signers=station.signers, now=NOW)

@@ -32,6 +32,7 @@ from security.train.seal import CodeBinding, StateBinding, code_recipients, seal
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MAIL = HybridIdentity.generate()
 """The owner's key for the mail of every train made here."""
+LONG_AGO = NOW - timedelta(days=30)
 BASE = digest_of(b"an approved base")
 CODE = {"main.py": b"print('hello')\n", "lib/sums.py": b"TOTAL = 0\n"}
 
@@ -44,6 +45,9 @@ class Consortium:
     roles: dict[PartyId, Role]
     bases: dict[Digest, Base]
     revoked: set[Digest] = field(default_factory=set)
+    """As of the beginning: nothing these key sets ever signed counts."""
+    compromised: dict[Digest, datetime] = field(default_factory=dict)
+    """Revoked as of a time."""
     until: dict[Digest, datetime] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     expires: datetime = NOW + timedelta(days=7)
@@ -78,9 +82,9 @@ class Consortium:
         fingerprint = keys.key_set.fingerprint
         return KeySetRecord(
             key_set=keys.key_set,
-            since=NOW - timedelta(days=30),
+            since=LONG_AGO,
             until=self.until.get(fingerprint),
-            revoked=fingerprint in self.revoked,
+            revoked=self.compromised.get(fingerprint, LONG_AGO if fingerprint in self.revoked else None),
         )
 
     def stop(self, party: str) -> Stop:

@@ -8,12 +8,13 @@ from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, print_time
-from security.forms.words import others
+from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
 from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
 from train_builder.follow.inspect import Inspection
+from train_builder.proof.check import CheckedExport
 from train_builder.proof.proof import Proof, describe_proof, proof_document
 from train_builder.spec.units import show_duration, show_size
 
@@ -57,6 +58,18 @@ def render_proof(proof: Proof, into: Path | None = None, files: int = 0) -> Answ
     return Answer(text=text, data=data)
 
 
+def render_checked(checked: CheckedExport, *, offline: bool) -> Answer:
+    """Render what an exported journey proves, and as of when: `offline`, by the directory in the export."""
+    as_of = print_time(checked.as_of)
+    told = (
+        f"as of {as_of}, by the directory in the export; what was revoked later is known only with --directory"
+        if offline
+        else f"as of {as_of}, by the directory as it is published now"
+    )
+    data = proof_document(checked.proof) | {"asOf": as_of, "offline": offline}
+    return Answer(text=f"{describe_proof(checked.proof)}\n{told}", data=data)
+
+
 def render_inspection(inspection: Inspection) -> Answer:
     """Render what a manifest claims, and whether it is believed."""
     return Answer(text=describe_inspection(inspection), data=inspection_document(inspection))
@@ -79,10 +92,12 @@ def describe(found: Whereabouts, *, now: datetime) -> str:
         lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)} ({waited})")
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
+    if found.cut_off is not None:
+        lines.append(f"{found.waiting_for} cannot pass it on any more: {found.cut_off}; send a new train")
     if found.stranded(now):
         lines.append(f"its validity ended {print_time(found.valid_until)}: no station will run it; send a new one")
     lines += [f"not believed: {doubt}" for doubt in found.doubts]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
@@ -95,6 +110,7 @@ def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
         "waitingFor": None if found.waiting_for is None else str(found.waiting_for),
         "since": None if found.since is None else print_time(found.since),
         "validUntil": print_time(found.valid_until),
+        "cutOff": found.cut_off,
         "stops": [
             {
                 "stop": one.stop,
@@ -140,12 +156,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"  limits       {_limits(manifest.limits)}",
         *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
     ]
-    return "\n".join(map(_plain, lines))
-
-
-def _plain(line: str) -> str:
-    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    return "\n".join(map(printable, lines))
 
 
 def _limits(limits: Limits) -> str:

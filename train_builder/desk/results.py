@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from registry.places import source_at
 from registry.port import Progress
+from security.directory.carried import carried
 from security.directory.trust import TrustStore
 from security.ids import TrainId
 from security.keys.keyset import Secrets
@@ -78,4 +80,6 @@ def proof_of(fetched: Fetched) -> Proof:
 
 def export_proof(fetched: Fetched, home: Home, into: Path) -> tuple[str, ...]:
     """Write files and commands for a check without this software into the new folder `into`; see `export_journey`."""
-    return export_journey(proof_of(fetched), fetched.train.parts, home.blobs, into)
+    source = source_at(home.settings.directory, home.settings.login)
+    directory = carried(home.cache, home.root(), source)
+    return export_journey(proof_of(fetched), fetched.train.parts, home.blobs, directory, into)

@@ -17,13 +17,13 @@ from registry.depot import Depot, Receipt, ReceiptKind
 from security.age import Unwrapper
 from security.directory.trust import TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, NotARecipient, PhtError, Refused
-from security.ids import PartyId, TrainId
+from security.errors import JourneyForeignEntry, NotARecipient, NotYet, PhtError, Refused
+from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Verified
 from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
 from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import counted
+from security.train.route import Stop, counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
@@ -32,6 +32,7 @@ WHAT_TO_DO: Final = {
     Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
     Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
+    Outcome.CUT_OFF: "a station after it has no valid keys any more ('pht train stations' tells which): send a new train",
     Outcome.WITHHELD: "the station gives no reason; ask its operator",
 }
 
@@ -68,6 +69,8 @@ class Whereabouts:
     since: datetime | None
     valid_until: datetime
     doubts: tuple[str, ...]
+    cut_off: str | None = None
+    """Why the directory lets nobody go on with it where it is."""
 
     @property
     def passed(self) -> bool:
@@ -106,7 +109,7 @@ class Whereabouts:
 
     def over(self, now: datetime) -> bool:
         """Whether there is nothing left to wait for."""
-        return self.ended or self.stranded(now)
+        return self.ended or self.stranded(now) or self.cut_off is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +163,12 @@ def whereabouts_of(
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
+    cut_off: str | None = None
     if not any(one.state is StopState.STOPPED for one in stops):
         here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
         waiting = manifest.value.expected_at(here).party
         since = max((entry.value.time for entry in heard.entries.values()), default=sent)
+        cut_off = None if here == manifest.value.route.home else _cut_off(manifest.value.route.stop(here), trust, now)
     return Whereabouts(
         train=train_id(manifest),
         name=manifest.value.name,
@@ -172,7 +177,19 @@ def whereabouts_of(
         since=since,
         valid_until=manifest.value.valid_until,
         doubts=tuple(doubts),
+        cut_off=cut_off,
     )
+
+
+def _cut_off(stop: Stop, trust: TrustStore, now: datetime) -> str | None:
+    """Return why nothing that a station signs about this train will count, whatever it does; None if it would."""
+    try:
+        trust.pinned(stop.party, Role.STATION, stop.key_set, now)
+    except Refused as error:
+        return error.message
+    except NotYet:
+        return None
+    return None
 
 
 def not_home(found: Whereabouts) -> PhtError:
@@ -191,7 +208,10 @@ def not_home(found: Whereabouts) -> PhtError:
         )
     msg = "the train is not home yet"
     since = None if found.since is None else print_time(found.since)
-    return NotHomeYet(msg, train=found.train.short, waiting_for=found.waiting_for, since=since)
+    hint = (
+        None if found.cut_off is None else f"{found.waiting_for} cannot pass it on: {found.cut_off}; send a new train"
+    )
+    return NotHomeYet(msg, hint=hint, train=found.train.short, waiting_for=found.waiting_for, since=since)
 
 
 class _Heard:

@@ -280,8 +280,8 @@ def test_check_looks_at_everything_even_if_much_is_wrong(site: Site) -> None:
 def test_check_tells_what_is_known_of_clock_and_disk_and_no_more(site: Site) -> None:
     lines = checked(site, *_with(site, "hospital-a"))
     clock = next(line for line in lines if line[6:].startswith("clock "))
-    assert "known only to be after" in clock
-    assert "when the station became a party and before" in clock
+    assert "the registry does not tell the time; known to be after" in clock
+    assert "when the newest key set in the directory began and before" in clock
     assert "when the directory expires" in clock
     (rest,) = [line for line in lines if line[6:].startswith("plaintext ")]
     assert rest.removeprefix("ok    plaintext      workrooms are ") in set(Rest)

@@ -29,7 +29,7 @@ SCHEMES = {"hospital-b": [Scheme.P256], "hospital-c": [Scheme.ED25519, Scheme.P2
 def exported(here: OwnerWorld, into: Path) -> Path:
     train = here.journey()
     found = here.bring_home(train)
-    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, into)
+    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, {}, into)
     return into
 
 

@@ -266,7 +266,7 @@ def test_the_stations_that_can_be_visited(ready: Scientist) -> None:
 
 def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Scientist) -> None:
     consort = ready.house
-    revoke(consort.workspace, PartyId("hospital-b"), None)
+    revoke(consort.workspace, PartyId("hospital-b"), None, since=clock(), now=clock())
     withdraw_base(consort.workspace, "python")
     consort.publish(RegistryDirectory(LayoutRegistry(ready.path / "registry")))
     told = ready.run("stations")
