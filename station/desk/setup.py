@@ -171,9 +171,9 @@ data:{" {}" if not data else ""}
 #    owners: [alice]                   # if not every admitted owner may use it
 
 admission:
-  # by-hand      a person decides on every train: pht station show, approve, refuse
-  # known-code   a person approves a code once, by its digest; the rest is automatic
-  # automatic    every train that the rules below admit
+  # by-hand          a person decides on every train: pht station show, approve, refuse
+  # known-analysis   a person approves an analysis once, by its digest; the rest is automatic
+  # automatic        every train that the rules below admit
   approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
   # release: automatic                 # by-hand: a person releases what the gate lets pass
   # answer: class                      # withheld: an owner whose train does not pass learns only that, not whether it
@@ -183,7 +183,7 @@ admission:
   # bases: [python]                    # only these base images, of those the consortium approves
   # approvals: ["ethics-2026-*"]       # only trains that refer to such an approval
   # legal_bases: ["GDPR Art. 9(2)(j)"]
-  # known_code: ["sha256:..."]
+  # known_analyses: ["sha256:..."]      # pht station show TRAIN tells the digest
   limits:                              # the most one run gets
     memory_bytes: {CEILING.memory_bytes}
     cpu_millis: {CEILING.cpu_millis}                   # 1000 is one processor

@@ -25,7 +25,7 @@ from station.admission.policy import (
     Ceiling,
     CheckableOutputs,
     DataSets,
-    KnownCode,
+    KnownAnalysis,
     LegalBases,
     Owners,
     Rule,
@@ -72,7 +72,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         },
         policy=policy_of(config.admission, config.data, capacity_of(config)),
         gate=gate_of(release_by_hand=config.release_by_hand),
-        by_code=config.admission.approve is Approve.KNOWN_CODE,
+        by_analysis=config.admission.approve is Approve.KNOWN_ANALYSIS,
         withhold=config.withhold,
     )
 
@@ -155,6 +155,6 @@ def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Cap
         rules.append(LegalBases(allowed=admission.legal_bases))
     if admission.approve is Approve.BY_HAND:
         rules.append(ByHand())
-    if admission.approve is Approve.KNOWN_CODE:
-        rules.append(KnownCode(approved=admission.known_code))
+    if admission.approve is Approve.KNOWN_ANALYSIS:
+        rules.append(KnownAnalysis(approved=admission.known_analyses))
     return AllOf(rules=tuple(rules))

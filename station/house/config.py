@@ -35,7 +35,7 @@ class Approve(StrEnum):
     """Who says yes to a train that nothing speaks against."""
 
     BY_HAND = "by-hand"
-    KNOWN_CODE = "known-code"
+    KNOWN_ANALYSIS = "known-analysis"
     AUTOMATIC = "automatic"
 
 
@@ -66,7 +66,7 @@ class Admission:
     bases: frozenset[str] | None
     approvals: tuple[str, ...] | None
     legal_bases: frozenset[str] | None
-    known_code: frozenset[Digest]
+    known_analyses: frozenset[Digest]
     limits: Limits
 
 
@@ -258,7 +258,7 @@ def _admission(value: Mapping[str, Any]) -> Admission:
         bases=frozenset(value["bases"]) if "bases" in value else None,
         approvals=tuple(value["approvals"]) if "approvals" in value else None,
         legal_bases=frozenset(value["legal_bases"]) if "legal_bases" in value else None,
-        known_code=frozenset(map(Digest, value.get("known_code", ()))),
+        known_analyses=frozenset(map(Digest, value.get("known_analyses", ()))),
         limits=Limits(
             memory_bytes=limits.get("memory_bytes", CEILING.memory_bytes),
             cpu_millis=limits.get("cpu_millis", CEILING.cpu_millis),

@@ -278,21 +278,23 @@ class Stumbled(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Fact):
-    """A person must decide."""
+    """A person must decide; before a run, about this `analysis` (`security.train.analysis`)."""
 
     kind = "held"
     hold: HoldFor
     reason: str
+    analysis: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved(Fact):
-    """A person said yes to what was asked."""
+    """A person said yes to what was asked; before a run, to this `analysis`."""
 
     kind = "approved"
     hold: HoldFor
     by: str
     note: str
+    analysis: Digest | None = None
 
 
 VisitEvent: TypeAlias = (

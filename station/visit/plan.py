@@ -220,7 +220,7 @@ def _allows(phase: Phase, held: Held | None, event: VisitEvent) -> bool:
         return False
     match event:
         case Approved():
-            allowed = held is not None and held.hold is event.hold
+            allowed = held is not None and (held.hold, held.analysis) == (event.hold, event.analysis)
         case Refused():
             allowed = Refused in row.then
         case Held():
@@ -274,7 +274,7 @@ def approve(visit: Visit, *, by: str, note: str, now: datetime) -> Approved:
     if visit.held is None:
         msg = "this visit does not wait for a decision"
         raise NothingToDecide(msg, arrival=visit.arrival.short, phase=phase_of(visit))
-    return Approved(at=now, hold=visit.held.hold, by=by, note=note)
+    return Approved(at=now, hold=visit.held.hold, by=by, note=note, analysis=visit.held.analysis)
 
 
 def refuse(visit: Visit, *, code: str, reason: str, by: str, now: datetime) -> Refused:
