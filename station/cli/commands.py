@@ -80,7 +80,13 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 @click.option(
     "--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run here; may be repeated."
 )
-@click.option("--by-hand", is_flag=True, help="Have a person approve each train.")
+@click.option("--by-hand", is_flag=True, help="Have a person approve each train, and release its results.")
+@click.option(
+    "--release",
+    multiple=True,
+    metavar="TYPE",
+    help="A media type, such as text/csv, whose files leave without a person whatever is in them; may be repeated.",
+)
 @click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
 @click.option(
     "--scheme",
@@ -106,11 +112,15 @@ def station_init(
     data: dict[str, Path],
     admit: tuple[str, ...],
     by_hand: bool,
+    release: tuple[str, ...],
     engine: str | None,
     schemes: tuple[str, ...],
     passphrase_file: Path | None,
 ) -> Answer:
     """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
+    if release and (by_hand or not admit):
+        msg = "--release goes with --admit-owner, and not with --by-hand"
+        raise click.UsageError(msg)
     login = context.login()
     registry, directory = anchored(registry, Path.cwd()), directory and anchored(directory, Path.cwd())
     pinned = pinned_root(root, root_fingerprint, directory or registry, login)
@@ -126,13 +136,14 @@ def station_init(
         engine=engine,
         passphrase_file=passphrase_file,
         by_hand=by_hand,
+        release=release,
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
         made = make_station(
             new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now()
         )
-    return render_made(folder, made, pinned=pinned is not None)
+    return render_made(folder, new, made, pinned=pinned is not None)
 
 
 @station.command("check")

@@ -19,7 +19,7 @@ from station.desk.audit import Audited
 from station.desk.checkup import Checkup
 from station.desk.export import Exported
 from station.desk.inside import Inside, TrainSheet
-from station.desk.setup import StationMade
+from station.desk.setup import NewStation, StationMade
 from station.desk.visits import VisitSummary, summary
 from station.errors import CheckFailed
 from station.visit.event_json import print_event
@@ -132,7 +132,7 @@ def render_checkup(found: Checkup) -> Answer:
     return Answer(text="\n".join(lines), data={"ok": found.ok, "checks": listed}, error=error)
 
 
-def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
+def render_made(folder: Path, new: NewStation, made: StationMade, *, pinned: bool) -> Answer:
     """Render a new station, and what to do next."""
     spelled = spell(made.fingerprint)
     steps = [
@@ -143,7 +143,7 @@ def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
         f"pht station check {folder}",
     ]
     return Answer(
-        text="\n".join([f"made {folder}", *steps]),
+        text="\n".join([f"made {folder}", _who_decides(new), *steps]),
         data={
             "folder": str(folder),
             "config": str(made.config.file),
@@ -151,8 +151,20 @@ def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
             "fingerprint": made.fingerprint,
             "spelled": spelled,
             "pinned": pinned,
+            "approve": made.config.admission.approve.value,
+            "release": "by-hand" if made.config.release_by_hand else "small-json",
+            "releaseTypes": list(new.release),
         },
     )
+
+
+def _who_decides(new: NewStation) -> str:
+    if new.asks:
+        return "a person approves each train and releases its results" + (
+            "" if new.admit else "; no owner is admitted yet"
+        )
+    unseen = " and ".join(["small JSON under a schema", *new.release])
+    return f"trains of {', '.join(new.admit)} run unasked; of their results {unseen} leave unseen, all else waits for a person"
 
 
 def render_exported(into: Path, done: Exported) -> Answer:

@@ -29,7 +29,7 @@ KEYS = "keys"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewStation:
-    """What a person decides about a new station. `admit` are the owners whose trains it may run."""
+    """What a person decides about a new station. `admit` are the owners whose trains it may run, `by_hand` if asked first."""
 
     folder: Path
     party: PartyId
@@ -42,6 +42,13 @@ class NewStation:
     engine: str | None
     passphrase_file: Path | None
     by_hand: bool
+    release: Sequence[str] = ()
+    """The media types that leave without a person, besides small typed JSON."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person approves every train, and releases every result."""
+        return self.by_hand or not self.admit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +181,12 @@ admission:
   # by-hand          a person decides on every train: pht station show, approve, refuse
   # known-analysis   a person approves an analysis once, by its digest; the rest is automatic
   # automatic        every train that the rules below admit
-  approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
-  # release: automatic                 # by-hand: a person releases what the gate lets pass
+  approve: {"by-hand" if new.asks else "automatic"}
+  # by-hand      a person releases every result: pht station show --results, approve, refuse
+  # small-json   small JSON under a schema without free text goes on; anything else waits for a person.
+  #              The gate sees form, not meaning: a table of patients is as well-formed as one of means.
+  release: {"by-hand" if new.asks else "small-json"}
+  {_released(new)}
   # answer: class                      # withheld: an owner whose train does not pass learns only that, not whether it
   #                                    # was refused, failed or exceeded a limit, which may depend on the data
   # Only trains of these owners. An empty list admits no one.
@@ -211,6 +222,12 @@ admission:
 daemon:
   poll_seconds: 2                      # how often the mailbox is checked
 """
+
+
+def _released(new: NewStation) -> str:
+    if new.release and not new.asks:
+        return f"release_types: [{', '.join(map(_quoted, new.release))}]"
+    return "# release_types: [text/csv]        # what goes on as well, whatever is in it"
 
 
 def _login(login: Login) -> list[str]:

@@ -103,6 +103,8 @@ class StationConfig:
     data: Mapping[str, DataEntry]
     admission: Admission
     release_by_hand: bool
+    release_types: frozenset[str]
+    """The media types that leave without a person, besides small typed JSON."""
     withhold: bool
     """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
@@ -200,7 +202,8 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
             for name, one in value["data"].items()
         },
         admission=_admission(admission),
-        release_by_hand=admission.get("release", "automatic") == "by-hand",
+        release_by_hand=admission.get("release", "small-json") == "by-hand",
+        release_types=frozenset(admission.get("release_types", ())),
         withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
         capacity=_capacity(value.get("capacity", {})),

@@ -73,7 +73,7 @@ def test_an_analysis_on_the_list_runs_again_unasked(here: World) -> None:
     assert admitted.by == "policy"
 
 
-CHANGES: dict[str, Callable[[TrainManifest], dict[str, object]]] = {
+CHANGES: dict[str, Callable[[TrainManifest], dict[str, Any]]] = {
     "command": lambda _: {"command": THEFT},
     "environment": lambda _: {"environment": {"TRAIN_COPY": "1"}},
     "outputs": lambda _: {"outputs": (BYTES,)},

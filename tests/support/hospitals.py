@@ -133,7 +133,16 @@ class Consortium:
         schemes = [word for scheme in SCHEMES[party] for word in ("--scheme", scheme)]
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
-            *("--data", f"patients=data/{party}", "--admit-owner", "alice", "--engine", self.engine.url),
+            *(
+                "--data",
+                f"patients=data/{party}",
+                "--admit-owner",
+                "alice",
+                "--release",
+                "application/json",
+                "--engine",
+                self.engine.url,
+            ),
             *schemes,
             *self.secret(party),
         )

@@ -217,6 +217,7 @@ def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
     for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
+        assert config.release_by_hand
         rule = policy_of(config.admission, config.data, capacity_of(config))
         assert isinstance(rule, AllOf)
         assert any(isinstance(one, ByHand) for one in rule.rules)
