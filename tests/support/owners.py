@@ -151,9 +151,13 @@ class OwnerWorld:
             directory=DirectoryVersion(root=1, targets=3),
             time=self.now,
         )
+        self.tell(station, record, refusal)
+
+    def tell(self, station: str, record: TrainRecord, refusal: Refusal) -> None:
+        """Let a station sign a refusal and send it to the owner."""
         envelope = sign(print_refusal(refusal), self.secrets(station).signers)
         self.depot.send_receipt(
-            envelope, owner=record.manifest.owner.party, train=record.train, stop=stop, kind=ReceiptKind.REFUSAL
+            envelope, owner=record.manifest.owner.party, train=record.train, stop=refusal.stop, kind=ReceiptKind.REFUSAL
         )
 
     def journey(self, folder: Path | None = None) -> TrainId:
