@@ -14,6 +14,7 @@ from console.progress import working
 from console.prompts import clock, new_passphrase_for, passphrase_option, sure
 from console.root import Root
 from registry.places import anchored
+from security.encoding import Json
 from security.ids import PartyId
 from security.keys.keyset import Scheme
 from security.version import VERSION
@@ -244,7 +245,10 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
     record(config, decision)
     visit, event = decision.visit, decision.event
     text = f"approved for {event.hold.value}: {visit_in_short(visit)}; {_daemon(config)} goes on with it"
-    return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
+    told: dict[str, Json] = {"visit": visit.arrival, "approved": event.hold.value, "by": event.by}
+    if event.analysis is not None:
+        text, told["analysis"] = f"{text}\nanalysis {event.analysis}", event.analysis
+    return Answer(text=text, data=told)
 
 
 @station.command("refuse")

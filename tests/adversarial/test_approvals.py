@@ -178,6 +178,7 @@ def test_show_tells_the_digest_that_the_list_of_known_analyses_holds(desk: Desk)
     train = arrive(desk, STATION_SPEC.replace("add numbers", "add other numbers"))
     shown = desk.answer("station", "show", train, *AT)["analysis"]
     assert shown == desk.answer("station", "show", train, "--code", *AT)["analysis"]
+    assert desk.answer("station", "approve", train, *AT[:2])["analysis"] == shown
     assert f"  analysis   {shown}\n" in desk.pht("station", "show", train, *AT).out
     settings = desk.path / "hospital-a" / "station.yaml"
     text = settings.read_text().replace("approve: by-hand", "approve: known-analysis")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from registry.depot import ReceiptKind
 from security.directory.trust import DirectoryVersion
-from security.errors import JourneyForeignEntry, MalformedStatement, SignatureMissing
+from security.errors import ArchiveRejected, JourneyForeignEntry, MalformedStatement, SignatureMissing
 from security.ids import PartyId, TrainId
 from security.statement.envelope import sign
 from security.train.journey import (
@@ -26,7 +26,7 @@ from security.train.journey import (
     read_refusal,
 )
 from security.train.manifest import Output
-from station.admission.policy import AllOf, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.admission.policy import AllOf, Ceiling, CheckableOutputs, DataSets, Owners, Request, Rule, Verdict
 from station.errors import MemoryExceeded, OutputExceeded, RunFailed, RunTimedOut
 from station.house.config import CEILING
 from station.journal.journal import Journal
@@ -97,6 +97,25 @@ def test_a_house_that_withholds_tells_no_reason(here: World, what: str) -> None:
     here.change("hospital-a", policy=AllOf(rules=(rule,)), withhold=True)
     told = refusal(here, travel(here, **changes))
     assert (told.outcome, told.reason, told.limit) == (Outcome.WITHHELD, None, None)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens the code, and finds something in it."""
+
+    def consider(self, request: Request) -> Verdict:
+        msg = "a path of the archive is not plain"
+        raise ArchiveRejected(msg, path=f"smith-{request.manifest.name}.py")
+
+
+def test_t20_what_lies_in_a_seal_is_not_named(here: World) -> None:
+    """The receipt lies in a registry: what only the station can read does not get there."""
+    here.change("hospital-a", policy=Opening())
+    told = refusal(here, travel(here))
+    assert told.reason == "a path of the archive is not plain"
+    refused = here.visit("hospital-a").refused
+    assert refused is not None
+    assert "smith" not in refused.reason
 
 
 def test_files_that_are_missing_are_told_by_the_person_who_refuses(desk: Desk) -> None:
