@@ -133,16 +133,8 @@ class Consortium:
         schemes = [word for scheme in SCHEMES[party] for word in ("--scheme", scheme)]
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
-            *(
-                "--data",
-                f"patients=data/{party}",
-                "--admit-owner",
-                "alice",
-                "--release",
-                "application/json",
-                "--engine",
-                self.engine.url,
-            ),
+            *("--data", f"patients=data/{party}", "--admit-owner", "alice", "--engine", self.engine.url),
+            *("--release", "application/json", "--release", "application/octet-stream"),
             *schemes,
             *self.secret(party),
         )
