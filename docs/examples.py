@@ -31,7 +31,17 @@ from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Secrets, SoftwareSigner
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.journey import (
+    JourneyEntry,
+    Outcome,
+    Refusal,
+    StateRef,
+    StationAnswer,
+    TrainParts,
+    print_answer,
+    print_entry,
+    print_refusal,
+)
 from security.train.letters import Parcel, entry_recipients, manifest_recipients, refusal_recipients, seal_letter
 from security.train.manifest import (
     Approval,
@@ -114,6 +124,9 @@ def examples() -> dict[str, str]:
     refusal = Refusal(
         train=train, stop=1, station=KIEL, outcome=Outcome.FAILED, directory=VERSION, time=NOW + timedelta(hours=1)
     )
+    answer = StationAnswer(
+        train=train, stop=1, station=KIEL, text="the column 'age' is empty here", time=NOW + timedelta(days=1)
+    )
     refused = sign(print_refusal(refusal), keys[KIEL].signers)
     card = make_card(keys[KIEL], party=KIEL, title="University Hospital Kiel", roles=[Role.STATION], now=NOW)
     journal, ended = _journal(on_its_way, train)
@@ -124,6 +137,7 @@ def examples() -> dict[str, str]:
         "train-manifest": _of(head.payload),
         "journey-entry": _of(entries[1].payload),
         "refusal": _of(refused.payload),
+        "answer": _of(print_answer(answer)),
         "party-card": _of(card.payload),
         "journal-head": _of(sign_head(ended, station=KIEL, signers=keys[KIEL].signers, now=NOW).payload),
         "envelope": _of(refused.to_bytes()),

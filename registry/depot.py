@@ -46,10 +46,11 @@ _TRAIN: Final = "train"
 
 
 class ReceiptKind(StrEnum):
-    """What a receipt is: a journey entry, or a refusal."""
+    """What a receipt is: a journey entry, a refusal, or what a person tells about a refusal."""
 
     ENTRY = "entry"
     REFUSAL = "refusal"
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,9 +113,21 @@ class RunTimedOut(TrainFault):
 
 
 class LimitExceeded(TrainFault):
-    """The analysis used more memory, or wrote more bytes or files, than it had declared, and was stopped."""
+    """The analysis went over a limit, and was stopped."""
 
     code = "run.limit"
+
+
+class MemoryExceeded(LimitExceeded):
+    """The analysis used more memory than it had declared, and was stopped."""
+
+    code = "run.memory"
+
+
+class OutputExceeded(LimitExceeded):
+    """The analysis wrote more bytes or files than it may, and was stopped."""
+
+    code = "run.output"
 
 
 class NoResults(TrainFault):

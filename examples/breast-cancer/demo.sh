@@ -135,7 +135,7 @@ run pht keys card alice/keys -o alice/alice.card.json --passphrase-file secrets/
 for hospital in "${HOSPITALS[@]}"; do
     read -ra schemes <<<"${KEYS[$hospital]}"
     run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root-fingerprint "$ROOT" \
-        --data "patients=data/$hospital" --admit-owner alice "${schemes[@]}" \
+        --data "patients=data/$hospital" --admit-owner alice --release application/json "${schemes[@]}" \
         --passphrase-file "secrets/$hospital"
     run sed -i 's/poll_seconds: 2/poll_seconds: 1/' "$hospital/station.yaml"
 done

@@ -6,7 +6,8 @@ sealed states they sent, and, as its subject, the sealed state it sent itself. N
 it: a small count is recovered from its hash in milliseconds.
 
 A stop that refuses the train, or at which the run fails, signs a *refusal* instead, for the owner only: an outcome
-class, never a message from the run. It is not part of any journey.
+class, never a message from the run. As long as nothing has read data, it also says why: nothing of patients can be in that.
+What more a person at the station wants to tell is an *answer*, which follows a refusal. Neither is part of any journey.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
@@ -23,17 +24,20 @@ from security.encoding import print_time
 from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
 from security.forms.form import Choice, Number, Text
 from security.forms.many import Many
-from security.forms.record import Elsewhere, Record
+from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
 from security.train.manifest import CodeRef, TrainManifest, train_id
 from security.train.route import MAX_STOPS, counted
 
+ANSWER_TYPE: Final = "urn:pht:statement:answer:v1"
 ENTRY_TYPE: Final = "urn:pht:statement:journey-entry:v1"
 REFUSAL_TYPE: Final = "urn:pht:statement:refusal:v1"
 STATE_SUBJECT: Final = "state"
 TRAIN_SUBJECT: Final = "train"
+MOST_REASON: Final = 1000
+"""Characters of what a refusal or an answer says in words, on one line."""
 CLOCK_SKEW: Final = timedelta(minutes=10)
 SANDBOX: Final = Text(most=60, pattern="[!-~]+", says="the sandbox's name, in printable ASCII without blanks")
 
@@ -47,6 +51,17 @@ class Outcome(StrEnum):
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
     CUT_OFF = "cut-off"  # a station still to come has no valid keys any more
     WITHHELD = "withheld"  # the station does not say
+
+
+class Limit(StrEnum):
+    """Which limit of its manifest an analysis went over."""
+
+    MEMORY = "memory"
+    TIME = "time"
+    OUTPUT = "output"  # bytes or files left behind
+
+
+_WORDS: Final = Text(most=MOST_REASON, line=True, says=f"a line of up to {MOST_REASON} characters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +107,47 @@ class JourneyEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A station's statement, for the owner, about a stop the train did not pass."""
+    """A station's statement, for the owner, about a stop the train did not pass.
+
+    ``reason`` is there only for what was refused before anything had read data, ``limit`` only for what went over one.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a reason goes with the outcome refused only",
+            holds=lambda one: one.reason is None or one.outcome is Outcome.REFUSED,
+            field="reason",
+        ),
+        Rule(
+            says="a limit goes with the outcome exceeded only",
+            holds=lambda one: one.limit is None or one.outcome is Outcome.EXCEEDED,
+            field="limit",
+        ),
+    )
 
     train: TrainId
     stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
     outcome: Annotated[Outcome, Choice(*(one for one in Outcome if one is not Outcome.PASSED))]
     directory: DirectoryVersion
+    time: datetime
+    reason: Annotated[str | None, _WORDS] = None
+    limit: Limit | None = None
+
+    @property
+    def about(self) -> Digest:
+        """The train, as the subject of a statement."""
+        return Digest.of_hex(self.train)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationAnswer:
+    """What a person at a station tells the owner about a stop the train did not pass."""
+
+    train: TrainId
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    station: PartyId
+    text: Annotated[str, _WORDS]
     time: datetime
 
     @property
@@ -111,8 +160,9 @@ ENTRY: Final = StatementForm(
     type=ENTRY_TYPE, record=Record(JourneyEntry, outcome=Outcome.PASSED.value), subjects={STATE_SUBJECT: "state_out"}
 )
 REFUSAL: Final = StatementForm(type=REFUSAL_TYPE, record=Record(Refusal), subjects={TRAIN_SUBJECT: "about"})
+ANSWER: Final = StatementForm(type=ANSWER_TYPE, record=Record(StationAnswer), subjects={TRAIN_SUBJECT: "about"})
 
-read_entry, read_refusal = ENTRY.read, REFUSAL.read
+read_entry, read_refusal, read_answer = ENTRY.read, REFUSAL.read, ANSWER.read
 
 
 def print_entry(entry: JourneyEntry) -> bytes:
@@ -123,6 +173,11 @@ def print_entry(entry: JourneyEntry) -> bytes:
 def print_refusal(refusal: Refusal) -> bytes:
     """Print the statement a station signs for a stop the train did not pass."""
     return REFUSAL.print(replace(refusal, time=_minute(refusal.time)))
+
+
+def print_answer(answer: StationAnswer) -> bytes:
+    """Print the statement a station signs when a person there has more to say about a refusal."""
+    return ANSWER.print(replace(answer, time=_minute(answer.time)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +327,17 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
             before the train was.
     """
-    claimed = read_refusal(envelope.payload)
+    return REFUSAL.parse(_of_its_station(manifest, envelope, read_refusal(envelope.payload), trust))
+
+
+def check_answer(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[StationAnswer]:
+    """Verify an answer; see `check_refusal`."""
+    return ANSWER.parse(_of_its_station(manifest, envelope, read_answer(envelope.payload), trust))
+
+
+def _of_its_station(
+    manifest: Verified[TrainManifest], envelope: Envelope, claimed: Refusal | StationAnswer, trust: TrustStore
+) -> Verified[bytes]:
     route, train = manifest.value.route, train_id(manifest)
     if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
@@ -281,8 +346,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         msg = "refusal is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
-    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
-    return REFUSAL.parse(proof)
+    return verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
 
 
 def _minute(moment: datetime) -> datetime:

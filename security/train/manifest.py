@@ -43,6 +43,8 @@ _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 
 MAX_VALIDITY: Final = timedelta(days=366)
 LEAST_MEMORY: Final = 16 << 20
 MOST_WALL: Final = timedelta(days=31)
+LONGEST_COMMAND: Final = 4000
+"""Characters of a command in all: a person reads it before approving it, and longer programs are code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,11 @@ class TrainManifest:
             field="data",
         ),
         Rule(
+            says=f"the command has at most {LONGEST_COMMAND} characters in all",
+            holds=lambda one: sum(map(len, one.command)) <= LONGEST_COMMAND,
+            field="command",
+        ),
+        Rule(
             says="the validity is at least a second, and at most 366 days",
             holds=lambda one: timedelta(0) < one.valid_until - one.valid_from <= MAX_VALIDITY,
             field="validUntil",
@@ -152,7 +159,7 @@ class TrainManifest:
     command: Annotated[
         tuple[str, ...],
         Many(
-            of=Text(most=4096, pattern=_NO_NUL, says="a word of the command, as text"),
+            of=Text(most=1000, pattern=_NO_NUL, says="a word of the command, as text of up to 1000 characters"),
             least=1,
             most=64,
             says="the program and its arguments, as a list of 1 to 64 words",

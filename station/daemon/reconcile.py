@@ -13,13 +13,23 @@ from datetime import datetime
 from typing import Final
 
 from registry.errors import RegistryMisbehaved
-from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
+from security.errors import (
+    ArchiveRejected,
+    BudgetExceeded,
+    CodeAltered,
+    DirectoryRejected,
+    PhtError,
+    Refused,
+    Replayed,
+    TrainFault,
+)
+from security.train.journey import MOST_REASON
 from security.train.route import counted
 from station.errors import JournalRaced, RoomMissing, RunInterrupted
 from station.house.house import House
 from station.steps import perform
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent
+from station.visit.events import ArrivalId, Furnished, Held, RunFault, Stumbled, Superseded, VisitEvent
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -29,6 +39,10 @@ log = logging.getLogger(__name__)
 
 _AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
 """Steps whose errors may name files inside a seal: of those, journal and log keep the constant message only (T20)."""
+_OF_A_SEAL: Final = (ArchiveRejected, BudgetExceeded, CodeAltered)
+"""Errors that may name such files wherever a seal is opened."""
+_BEFORE_DATA: Final = frozenset({Step.ADMIT, Step.OPEN})
+"""Steps that come before anything has read data: what they refuse for says nothing about a patient, and is told."""
 
 
 def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
@@ -121,7 +135,8 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
     reason = _reason(error, step)
     # A directory that cannot be believed, or a registry that cannot, says nothing about the train.
     if isinstance(error, Refused) and not isinstance(error, DirectoryRejected | RegistryMisbehaved):
-        wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value)
+        told = reason[:MOST_REASON] if step in _BEFORE_DATA and not _read_data(visit) else ""
+        wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value, told=told)
         if permits(visit, wanted):
             return wanted
     if isinstance(error, TrainFault):
@@ -132,7 +147,12 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
 
 
 def _reason(error: PhtError, step: Step) -> str:
-    return plain(error.message if step in _AMONG_PLAINTEXT else str(error))
+    return plain(error.message if step in _AMONG_PLAINTEXT or isinstance(error, _OF_A_SEAL) else str(error))
+
+
+def _read_data(visit: Visit) -> bool:
+    """Whether any attempt has got so far, those included whose room was lost."""
+    return any(isinstance(event, Furnished) for event in visit.events)
 
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:

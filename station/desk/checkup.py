@@ -208,5 +208,8 @@ def _daemon(config: StationConfig) -> str:
 def _admission(config: StationConfig) -> CheckResult:
     owners = ", ".join(sorted(config.admission.owners))
     hint = f"name owners under 'admission' in {config.file.name}"
-    detail = f"{config.admission.approve.value}, owners {owners}" if owners else "no owner is admitted"
+    leaves = "by-hand" if config.release_by_hand else ", ".join(["small-json", *sorted(config.release_types)])
+    detail = (
+        f"{config.admission.approve.value}, owners {owners}; release {leaves}" if owners else "no owner is admitted"
+    )
     return CheckResult(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)

@@ -43,7 +43,7 @@ class House:
 
     `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
 
-    With `by_code`, the policy is told the digest of the unsealed code; with `withhold`, an owner whose train does not pass
+    With `by_analysis`, the policy is told the digest of the analysis, for which the code is opened; with `withhold`, an owner whose train does not pass
     is told that only.
     """
 
@@ -60,7 +60,7 @@ class House:
     data: Mapping[str, DataSet]
     policy: Rule
     gate: GateRule
-    by_code: bool = False
+    by_analysis: bool = False
     withhold: bool = False
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None

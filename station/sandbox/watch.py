@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from security.errors import DiskFull
-from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut
+from station.errors import LimitExceeded, MemoryExceeded, RunFailed, RunInterrupted, RunTimedOut
 from station.sandbox.folder import measure
 from station.sandbox.order import RunLimits, RunOrder
 from station.sandbox.port import Ended, Running, Sandbox, Sight
@@ -41,7 +41,7 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
 def _ended_well(ended: Ended, order: RunOrder) -> None:
     if ended.out_of_memory:
         msg = "the analysis used more memory than allowed"
-        raise LimitExceeded(msg, limit=order.limits.memory_bytes)
+        raise MemoryExceeded(msg, limit=order.limits.memory_bytes)
     _in_time(ended.started, ended.finished, order.limits)
     measure(order.state, order.limits)
     if ended.killed:

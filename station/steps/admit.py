@@ -6,6 +6,7 @@ from datetime import datetime
 
 from security.digest import Digest
 from security.errors import RouteCutOff
+from security.train.analysis import analysis_digest
 from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
@@ -19,7 +20,7 @@ from station.visit.station_events import KeyUsed
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
-    """Ask the policy, and a person where the policy says so.
+    """Ask the policy, and a person where the policy says so: about the analysis as a whole, code included.
 
     Raises:
         RouteCutOff: a station still to come has no valid keys any more, also in the newest directory.
@@ -36,7 +37,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
-        code=_code(visit, accepted, house, now) if house.by_code else None,
+        analysis=_analysis(visit, accepted, house, now) if house.by_analysis else None,
         missing={
             need.name: house.data[need.name].source.missing(need) for need in manifest.data if need.name in house.data
         },
@@ -44,9 +45,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
         return _admitted(visit, manifest, "policy", now)
-    approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason)
+    analysis = request.analysis or _analysis(visit, accepted, house, now)
+    approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason, analysis)
     if approval is None:
-        return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
+        return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
     return _admitted(visit, manifest, approval.by, now)
 
 
@@ -61,8 +63,8 @@ def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> 
     )
 
 
-def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
-    """Look into the sealed code to see whether it is one that was approved, and put nothing by."""
+def _analysis(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
+    """Look into the sealed code to see which analysis this is, and leave nothing behind."""
     purpose = f"look at the code of {accepted.train}"
     house.journal.note(
         KeyUsed(
@@ -71,6 +73,6 @@ def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) ->
     )
     room = house.workrooms.make(visit.arrival)
     try:
-        return unseal_code(accepted, house, room.code)
+        return analysis_digest(accepted.manifest.value, unseal_code(accepted, house, room.code))
     finally:
         house.workrooms.wipe(visit.arrival)

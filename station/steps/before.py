@@ -35,7 +35,7 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     with contextlib.suppress(RegistryDenied, NotInRegistry):
         receipts = house.depot.receipts(owner, train)
     for receipt, ours in itertools.product(receipts, house.keyring):
-        if receipt.stop != stop:
+        if receipt.stop != stop or receipt.kind is ReceiptKind.ANSWER:  # there is none without a refusal
             continue
         try:
             envelope = open_letter(house.depot.read_receipt(owner, receipt), [ours.identity]).envelope

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from security.directory.trust import DirectoryVersion
 from security.errors import RouteCutOff
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
+from security.train.journey import JourneyEntry, Limit, Outcome, Refusal, check_next, print_entry, print_refusal
 from security.train.letters import entry_recipients, refusal_recipients, seal_letter
-from station.errors import LimitExceeded, RunTimedOut
+from station.errors import LimitExceeded, MemoryExceeded, OutputExceeded, RunTimedOut
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.before import signed_before
@@ -25,7 +26,12 @@ from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
-_EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
+_EXCEEDED: Final = {
+    LimitExceeded.code: None,
+    MemoryExceeded.code: Limit.MEMORY,
+    OutputExceeded.code: Limit.OUTPUT,
+    RunTimedOut.code: Limit.TIME,
+}
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
@@ -83,9 +89,9 @@ def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
 
 
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _Statement:
-    """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
+    """Sign a class of outcome: once a run has read data, even an error's code could carry a bit about them.
 
-    So could the class; a station may withhold that too.
+    Before that the reason is told, and after it which limit was exceeded. A station that withholds tells neither.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
@@ -94,6 +100,8 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _
         stop=accepted.stop,
         station=house.party,
         outcome=Outcome.WITHHELD if house.withhold else outcome_of(visit),
+        reason=None if house.withhold or visit.refused is None else visit.refused.told or None,
+        limit=None if house.withhold or visit.fault is None else _EXCEEDED.get(visit.fault.code),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )

@@ -237,12 +237,13 @@ class Departed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Fact):
-    """Final. The owner learns at most a class of outcome; `code` and `reason` stay at this station."""
+    """Final. `code` and `reason` stay at this station; the owner learns a class of outcome at most, and what is `told`."""
 
     kind = "refused"
     code: str
     reason: str
     by: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,21 +287,23 @@ class Stumbled(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Fact):
-    """A person must decide."""
+    """A person must decide; before a run, about this `analysis` (`security.train.analysis`)."""
 
     kind = "held"
     hold: HoldFor
     reason: str
+    analysis: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved(Fact):
-    """A person said yes to what was asked."""
+    """A person said yes to what was asked; before a run, to this `analysis`."""
 
     kind = "approved"
     hold: HoldFor
     by: str
     note: str
+    analysis: Digest | None = None
 
 
 VisitEvent: TypeAlias = (

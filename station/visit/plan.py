@@ -221,7 +221,7 @@ def _allows(phase: Phase, held: Held | None, event: VisitEvent) -> bool:
         return False
     match event:
         case Approved():
-            allowed = held is not None and held.hold is event.hold
+            allowed = held is not None and (held.hold, held.analysis) == (event.hold, event.analysis)
         case Refused():
             allowed = Refused in row.then
         case Held():
@@ -275,16 +275,16 @@ def approve(visit: Visit, *, by: str, note: str, now: datetime) -> Approved:
     if visit.held is None:
         msg = "this visit does not wait for a decision"
         raise NothingToDecide(msg, arrival=visit.arrival.short, phase=phase_of(visit))
-    return Approved(at=now, hold=visit.held.hold, by=by, note=note)
+    return Approved(at=now, hold=visit.held.hold, by=by, note=note, analysis=visit.held.analysis)
 
 
-def refuse(visit: Visit, *, code: str, reason: str, by: str, now: datetime) -> Refused:
-    """A person, or a step, says no for good.
+def refuse(visit: Visit, *, code: str, reason: str, by: str, now: datetime, told: str = "") -> Refused:
+    """A person, or a step, says no for good; the owner is `told` so much of it.
 
     Raises:
         NothingToDecide: the visit has been signed or refused already.
     """
-    refusal = Refused(at=now, code=code, reason=reason, by=by)
+    refusal = Refused(at=now, code=code, reason=reason, by=by, told=told)
     if not permits(visit, refusal):
         msg = "it is too late to refuse this visit"
         raise NothingToDecide(msg, arrival=visit.arrival.short, phase=phase_of(visit))

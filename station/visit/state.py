@@ -111,10 +111,11 @@ class Visit:
             found |= {self.signed.envelope, self.signed.letter}
         return frozenset(found)
 
-    def approved_for(self, hold: HoldFor, reason: str) -> Approved | None:
+    def approved_for(self, hold: HoldFor, reason: str, analysis: Digest | None = None) -> Approved | None:
         """A person's approval for exactly this question, with the reason that person was told, not yet used up."""
         same = self.asked is not None and (self.asked.hold, self.asked.reason) == (hold, plain(reason))
-        return self.approval if self.approval and self.approval.hold is hold and same else None
+        yes = self.approval
+        return yes if yes and (yes.hold, yes.analysis) == (hold, analysis) and same else None
 
 
 def replay(events: Iterable[VisitEvent]) -> Visit:

@@ -270,7 +270,7 @@ def test_t19_too_much_memory_ends_the_run(cell: Cell) -> None:
     cell.sandbox.start(order)
     with pytest.raises(LimitExceeded) as told:
         watched(cell.sandbox, order)
-    assert told.value.code == "run.limit"
+    assert told.value.code == "run.memory"
 
 
 def test_t19_tmp_and_shared_memory_are_small(cell: Cell) -> None:

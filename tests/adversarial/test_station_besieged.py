@@ -445,7 +445,8 @@ def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.admitted is None
-    assert visit.held == Held(at=here.now, hold=HoldFor.ADMISSION, reason=policy.reason)
+    assert isinstance(visit.held, Held)
+    assert (visit.held.at, visit.held.hold, visit.held.reason) == (here.now, HoldFor.ADMISSION, policy.reason)
     say_yes(here, "hospital-a")
     here.settle()
     assert here.at_home(made.id)

@@ -243,7 +243,7 @@ def test_a_run_that_writes_too_much_is_stopped(bench: Bench) -> None:
     bench.sandbox.start(order)
     with pytest.raises(LimitExceeded) as told:
         watched(bench.sandbox, order)
-    assert told.value.code == "run.limit"
+    assert told.value.code == "run.output"
     with pytest.raises(LimitExceeded):  # and the answer stays the same, for a station that was killed meanwhile
         watched(bench.sandbox, order)
 

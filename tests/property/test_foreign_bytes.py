@@ -49,7 +49,16 @@ from security.ids import PartyId, Role
 from security.keys.keyset import PublicKey, Secrets
 from security.keys.store import parse_identity_file, parse_signers
 from security.statement.envelope import MAX_ENVELOPE, parse_envelope, parse_statement
-from security.train.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.train.journey import (
+    Outcome,
+    Refusal,
+    StationAnswer,
+    print_answer,
+    print_refusal,
+    read_answer,
+    read_entry,
+    read_refusal,
+)
 from security.train.letters import open_letter
 from security.train.manifest import read_manifest
 from tests.support.directories import House, Place, clock, house
@@ -83,6 +92,7 @@ def doors() -> dict[str, Door]:
     refusal = Refusal(
         train=here.id, stop=1, station=PartyId("hospital-b"), outcome=Outcome.FAILED, directory=version, time=NOW
     )
+    answer = StationAnswer(train=here.id, stop=1, station=PartyId("hospital-b"), text="call us", time=NOW)
     artifact = pack_artifact(here.parcel).manifest
     card = make_card(keys, party=alice, title="Alice", roles=[Role.OWNER], now=NOW).to_bytes()
     return {
@@ -92,6 +102,7 @@ def doors() -> dict[str, Door]:
         "manifest": Door(here.envelope.payload, read_manifest),
         "entry": Door(here.entries[0].payload, read_entry),
         "refusal": Door(print_refusal(refusal), read_refusal),
+        "answer": Door(print_answer(answer), read_answer),
         "card": Door(card, parse_card),
         "party": Door(print_party(world.trust.parties[alice]), parse_party),
         "base": Door(print_base(world.bases[BASE]), parse_base),
@@ -199,7 +210,7 @@ def _addressed(raw: bytes) -> None:
 
 
 NAMES = (
-    *("json", "envelope", "statement", "manifest", "entry", "refusal", "card", "party", "base", "policy"),
+    *("json", "envelope", "statement", "manifest", "entry", "refusal", "answer", "card", "party", "base", "policy"),
     *("public key", "seal", "hybrid seal", "passphrase seal", "armor", "archive", "recipient", "hybrid recipient"),
     *(
         "identity",

@@ -195,13 +195,17 @@ class OwnerWorld:
             directory=DirectoryVersion(root=1, targets=3),
             time=self.now,
         )
+        self.tell(station, record, refusal)
+
+    def tell(self, station: str, record: TrainRecord, refusal: Refusal) -> None:
+        """Let a station sign a refusal and send it to the owner."""
         envelope = sign(print_refusal(refusal), self.secrets(station).signers)
         readers = refusal_recipients(record.manifest, self.secrets(station).key_set.sealing)
         self.depot.send_receipt(
             seal_letter(envelope, readers),
             owner=record.manifest.owner.party,
             train=record.train,
-            stop=stop,
+            stop=refusal.stop,
             kind=ReceiptKind.REFUSAL,
         )
 

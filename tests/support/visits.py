@@ -35,7 +35,7 @@ from station.visit.events import (
     Wiped,
 )
 from station.visit.parts import ClearedFile, FurnishedData, Spent
-from station.visit.station_events import DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
+from station.visit.station_events import Answered, DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 TRAIN = TrainId("7" * 64)
@@ -116,6 +116,7 @@ STATION_EVENTS: tuple[Event, ...] = (
     DaemonStopped(at=NOW),
     Redelivered(at=NOW, arrival=ARRIVAL, tag="train-2"),
     KeyUsed(at=NOW, key_set=digest("key set"), purpose="sign"),
+    Answered(at=NOW, arrival=digest("an arrival"), by="grace", text="call us", statement=digest("an answer")),
     HeadSigned(at=NOW, sequence=3, head=digest("head"), envelope=digest("envelope")),
 )
 ONE_OF_EACH: tuple[Event, ...] = (

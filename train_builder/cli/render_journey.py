@@ -12,7 +12,7 @@ from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
-from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
+from train_builder.follow.follow import Whereabouts
 from train_builder.follow.inspect import Inspection
 from train_builder.proof.check import CheckedExport
 from train_builder.proof.proof import Proof, describe_proof, proof_document
@@ -84,7 +84,8 @@ def describe(found: Whereabouts, *, now: datetime) -> str:
         lines.append(f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}")
     stopped = found.stopped
     if stopped is not None and stopped.outcome is not None:
-        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
+        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {stopped.advice}")
+        lines += [] if stopped.answer is None else [f"{stopped.station} says: {stopped.answer}"]
     elif found.passed:
         lines.append("every station has passed it on; 'pht train open' opens what came home")
     elif found.since is not None:
@@ -117,6 +118,9 @@ def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
                 "station": str(one.station),
                 "state": one.state.value,
                 "outcome": None if one.outcome is None else one.outcome.value,
+                "reason": one.reason,
+                "limit": None if one.limit is None else one.limit.value,
+                "answer": one.answer,
                 "at": None if one.at is None else print_time(one.at),
             }
             for one in found.stops

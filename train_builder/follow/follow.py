@@ -7,11 +7,11 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.age import Unwrapper
@@ -20,7 +20,17 @@ from security.encoding import print_time
 from security.errors import JourneyForeignEntry, NotARecipient, NotYet, PhtError, Refused
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Verified
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
+from security.train.journey import (
+    JourneyEntry,
+    Limit,
+    Outcome,
+    Refusal,
+    StationAnswer,
+    check_answer,
+    check_entry,
+    check_link,
+    check_refusal,
+)
 from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
 from security.train.route import Stop, counted
@@ -28,13 +38,18 @@ from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
 
-WHAT_TO_DO: Final = {
-    Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
+S = TypeVar("S", Refusal, StationAnswer)
+
+WHAT_TO_DO: Final[Mapping[Outcome, str]] = {
+    Outcome.REFUSED: "a person there refused it, or its outputs were not let out: ask the station's operator",
     Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
     Outcome.CUT_OFF: "a station after it has no valid keys any more ('pht train stations' tells which): send a new train",
     Outcome.WITHHELD: "the station gives no reason; ask its operator",
 }
+
+
+_LIMIT: Final = {Limit.MEMORY: "limits.memory", Limit.TIME: "limits.wall_time", Limit.OUTPUT: "limits.output"}
 
 
 class StopState(StrEnum):
@@ -49,13 +64,28 @@ class StopState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopProgress:
-    """What is known of one stop, and since when."""
+    """What is known of one stop, and since when.
+
+    ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
+    """
 
     stop: int
     station: PartyId
     state: StopState
     at: datetime | None = None
     outcome: Outcome | None = None
+    reason: str | None = None
+    limit: Limit | None = None
+    answer: str | None = None
+
+    @property
+    def advice(self) -> str:
+        """Why it ended there, as far as the station says so, and what to do."""
+        if self.reason is not None:
+            return self.reason
+        if self.limit is not None:
+            return f"the analysis went over {_LIMIT[self.limit]} of train.yaml: use less, or ask for more"
+        return "" if self.outcome is None else WHAT_TO_DO[self.outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +230,12 @@ def not_home(found: Whereabouts) -> PhtError:
         msg = "the train did not pass a station"
         return kind(
             msg,
-            hint=WHAT_TO_DO[stopped.outcome],
+            hint=stopped.advice,
             train=found.train.short,
             station=stopped.station,
             place=f"{counted(stopped.stop)} of {len(found.stops)}",
             outcome=stopped.outcome.value,
+            **({} if stopped.answer is None else {"station_says": stopped.answer}),
         )
     msg = "the train is not home yet"
     since = None if found.since is None else print_time(found.since)
@@ -221,6 +252,7 @@ class _Heard:
         self._manifest, self._route, self._trust, self._now = manifest, manifest.value.route, trust, now
         self.entries: dict[int, Verified[JourneyEntry]] = {}
         self.refusals: dict[int, Verified[Refusal]] = {}
+        self.answers: dict[int, Verified[StationAnswer]] = {}
 
     @property
     def passed(self) -> frozenset[int]:
@@ -241,12 +273,14 @@ class _Heard:
             msg = "receipt is for a stop the route does not have"
             raise JourneyForeignEntry(msg, stop=counted(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
-            refusal = check_refusal(self._manifest, letter.envelope, self._trust)
-            if refusal.value.stop != stop:
-                msg = "receipt is about a stop other than the one in its name"
-                raise JourneyForeignEntry(msg, stop=counted(stop))
+            refusal = _about(stop, check_refusal(self._manifest, letter.envelope, self._trust))
             check_refusal_readers(letter, manifest, stop)
             self.refusals[stop] = refusal
+            return
+        if mail.receipt.kind is ReceiptKind.ANSWER:
+            answer = _about(stop, check_answer(self._manifest, letter.envelope, self._trust))
+            check_refusal_readers(letter, manifest, stop)
+            self.answers[stop] = answer
             return
         entry = check_entry(self._manifest, letter.envelope, stop, self._trust, now=self._now)
         if self.entries.keys() >= set(self._route.before(stop)):
@@ -259,15 +293,39 @@ class _Heard:
         passed = self.passed
         ended = not self.refusals.keys() <= passed
         for stop in self._route.indices:
-            state, at, outcome = StopState.AHEAD, None, None
+            state, at = StopState.AHEAD, None
             if stop in self.entries:
                 state, at = StopState.PASSED, self.entries[stop].value.time
             elif stop in passed:
                 state = StopState.PRESUMED
             elif stop in self.refusals:
-                refusal = self.refusals[stop].value
-                state, at, outcome = StopState.STOPPED, refusal.time, refusal.outcome
+                yield self._stopped(self.refusals[stop].value)
+                continue
             elif not ended and passed.issuperset(self._route.before(stop)):
                 state = StopState.WAITING
-            station = self._route.stop(stop).party
-            yield StopProgress(stop=stop, station=station, state=state, at=at, outcome=outcome)
+            yield StopProgress(stop=stop, station=self._route.stop(stop).party, state=state, at=at)
+
+    def _stopped(self, refusal: Refusal) -> StopProgress:
+        answer = self.answers.get(refusal.stop)
+        return StopProgress(
+            stop=refusal.stop,
+            station=refusal.station,
+            state=StopState.STOPPED,
+            at=refusal.time,
+            outcome=refusal.outcome,
+            reason=refusal.reason,
+            limit=refusal.limit,
+            answer=None if answer is None else answer.value.text,
+        )
+
+
+def _about(stop: int, found: Verified[S]) -> Verified[S]:
+    """Return a statement if it is about this stop.
+
+    Raises:
+        JourneyForeignEntry: it is about another one.
+    """
+    if found.value.stop != stop:
+        msg = "receipt is about a stop other than the one in its name"
+        raise JourneyForeignEntry(msg, stop=counted(stop))
+    return found

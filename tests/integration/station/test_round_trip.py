@@ -365,16 +365,16 @@ def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     assert here.plaintext("hospital-a") == []
 
 
-def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> None:
-    from station.admission.policy import KnownCode
+def test_a_policy_that_wants_to_know_the_analysis_leaves_none_of_it(here: World) -> None:
+    from station.admission.policy import KnownAnalysis
 
-    here.change("hospital-a", policy=KnownCode(approved=frozenset()), by_code=True)
+    here.change("hospital-a", policy=KnownAnalysis(approved=frozenset()), by_analysis=True)
     made = here.train(route=("hospital-a",))
     here.submit(made)
     here.settle()
     held = here.visit("hospital-a").held
     assert held is not None
-    assert held.reason == "this code has not been approved here"
+    assert held.reason == "this analysis has not been approved here"
     assert here.plaintext("hospital-a") == []
     house = here.houses["hospital-a"]
     uses = [one for one in house.journal.station_events() if isinstance(one, KeyUsed)]
