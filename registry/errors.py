@@ -6,8 +6,8 @@
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
     Unavailable    RegistryUnavailable, RegistryNotStarted
-    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay,
-                   RegistryNotSwept
+    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryWrongScheme, RegistryToolMissing,
+                   RegistryInTheWay, RegistryNotSwept
 """
 
 from __future__ import annotations
@@ -88,6 +88,12 @@ class RegistryUntrusted(Misconfigured):
         "give the authority's certificate with --registry-ca-file before the command ('pht train setup' keeps it), or as "
         "ca_file under 'registry' in station.yaml"
     )
+
+
+class RegistryWrongScheme(Misconfigured):
+    """The registry's address says https and the server speaks plain http, or the other way round."""
+
+    code = "registry.scheme"
 
 
 class RegistryToolMissing(Misconfigured):

@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable
-from registry.http.answers import REDIRECTS, Answer, content_length, failure, redacted, refuse_encoded, resolved
+from registry.http.answers import (
+    REDIRECTS,
+    Answer,
+    asked_in_the_clear,
+    content_length,
+    failure,
+    redacted,
+    refuse_encoded,
+    resolved,
+)
 from registry.http.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.http.proxies import Proxies
-from registry.http.wire import Incoming, Payload, Timeouts, Wire
+from registry.http.wire import Incoming, Payload, Timeouts, Wire, speaks_tls
 from registry.names import Origin
 from security.digest import BUFFER
 
@@ -155,6 +164,8 @@ class Http:
             answer = self._whole(response, _MAX_TROUBLE)
         except (RegistryMisbehaved, RegistryUnavailable):  # the status is enough
             answer = Answer(status=response.status, url=response.url, headers=response.headers, body=b"")
+        if asked_in_the_clear(answer):
+            raise speaks_tls(answer.url)
         raise failure(method, answer)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import BadStatusLine
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 
-from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
+from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted, RegistryWrongScheme
 from registry.http.answers import redacted
 from registry.http.head import limit_heads
 from registry.http.proxies import Proxies, Proxy
@@ -32,6 +33,10 @@ from registry.names import PORTS, Origin
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
 
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+"""What OpenSSL calls it when the first bytes from a server are not TLS."""
+_TLS_ALERT: Final = "\x15\x03"
+"""How a TLS server's answer to plain http begins (RFC 8446, section 5.1), if it is not an answer in plain http."""
 _SLOWEST: Final = 1024  # bytes per second, on average: a server that trickles is treated as one that is away
 
 
@@ -202,6 +207,10 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         if _is_about_certificates(error):
             msg = "registry's certificate is not trusted"
             raise RegistryUntrusted(msg, url=shown) from error
+        if _met_no_tls(error):
+            msg = "the address says https, and the server does not speak it"
+            hint = "write http:// if this registry is meant to be reached without TLS, or check the port"
+            raise RegistryWrongScheme(msg, hint=hint, url=shown) from error
         msg = "TLS connection to the registry failed"
         raise RegistryUnavailable(msg, url=shown) from error
     except requests.exceptions.ProxyError as error:
@@ -212,17 +221,36 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         msg = "invalid address from the registry"
         raise RegistryMisbehaved(msg, url=shown) from error
     except (requests.RequestException, HTTPError) as error:
+        if any(
+            isinstance(cause, BadStatusLine) and str(cause.args[0]).startswith(_TLS_ALERT) for cause in _causes(error)
+        ):
+            raise speaks_tls(url) from error
         msg = "registry cannot be reached, or closed the connection"
         raise RegistryUnavailable(msg, url=shown, reason=type(error).__name__) from error
 
 
+def speaks_tls(url: str) -> RegistryWrongScheme:
+    """Return the error for plain http to a server that speaks https."""
+    msg = "the address says http, and the server speaks https"
+    return RegistryWrongScheme(msg, hint="write https:// in the registry's address", url=redacted(url))
+
+
 def _is_about_certificates(error: BaseException) -> bool:
-    seen: list[BaseException | None] = [error]
-    while seen:
-        cause = seen.pop()
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        if cause is not None:
-            seen += [cause.__cause__, getattr(cause, "reason", None)]
-            seen += [item for item in cause.args if isinstance(item, BaseException)]
-    return False
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def _met_no_tls(error: BaseException) -> bool:
+    return any(isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and whatever it says it comes from. The ``reason`` of urllib3's is an error, that of ssl's a text."""
+    left, seen = [error], set[int]()
+    while left:
+        cause = left.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        told = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+        left += [one for one in told if isinstance(one, BaseException)]
