@@ -33,7 +33,7 @@ from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
-from security.errors import Malformed
+from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import TrainParts
@@ -237,7 +237,7 @@ class Depot:
             return self.registry.get_manifest(repo, tag).digest
         except (ForeignRedirect, ForeignRealm):
             raise  # concerns the registry as a whole: its operator must act
-        except (NotInRegistry, RegistryMisbehaved, Malformed):
+        except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):
             return None
 
     def _carry(

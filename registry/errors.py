@@ -5,7 +5,9 @@
     Refused        RegistryMisbehaved ├─ ForeignRedirect
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
-    Unavailable    RegistryUnavailable, RegistryNotStarted
+    Unavailable    RegistryUnavailable ├─ RegistryIndexUnreadable
+                                       └─ RegistryFull
+                   RegistryNotStarted
     Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryWrongScheme, RegistryToolMissing,
                    RegistryInTheWay, RegistryNotSwept
 """
@@ -54,6 +56,20 @@ class RegistryUnavailable(Unavailable):
 
     code = "registry.unavailable"
     default_hint = "check its address and whether it is running, or try again later"
+
+
+class RegistryIndexUnreadable(RegistryUnavailable):
+    """A repository in a folder has an index.json that is cut, empty, foreign or too large. What it names says nothing by it."""
+
+    code = "registry.index"
+    default_hint = "whoever runs the folder: put index.json back from a backup; the blobs beside it are not affected"
+
+
+class RegistryFull(RegistryUnavailable):
+    """A repository in a folder holds as many manifests as it takes."""
+
+    code = "registry.full"
+    default_hint = "take out what is over: 'pht train forget' empties the owner's mailbox"
 
 
 class RegistryNotStarted(Unavailable):
