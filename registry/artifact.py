@@ -105,6 +105,15 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     return TrainLayers(manifest=first, entries=tuple(entries), code=code, state=state)
 
 
+def need_receivable(parts: TrainParts) -> None:
+    """Demand of a train that whoever is sent it can read it: the limits of `train_layers`, on what `pack` prints.
+
+    Raises:
+        MalformedArtifact: a document of it is too large, or there are too many.
+    """
+    train_layers(pack(parts).manifest)
+
+
 def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> TrainParts:
     """Assemble the parts of a train from its layers and the fetched envelopes. Nothing is verified here.
 

@@ -145,10 +145,14 @@ class Depot:
 
     def load(self, arrival: Digest, source: BlobSource) -> TrainParts:
         """Assemble a train again from what `take` stored, without the registry."""
-        raw = read_document(source, arrival, limit=MAX_MANIFEST)
-        layers = _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
+        layers = self.layers(arrival, source)
         documents = {one.digest: read_document(source, one.digest, limit=MAX_ENVELOPE) for one in layers.documents}
         return unpack(layers, documents)
+
+    def layers(self, arrival: Digest, source: BlobSource) -> TrainLayers:
+        """Return which blobs `take` stored: as they arrived, which need not be how they would be printed again."""
+        raw = read_document(source, arrival, limit=MAX_MANIFEST)
+        return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
 
     def send(
         self,

@@ -187,6 +187,16 @@ def verify(envelope: Envelope, key_set: KeySet) -> Verified[bytes]:
     return Verified(value=envelope.payload, digest=digest_of(signed), by=key_set.fingerprint)
 
 
+def signed_by(envelope: Envelope, key_set: KeySet) -> Envelope:
+    """Return a verified envelope with the signatures of its key set and no others: what is sent on.
+
+    Others prove nothing, and anybody can add them until what is printed is larger than a reader takes. The digest stays.
+    """
+    ours = {key.key_id for key in key_set.signing}
+    kept = tuple(one for one in envelope.signatures if one.key_id in ours)
+    return Envelope(payload=envelope.payload, payload_type=envelope.payload_type, signatures=kept)
+
+
 def verified_as(origin: Verified[bytes], value: T) -> Verified[T]:
     """Carry the proof over to what was parsed from the verified bytes."""
     return Verified(value=value, digest=origin.digest, by=origin.by)

@@ -24,7 +24,7 @@ number of recipients, 15 META.json, 16 the archive, 17 the code's content.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from security.digest import Digest
@@ -40,7 +40,7 @@ from security.errors import (
     RouteViolated,
 )
 from security.ids import PartyId, Role, TrainId
-from security.statement.envelope import Envelope, Verified, verify
+from security.statement.envelope import Envelope, Verified, signed_by, verify
 from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
 from security.train.seal import StateBinding, most_sealed
@@ -108,6 +108,18 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
     # 7. to 10.
     journey = check_journey(manifest, parts.entries, stop, trust, now=now)
     return _accepted(parts, manifest, journey)
+
+
+def to_send_on(parts: TrainParts, accepted: AcceptedTrain, trust: TrustStore) -> TrainParts:
+    """Return the parts of a train that `trust` has just accepted, with the signatures that count and no others."""
+    owner = accepted.manifest.value.owner
+    route = accepted.manifest.value.route
+    entries = []
+    for envelope, entry in zip(parts.entries, accepted.journey.entries, strict=True):
+        station = route.stop(entry.value.stop).party
+        entries.append(signed_by(envelope, trust.key_set(station, Role.STATION, entry.by)))
+    manifest = signed_by(parts.manifest, trust.key_set(owner.party, Role.OWNER, accepted.manifest.by))
+    return replace(parts, manifest=manifest, entries=tuple(entries))
 
 
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:

@@ -66,7 +66,7 @@ def remains_of(visit: Visit) -> Remains:
         raise VisitUnknown(msg, visit=visit.arrival.short)
     fetched = visit.fetched
     documents = {visit.arrival} if fetched else set()
-    documents |= {blob.digest for blob in fetched.documents} if fetched else set()
+    documents |= {blob.digest for blob in fetched.documents + fetched.onward} if fetched else set()
     documents |= {visit.signed.envelope} if visit.signed else set()
     return Remains(
         since=visit.departed.at,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from security.train.journey import StateRef
+from security.train.journey import StateRef, TrainParts
 from security.train.manifest import read_manifest
 from station.errors import SpoolDamaged
 from station.house.house import House
@@ -21,13 +21,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
     """
-    parts = parts_of(visit, house)
-    if visit.accepted is None or visit.sealed is None or parts.manifest.digest != visit.accepted.manifest:
+    if visit.accepted is None:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    ours = StateRef(digest=visit.sealed.blob, size=visit.sealed.size)
-    onward = replace(parts, entries=(*parts.entries, signed_envelope(visit, house)), state=ours)
-    manifest = read_manifest(parts.manifest.payload)  # verified: it has its digest
+    onward = sent_on(visit, signed_envelope(visit, house), house)
+    manifest = read_manifest(onward.manifest.payload)  # verified: it has its digest
     (following,) = manifest.route.after(visit.accepted.stop)
     head = house.depot.send(
         onward,
@@ -38,6 +36,24 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         mount_from=house.party,
     )
     return Pushed(at=now, head=head)
+
+
+def sent_on(visit: Visit, ours: Envelope, house: House) -> TrainParts:
+    """Return the train as it goes on: what arrived, with the signatures that count and no others, our entry and our state.
+
+    Raises:
+        SpoolDamaged: the spool no longer holds what was recorded.
+    """
+    parts = parts_of(visit, house)
+    recorded = () if visit.fetched is None else visit.fetched.onward
+    onward = [parse_envelope(house.spool.document(blob.digest, limit=MAX_ENVELOPE)) for blob in recorded]
+    arrived = [one.digest for one in (parts.manifest, *parts.entries)]
+    whole = visit.accepted is not None and arrived[0] == visit.accepted.manifest
+    if visit.sealed is None or not whole or [one.digest for one in onward] != arrived:
+        msg = "what is in the spool is not what was accepted"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    state = StateRef(digest=visit.sealed.blob, size=visit.sealed.size)
+    return replace(parts, manifest=onward[0], entries=(*onward[1:], ours), state=state)
 
 
 def signed_envelope(visit: Visit, house: House) -> Envelope:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from registry.artifact import need_receivable
 from security.directory.trust import DirectoryVersion
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
@@ -16,6 +17,7 @@ from station.errors import LimitExceeded, RunTimedOut
 from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
+from station.steps.push import sent_on
 from station.visit.events import Accepted, Signed, SignedKind, Superseded
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
@@ -65,6 +67,7 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
     envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
     check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
+    need_receivable(sent_on(visit, envelope, house))
     return envelope, ours
 
 

@@ -77,16 +77,20 @@ class Noticed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(Fact):
-    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
+    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`.
+
+    `onward` are the documents as they are sent on, in the same order: with the signatures that count, and no others.
+    """
 
     kind = "fetched"
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
+    onward: tuple[Blob, ...] = ()
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
         """All of them."""
-        return self.documents + self.sealed
+        return self.documents + self.sealed + self.onward
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
