@@ -113,11 +113,13 @@ class Depot:
         into: BlobSink,
         *,
         accept: Callable[[TrainParts], None] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
         progress: Progress | None = None,
     ) -> TrainParts:
-        """Fetch a train: its OCI manifest and its envelopes first; then, unless `accept` raises, the sealed blobs.
+        """Fetch a train: its OCI manifest and its envelopes first; then the sealed blobs.
 
-        Verifying in `accept` prevents a stranger who can write to the mailbox from filling the disk (attack T17).
+        They are not fetched if `accept` raises, or `wanted`, asked next, says no. Verifying in `accept` prevents a
+        stranger who can write to the mailbox from filling the disk; `wanted`, a party who is none (attack T17).
 
         Raises:
             MalformedArtifact, MalformedJson, MalformedStatement: what waits there is not a train.
@@ -135,7 +137,7 @@ class Depot:
         parts = unpack(layers, documents)
         if accept is not None:
             accept(parts)
-        for descriptor in layers.sealed:
+        for descriptor in layers.sealed if wanted() else ():
             if not into.has(descriptor.digest):
                 with self.registry.open_blob(repo, descriptor) as source:
                     into.put(descriptor.digest, descriptor.size, source)
