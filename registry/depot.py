@@ -4,13 +4,16 @@ Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits t
 the stop is its next one; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
 ``refusal-<id>-<stop>``. Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and
 only the digest is used from then on (attack T13).
+
+Who knows what they are looking for asks for it by name: whatever else lies in a mailbox, however much, costs them nothing.
+Lists are for who cannot know: a station that looks for arrivals, and whoever clears a mailbox.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Final
@@ -64,6 +67,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An arrival and its manifest, of which nothing is believed."""
+
+    arrival: Arrival
+    stored: StoredManifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """A receipt waiting in an owner's mailbox. Its tag is a claim until its envelope has been verified."""
 
@@ -95,17 +106,47 @@ class Depot:
         A tag that names no manifest of ours is skipped and does not hide the others: any stranger who may write to the
         mailbox could put it there.
         """
-        found = []
-        for tag in self.registry.list_tags(mailbox(party)):
-            match = _TRAIN_TAG.fullmatch(tag)
-            if match is None:
-                continue
-            digest = self._named(mailbox(party), tag)
-            if digest is not None:
-                found.append(
-                    Arrival(mailbox=party, tag=tag, digest=digest, train=TrainId(match[1]), stop=int(match[2]))
-                )
-        return tuple(found)
+        found = (self.look_up(party, tag) for tag in self.train_tags(party))
+        return tuple(one.arrival for one in found if one is not None)
+
+    def train_tags(self, party: PartyId) -> tuple[Tag, ...]:
+        """Return the tags in a party's mailbox that can be trains, sorted; what they name is not looked up."""
+        return tuple(tag for tag in self.registry.list_tags(mailbox(party)) if _TRAIN_TAG.fullmatch(tag) is not None)
+
+    def look_up(self, party: PartyId, tag: Tag) -> Waiting | None:
+        """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours."""
+        match = _TRAIN_TAG.fullmatch(tag)
+        stored = None if match is None else self._named(mailbox(party), tag)
+        if match is None or stored is None:
+            return None
+        train, stop = TrainId(match[1]), int(match[2])
+        return Waiting(
+            arrival=Arrival(mailbox=party, tag=tag, digest=stored.digest, train=train, stop=stop), stored=stored
+        )
+
+    def arrival(self, party: PartyId, train: TrainId, stop: int) -> Arrival | None:
+        """Return the train that waits for a party at a stop, asked for by name."""
+        found = self.look_up(party, train_tag(train, stop))
+        return None if found is None else found.arrival
+
+    def claim_size(self, waiting: Waiting) -> int:
+        """Return the bytes that `claimed_manifest` will fetch.
+
+        Raises:
+            MalformedArtifact, MalformedJson: what waits there is not a train.
+        """
+        return _layers(waiting.stored).manifest.size
+
+    def claimed_manifest(self, waiting: Waiting) -> Envelope:
+        """Fetch the one document that says whose train this is, if it is one, and nothing else.
+
+        Raises:
+            MalformedArtifact, MalformedJson, MalformedStatement, DigestMismatch: what waits there is not a train.
+            NotInRegistry: it is incomplete.
+        """
+        descriptor = _layers(waiting.stored).manifest
+        repo = mailbox(waiting.arrival.mailbox)
+        return parse_envelope(read_blob(self.registry, repo, descriptor, limit=MAX_ENVELOPE))
 
     def take(
         self,
@@ -194,18 +235,27 @@ class Depot:
         artifact = pack_receipt(envelope, _LAYER[kind])
         return self._publish(artifact, mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
 
+    def receipts_of(self, owner: PartyId, train: TrainId, stops: Iterable[int]) -> tuple[Receipt, ...]:
+        """Return the receipts of these stops of a train that wait for its owner, asked for by name."""
+        found = []
+        for stop in stops:
+            for kind in ReceiptKind:
+                stored = self._named(mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
+                if stored is not None:
+                    found.append(Receipt(train=train, stop=stop, kind=kind, digest=stored.digest))
+        return tuple(found)
+
     def receipts(self, owner: PartyId, train: TrainId | None = None) -> tuple[Receipt, ...]:
-        """Return the receipts that wait for an owner, of one train or of all; malformed ones hide no others."""
+        """List the receipts that wait for an owner, of one train or of all; malformed ones hide no others."""
         found = []
         for tag in self.registry.list_tags(mailbox(owner)):
             match = _RECEIPT_TAG.fullmatch(tag)
             if match is None or (train is not None and match[2] != train):
                 continue
-            digest = self._named(mailbox(owner), tag)
-            if digest is not None:
-                found.append(
-                    Receipt(train=TrainId(match[2]), stop=int(match[3]), kind=ReceiptKind(match[1]), digest=digest)
-                )
+            stored = self._named(mailbox(owner), tag)
+            if stored is not None:
+                kind = ReceiptKind(match[1])
+                found.append(Receipt(train=TrainId(match[2]), stop=int(match[3]), kind=kind, digest=stored.digest))
         return tuple(sorted(found, key=lambda one: (one.train, one.stop, one.kind)))
 
     def read_receipt(self, owner: PartyId, receipt: Receipt) -> Envelope:
@@ -237,10 +287,10 @@ class Depot:
             self.registry.delete_manifest(repo, digest)
         return len(gone)
 
-    def _named(self, repo: Repository, tag: Tag) -> Digest | None:
-        """Return the digest a tag names now, if it can be that of a train or a receipt."""
+    def _named(self, repo: Repository, tag: Tag) -> StoredManifest | None:
+        """Return the manifest a tag names now, if it can be that of a train or a receipt."""
         try:
-            return self.registry.get_manifest(repo, tag).digest
+            return self.registry.get_manifest(repo, tag)
         except (ForeignRedirect, ForeignRealm):
             raise  # concerns the registry as a whole: its operator must act
         except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):

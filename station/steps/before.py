@@ -32,10 +32,8 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     """
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
-        receipts = house.depot.receipts(owner, train)
+        receipts = house.depot.receipts_of(owner, train, (stop,))
     for receipt, ours in itertools.product(receipts, house.keyring):
-        if receipt.stop != stop:
-            continue
         try:
             envelope = house.depot.read_receipt(owner, receipt)
             if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):

@@ -6,7 +6,7 @@ are opened into a folder without a name, which gets its name at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,9 +31,10 @@ from security.files import making_folder, write_file
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
+from security.train.route import MAX_STOPS
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty, TrainForgotten
+from train_builder.errors import FolderNotEmpty, TrainForgotten, TrainNotHere
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -71,8 +72,9 @@ def bring_home(
     """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
 
     It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
-    mailbox cannot take away what is here already. Of several arrivals under the train's name, the first that verifies
-    is the train; if none does, the first refusal is told.
+    mailbox cannot take away what is here already. A train made here is asked for under its one name; of one made
+    elsewhere the route is not known, and the first arrival that verifies is the train. If none does, the first refusal
+    is told.
 
     Raises:
         NotHomeYet, TrainRefused, TrainFailed: it is not home, and why.
@@ -163,9 +165,11 @@ def _waiting(
         verified(parts)
 
     refusals: list[PhtError] = []
-    named = {one.digest: one for one in depot.arrivals(home.party) if one.train == train}
-    for arrival in sorted(named.values(), key=lambda one: one.stop, reverse=True):
+    for stop in _homes(train, home):
         try:
+            arrival = depot.arrival(home.party, train, stop)
+            if arrival is None:
+                continue
             parts = depot.take(arrival, home.blobs, accept=demand, progress=progress)
             return HomeTrain(accepted=verified(parts), parts=parts, digest=arrival.digest)
         except (Refused, NotInRegistry) as error:
@@ -173,6 +177,14 @@ def _waiting(
     if refusals:
         raise refusals[0]
     return None
+
+
+def _homes(train: TrainId, home: Home) -> Iterable[int]:
+    """Return the stops under which a train can come home: of one made elsewhere, after however many stops it made."""
+    try:
+        return (home.find(train).manifest.route.home,)
+    except TrainNotHere:
+        return range(1, MAX_STOPS + 1)
 
 
 def _need_empty(folder: Path) -> None:

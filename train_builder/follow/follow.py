@@ -7,7 +7,7 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -115,10 +115,10 @@ class Mail:
     envelope: Envelope | PhtError
 
 
-def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
-    """Fetch the receipts of one train. One that is broken does not hide the others."""
+def read_mail(depot: Depot, owner: PartyId, train: TrainId, stops: Iterable[int]) -> tuple[Mail, ...]:
+    """Fetch the receipts of one train, each by its name. One that is broken does not hide the others."""
     found = []
-    for receipt in depot.receipts(owner, train):
+    for receipt in depot.receipts_of(owner, train, stops):
         envelope: Envelope | PhtError
         try:
             envelope = depot.read_receipt(owner, receipt)
@@ -135,7 +135,7 @@ def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetim
         RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
-    mail = read_mail(depot, record.manifest.owner.party, record.train)
+    mail = read_mail(depot, record.manifest.owner.party, record.train, record.manifest.route.indices)
     return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
