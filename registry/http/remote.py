@@ -11,7 +11,7 @@ from registry.check import expected_digest, open_checked
 from registry.errors import RegistryDenied, RegistryMisbehaved, RegistryUnavailable
 from registry.http.answers import REDIRECTS, next_page
 from registry.http.auth import Scopes
-from registry.http.request import Http
+from registry.http.request import MAX_DOCUMENT, Http
 from registry.http.upload import Upload
 from registry.names import Reference, Repository, Tag
 from registry.oci import MANIFEST_TYPES, MAX_MANIFEST, Descriptor, parse_manifest
@@ -45,7 +45,9 @@ class HttpRegistry:
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
         """See `Registry.open_blob`."""
         url = self._url(repo, f"blobs/{descriptor.digest}")
-        source, announced = self._http.open(url, scopes=self._scopes(repo, "pull"))
+        source, announced = self._http.open(
+            url, scopes=self._scopes(repo, "pull"), small=descriptor.size <= MAX_DOCUMENT
+        )
         if announced not in {None, descriptor.size}:
             source.close()
             msg = "size announced by the registry differs from the descriptor"

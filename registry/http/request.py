@@ -96,8 +96,8 @@ class Http:
             self._demand(method, response, expect)
             return self._whole(response, limit)
 
-    def open(self, url: str, *, scopes: Scopes) -> tuple[BinaryIO, int | None]:
-        """Get a blob: an unchecked reader of its bytes, and the size the server announces."""
+    def open(self, url: str, *, scopes: Scopes, small: bool = False) -> tuple[BinaryIO, int | None]:
+        """Get a blob: an unchecked reader of its bytes, and the size the server announces. A `small` one is a document."""
         response = self._authenticated("GET", url, scopes, {}, None)
         try:
             for _ in range(_MAX_HOPS):
@@ -109,6 +109,8 @@ class Http:
             self._demand("GET", response, _OK)
             refuse_encoded(response.headers, response.url)
             announced = content_length(response.headers, response.url)
+            if small:
+                response.hurry()
         except BaseException:
             response.body.close()
             raise
@@ -149,6 +151,7 @@ class Http:
 
     def _whole(self, response: Incoming, limit: int) -> Answer:
         refuse_encoded(response.headers, response.url)
+        response.hurry()
         body = bytearray()
         while piece := response.body.read(min(BUFFER, limit + 1 - len(body))):
             body += piece

@@ -37,7 +37,10 @@ _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYE
 """What OpenSSL calls it when the first bytes from a server are not TLS."""
 _TLS_ALERT: Final = "\x15\x03"
 """How a TLS server's answer to plain http begins (RFC 8446, section 5.1), if it is not an answer in plain http."""
-_SLOWEST: Final = 1024  # bytes per second, on average: a server that trickles is treated as one that is away
+_SLOWEST: Final = 4 << 10
+"""Bytes per second, on average: a server that trickles is treated as one that is away."""
+_SLOWEST_DOCUMENT: Final = 32 << 10
+"""The same for what is read whole: 4 MiB take two minutes at most, and do not hold a request for an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,11 @@ class Incoming:
     status: int
     url: str
     headers: Mapping[str, str] = field(hash=False)
-    body: io.RawIOBase
+    body: Body
+
+    def hurry(self) -> None:
+        """Expect a document, which has to arrive faster than a blob."""
+        self.body.slowest = _SLOWEST_DOCUMENT
 
     def __enter__(self) -> Self:
         """Close it at the end of the block."""
@@ -113,19 +120,20 @@ class Wire:
             status=response.status_code,
             url=response.url,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=_Body(response, self._timeouts.read),
+            body=Body(response, self._timeouts.read),
         )
 
 
-class _Body(io.RawIOBase):
-    """The bytes of a response as they arrive, uninterpreted."""
+class Body(io.RawIOBase):
+    """The bytes of a response as they arrive, uninterpreted, at `slowest` bytes per second or more."""
 
     def __init__(self, response: requests.Response, patience: float) -> None:
         super().__init__()
         self._response, self._patience = response, patience
-        self._since, self._seen = time.monotonic(), 0
+        self._since, self._seen, self.slowest = time.monotonic(), 0, _SLOWEST
 
     def readable(self) -> bool:
+        """Return true."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
@@ -138,12 +146,13 @@ class _Body(io.RawIOBase):
             data: bytes = self._response.raw.read1(len(buffer), decode_content=False) or b""
         buffer[: len(data)] = data
         self._seen += len(data)
-        if time.monotonic() - self._since > self._patience + self._seen / _SLOWEST:
+        if time.monotonic() - self._since > self._patience + self._seen / self.slowest:
             msg = "response arrives too slowly"
             raise RegistryUnavailable(msg, url=redacted(self._response.url))
         return len(data)
 
     def close(self) -> None:
+        """Give the connection back, or close it if there is more to come."""
         self._response.close()
         super().close()
 
