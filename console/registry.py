@@ -23,6 +23,7 @@ from console.root import Root
 from registry.base.engine import saved_image
 from registry.base.store import base_repository, push_base, push_base_folder
 from registry.depot import Depot
+from registry.errors import RegistryIndexUnreadable
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, Location, Repository, location
 from registry.places import registry_at
@@ -183,7 +184,7 @@ def _swept_layout(place: Location, before: datetime) -> Answer:
     for repo in layout.repositories():
         try:
             swept = layout.sweep(repo, before=before)
-        except Refused as error:
+        except (Refused, RegistryIndexUnreadable) as error:
             odd.append((repo, error))
             continue
         blobs, freed = blobs + swept.blobs, freed + swept.freed

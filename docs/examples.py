@@ -124,7 +124,7 @@ def examples() -> dict[str, str]:
     refusal = Refusal(
         train=train, stop=1, station=KIEL, outcome=Outcome.FAILED, directory=VERSION, time=NOW + timedelta(hours=1)
     )
-    answer = StationAnswer(
+    told = StationAnswer(
         train=train, stop=1, station=KIEL, text="the column 'age' is empty here", time=NOW + timedelta(days=1)
     )
     refused = sign(print_refusal(refusal), keys[KIEL].signers)
@@ -137,7 +137,7 @@ def examples() -> dict[str, str]:
         "train-manifest": _of(head.payload),
         "journey-entry": _of(entries[1].payload),
         "refusal": _of(refused.payload),
-        "answer": _of(print_answer(answer)),
+        "answer": _of(print_answer(told)),
         "party-card": _of(card.payload),
         "journal-head": _of(sign_head(ended, station=KIEL, signers=keys[KIEL].signers, now=NOW).payload),
         "envelope": _of(refused.to_bytes()),

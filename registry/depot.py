@@ -7,6 +7,9 @@ nothing in common. An id is the hash of a statement that only its readers have, 
 
 Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and only the digest is used
 from then on (attack T13).
+
+Who knows what they are looking for asks for it by name: whatever else lies in a mailbox, however much, costs them nothing.
+Lists are for who cannot know: a station that looks for arrivals, and whoever clears a mailbox.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
-from security.errors import Malformed
+from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
 from security.train.letters import MAX_MANIFEST_LETTER, Parcel
 from security.train.route import MAX_STOPS
@@ -60,6 +63,14 @@ class Arrival:
     mailbox: PartyId
     tag: Tag
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An arrival and its manifest, of which nothing is believed."""
+
+    arrival: Arrival
+    stored: StoredManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +114,7 @@ class Depot:
         A tag that names no manifest of ours is skipped and does not hide the others: any stranger who may write to the
         mailbox could put it there.
         """
-        tags = self._tags(party, _TRAIN_TAG)
+        tags = self.train_tags(party)
         if train is not None:
             tags = _present(tags, (train_tag(train, party, stop) for stop in range(MAX_STOPS, -1, -1)))
         return tuple(
@@ -114,17 +125,53 @@ class Depot:
         """Return the tags of the receipts in a mailbox, whatever trains they are about."""
         return self._tags(owner, _RECEIPT_TAG)
 
+    def train_tags(self, party: PartyId) -> tuple[Tag, ...]:
+        """Return the tags in a party's mailbox that can be trains, sorted; what they name is not looked up."""
+        return self._tags(party, _TRAIN_TAG)
+
+    def look_up(self, party: PartyId, tag: Tag) -> Waiting | None:
+        """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours."""
+        stored = self._named(mailbox(party), tag)
+        if stored is None:
+            return None
+        return Waiting(arrival=Arrival(mailbox=party, tag=tag, digest=stored.digest), stored=stored)
+
+    def arrival(self, party: PartyId, train: TrainId, stop: int) -> Arrival | None:
+        """Return the train that waits for a party at a stop, asked for by name."""
+        found = self.look_up(party, train_tag(train, party, stop))
+        return None if found is None else found.arrival
+
+    def claim_size(self, waiting: Waiting) -> int:
+        """Return the bytes that `claimed_manifest` will fetch.
+
+        Raises:
+            MalformedArtifact, MalformedJson: what waits there is not a train.
+        """
+        return _layers(waiting.stored).manifest.size
+
+    def claimed_manifest(self, waiting: Waiting) -> bytes:
+        """Fetch the one letter that says whose train this is, if it is one, and nothing else.
+
+        Raises:
+            MalformedArtifact, MalformedJson, DigestMismatch: what waits there is not a train.
+            NotInRegistry: it is incomplete.
+        """
+        descriptor = _layers(waiting.stored).manifest
+        return read_blob(self.registry, mailbox(waiting.arrival.mailbox), descriptor, limit=MAX_MANIFEST_LETTER)
+
     def take(
         self,
         arrival: Arrival,
         into: BlobSink,
         *,
         accept: Callable[[Parcel], None] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
         progress: Progress | None = None,
     ) -> Parcel:
-        """Fetch a train: its OCI manifest and its letters first; then, unless `accept` raises, code and state.
+        """Fetch a train: its OCI manifest and its letters first; then code and state.
 
-        Opening and verifying in `accept` prevents a stranger who can write to the mailbox from filling the disk (T17).
+        They are not fetched if `accept` raises, or `wanted`, asked next, says no. Opening and verifying in `accept`
+        prevents a stranger who can write to the mailbox from filling the disk; `wanted`, a party who is none (T17).
 
         Raises:
             MalformedArtifact: what waits there is not a train.
@@ -142,7 +189,7 @@ class Depot:
         parcel = unpack(layers, documents)
         if accept is not None:
             accept(parcel)
-        for descriptor in layers.sealed:
+        for descriptor in layers.sealed if wanted() else ():
             if not into.has(descriptor.digest):
                 with self.registry.open_blob(repo, descriptor) as source:
                     into.put(descriptor.digest, descriptor.size, source)
@@ -199,6 +246,16 @@ class Depot:
         """Put a station's sealed statement about a stop into the owner's mailbox."""
         return self._publish(pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
 
+    def receipts_of(self, owner: PartyId, train: TrainId, stops: Iterable[int]) -> tuple[Receipt, ...]:
+        """Return the receipts of these stops of a train that wait for its owner, asked for by name."""
+        found = []
+        for stop in stops:
+            for kind in ReceiptKind:
+                stored = self._named(mailbox(owner), receipt_tag(train, owner, stop, kind))
+                if stored is not None:
+                    found.append(Receipt(train=train, stop=stop, kind=kind, digest=stored.digest))
+        return tuple(found)
+
     def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
         """Return the receipts about a train that wait for its owner; malformed ones hide no others."""
         known = {
@@ -244,15 +301,15 @@ class Depot:
     def _resolved(self, party: PartyId, tags: Iterable[Tag]) -> Mapping[Tag, Digest]:
         """Return what tags name now, in their order, without those that can name neither a train nor a receipt."""
         found = {tag: self._named(mailbox(party), tag) for tag in tags}
-        return {tag: digest for tag, digest in found.items() if digest is not None}
+        return {tag: stored.digest for tag, stored in found.items() if stored is not None}
 
-    def _named(self, repo: Repository, tag: Tag) -> Digest | None:
-        """Return the digest a tag names now, if it can be that of a train or a receipt."""
+    def _named(self, repo: Repository, tag: Tag) -> StoredManifest | None:
+        """Return the manifest a tag names now, if it can be that of a train or a receipt."""
         try:
-            return self.registry.get_manifest(repo, tag).digest
+            return self.registry.get_manifest(repo, tag)
         except (ForeignRedirect, ForeignRealm):
             raise  # concerns the registry as a whole: its operator must act
-        except (NotInRegistry, RegistryMisbehaved, Malformed):
+        except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):
             return None
 
     def _carry(

@@ -22,8 +22,11 @@ from security.digest import Digest
 from security.encoding import parse_json
 from security.errors import DigestMismatch, InvalidInput, MalformedJson
 
-MAX_TAGS: Final = 50_000
-_MAX_PAGES: Final = 500
+MAX_TAGS: Final = 200_000
+"""In one repository. A station lists its mailbox to find what is new; known tags are asked for by name."""
+_MAX_LIST: Final = 96 * MAX_TAGS  # bytes: a train's tag takes 77, and docker-registry lists all tags at once
+_MAX_NESTED: Final = 100
+_MAX_PAGES: Final = MAX_TAGS // 100
 _NOT_FOUND: Final = 404
 
 
@@ -44,7 +47,9 @@ class HttpRegistry:
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
         """See `Registry.open_blob`."""
         url = self._url(repo, f"blobs/{descriptor.digest}")
-        source, announced = self._http.open(url, scopes=self._scopes(repo, "pull"))
+        source, announced = self._http.open(
+            url, scopes=self._scopes(repo, "pull"), small=descriptor.size <= MAX_DOCUMENT
+        )
         if announced not in {None, descriptor.size}:
             source.close()
             msg = "size announced by the registry differs from the descriptor"
@@ -130,7 +135,7 @@ class HttpRegistry:
         pages = 0
         while url is not None:
             answer = self._http.send(
-                "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=MAX_DOCUMENT
+                "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=_MAX_LIST
             )
             if answer.status == _NOT_FOUND:
                 break
@@ -186,8 +191,10 @@ class _Bytes:
 
 def _tags(body: bytes, name: Repository) -> set[Tag]:
     msg = "invalid list of tags from the registry"
+    if body.count(b"[") + body.count(b"{") > _MAX_NESTED:  # a list of millions of lists is no list of tags
+        raise RegistryMisbehaved(msg, repository=name)
     try:
-        document = parse_json(body)
+        document = parse_json(body, limit=len(body))
         tags = document.get("tags") if isinstance(document, dict) and document.get("name") == name else False
         if tags is None:
             return set()  # docker-registry, after the last tag was deleted

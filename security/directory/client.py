@@ -328,7 +328,7 @@ def explained() -> Iterator[None]:
         if isinstance(cause, Refused):
             msg = "what is served is not a file of the directory"
             raise DirectoryRejected(msg, hint=cause.hint, reason=str(cause)) from cause
-        if isinstance(cause, PhtError):
+        if isinstance(cause, Exception):  # ours, or a bug of ours: neither says anything about what is published
             raise cause from None
         msg = "a file of the directory is longer than allowed"
         raise DirectoryRejected(msg) from error

@@ -196,6 +196,14 @@ class TrustStore:
             raise _revoked(party, record)
         return self._in_force(party, record, at)
 
+    def key_set(self, party: PartyId, role: Role, fingerprint: Digest) -> KeySet:
+        """Return a key set of a party, whether or not it still counts: for what was verified with it already.
+
+        Raises:
+            PartyUnknown, KeyNotTrusted: the directory does not know it.
+        """
+        return self._record(self._party(party, role), fingerprint).key_set
+
     def approved_base(self, digest: Digest) -> Base:
         """Return the base image of that digest.
 
@@ -270,6 +278,13 @@ class TrustStore:
             msg = "the party does not have this role in the directory"
             raise PartyUnknown(msg, party=party, role=role.value)
         return known
+
+    def _record(self, party: Party, fingerprint: Digest) -> KeySetRecord:
+        for record in party.key_sets:
+            if record.fingerprint == fingerprint:
+                return record
+        msg = "the key set is not in the directory"
+        raise KeyNotTrusted(msg, party=party.party, key_set=fingerprint.short)
 
     def _strong(self, party: PartyId, key_set: KeySet) -> KeySet:
         if self.policy.post_quantum and not is_post_quantum(key_set):

@@ -17,7 +17,7 @@ network or clock.
 10. The journey holds exactly the ancestors of this stop in the route, and this stop is ours.
 11. There is a state exactly if a stop comes before this one; it is the one that stop sent, and no larger than a state
     within the manifest's limits can be.
-12. The code is the one the manifest names.
+12. The code is the one the manifest names, and no larger than any code can be.
 
 What is inside the seals is checked when they are opened (`security.train.seal`): 13 digest and size while reading, 14 the
 number of recipients, 15 META.json, 16 the archive, 17 the code's content.
@@ -50,7 +50,7 @@ from security.statement.envelope import Envelope, Verified, verify
 from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
 from security.train.route import counted
-from security.train.seal import StateBinding, most_sealed
+from security.train.seal import CODE_BUDGET, StateBinding, most_sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +230,10 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
         msg = "the announced state is larger than the manifest's limits allow"
         raise BudgetExceeded(msg, train=train.short, bytes=parts.state.size)
-    # 12. the code is the one the manifest names
+    # 12. the code is the one the manifest names, and no larger than any code can be
+    if manifest.value.code.size > most_sealed(CODE_BUDGET.total_bytes):
+        msg = "the announced code is larger than code may be"
+        raise BudgetExceeded(msg, train=train.short, bytes=manifest.value.code.size)
     if parts.code != manifest.value.code:
         msg = "code is not the one the manifest names"
         raise DigestMismatch(msg, train=train.short, expected=manifest.value.code.digest, found=parts.code.digest)

@@ -218,7 +218,7 @@ admission:
 # retention:                           # of what trains that have left leave here; the journal is kept for good
 #   document_days: 3650                # what was signed
 #   evidence_days: 365                 # sealed blobs of trains that did not pass ...
-#   evidence_bytes: 10737418240        # ... and the most bytes of them
+#   evidence_bytes: 10737418240        # the most bytes of everything that is kept of those
 #   printed_days: 90                   # what failed runs printed, sealed for this station
 
 daemon:

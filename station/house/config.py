@@ -74,8 +74,8 @@ class Admission:
 class Retention:
     """How long the spool keeps what visits that are over have left: ages in days since their end, sizes in bytes.
 
-    `document_days` is about what was signed, `evidence_days` and `evidence_bytes` about the sealed blobs of trains that
-    did not pass, and `printed_days` about what their runs printed.
+    `document_days` is about what was signed, `evidence_days` about the sealed blobs of trains that did not pass,
+    `evidence_bytes` about everything that is kept of those, and `printed_days` about what their runs printed.
     """
 
     document_days: int = 3650

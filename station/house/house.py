@@ -20,6 +20,7 @@ from station.admission.policy import Rule
 from station.data.port import DataSet
 from station.errors import KeysElsewhere
 from station.gate.port import GateRule
+from station.house.mailbox import MailboxMemory
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -65,6 +66,7 @@ class House:
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None
     """The digest of the station.yaml this house was opened with."""
+    mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
 
     def keys(self, fingerprint: Digest) -> Secrets:
         """Return the key set of ours that a train names.

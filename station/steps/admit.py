@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
+from security.directory.trust import TrustStore
 from security.errors import RouteCutOff
 from security.train.analysis import analysis_digest
 from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
+from station.errors import PolicyRefused
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
@@ -34,6 +36,14 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
         trust = newest_trust(house, now)
         accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
+    unwanted = refused_unseen(manifest, trust, house)
+    if unwanted is not None:
+        raise unwanted
+    if visit.fetched is not None and not visit.fetched.sealed:
+        msg = "the policy did not want this train when it arrived, and has changed since"
+        raise PolicyRefused(
+            msg, owner=manifest.owner.party, hint="its sealed files were not fetched: ask for a new one"
+        )
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
@@ -50,6 +60,20 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
     return _admitted(visit, manifest, approval.by, now)
+
+
+def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> PolicyRefused | None:
+    """Return why the policy refuses a train whatever is sealed in it or missing here; None if that is to be seen.
+
+    Asked before a large blob is fetched or a seal opened: the rules about owner, base, limits, data sets and outputs need
+    no more than the manifest. A person's approval answers holds only, so that none of them could change it.
+    """
+    request = Request(manifest=manifest, base=trust.approved_base(manifest.base).name, analysis=None, missing={})
+    try:
+        house.policy.consider(request)
+    except PolicyRefused as error:
+        return error
+    return None
 
 
 def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> Admitted:

@@ -33,9 +33,9 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     """
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
-        receipts = house.depot.receipts(owner, train)
+        receipts = house.depot.receipts_of(owner, train, (stop,))
     for receipt, ours in itertools.product(receipts, house.keyring):
-        if receipt.stop != stop or receipt.kind is ReceiptKind.ANSWER:  # there is none without a refusal
+        if receipt.kind is ReceiptKind.ANSWER:  # there is none without a refusal
             continue
         try:
             envelope = open_letter(house.depot.read_receipt(owner, receipt), [ours.identity]).envelope

@@ -86,6 +86,7 @@ class Fetched(Fact):
     letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
+    onward: tuple[Blob, ...] = ()
 
     @property
     def blobs(self) -> tuple[Blob, ...]:

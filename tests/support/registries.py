@@ -23,7 +23,7 @@ import pytest
 from registry.http.auth import Credentials
 from registry.http.remote import HttpRegistry
 from registry.http.request import Http, Trust
-from registry.names import HttpLocation, location
+from registry.names import HttpLocation, Origin, location
 from tests.support.certificates import Authority
 from tests.support.engine import Engine
 from tests.support.tokens import ISSUER, SERVICE, TokenService
@@ -54,7 +54,10 @@ class RealRegistries:
         credentials = (
             Credentials(username=USERNAME, password=password) if kind in {"http-basic", "http-token"} else None
         )
-        trust = Trust(ca_file=self.authority.file if kind == "http-tls" else None)
+        trust = Trust(
+            ca_file=self.authority.file if kind == "http-tls" else None,
+            token_origins=(Origin.of_url(self.tokens.realm),) if kind == "http-token" else (),
+        )
         return HttpRegistry(Http(place.origin, credentials=credentials, trust=trust), prefix=place.prefix)
 
     def close(self) -> None:

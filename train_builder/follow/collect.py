@@ -6,7 +6,7 @@ are opened into a folder without a name, which gets its name at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +35,10 @@ from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
 from security.train.letters import Parcel, check_readers, open_parcel
+from security.train.route import MAX_STOPS
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty, TrainForgotten
+from train_builder.errors import FolderNotEmpty, TrainForgotten, TrainNotHere
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -76,9 +77,10 @@ def bring_home(
     """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
 
     It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
-    mailbox cannot take away what is here already. Of several arrivals under the train's name, the first that verifies
-    is the train; if none does, the first refusal is told. `identity` opens the letters: the key for the train's mail, or
-    the owner's own.
+    mailbox cannot take away what is here already. A train made here is asked for under its one name; of one made
+    elsewhere the route is not known, and the first arrival that verifies is the train. If none does, the first refusal
+    is told. `identity` opens the letters: the key for the train's mail, or the
+    owner's own.
 
     Raises:
         NotHomeYet, TrainRefused, TrainFailed: it is not home, and why.
@@ -166,13 +168,17 @@ def _waiting(
 ) -> HomeTrain | None:
     """Fetch the train from the mailbox; None if nothing waits under its name."""
     refusals: list[PhtError] = []
-    for arrival in {one.digest: one for one in depot.arrivals(home.party, train)}.values():
+    for stop in _homes(train, home):
         found: list[HomeTrain] = []
 
-        def demand(parcel: Parcel, digest: Digest = arrival.digest, into: list[HomeTrain] = found) -> None:
-            into.append(verified(parcel, digest))
-
         try:
+            arrival = depot.arrival(home.party, train, stop)
+            if arrival is None:
+                continue
+
+            def demand(parcel: Parcel, digest: Digest = arrival.digest, into: list[HomeTrain] = found) -> None:
+                into.append(verified(parcel, digest))
+
             depot.take(arrival, home.blobs, accept=demand, progress=progress)
             return found[0]
         except (Refused, NotARecipient, NotInRegistry) as error:
@@ -180,6 +186,14 @@ def _waiting(
     if refusals:
         raise refusals[0]
     return None
+
+
+def _homes(train: TrainId, home: Home) -> Iterable[int]:
+    """Return the stops under which a train can come home: of one made elsewhere, after however many stops it made."""
+    try:
+        return (home.find(train).manifest.route.home,)
+    except TrainNotHere:
+        return range(1, MAX_STOPS + 1)
 
 
 def _need_empty(folder: Path) -> None:

@@ -7,7 +7,7 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -150,10 +150,12 @@ class Mail:
     letter: Letter | PhtError
 
 
-def read_mail(depot: Depot, owner: PartyId, train: TrainId, identity: Unwrapper) -> tuple[Mail, ...]:
-    """Fetch and open the receipts of one train. One that is broken does not hide the others."""
+def read_mail(
+    depot: Depot, owner: PartyId, train: TrainId, stops: Iterable[int], identity: Unwrapper
+) -> tuple[Mail, ...]:
+    """Fetch and open the receipts of one train, each by its name. One that is broken does not hide the others."""
     found = []
-    for receipt in depot.receipts(owner, train):
+    for receipt in depot.receipts_of(owner, train, stops):
         letter: Letter | PhtError
         try:
             letter = open_letter(depot.read_receipt(owner, receipt), [identity])
@@ -170,7 +172,8 @@ def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetim
         RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
-    mail = read_mail(depot, record.manifest.owner.party, record.train, record.mail)
+    stops = record.manifest.route.indices
+    mail = read_mail(depot, record.manifest.owner.party, record.train, stops, record.mail)
     return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 

@@ -13,6 +13,7 @@ from registry.depot import Depot, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
+from registry.port import StoredManifest
 from security.digest import Digest
 from security.encoding import print_time
 from security.ids import PartyId
@@ -265,9 +266,9 @@ def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> N
 class Away(MemoryRegistry):
     """A registry nobody answers at."""
 
-    def list_tags(self, repo: Repository) -> tuple[()]:
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
         msg = "gone"
-        raise RegistryUnavailable(msg, repository=repo)
+        raise RegistryUnavailable(msg, repository=repo, reference=reference)
 
 
 def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld, tmp_path: Path) -> None:
