@@ -138,7 +138,7 @@ def look_inside(manifest: TrainManifest, spool: Spool, keyring: Sequence[Secrets
 
 
 def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -> Inside:
-    """Return what a run left and the gate let pass, for the person who decides whether it goes on.
+    """Return what a run left, as the gate printed it and would let it pass, for the person who decides whether it goes on.
 
     Raises:
         FileMissing: nothing waits for release, or there is no file called `wanted` in it.
@@ -147,7 +147,7 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
     if visit.held is None or visit.held.hold is not HoldFor.RELEASE:
         msg = "nothing of this train waits for release"
         raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-    return _look(workrooms.find(visit.arrival).state, wanted, None)
+    return _look(workrooms.find(visit.arrival).outgoing, wanted, None)
 
 
 def what_it_printed(visit: Visit, house: House) -> bytes:

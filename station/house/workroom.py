@@ -44,6 +44,16 @@ class Workroom:
         return self.path / "state"
 
     @property
+    def outgoing(self) -> Path:
+        """What of the state may leave, as the gate printed it: what is shown, released and sealed."""
+        return self.path / "outgoing"
+
+    @property
+    def judged(self) -> Path:
+        """A file with the digest of what lay in `outgoing` when the gate last judged it."""
+        return self.path / "judged"
+
+    @property
     def context(self) -> Path:
         """What the run is told about itself, a file."""
         return self.path / "context.json"
@@ -106,12 +116,23 @@ class Workrooms:
             RoomMissing: the room is gone.
             WorkroomNotWiped: something in the folder cannot be removed.
         """
-        into = self.find(visit).data / data
-        with self._removing(visit), _entered(str(into.parent)) as folder:
-            _remove(data, folder)
-        with told(into):
-            into.mkdir(mode=PRIVATE_FOLDER)
-        return into
+        return self._emptied(self.find(visit).data / data, visit)
+
+    def outgoing(self, visit: ArrivalId) -> Path:
+        """Return an empty folder of the visit's room for what may leave, whatever was in it before.
+
+        Raises:
+            RoomMissing: the room is gone.
+            WorkroomNotWiped: something in the folder cannot be removed.
+        """
+        return self._emptied(self.find(visit).outgoing, visit)
+
+    def _emptied(self, folder: Path, visit: ArrivalId) -> Path:
+        with self._removing(visit), _entered(str(folder.parent)) as parent:
+            _remove(folder.name, parent)
+        with told(folder):
+            folder.mkdir(mode=PRIVATE_FOLDER)
+        return folder
 
     def names(self) -> tuple[ArrivalId, ...]:
         """Return the visits that have a room now."""

@@ -10,16 +10,15 @@ from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
-from station.gate.inspect import inspect
 from station.house.house import House
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files
+from station.steps.gate import cleared_files, judge, judged_in
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
-    """Ask the gate again, and seal what it lets pass, straight into the spool.
+    """Print what the run left and ask the gate again, and seal what it lets pass, straight into the spool.
 
     Raises:
         GateRefused: the state is no longer what was cleared.
@@ -28,8 +27,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
-    if visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
+    noted = judged_in(house.workrooms.find(visit.arrival))
+    cleared, content = judge(visit, manifest, house)
+    if content != noted or visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
         msg = "the state is not what was cleared"
         raise GateType(msg)
     recipients = recipients_of(accepted, trust, now)
