@@ -29,6 +29,7 @@ from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
+from station.sandbox.printed import read_printed
 from station.steps.wipe import PRINTED_BYTES
 from station.visit.events import Blob, HoldFor
 from station.visit.state import Visit
@@ -100,7 +101,7 @@ def output_of(config: StationConfig, train: str, *, by: str, unlock: Unlock, now
     """Return what the newest run of a train printed, for an operator.
 
     Raises:
-        FileMissing, SandboxUnavailable, SpoolDamaged, NotARecipient: see `what_it_printed`.
+        FileMissing, RoomMissing, SpoolDamaged, NotARecipient: see `what_it_printed`.
     """
     with journal_of(config) as journal:
         visit = find_visit(journal, train)
@@ -151,11 +152,11 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
 
 
 def what_it_printed(visit: Visit, house: House) -> bytes:
-    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
+    """Return the end of what the visit's newest run printed: from its workroom, or as it was kept when that was wiped.
 
     Raises:
         FileMissing: nothing has run yet, or nothing is kept.
-        SandboxUnavailable: the engine does not answer.
+        RoomMissing: the workroom is gone; the train is opened and run again.
         SpoolDamaged: what was kept is missing, or no longer as it was.
         NotARecipient: it was kept under keys this station no longer has.
     """
@@ -163,7 +164,7 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
         if visit.started is None:
             msg = "no run of this train has started"
             raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
+        return read_printed(house.workrooms.find(visit.arrival).printed, PRINTED_BYTES)
     if visit.wiped.printed is None:
         msg = "no output of this train's runs is kept"
         raise FileMissing(

@@ -12,6 +12,7 @@ mounted into a room is not emptied, but reported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from security.digest import Digest
-from security.files import PRIVATE_FOLDER, make_folder, sync_folder, told
+from security.files import PRIVATE_FOLDER, explain, make_folder, sync_folder, told
 from station.errors import RoomMissing, WorkroomNotWiped
 from station.visit.events import ArrivalId
 
@@ -67,6 +68,11 @@ class Workroom:
     def furnished(self) -> Path:
         """A file that says where each data set of the run is."""
         return self.path / "furnished.json"
+
+    @property
+    def printed(self) -> Path:
+        """A file with the end of what the run printed."""
+        return self.path / "printed"
 
     @property
     def used(self) -> Path:
@@ -144,6 +150,7 @@ class Workrooms:
         """Remove a room and everything in it; it is fine if there is none.
 
         Raises:
+            DiskReadOnly: nothing can be removed now.
             WorkroomNotWiped: something cannot be removed.
         """
         make_folder(self._root)
@@ -156,6 +163,8 @@ class Workrooms:
         try:
             yield
         except OSError as error:
+            if error.errno == errno.EROFS:
+                raise explain(error, self._root) from error
             msg = "something in a workroom cannot be removed"
             hint = f"look into {self._at(visit)}: is something mounted there, or owned by another user?"
             raise WorkroomNotWiped(msg, visit=visit.short, reason=error.strerror, hint=hint) from error
