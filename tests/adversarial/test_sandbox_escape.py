@@ -143,6 +143,7 @@ def test_t19_nothing_but_state_and_tmp_can_be_written(cell: Cell) -> None:
     assert said == "room /tmp\nroom /pht/state\n"
     after = _tree(cell.room.path)
     assert after.pop("state/new") == b"x\n"
+    assert after.pop("printed") == said.encode()  # by the station, from outside
     assert after == before
 
 
@@ -467,7 +468,7 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], None]] = {
     "HostConfig.ExtraHosts": _host(ExtraHosts=["leak:198.51.100.1"]),
     "HostConfig.GroupAdd": _host(GroupAdd=["0"]),
     "HostConfig.IpcMode": _host(IpcMode="host"),
-    "HostConfig.LogConfig": _host(LogConfig={"Type": "none", "Config": {}}),
+    "HostConfig.LogConfig": _host(LogConfig={"Type": "json-file", "Config": {}}),
     "HostConfig.MaskedPaths": _host(MaskedPaths=[]),
     "HostConfig.Memory": _host(Memory=512 * MIB, MemorySwap=512 * MIB),
     "HostConfig.NanoCpus": _host(NanoCpus=0),
