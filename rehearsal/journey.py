@@ -19,6 +19,7 @@ from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.daemon.reconcile import reconcile
 from station.house.house import House
+from station.sandbox.printed import read_printed
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.plan import Ask, Over, Wait, next_step
@@ -91,7 +92,7 @@ def _listen(visit: Visit, house: House, printed: Printed) -> None:
     if visit.accepted and visit.started and (visit.ended or visit.fault or visit.refused) and not visit.wiped:
         key = (house.party, visit.accepted.stop)
         if key not in printed:
-            printed[key] = house.sandbox.output(visit.started.name, OUTPUT_BYTES)
+            printed[key] = read_printed(house.workrooms.find(visit.arrival).printed, OUTPUT_BYTES)
 
 
 def _need_progress(visit: Visit, house: House, now: datetime) -> None:

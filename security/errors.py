@@ -313,6 +313,13 @@ class DiskFull(Unavailable):
     default_hint = "free some space, then repeat the operation"
 
 
+class DiskReadOnly(Unavailable):
+    """The file system cannot be written: it is mounted read-only, as Linux does after an error of the disk."""
+
+    code = "disk.read-only"
+    default_hint = "find out why ('dmesg', 'mount'), and make it writable"
+
+
 class TrainFault(PhtError):
     """The analysis itself failed."""
 

@@ -59,9 +59,16 @@ class SandboxUnavailable(Unavailable):
 
 
 class RunInterrupted(Unavailable):
-    """The run was killed from outside the container: the engine or the machine went down. It may be run again."""
+    """The run was ended from outside: the engine or the machine went down, or its disk could not be written. It is run again."""
 
     code = "run.interrupted"
+
+
+class RunPaused(Unavailable):
+    """Somebody paused the run in the container engine. It goes on once they let it, within its time."""
+
+    code = "run.paused"
+    default_hint = "'docker unpause' lets it go on; a run that is paused until its time is over is run again"
 
 
 class DataSourceUnavailable(Unavailable):
@@ -88,6 +95,13 @@ class LogMoved(Unavailable):
     """A record was about to be added to the end of a log that has grown meanwhile. The journal adds it again."""
 
     code = "journal.moved"
+
+
+class JournalUnwritable(Unavailable):
+    """The file system of the journal cannot be written now, as when it has become read-only. Nothing is done meanwhile."""
+
+    code = "journal.unwritable"
+    default_hint = "find out why ('dmesg', 'mount'), and make it writable; the station goes on by itself"
 
 
 class JournalBusy(Unavailable):

@@ -12,7 +12,7 @@ import traceback
 from datetime import datetime
 from typing import Final
 
-from registry.errors import RegistryMisbehaved
+from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
 from security.errors import (
     ArchiveRejected,
     BudgetExceeded,
@@ -25,11 +25,12 @@ from security.errors import (
 )
 from security.train.journey import MOST_REASON
 from security.train.route import counted
-from station.errors import JournalRaced, RoomMissing, RunInterrupted
+from station.errors import JournalRaced, RoomMissing, RunInterrupted, SpoolDamaged
 from station.house.house import House
 from station.steps import perform
+from station.steps.mend import mend
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Furnished, Held, RunFault, Stumbled, Superseded, VisitEvent
+from station.visit.events import ArrivalId, Furnished, Held, HoldFor, RunFault, Stumbled, Superseded, VisitEvent
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -109,6 +110,8 @@ def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
         return perform(step, visit, house, now)
+    except SpoolDamaged as error:
+        return _mended(error, visit, house, now)
     except PhtError as error:
         event = _explained(error, step, visit, now)
         if isinstance(event, Stumbled):
@@ -125,6 +128,22 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
         _log_bug(error, step, visit)
         return stumble_internally(visit, now=now)
+
+
+def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> Stumbled | Held:
+    """Fetch what is damaged again, and try once more; ask a person where that is not possible."""
+    reason = (
+        "a file in the spool is damaged, and this station made it itself: restore it from a backup, or refuse the train"
+    )
+    try:
+        if mend(visit, house):
+            log.warning("fetched again what was damaged", extra={"visit": visit.arrival.short, "code": error.code})
+            return stumble(visit, code=error.code, now=now)
+    except (NotInRegistry, RegistryDenied):
+        reason = "a file in the spool is damaged, and the registry does not have it any more: restore it from a backup, or refuse the train"
+    except PhtError as unreachable:
+        return stumble(visit, code=unreachable.code, now=now)
+    return Held(at=now, hold=HoldFor.ATTENTION, reason=reason)
 
 
 def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> VisitEvent:

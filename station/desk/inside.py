@@ -30,6 +30,7 @@ from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
+from station.sandbox.printed import read_printed
 from station.steps.evidence import parts_of
 from station.steps.wipe import PRINTED_BYTES
 from station.visit.events import Blob, Held, HoldFor
@@ -117,7 +118,7 @@ def output_of(config: StationConfig, train: str, *, by: str, unlock: Unlock, now
     """Return what the newest run of a train printed, for an operator.
 
     Raises:
-        FileMissing, SandboxUnavailable, SpoolDamaged, NotARecipient: see `what_it_printed`.
+        FileMissing, RoomMissing, SpoolDamaged, NotARecipient: see `what_it_printed`.
     """
     with journal_of(config) as journal:
         visit = find_visit(journal, train)
@@ -166,7 +167,7 @@ def look_inside(
 
 
 def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -> Inside:
-    """Return what a run left and the gate let pass, for the person who decides whether it goes on.
+    """Return what a run left, as the gate printed it and would let it pass, for the person who decides whether it goes on.
 
     Raises:
         FileMissing: nothing waits for release, or there is no file called `wanted` in it.
@@ -175,16 +176,16 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
     if visit.held is None or visit.held.hold is not HoldFor.RELEASE:
         msg = "nothing of this train waits for release"
         raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-    state = workrooms.find(visit.arrival).state
-    return _look(state, wanted, None, f"read it in {state}")
+    outgoing = workrooms.find(visit.arrival).outgoing
+    return _look(outgoing, wanted, None, f"read it in {outgoing}")
 
 
 def what_it_printed(visit: Visit, house: House) -> bytes:
-    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
+    """Return the end of what the visit's newest run printed: from its workroom, or as it was kept when that was wiped.
 
     Raises:
         FileMissing: nothing has run yet, or nothing is kept.
-        SandboxUnavailable: the engine does not answer.
+        RoomMissing: the workroom is gone; the train is opened and run again.
         SpoolDamaged: what was kept is missing, or no longer as it was.
         NotARecipient: it was kept under keys this station no longer has.
     """
@@ -192,7 +193,7 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
         if visit.started is None:
             msg = "no run of this train has started"
             raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
+        return read_printed(house.workrooms.find(visit.arrival).printed, PRINTED_BYTES)
     if visit.wiped.printed is None:
         msg = "no output of this train's runs is kept"
         raise FileMissing(

@@ -60,6 +60,14 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
     return StateUse(bytes=size, files=files)
 
 
+def read_only(folder: Path) -> bool:
+    """Whether nothing can be written to the file system a folder is on; False if the folder is gone."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:
+        return False
+
+
 def hand_over(path: Path, uid: int, gid: int) -> None:
     """Give a file, or a folder and everything in it, to the user a run runs as. Only root can, and only root needs to."""
     if os.geteuid() != 0:

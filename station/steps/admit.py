@@ -83,7 +83,7 @@ def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> 
         by=by,
         memory_bytes=limits.memory_bytes,
         cpu_millis=limits.cpu_millis,
-        disk_bytes=limits.output_bytes + sum(blob.size for blob in arrived),
+        disk_bytes=2 * limits.output_bytes + sum(blob.size for blob in arrived),
     )
 
 

@@ -10,17 +10,16 @@ from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
-from station.gate.inspect import inspect
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files
+from station.steps.gate import cleared_files, judge, judged_in
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
-    """Ask the gate again, and seal what it lets pass, straight into the spool.
+    """Print what the run left and ask the gate again, and seal what it lets pass, straight into the spool.
 
     For whom is asked of the directory as it is now: what was sealed for keys that were stolen cannot be taken back.
 
@@ -31,8 +30,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     trust = newest_trust(house, now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
-    if visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
+    noted = judged_in(house.workrooms.find(visit.arrival))
+    cleared, content = judge(visit, manifest, house)
+    if content != noted or visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
         msg = "the state is not what was cleared"
         raise GateType(msg)
     recipients = recipients_of(accepted, trust, now)

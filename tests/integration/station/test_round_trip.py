@@ -252,8 +252,8 @@ def test_a_person_sees_what_waits_for_release(here: World) -> None:
     for _ in range(12):
         here.step("hospital-a")
     visit = here.visit("hospital-a")
-    assert waiting_results(visit, rooms, wanted=None).files == (("sums.json", 19),)
-    assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"sum": 15, "n": 3}'
+    assert waiting_results(visit, rooms, wanted=None).files == (("sums.json", 17),)
+    assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"n":3,"sum":15}\n'
     with pytest.raises(FileMissing, match="no such file"):
         waiting_results(visit, rooms, wanted="../code/main.py")
 
