@@ -25,7 +25,7 @@ SLOW = [
     (("directory", "publish", "consortium", "--to", "layout:registry", *WITH), "signing and publishing"),
     (("station", "init", "new", *STATION[:6], "--registry", "layout:registry", *WITH), "making the keys"),
     (("station", "check", "hospital-a", *WITH), "checking directory, registry, engine and data"),
-    (("train", "submit", "my-train", *HOME, *WITH), "sealing the code"),
+    (("train", "submit", "my-train", "--again", *HOME, *WITH), "sealing the code"),
 ]
 
 
@@ -50,7 +50,7 @@ def test_what_takes_its_time_is_told_at_a_terminal_only(desk: Desk, words: tuple
     [
         (("keys", "check", "alice/keys"), "opening the keys"),
         (("directory", "publish", "consortium", "--to", "layout:registry"), "signing and publishing"),
-        (("train", "submit", "my-train", *HOME), "sealing the code"),
+        (("train", "submit", "my-train", "--again", *HOME), "sealing the code"),
         (("station", "check", "hospital-a"), "checking directory"),
     ],
 )

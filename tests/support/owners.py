@@ -77,7 +77,9 @@ class OwnerWorld:
     def secrets(self, party: str) -> Secrets:
         return self.world.secrets[PartyId(party)]
 
-    def submit(self, folder: Path, *, owner: str = "alice", depot: Depot | None = None) -> Submitted:
+    def submit(
+        self, folder: Path, *, owner: str = "alice", depot: Depot | None = None, again: bool = False
+    ) -> Submitted:
         return submit(
             folder,
             self.home(owner),
@@ -85,6 +87,7 @@ class OwnerWorld:
             trust=self.world.trust,
             unlock=lambda: self.secrets(owner),
             now=self.now,
+            again=again,
         )
 
     def pass_stop(self, station: str, *, files: Mapping[str, bytes] | None = None, receipt: bool = True) -> TrainParts:

@@ -93,7 +93,7 @@ def test_the_manifest_says_what_the_spec_says(here: OwnerWorld, tmp_path: Path) 
 
 def test_two_trains_of_one_folder_are_two_trains(here: OwnerWorld, tmp_path: Path) -> None:
     folder = write_train(tmp_path / "t")
-    first, second = here.submit(folder), here.submit(folder)
+    first, second = here.submit(folder), here.submit(folder, again=True)
     assert first.record.train != second.record.train
     assert not second.resumed
 

@@ -109,7 +109,7 @@ def ready(desk: Desk) -> Desk:
 
 def test_the_whole_way(ready: Desk) -> None:
     folder, out, journey = (str(ready.path / name) for name in ("ages", "out", "journey"))
-    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     assert "train.yaml" in str(made.data["files"])
     assert ready.run("check", folder).data["findings"] == []
     sent = ready.run("submit", folder)
@@ -318,7 +318,8 @@ def test_check_tells_everything_and_stops(ready: Desk) -> None:
     assert "patients.csv: has the name of a table" in found.text
     assert "key.pem:1: holds a private key" in found.text
     allowed = ready.run("check", str(folder), "--allow", "patients.csv", "--allow", "key.pem")
-    assert len(allowed.data["findings"]) == 2  # type: ignore[arg-type]
+    findings: Any = allowed.data["findings"]
+    assert [one["code"] for one in findings if one["allowed"]] == ["secret.private-key", "data.file"]
 
 
 def test_check_without_a_home_says_that_nobody_was_asked(desk: Desk) -> None:
@@ -347,7 +348,7 @@ def test_check_tells_every_line_that_is_wrong(desk: Desk) -> None:
 
 def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Desk) -> None:
     folder = str(write_train(ready.path / "t"))
-    first, second = ready.run("submit", folder), ready.run("submit", folder)
+    first, second = ready.run("submit", folder), ready.run("submit", folder, "--again")
     assert first.data["train"] != second.data["train"]
     assert ready.fails("follow", "zz").code == "input.invalid"
 
@@ -412,9 +413,13 @@ def test_a_second_train_of_the_same_source_is_told(ready: Desk) -> None:
     folder = str(write_train(ready.path / "t"))
     first = ready.run("submit", folder)
     assert first.data["twin"] is None
-    second = ready.run("submit", folder)
+    refused = ready.fails("submit", folder)
+    assert (refused.code, refused.fields["train"]) == ("train.already-sent", str(first.data["train"])[:12])
+    assert "--again" in str(refused.hint)
+    assert len(open_home(ready.home).records()) == 1
+    second = ready.run("submit", folder, "--again")
     assert second.data["twin"] == first.data["train"]
-    assert f"note: the same train is already under way as {str(first.data['train'])[:12]}" in second.text
+    assert f"note: the same train was already sent as {str(first.data['train'])[:12]}" in second.text
     ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
@@ -428,7 +433,7 @@ def test_the_hint_of_a_check_fits_what_it_found(ready: Desk) -> None:
     assert found.error is not None
     assert found.error.hint == "did you mean 'hospital-b'?"
     findings: Any = found.data["findings"]
-    assert [one["hint"] for one in findings] == ["did you mean 'hospital-b'?"]
+    assert [one["hint"] for one in findings if one["level"] == "error"] == ["did you mean 'hospital-b'?"]
     data = write_train(ready.path / "data", files={"main.py": "pass\n", "patients.csv": "a\n"})
     error = ready.fails("check", str(data))
     assert "--allow patients.csv" in str(error.hint)
@@ -475,7 +480,7 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(desk:
 
 def came_home(ready: Desk) -> str:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     name = str(ready.run("submit", folder).data["train"])
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     return name
@@ -508,7 +513,7 @@ def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Desk) -> No
 
 def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Desk) -> None:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     ready.run("submit", folder)
     assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
