@@ -6,7 +6,7 @@
     keys/             the owner's key folder (`security.keys.store`)
     trust/root.json   the pinned root of the directory; trust/cache/ what was seen of it last
     trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
-                      seen.json, home.json
+                      looked.json, seen.json, home.json
     blobs/            sealed code and states, by digest
 
 A train is recorded, whole and durable, before it is sent, and only the recorded train is ever sent.
@@ -196,6 +196,18 @@ class Home:
         if seen.outcome is not None:
             document["outcome"] = seen.outcome.value
         write_file(self._folder(train) / "seen.json", dump_pretty(document))
+
+    def note_looked(self, train: TrainId, at: datetime) -> None:
+        """Record that the mailbox was asked about a train."""
+        write_file(self._folder(train) / "looked.json", dump_pretty({"at": print_time(at)}))
+
+    def looked(self, train: TrainId) -> datetime | None:
+        """Return when the mailbox was asked about a train last; None if it never was."""
+        path = self._folder(train) / "looked.json"
+        try:
+            return _note(path).time("at") if path.exists() else None
+        except Malformed:
+            return None
 
     def seen(self, train: TrainId) -> Seen | None:
         """Return how far a train was seen; None if nothing was heard of it."""

@@ -135,8 +135,23 @@ def render_submitted(sent: Submitted) -> Answer:
 def render_trains(trains: Sequence[TrainSummary]) -> Answer:
     """Render trains as a table, in their order."""
     width = max((len(one.state) for one in trains), default=0)
-    lines = [f"{'train':<12}  {'made':<20}  {'state':<{width}}  name"]
-    lines += [f"{one.train.short}  {print_time(one.recorded)}  {one.state:<{width}}  {one.name}" for one in trains]
-    listed: list[Json] = [{"train": str(one.train), "name": one.name, "state": one.state} for one in trains]
+    lines = [f"{'train':<12}  {'made':<20}  {'state':<{width}}  {'as of':<20}  name"]
+    lines += [
+        f"{one.train.short}  {print_time(one.recorded)}  {one.state:<{width}}  {_looked(one):<20}  {one.name}"
+        for one in trains
+    ]
+    listed: list[Json] = [
+        {
+            "train": str(one.train),
+            "name": one.name,
+            "state": one.state,
+            "looked": None if one.looked is None else print_time(one.looked),
+        }
+        for one in trains
+    ]
     none = "no trains yet; 'pht train submit' sends one"
     return Answer(text="\n".join(lines) if trains else none, data={"trains": listed})
+
+
+def _looked(train: TrainSummary) -> str:
+    return "never looked" if train.looked is None else print_time(train.looked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from train_builder.cli.render_journey import describe
+from train_builder.cli.render_journey import describe, news
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -224,6 +225,35 @@ def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(here: Owner
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)
+
+
+def test_a_station_that_says_nothing_for_longer_than_anything_takes_is_named(here: OwnerWorld, tmp_path: Path) -> None:
+    here.submit(write_train(tmp_path / "t", SPEC.replace("wall_time: 5min", "wall_time: 2d")))
+    record = here.home().find("latest")
+    found = follow(record, here.depot, here.world.trust, now=here.now)
+    early, late = here.now + timedelta(days=2), here.now + timedelta(days=3, hours=1)
+    assert found.silent(early) is None
+    assert "the run may take 2 days, and a person may have to decide" in describe(found, now=early)
+    assert found.silent(late) == timedelta(days=3, hours=1)
+    assert "hospital-a has not answered for 3 days: ask its operator" in describe(found, now=late)
+    assert found.silent(record.manifest.valid_until) is None
+
+
+def test_only_what_is_new_is_told_again(here: OwnerWorld, tmp_path: Path) -> None:
+    here.submit(write_train(tmp_path / "t"))
+    record = here.home().find("latest")
+
+    def look(told: Collection[str]) -> tuple[str, ...]:
+        return news(follow(record, here.depot, here.world.trust, now=here.now), told, now=here.now)
+
+    first = look(())
+    assert first[0] == f"sums ({record.train.short})"
+    here.now += timedelta(hours=2)
+    assert look(first) == ()
+    here.pass_stop("hospital-a")
+    second = look(first)
+    assert [line.split()[1] for line in second[:2]] == ["hospital-a", "hospital-b"]
+    assert second[2:] == (f"waiting for hospital-b since {print_time(here.now)}",)
 
 
 def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(here: OwnerWorld, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -134,7 +134,8 @@ def test_the_whole_way(ready: Desk) -> None:
     (sealed,) = ready.home.glob("trains/*/manifest.json")
     assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
-    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "opened"}]
+    (listed,) = cast("list[dict[str, object]]", ready.run("ls").data["trains"])
+    assert (listed["train"], listed["name"], listed["state"]) == (name, "ages", "opened")
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
@@ -378,13 +379,29 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Desk) -> Non
     registry = ready.path / "registry"
     registry.rename(ready.path / "away")
     assert listed() == {"one": "at hospital-b", "two": "failed at hospital-a"}
-    assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "name"]
+    assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "as", "of", "name"]
     (ready.path / "away").rename(registry)
     ready.pass_on("hospital-b", "hospital-c")
     ready.run("follow", first)
     assert listed()["one"] == "ready to open"
     ready.run("open", first, str(ready.path / "out"))
     assert listed()["one"] == "opened"
+
+
+def test_the_list_says_when_it_was_looked_last_and_can_look_itself(ready: Desk) -> None:
+    for name in ("one", "two"):
+        ready.run("submit", str(write_train(ready.path / name, SPEC.replace("train: sums", f"train: {name}"))))
+        ready.pass_on("hospital-a")
+    before: Any = ready.run("ls")
+    assert [(one["state"], one["looked"]) for one in before.data["trains"]] == [("sent", None)] * 2
+    assert before.text.count("never looked") == 2
+    after: Any = ready.run("ls", "--look").data["trains"]
+    assert [one["state"] for one in after] == ["at hospital-b"] * 2
+    assert all(one["looked"] for one in after)
+    registry = ready.path / "registry"
+    registry.rename(ready.path / "away")
+    again: Any = ready.run("ls").data["trains"]
+    assert again == after
 
 
 def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Desk) -> None:
