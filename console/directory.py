@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -87,12 +87,22 @@ def _workspace(function: F) -> F:
     return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
 
 
+def _online_option(function: F) -> F:
+    return click.option("--online-passphrase-file", type=_PATH, help="For the online key, which has its own.")(function)
+
+
+def _one_option(function: F) -> F:
+    told = "Let the online key have a passphrase that opens other keys too. For trials."
+    return click.option("--one-passphrase", is_flag=True, help=told)(function)
+
+
 @directory.command("init")
 @click.argument("folder", type=_PATH)
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it is to have its own.")
+@_online_option
+@_one_option
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
 @click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
@@ -104,6 +114,7 @@ def directory_init(
     threshold: int,
     root_files: tuple[Path, ...],
     online_passphrase_file: Path | None,
+    one_passphrase: bool,
     max_train_days: int,
     post_quantum: bool,
     root_days: int,
@@ -111,19 +122,22 @@ def directory_init(
 ) -> Answer:
     """Make the consortium's workspace.
 
-    It holds the keys, the first root, and an empty directory.
+    It holds the keys, the first root, and an empty directory. Root and targets keys are for people; the online key renews
+    the timestamp from a timer, whose machine knows its passphrase. So that one is the online key's own.
 
     Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
     """
     expect_new(folder)
-    own = new_passphrase_for("the directory's keys", passphrase_file)
+    own = new_passphrase_for("the root keys and the targets key", passphrase_file)
+    roots = _per_key(root_files, root_keys) or [own] * root_keys
+    online = _online_phrase(online_passphrase_file, [own, *roots], one=one_passphrase)
     with working("making the keys"):
         workspace = init_workspace(
             folder,
-            root_passphrases=_per_key(root_files, root_keys) or [own] * root_keys,
+            root_passphrases=roots,
             threshold=threshold,
             targets_passphrase=own,
-            online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
+            online_passphrase=online,
             policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
             lifetimes=Lifetimes(root=timedelta(days=root_days)),
             now=clock.now(),
@@ -224,6 +238,8 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the new root.")
+@_online_option
+@_one_option
 @passphrase_option
 def directory_rotate_keys(
     *,
@@ -235,6 +251,8 @@ def directory_rotate_keys(
     drop: tuple[str, ...],
     threshold: int | None,
     root_days: int,
+    online_passphrase_file: Path | None,
+    one_passphrase: bool,
     passphrase_file: Path | None,
 ) -> Answer:
     """Make the next root.
@@ -258,10 +276,23 @@ def directory_rotate_keys(
         drop_root_keys=drop,
         threshold=threshold,
     )
-    new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
+    others = change.replace_targets or bool(add_root_keys)
+    new = new_passphrase_for("the new root or targets keys", passphrase_file) if others else None
+    online = None
+    if change.replace_online:
+        known = [phrase for phrase in (own, new, *phrases) if phrase is not None]
+        online = _online_phrase(
+            online_passphrase_file or (passphrase_file if one_passphrase else None), known, one=one_passphrase
+        )
     with working("making the next root"):
         state = rotate_keys(
-            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock.now()
+            ours,
+            signers,
+            change,
+            passphrase=new,
+            online_passphrase=online,
+            lifetimes=Lifetimes(root=timedelta(days=root_days)),
+            now=clock.now(),
         )
     return render_root(state, done="made the next root; pht directory publish makes it known")
 
@@ -273,7 +304,7 @@ def directory_rotate_keys(
 @click.option("--targets-days", type=_DAYS, default=90, show_default=True, help="Validity of the list of documents.")
 @click.option("--snapshot-days", type=_DAYS, default=30, show_default=True, help="Validity of the snapshot.")
 @click.option("--timestamp-days", type=_DAYS, default=7, show_default=True, help="Validity of the timestamp.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it has its own passphrase.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key. Default: the other one.")
 @passphrase_option
 @click.pass_obj
 def directory_publish(
@@ -297,12 +328,8 @@ def directory_publish(
     pht directory publish consortium --to folder:/srv/www/directory --refresh      (daily, from a timer: pht directory unit)
     """
     ours, sink = Workspace(workspace), sink_at(place, context.login())
-    if online_passphrase_file is None:
-        online = passphrase_for("the directory's keys", passphrase_file)
-        own = online
-    else:
-        online = read_passphrase(online_passphrase_file)
-        own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
+    own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
+    online = passphrase_for("the online key", online_passphrase_file or passphrase_file)
     lifetimes = Lifetimes(
         targets=timedelta(days=targets_days),
         snapshot=timedelta(days=snapshot_days),
@@ -341,6 +368,25 @@ def _digest(text: str, name: str) -> Digest:
     except Malformed as error:
         msg = "not a digest (sha256: and 64 hexadecimal digits)"
         raise InvalidInput(msg, value=repr(text)[:80]) from error
+
+
+def _online_phrase(path: Path | None, others: Sequence[bytes], *, one: bool) -> bytes:
+    """Return the passphrase of a new online key: another than those of the keys that are for people.
+
+    It lies on the machine that renews the directory every day: whoever gets at that must not be able to open a root key.
+
+    Raises:
+        InvalidInput: it is one of the `others`, and not `one` is meant; or it is too short.
+    """
+    if one and path is None:
+        return others[0]
+    option = "--online-passphrase-file FILE, or --one-passphrase for a trial"
+    phrase = new_passphrase_for("the online key, which a timer will use", path, option=option)
+    if phrase in others and not one:
+        msg = "the online key would have a passphrase that opens root or targets keys too"
+        hint = "it will lie on the machine that renews the directory: choose another one (--one-passphrase for a trial)"
+        raise InvalidInput(msg, hint=hint)
+    return phrase
 
 
 def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:

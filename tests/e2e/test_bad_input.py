@@ -48,7 +48,9 @@ KEYS = [
 
 DIRECTORY = [
     (("init", "consortium", *WITH), "file.exists"),
-    (("init", "w", "--root-keys", "1", *WITH), "input.invalid"),
+    (("init", "w", *WITH), "input.invalid"),
+    (("init", "w", "--online-passphrase-file", "secret", *WITH), "input.invalid"),
+    (("init", "w", "--root-keys", "1", "--one-passphrase", *WITH), "input.invalid"),
     (("init", "w", "--threshold", "0", *WITH), "usage"),
     (("init", "w", "--root-passphrase-file", "secret", "--root-passphrase-file", "secret", *WITH), "input.invalid"),
     (("init", "w", "--online-passphrase-file", "none", *WITH), "file.missing"),

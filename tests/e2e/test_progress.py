@@ -21,7 +21,10 @@ ERASE = "\x1b[2K"
 SLOW = [
     (("keys", "new", "new", "--party", "bob", "--role", "owner", *WITH), "making the keys"),
     (("keys", "check", "alice/keys", *WITH), "opening the keys"),
-    (("directory", "init", "new", "--root-keys", "1", "--threshold", "1", *WITH), "making the keys"),
+    (
+        ("directory", "init", "new", "--root-keys", "1", "--threshold", "1", "--one-passphrase", *WITH),
+        "making the keys",
+    ),
     (("directory", "publish", "consortium", "--to", "layout:registry", *WITH), "signing and publishing"),
     (("station", "init", "new", *STATION[:6], "--registry", "layout:registry", *WITH), "making the keys"),
     (("station", "check", "hospital-a", *WITH), "checking directory, registry, engine and data"),

@@ -97,7 +97,7 @@ class Consortium:
         self.url = self.answer("registry", "up", "registry")["url"]
         self.barrier = Barrier(self.url)
         keys = ("--root-keys", "1", "--threshold", "1")
-        self.answer("directory", "init", "consortium", *keys, *self.secret("consortium"))
+        self.answer("directory", "init", "consortium", *keys, "--one-passphrase", *self.secret("consortium"))
         for party in ROUTE:  # made here, so that no two threads make the same folder
             self.secret(party)
             self._data(party)

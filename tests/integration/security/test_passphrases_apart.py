@@ -1,0 +1,71 @@
+"""The passphrase that lies beside the timer opens the online key and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.directory import directory
+from security.directory.root import open_online_key, open_root_key, open_targets_key
+from security.directory.workspace import Workspace
+from security.errors import InvalidInput, WrongPassphrase
+from security.files import write_file
+from tests.integration.security.test_cli import run
+from tests.support.directories import house
+
+ROOT, ONLINE = b"correct horse battery", b"staple of the timer"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    for name, phrase in (("root", ROOT), ("online", ONLINE)):
+        write_file(tmp_path / name, phrase)
+    return tmp_path / "root", tmp_path / "online"
+
+
+def test_init_makes_an_online_key_with_a_passphrase_of_its_own(files: tuple[Path, Path], tmp_path: Path) -> None:
+    root, online = files
+    words = ("--root-keys", 1, "--threshold", 1, "--passphrase-file", root)
+    run(directory, "init", tmp_path / "ours", *words, "--online-passphrase-file", online)
+    ours = Workspace(tmp_path / "ours")
+    open_online_key(ours, ONLINE)
+    for opened in (
+        open_targets_key,
+        *(lambda _, p, path=path: open_root_key(path, p) for path in ours.root_keys.iterdir()),
+    ):
+        opened(ours, ROOT)
+        with pytest.raises(WrongPassphrase):
+            opened(ours, ONLINE)
+
+
+@pytest.mark.parametrize("given", [(), ("--online-passphrase-file", "root")])
+def test_init_refuses_one_passphrase_for_all_unless_that_is_meant(
+    files: tuple[Path, Path], tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    root, _ = files
+    paths = [tmp_path / word if word == "root" else word for word in given]
+    words = ("--root-keys", 1, "--threshold", 1, "--passphrase-file", root, *paths)
+    with pytest.raises(InvalidInput) as caught:
+        run(directory, "init", tmp_path / "ours", *words)
+    assert "--one-passphrase" in str(caught.value.hint)
+    assert not (tmp_path / "ours").exists()
+    run(directory, "init", tmp_path / "ours", "--one-passphrase", *words)
+    open_online_key(Workspace(tmp_path / "ours"), ROOT)
+
+
+def test_a_new_online_key_does_not_get_the_passphrase_of_the_root_keys(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    root, online = files
+    ours = house(tmp_path / "ours", keys=1, threshold=1).workspace
+    (key,) = ours.root_keys.iterdir()
+    words = ("--root-key", key, "--replace", "online", "--passphrase-file", root)
+    for given in ((), ("--online-passphrase-file", root)):
+        with pytest.raises(InvalidInput):
+            run(directory, "rotate-keys", ours.path, *words, *given)
+    assert run(directory, "show", ours.path).data["root"]["version"] == 1
+    run(directory, "rotate-keys", ours.path, *words, "--online-passphrase-file", online)
+    open_online_key(ours, ONLINE)
+    with pytest.raises(WrongPassphrase):
+        open_online_key(ours, ROOT)
