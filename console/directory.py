@@ -64,6 +64,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 _DAYS: Final = click.IntRange(1, 3650)
+_RENEWED: Final = click.IntRange(2, 3650)
+"""For what a timer renews daily: stations call less than a day too little."""
 
 
 @click.group()
@@ -303,7 +305,7 @@ def directory_rotate_keys(
 @click.option("--refresh", is_flag=True, help="Renew snapshot and timestamp only: needs nothing but the online key.")
 @click.option("--targets-days", type=_DAYS, default=90, show_default=True, help="Validity of the list of documents.")
 @click.option("--snapshot-days", type=_DAYS, default=30, show_default=True, help="Validity of the snapshot.")
-@click.option("--timestamp-days", type=_DAYS, default=7, show_default=True, help="Validity of the timestamp.")
+@click.option("--timestamp-days", type=_RENEWED, default=7, show_default=True, help="Validity of the timestamp.")
 @click.option("--online-passphrase-file", type=_PATH, help="For the online key. Default: the other one.")
 @passphrase_option
 @click.pass_obj

@@ -119,11 +119,13 @@ def render_checkup(found: Checkup) -> Answer:
     """Render every result on a line of its own, with what to do below."""
     lines = []
     for one in found.results:
-        lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
-        if not one.ok and one.hint:
+        word = "FAIL" if not one.ok else "WARN" if one.warning else "ok  "
+        lines.append(f"{word}  {one.name:<14} {one.detail}")
+        if one.hint and (one.warning or not one.ok):
             lines.append(f"      {'':<14} -> {one.hint}")
     listed: list[Json] = [
-        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
+        {"name": one.name, "ok": one.ok, "warning": one.warning, "detail": one.detail, "hint": one.hint}
+        for one in found.results
     ]
     error = None
     if not found.ok:

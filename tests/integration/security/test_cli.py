@@ -328,7 +328,7 @@ def test_new_keys_of_the_directory_tell_which_files_are_new_and_which_are_over(t
     ours = house(tmp_path / "ours", keys=2, threshold=1).workspace.path
     keep, drop = sorted((ours / "root-keys").iterdir())
     (online,) = ours.glob("online-*.age")
-    words = ["--root-key", keep, "--replace", "online", "--add-root-keys", 1]
+    words = ["--root-key", keep, "--replace", "online", "--add-root-keys", 1, "--one-passphrase"]
     words += ["--drop-root-key", drop.stem.removeprefix("root-"), "--passphrase-file", secret]
     done = run(directory, "rotate-keys", ours, *words)
     (new_root,) = set((ours / "root-keys").iterdir()) - {keep, drop}
