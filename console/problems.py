@@ -187,6 +187,6 @@ def _shown(value: Json) -> str:
         case dict():
             return "a group of fields"
         case Sequence():
-            return "an empty list" if not value else "a list"
+            return "an empty list" if not value else f"a list of {len(value)}"
         case _:
             return str(value)

@@ -136,6 +136,7 @@ class KeyOutsideValidity(Refused):
     """The key set was not in force at the time in question."""
 
     code = "key.outside-validity"
+    default_hint = "is this machine's clock right? If it is, ask the consortium which keys this party has"
 
 
 class BaseNotApproved(Refused):
@@ -161,13 +162,14 @@ class DirectoryExpired(DirectoryRejected):
     """The directory's metadata has expired: the consortium must publish, or someone is withholding updates."""
 
     code = "directory.expired"
-    default_hint = "the consortium runs 'pht directory publish'; if it has, someone is withholding the newer version"
+    default_hint = "the consortium runs 'pht directory publish'; if it has, is this machine's clock right? Otherwise someone is withholding the newer version"
 
 
 class OutsideValidity(Refused):
     """The train is not valid yet, or no longer valid."""
 
     code = "train.outside-validity"
+    default_hint = "compare its dates with this machine's clock; if that is right, its owner sends a new train"
 
 
 class RouteViolated(Refused):

@@ -247,9 +247,18 @@ def check_entry(
         msg = "journey entry is about another train, stop, station or base"
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
-    if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
-        msg = "journey entry is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
+    if claim.time > now + CLOCK_SKEW:
+        msg = "journey entry was signed later than it is here"
+        hint = (
+            f"is this machine's clock right? If it is, {stop.party}'s is ahead: tell its operator, and wait until then"
+        )
+        told, here = print_time(claim.time), print_time(now)
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, now=here)
+    if claim.time < manifest.value.valid_from - CLOCK_SKEW:
+        msg = "journey entry was signed before the train was"
+        hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
+        told, since = print_time(claim.time), print_time(manifest.value.valid_from)
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, since=since)
     return entry
 
 

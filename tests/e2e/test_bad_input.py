@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.desk import HOME, SETUP, STATION, WITH, Desk
 
+ONE = "--one-passphrase"
 WRONG = ("--passphrase-file", "wrong")
 AT = ("-s", "hospital-a")
 A = "sha256:" + "1" * 64
@@ -79,6 +80,10 @@ DIRECTORY = [
     (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WITH), "key.not-trusted"),
     (
         ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", *WITH),
+        "input.invalid",
+    ),
+    (
+        ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", ONE, *WITH),
         "key.not-trusted",
     ),
     (("rotate-keys", "consortium", "--root-key", "secret", *WITH), "key.not-a-key-file"),
@@ -118,6 +123,7 @@ REGISTRY = [
     (("ls", "layout:registry"), "usage"),
     (("ls", "layout:registry", "Not A Party"), "input.invalid"),
     (("ls", "layout:nowhere", "alice"), "registry.unavailable"),
+    (("ls", "layout:1.root.json", "alice"), "file.missing"),
     (("base", "ls", "layout:registry", "Not A Name"), "input.invalid"),
     (("base", "push", "layout:registry", "python"), "input.invalid"),
     (("base", "push", "layout:registry", "python", "none.tar"), "file.missing"),
@@ -144,6 +150,7 @@ TRAIN = [
     (("init", "t", "--name", "Not A Name"), "input.invalid"),
     (("check", "nowhere", *HOME), "file.missing"),
     (("check", "data", *HOME), "file.missing"),
+    (("check", "my-train/train.yaml", *HOME), "file.missing"),
     (("check", "my-train", "--home", "broken"), "home.invalid"),
     (("check", "my-train", "--home", "nowhere"), "home.invalid"),
     (("submit", "nowhere", *HOME, *WITH), "file.missing"),

@@ -104,12 +104,13 @@ def _where(found: Whereabouts, now: datetime, waited: str) -> list[str]:
 def _why_silent(found: Whereabouts, now: datetime) -> list[str]:
     silent = found.silent(now)
     if silent is not None:
-        can_be = "it waits for a person there, or the station does not work"
+        can_be = "the train waits there for a person or a file, or the station does not work"
         return [f"  {found.waiting_for} has not answered for {show_duration(silent)}: ask its operator ({can_be})"]
     if found.over(now):
         return []
     run = show_duration(found.longest_run)
-    return [f"  a station says nothing before it is done: the run may take {run}, and a person may have to decide"]
+    told = f"the run may take {run}; it may wait for a person, or for a file that is missing there"
+    return [f"  a station says nothing before it is done: {told}"]
 
 
 def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:

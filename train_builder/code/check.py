@@ -280,7 +280,10 @@ def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Fi
     except BaseNotApproved as error:
         names = [base.name for base in trust.approved_bases()]
         line = line_of(spec.lines, ("base",))
-        yield _error(error.code, f"base '{spec.base}': {error.message}", line, did_you_mean(spec.base, names))
+        near = did_you_mean(spec.base, names) or ""
+        there = f"approved are: {', '.join(sorted(names))}" if names else "the consortium has approved none yet"
+        hint = f"{near} {there}" if near.startswith("did you mean") else there
+        yield _error(error.code, f"base '{spec.base}': {error.message}", line, hint)
     if spec.valid.days > trust.policy.max_train_days:
         line = line_of(spec.lines, ("valid",))
         text = f"the directory's policy allows no more than {trust.policy.max_train_days} days"

@@ -92,7 +92,6 @@ def bring_home(
     if found is None:
         where = follow(home.find(train), depot, trust, now=now)
         home.note_seen(train, where.learnt)
-        home.note_looked(train, now)
         raise not_home(where)
     home.note_home(train, found.digest)
     return found

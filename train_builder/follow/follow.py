@@ -169,7 +169,8 @@ def whereabouts_of(
         try:
             heard.take(one)
         except PhtError as error:
-            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error.message} [{error.code}]")
+            advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
+            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error} [{error.code}]{advice}")
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None

@@ -233,7 +233,7 @@ def test_a_station_that_says_nothing_for_longer_than_anything_takes_is_named(her
     found = follow(record, here.depot, here.world.trust, now=here.now)
     early, late = here.now + timedelta(days=2), here.now + timedelta(days=3, hours=1)
     assert found.silent(early) is None
-    assert "the run may take 2 days, and a person may have to decide" in describe(found, now=early)
+    assert "the run may take 2 days; it may wait for a person" in describe(found, now=early)
     assert found.silent(late) == timedelta(days=3, hours=1)
     assert "hospital-a has not answered for 3 days: ask its operator" in describe(found, now=late)
     assert found.silent(record.manifest.valid_until) is None

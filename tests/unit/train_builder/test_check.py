@@ -259,7 +259,11 @@ def test_a_revoked_station(tmp_path: Path) -> None:
 def test_an_unknown_base_and_a_withdrawn_one(tmp_path: Path) -> None:
     world = consortium()
     (found,) = look(tmp_path / "a", {}, spec=SPEC.replace("base: python", "base: pyhton"), world=world)
-    assert (found.code, found.line, found.hint) == ("base.not-approved", 4, "did you mean 'python'?")
+    assert (found.code, found.line, found.hint) == (
+        "base.not-approved",
+        4,
+        "did you mean 'python'? approved are: python",
+    )
     world.bases[BASE] = Base(name="python", digest=BASE, note="", withdrawn=True)
     (found,) = look(tmp_path / "b", {}, world=world)
     assert found.code == "base.not-approved"
