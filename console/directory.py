@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,6 +11,7 @@ import click
 
 from console.answer import Answer
 from console.participant import directory_pin, directory_verify, fingerprint_option
+from console.passphrases import one_option, online_option, online_phrase, per_key
 from console.progress import working
 from console.prompts import (
     card_at,
@@ -89,22 +90,13 @@ def _workspace(function: F) -> F:
     return click.argument("workspace", metavar="FOLDER", type=_PATH)(function)
 
 
-def _online_option(function: F) -> F:
-    return click.option("--online-passphrase-file", type=_PATH, help="For the online key, which has its own.")(function)
-
-
-def _one_option(function: F) -> F:
-    told = "Let the online key have a passphrase that opens other keys too. For trials."
-    return click.option("--one-passphrase", is_flag=True, help=told)(function)
-
-
 @directory.command("init")
 @click.argument("folder", type=_PATH)
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@_online_option
-@_one_option
+@online_option
+@one_option
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
 @click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
@@ -131,8 +123,8 @@ def directory_init(
     """
     expect_new(folder)
     own = new_passphrase_for("the root keys and the targets key", passphrase_file)
-    roots = _per_key(root_files, root_keys) or [own] * root_keys
-    online = _online_phrase(online_passphrase_file, [own, *roots], one=one_passphrase)
+    roots = per_key(root_files, root_keys) or [own] * root_keys
+    online = online_phrase(online_passphrase_file, [own, *roots], one=one_passphrase)
     with working("making the keys"):
         workspace = init_workspace(
             folder,
@@ -240,8 +232,8 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the new root.")
-@_online_option
-@_one_option
+@online_option
+@one_option
 @passphrase_option
 def directory_rotate_keys(
     *,
@@ -268,7 +260,7 @@ def directory_rotate_keys(
     """
     ours = Workspace(workspace)
     own = None if passphrase_file is None else read_passphrase(passphrase_file)
-    phrases = _per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
+    phrases = per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
     with working("opening the root keys"):
         signers = [open_root_key(path, phrase) for path, phrase in zip(root_keys, phrases, strict=True)]
     change = RootChange(
@@ -283,7 +275,7 @@ def directory_rotate_keys(
     online = None
     if change.replace_online:
         known = [phrase for phrase in (own, new, *phrases) if phrase is not None]
-        online = _online_phrase(
+        online = online_phrase(
             online_passphrase_file or (passphrase_file if one_passphrase else None), known, one=one_passphrase
         )
     with working("making the next root"):
@@ -370,34 +362,6 @@ def _digest(text: str, name: str) -> Digest:
     except Malformed as error:
         msg = "not a digest (sha256: and 64 hexadecimal digits)"
         raise InvalidInput(msg, value=repr(text)[:80]) from error
-
-
-def _online_phrase(path: Path | None, others: Sequence[bytes], *, one: bool) -> bytes:
-    """Return the passphrase of a new online key: another than those of the keys that are for people.
-
-    It lies on the machine that renews the directory every day: whoever gets at that must not be able to open a root key.
-
-    Raises:
-        InvalidInput: it is one of the `others`, and not `one` is meant; or it is too short.
-    """
-    if one and path is None:
-        return others[0]
-    option = "--online-passphrase-file FILE, or --one-passphrase for a trial"
-    phrase = new_passphrase_for("the online key, which a timer will use", path, option=option)
-    if phrase in others and not one:
-        msg = "the online key would have a passphrase that opens root or targets keys too"
-        hint = "it will lie on the machine that renews the directory: choose another one (--one-passphrase for a trial)"
-        raise InvalidInput(msg, hint=hint)
-    return phrase
-
-
-def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
-    """Return one passphrase for each of `count` root keys; none if no file was named."""
-    if len(files) not in {0, 1, count}:
-        msg = "give one passphrase file for all root keys, or one for each"
-        raise InvalidInput(msg, given=len(files), keys=count)
-    phrases = [read_passphrase(path) for path in files]
-    return phrases * count if len(phrases) == 1 else phrases
 
 
 for command in (directory_verify, directory_pin, directory_unit):
