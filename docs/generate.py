@@ -15,7 +15,14 @@ sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
 GENERATED = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors")
+ERROR_MODULES = (
+    "security.errors",
+    "security.keys.errors",
+    "registry.errors",
+    "train_builder.errors",
+    "station.errors",
+    "rehearsal.errors",
+)
 
 
 def error_table() -> str:

@@ -33,7 +33,7 @@ from registry.oci import MAX_MANIFEST, Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
 from security.digest import Digest, digest_of
 from security.encoding import dump_json
-from security.errors import InvalidInput
+from security.errors import FileMissing, InvalidInput
 from security.files import locked_if_free, make_folder, sync_folder, told, write_file, writing
 
 if TYPE_CHECKING:
@@ -233,6 +233,9 @@ class LayoutRegistry:
 
     def _mounted(self) -> Path:
         if not self._root.is_dir():
+            if self._root.exists():
+                msg = "a registry in a folder cannot be a file"
+                raise FileMissing(msg, path=self._root, hint="name a folder: layout:/FOLDER")
             msg = "the registry's folder is not there"
             raise RegistryUnavailable(msg, path=self._root, hint=f"mount it, or make it: mkdir {self._root}")
         return self._root

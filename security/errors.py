@@ -133,6 +133,7 @@ class KeyOutsideValidity(Refused):
     """The key set was not in force at the time in question."""
 
     code = "key.outside-validity"
+    default_hint = "is this machine's clock right? If it is, ask the consortium which keys this party has"
 
 
 class BaseNotApproved(Refused):
@@ -158,13 +159,14 @@ class DirectoryExpired(DirectoryRejected):
     """The directory's metadata has expired: the consortium must publish, or someone is withholding updates."""
 
     code = "directory.expired"
-    default_hint = "the consortium runs 'pht directory publish'; if it has, someone is withholding the newer version"
+    default_hint = "the consortium runs 'pht directory publish'; if it has, is this machine's clock right? Otherwise someone is withholding the newer version"
 
 
 class OutsideValidity(Refused):
     """The train is no longer valid, or for longer than the consortium allows."""
 
     code = "train.outside-validity"
+    default_hint = "compare its dates with this machine's clock; if that is right, its owner sends a new train"
 
 
 class RouteViolated(Refused):
@@ -355,25 +357,6 @@ class KeyUnreadable(Misconfigured):
 
     code = "key.unreadable"
     default_hint = "restore the keys from their backup"
-
-
-class WrongPassphrase(KeyUnreadable):
-    """The passphrase does not open the key file."""
-
-    code = "key.wrong-passphrase"
-    default_hint = "try again; nothing was changed"
-
-
-class NotAKeyFile(KeyUnreadable):
-    """The file is not a key file: it is not an age passphrase file, or does not contain keys."""
-
-    code = "key.not-a-key-file"
-
-
-class KeyDamaged(KeyUnreadable):
-    """The key file has changed since it was written; restore it from the backup."""
-
-    code = "key.damaged"
 
 
 class NotARecipient(Misconfigured):

@@ -104,7 +104,7 @@ trap stop_all EXIT
 # --- the parties' secrets and data, which in reality each keeps at home -----------------------------------------------------
 
 mkdir -m 700 secrets
-for party in consortium alice "${HOSPITALS[@]}"; do
+for party in consortium consortium-online alice "${HOSPITALS[@]}"; do
     (umask 077 && head -c 24 /dev/urandom | base64 >"secrets/$party")
 done
 (umask 022 && python "$HERE/split.py" "$DEMO/data")  # the sandbox runs as another user, who must be able to read them
@@ -123,10 +123,12 @@ BASE=$ANSWER
 # --- the parties -------------------------------------------------------------------------------------------------------
 
 say '== The consortium makes its directory, with three root keys of which two must sign, and publishes it in the registry'
-answer spelled pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium
+answer spelled pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 ROOT=$ANSWER
 run pht directory approve-base consortium python "$BASE"
-run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 
 say '== Every party pins the directory by the fingerprint it was told, and makes its own keys'
 run pht train setup alice --party alice --registry "$REGISTRY" --root-fingerprint "$ROOT"
@@ -145,7 +147,8 @@ for party in alice "${HOSPITALS[@]}"; do
     answer spelled pht keys show "$party/keys"
     run pht directory add consortium "$party/$party.card.json" --fingerprint "$ANSWER"
 done
-run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 
 # --- the stations ------------------------------------------------------------------------------------------------------
 

@@ -214,8 +214,7 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         if _is_about_certificates(error):
-            msg = "registry's certificate is not trusted"
-            raise RegistryUntrusted(msg, url=shown) from error
+            raise untrusted(error, url) from error
         if _met_no_tls(error):
             msg = "the address says https, and the server does not speak it"
             hint = "write http:// if this registry is meant to be reached without TLS, or check the port"
@@ -242,6 +241,44 @@ def speaks_tls(url: str) -> RegistryWrongScheme:
     """Return the error for plain http to a server that speaks https."""
     msg = "the address says http, and the server speaks https"
     return RegistryWrongScheme(msg, hint="write https:// in the registry's address", url=redacted(url))
+
+
+_OF_ANOTHER_NAME: Final = frozenset({62, 64})
+_NOT_NOW: Final = {9: "not valid yet", 10: "no longer valid"}
+_WITHOUT_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
+"""What OpenSSL calls reasons not to trust a certificate (``X509_V_ERR_…``)."""
+
+
+def untrusted(error: BaseException, url: str) -> RegistryUntrusted:
+    """Return the error that says what is wrong with a server's certificate, and so what to do about it."""
+    told, host = _refusal(error), Origin.of_url(url).host
+    code, reason, shown = getattr(told, "verify_code", 0), getattr(told, "verify_message", None), redacted(url)
+    if code in _OF_ANOTHER_NAME:
+        msg = "the registry's certificate is for another host name"
+        hint = f"use the name that is in it, or have its operator get one for {host}"
+        return RegistryUntrusted(msg, hint=hint, url=shown, reason=reason)
+    if code in _NOT_NOW:
+        msg = f"the registry's certificate is {_NOT_NOW[code]}"
+        hint = "is this machine's clock right? If it is, tell the registry's operator"
+        return RegistryUntrusted(msg, hint=hint, url=shown)
+    if code in _WITHOUT_AUTHORITY:
+        msg = "the registry's certificate is from an authority that is not trusted here"
+        return RegistryUntrusted(msg, url=shown, reason=reason)
+    msg = "the registry's certificate is not trusted"
+    return RegistryUntrusted(msg, url=shown, reason=reason)
+
+
+def _refusal(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    left, seen = [error], set[int]()
+    while left:
+        cause = left.pop()
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            told = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+            left += [one for one in told if isinstance(one, BaseException)]
+    return None
 
 
 def _is_about_certificates(error: BaseException) -> bool:

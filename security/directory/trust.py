@@ -226,7 +226,8 @@ class TrustStore:
             if base.name == name:
                 return _not_withdrawn(base)
         msg = "base image is not in the directory"
-        raise BaseNotApproved(msg, name=name[:60], known=", ".join(sorted(base.name for base in self.bases.values())))
+        approved = ", ".join(sorted(base.name for base in self.approved_bases()))
+        raise BaseNotApproved(msg, name=name[:60], approved=approved or "none")
 
     def approved_bases(self) -> tuple[Base, ...]:
         """Return the base images that trains may run on: those that are not withdrawn, in the directory's order."""

@@ -311,12 +311,15 @@ def check_entry(
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
-        msg = "journey entry is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
+        msg = "journey entry was signed before the train was"
+        hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
+        told, since = print_time(claim.time), print_time(manifest.value.valid_from)
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, since=since)
     if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
         msg = "journey entry is dated later than our clock"
+        hint = f"is this machine's clock right? If it is, {stop.party}'s is ahead: tell its operator, and wait"
         when, ours = print_time(claim.time), print_time(now)
-        raise NotYet(msg, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
+        raise NotYet(msg, hint=hint, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
     return entry
 
 

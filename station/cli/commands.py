@@ -26,13 +26,14 @@ from station.cli.show import station_show
 from station.cli.sweep import station_sweep
 from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
-from station.daemon.loop import Pace, once, run
+from station.daemon.loop import once, run
+from station.daemon.pace import Pace
 from station.desk.answer import answer
 from station.desk.checkup import check
 from station.desk.decide import approval, record, refusal
 from station.desk.opening import house_of, keyring, present_keys, station_at, terms_of
 from station.desk.setup import NewStation, make_station, pinned_root
-from station.desk.visits import list_visits, summary
+from station.desk.visits import list_visits, silence, summary
 from station.house.config import StationConfig
 from station.house.lock import held
 
@@ -196,7 +197,7 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
         )
         if done.trouble is not None and not done.recorded:
             raise done.trouble
-        waiting = [summary(house.journal.visit(one), clock.now()) for one in house.journal.unfinished()]
+        waiting = [summary(house.journal.visit(one), clock.now(), worked=False) for one in house.journal.unfinished()]
     answer = render_visits(waiting)
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
@@ -223,7 +224,8 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
     none = "no train waits for a person" if waiting else "no train has been here"
-    return render_visits(list_visits(station_at(folder), clock.now(), waiting=waiting), none=none)
+    config, now = station_at(folder), clock.now()
+    return render_visits(list_visits(config, now, waiting=waiting), none=none, silence=silence(config, now))
 
 
 def _daemon(config: StationConfig) -> str:

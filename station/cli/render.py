@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,15 @@ from station.desk.checkup import Checkup
 from station.desk.export import Exported
 from station.desk.inside import Inside, TrainSheet
 from station.desk.setup import NewStation, StationMade
-from station.desk.visits import VisitSummary, summary
+from station.desk.visits import NO_DAEMON, VisitSummary, summary
 from station.errors import CheckFailed
 from station.visit.event_json import print_event
 from station.visit.events import VisitEvent
 from station.visit.parts import plain
+from station.visit.plan import Phase
 from station.visit.state import Visit
 
-_TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
+_TITLES = ("VISIT", "TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
 
 
 _SHOWN: Final = (
@@ -39,23 +40,27 @@ _SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
 _SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
-def render_visits(visits: Sequence[VisitSummary], *, none: str = "no train has been here") -> Answer:
-    """Render visits as a table, in their order."""
+def render_visits(
+    visits: Sequence[VisitSummary], *, none: str = "no train has been here", silence: timedelta | None = None
+) -> Answer:
+    """Render visits as a table, in their order; `silence` is for how long the daemon has said nothing, if too long."""
     rows = [_TITLES, *map(_row, visits)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     listed: list[Json] = [_document(one) for one in visits]
+    if silence is not None:
+        lines.append(f"the daemon has said nothing for {int(silence.total_seconds()) // 60} min: pht station check")
     return Answer(text="\n".join(lines) if visits else none, data={"visits": listed})
 
 
-def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answer:
+def render_train(sheet: TrainSheet, code: Inside | None, now: datetime, *, worked: bool) -> Answer:
     """Render what a train is, what it wants, what it will leave behind, and where it has been.
 
     A program gets the manifest's predicate as its owner signed it. Before the visit was accepted none of it is proven,
     and the answer says so.
     """
     visit, manifest = sheet.visit, sheet.manifest
-    limits, listed = manifest.limits, summary(visit, now)
+    limits, listed = manifest.limits, summary(visit, now, worked=worked)
     lines = [
         f"{visible(manifest.name)}  (train {_short(visit)}, visit {visit.arrival.short})",
         *([] if sheet.proven else ["  NOT VERIFIED: what follows is what it claims"]),
@@ -118,11 +123,13 @@ def render_checkup(found: Checkup) -> Answer:
     """Render every result on a line of its own, with what to do below."""
     lines = []
     for one in found.results:
-        lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
-        if not one.ok and one.hint:
+        word = "FAIL" if not one.ok else "WARN" if one.warning else "ok  "
+        lines.append(f"{word}  {one.name:<14} {one.detail}")
+        if one.hint and (one.warning or not one.ok):
             lines.append(f"      {'':<14} -> {one.hint}")
     listed: list[Json] = [
-        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
+        {"name": one.name, "ok": one.ok, "warning": one.warning, "detail": one.detail, "hint": one.hint}
+        for one in found.results
     ]
     error = None
     if not found.ok:
@@ -223,14 +230,20 @@ def visit_in_short(visit: Visit) -> str:
 
 def _row(visit: VisitSummary) -> tuple[str, ...]:
     return (
-        f"({visit.visit.short})" if visit.train is None else visit.train.short,
+        visit.visit.short,
+        "-" if visit.train is None else visit.train.short,
         "-" if visit.stop is None else str(counted(visit.stop)),
         visit.name or "-",
         str(visit.owner or "-"),
-        visit.phase.value,
+        _phase(visit),
         visit.next,
         print_time(visit.since),
     )
+
+
+def _phase(visit: VisitSummary) -> str:
+    """Return the phase; that of a run is what the journal knows, and its container may be gone if no daemon looks."""
+    return "was running" if visit.phase is Phase.RUNNING and visit.next == NO_DAEMON else visit.phase.value
 
 
 def _document(visit: VisitSummary) -> dict[str, Json]:

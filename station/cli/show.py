@@ -13,6 +13,7 @@ from station.cli.options import PATH, by_option, person, station_option, unlocke
 from station.cli.render import render_inside, render_output, render_train
 from station.desk.inside import code_of, output_of, results_of, sheet_of
 from station.desk.opening import station_at
+from station.house.lock import held
 
 
 @click.command("show")
@@ -63,6 +64,10 @@ def station_show(
     if output:
         return render_output(output_of(config, train, by=person(by), unlock=unlock, now=now))
     if code is None:
-        return render_train(sheet_of(config, train), None, now)
+        return render_train(sheet_of(config, train), None, now, worked=held(config.folder))
     sheet, inside = code_of(config, train, wanted=code or None, by=person(by), unlock=unlock, now=now, copy=into)
-    return render_train(sheet, inside, now) if inside.text is None else render_inside(inside, code)
+    return (
+        render_train(sheet, inside, now, worked=held(config.folder))
+        if inside.text is None
+        else render_inside(inside, code)
+    )

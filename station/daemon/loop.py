@@ -8,30 +8,27 @@ the same to it.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from security.clock import Clock
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
 from station.daemon.heads import sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
+from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
 from station.daemon.sweep import Sweeper
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
-from station.house.capacity import Capacity
 from station.house.clocks import clock_trouble
-from station.house.config import Retention
 from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
@@ -71,39 +68,6 @@ class Turn:
 
     recorded: int
     trouble: PhtError | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How time passes: `clock` tells it and lets it pass, `stop` is set by whoever wants the daemon to end.
-
-    `poll_seconds` is how often the mailbox is looked into. `grace_seconds` is for steps that are being taken when the
-    daemon is asked to stop; what is cut off then is done again by the next one.
-    """
-
-    clock: Clock
-    poll_seconds: float
-    grace_seconds: float = 30.0
-    stop: threading.Event = field(default_factory=threading.Event)
-    awake: threading.Event = field(default_factory=threading.Event)
-
-    def end(self) -> None:
-        """Let the daemon end after the steps it is taking."""
-        self.stop.set()
-        self.awake.set()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait until a job is finished or the daemon is asked to stop, but no longer than this."""
-        self.clock.wait(seconds, self.awake)
-        self.awake.clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What the operator allows: how much runs may take up, and how long what is over is kept."""
-
-    capacity: Capacity
-    retention: Retention = field(default_factory=Retention)
 
 
 class Shift:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ from station.errors import DaemonBehind, KeysElsewhere
 from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
 from station.house.clocks import compare, past_by, told_by
 from station.house.config import StationConfig
-from station.house.disk import at_rest
+from station.house.disk import Rest, at_rest
 from station.house.lock import held
 from station.journal.chain import parse_record
 from station.journal.journal import Journal
@@ -38,6 +38,8 @@ from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
 
 LEAST_DISK: Final = 2 << 30
+LEAST_FRESH: Final = timedelta(days=1)
+SHORTLY: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Checkup:
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the station can work; there may be warnings."""
         return all(one.ok for one in self.results)
 
 
@@ -66,7 +68,7 @@ def _around(config: StationConfig, clock: Clock) -> tuple[CheckResult, ...]:
     results: list[CheckResult] = []
     trust: list[TrustStore] = []
     results.append(_tried("directory root", lambda: _root(config)))
-    results.append(_tried("directory", lambda: _directory(config, now, trust)))
+    results.append(_fresh(_tried("directory", lambda: _directory(config, now, trust)), trust, now))
     results.append(_tried("party", lambda: _party(config, trust, now)))
     results.append(_tried("clock", lambda: _clock(config, trust, clock)))
     results.append(_tried("registry", lambda: _registry(config)))
@@ -103,6 +105,18 @@ def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) ->
     store = trust_loader(config)(now)
     found.append(store)
     return f"version {store.version.targets}, fresh until {print_time(store.expires)}"
+
+
+def _fresh(found: CheckResult, trust: list[TrustStore], now: datetime) -> CheckResult:
+    """Judge for how long the directory will be good. It does not say how long it was made for; a timestamp lasts a week."""
+    if not trust or trust[0].expires - now >= SHORTLY:
+        return found
+    left = trust[0].expires - now
+    hours = max(0, int(left.total_seconds()) // 3600)
+    hint = "nothing is admitted or started once it has run out: the consortium runs 'pht directory publish --refresh'"
+    detail = f"{found.detail}: runs out in {hours} h"
+    soon = left < LEAST_FRESH
+    return CheckResult(name=found.name, ok=found.ok and not soon, warning=not soon, detail=detail, hint=hint)
 
 
 def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
@@ -180,9 +194,17 @@ def _disk(name: str, folder: Path) -> CheckResult:
 
 
 def _at_rest(workrooms: Path) -> CheckResult:
-    """Report, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
+    """Warn, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
     place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
-    return CheckResult(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
+    rest = at_rest(place)
+    hint = (
+        "after a theft or a power cut patients' data can be read there: mount a tmpfs or an encrypted disk, and name it as"
+        " 'workrooms' in station.yaml; or make sure that this disk is encrypted below what can be seen from here"
+    )
+    plain = rest is Rest.PLAIN
+    return CheckResult(
+        name="plaintext", ok=True, warning=plain, detail=f"workrooms are {rest.value}", hint=hint if plain else None
+    )
 
 
 def _journal(config: StationConfig) -> str:

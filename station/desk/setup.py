@@ -74,8 +74,13 @@ def make_station(
     config = parse_config(text, file=file)  # so that nothing is made of what could not be read again
     for name, folder in new.data.items():
         if not folder.is_dir():
+            if folder.exists():
+                msg = "a data set is a folder, and this is a file"
+                raise InvalidInput(
+                    msg, data=name, file=folder, hint=f"name the folder it is in: --data {name}={folder.parent}"
+                )
             msg = "the folder of a data set does not exist"
-            raise InvalidInput(msg, data=name, folder=folder)
+            raise InvalidInput(msg, data=name, folder=folder, hint="make or mount it, or name another one")
     for path in (new.folder, config.folder, config.workrooms):
         make_folder(path)
     if config.keys.exists():

@@ -26,7 +26,8 @@ from security.keys.keyset import Scheme, generate
 from security.statement.envelope import sign
 from security.train.letters import seal_letter
 from security.train.route import MAX_STOPS
-from station.daemon.loop import Pace, Shift
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace
 from station.house.mailbox import LOOKS, MailboxMemory
 from station.steps.notice import FEW
 from tests.support.liar import Liar, Reply

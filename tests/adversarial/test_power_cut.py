@@ -14,7 +14,8 @@ import pytest
 
 from security.errors import DiskReadOnly
 from security.files import write_file
-from station.daemon.loop import Pace, Shift
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
 from station.errors import JournalUnwritable
 from station.house.workroom import Workrooms

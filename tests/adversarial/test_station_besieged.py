@@ -22,7 +22,8 @@ from security.directory.trust import TrustStore
 from security.errors import DirectoryUnavailable, DiskFull, Replayed
 from security.ids import PartyId
 from station.admission.policy import Admit, Hold, Owners, Request
-from station.daemon.loop import Pace, Shift, once
+from station.daemon.loop import Shift, once
+from station.daemon.pace import Pace
 from station.house.assembly import gate_of
 from station.house.trust import FreshTrust
 from station.journal.journal import Journal

@@ -20,7 +20,8 @@ from security.ids import PartyId
 from security.train.journey import check_next
 from security.train.verify import verify_arrival, verify_train
 from station.daemon.health import read_health
-from station.daemon.loop import Pace, once
+from station.daemon.loop import once
+from station.daemon.pace import Pace
 from station.errors import ClockWrong
 from station.house.clocks import compare
 from station.visit.plan import LONGEST_ABSENCE, Phase, phase_of

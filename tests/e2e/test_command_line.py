@@ -27,7 +27,7 @@ def test_the_most_talkative_submit_tells_no_address_with_a_query(desk: Desk, rea
     """Upload states and signed addresses stand in queries; whoever pastes a log would publish them."""
     address = real_registries.address("http")
     moved(desk, address)
-    typed = in_a_process(desk.path, {}, "-vv", "train", "submit", "my-train", *HOME, *WITH)
+    typed = in_a_process(desk.path, {}, "-vv", "train", "submit", "my-train", "--again", *HOME, *WITH)
     assert typed.exit == 0, str(typed)
     waiting = desk.answer("registry", "ls", address, "hospital-a")["mailboxes"]["hospital-a"]["trains"]
     assert [one["train"] for one in waiting] == [re.search(r"[0-9a-f]{64}", typed.out)[0]]  # type: ignore[index]

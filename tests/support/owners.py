@@ -38,7 +38,8 @@ from tests.support.trains import NOW, Consortium, consortium, members
 from train_builder.build.submit import Submitted, submit
 from train_builder.follow.collect import HomeTrain, bring_home
 from train_builder.follow.follow import Whereabouts, follow
-from train_builder.home import Home, Settings, TrainRecord
+from train_builder.home import Home, TrainRecord
+from train_builder.settings import Settings
 
 SPEC = """\
 train: sums
@@ -87,7 +88,9 @@ class OwnerWorld:
     def secrets(self, party: str) -> Secrets:
         return self.world.secrets[PartyId(party)]
 
-    def submit(self, folder: Path, *, owner: str = "alice", depot: Depot | None = None) -> Submitted:
+    def submit(
+        self, folder: Path, *, owner: str = "alice", depot: Depot | None = None, again: bool = False
+    ) -> Submitted:
         return submit(
             folder,
             self.home(owner),
@@ -95,6 +98,7 @@ class OwnerWorld:
             trust=self.world.trust,
             unlock=lambda: self.secrets(owner),
             now=self.now,
+            again=again,
         )
 
     def pass_stop(self, station: str, *, files: Mapping[str, bytes] | None = None, receipt: bool = True) -> TrainParts:

@@ -29,7 +29,7 @@ from security.train.letters import check_readers, open_letter, open_parcel
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
-from station.daemon.loop import Terms
+from station.daemon.pace import Terms
 from station.daemon.reconcile import reconcile
 from station.data.folder import FolderSource
 from station.data.port import DataSet

@@ -16,7 +16,7 @@ from security.keys.keyset import Secrets
 from train_builder.cli.complete import complete_train
 from train_builder.cli.options import PATH, home_option
 from train_builder.cli.render_journey import (
-    describe,
+    news,
     render_inspection,
     render_opened,
     render_proof,
@@ -49,14 +49,18 @@ def train_follow(root: Root, *, name: str, home_path: Path, watching: bool, ever
 def _wait(name: str, home: Home, every: float, *, heard: bool) -> Whereabouts:
     """Wait until a journey is over, and say on standard error what changes until then."""
     seen: Whereabouts | None = None
+    told: set[str] = set()
     for found in watch(name, home, clock=clock, every=every):
+        now = clock.now()
         if isinstance(found, Unavailable):
-            if heard:
-                click.echo(f"waiting: {found}", err=True)
-            continue
-        if heard and found != seen and not found.over(clock.now()):
-            click.echo(describe(found, now=clock.now()), err=True)
-        seen = found
+            lines: tuple[str, ...] = (f"waiting: {found}",)
+        else:
+            lines, seen = () if found.over(now) else news(found, told, now=now), found
+            told = {line for line in told if not line.startswith("waiting: ")}  # a second outage is news again
+        for line in lines:
+            if heard and line not in told:
+                click.echo(line, err=True)
+        told.update(lines)
     assert seen is not None  # noqa: S101 - it ends with a train whose journey is over
     return seen
 

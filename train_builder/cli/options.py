@@ -38,8 +38,8 @@ def allow_option(function: F) -> F:
     return click.option(
         "--allow",
         multiple=True,
-        metavar="PATH",
-        help="Accept findings about this file of the code folder (a name or a pattern); may be repeated.",
+        metavar="PATH|CODE",
+        help="Accept findings about this file of the code folder (a name or a pattern), or of this code; may be repeated.",
     )(function)
 
 

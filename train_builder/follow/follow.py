@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -39,6 +39,9 @@ from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
 
 S = TypeVar("S", Refusal, StationAnswer)
+
+PATIENCE: Final = timedelta(days=1)
+"""Beside the run itself: for fetching, for looking through the outputs, and for a station that is down overnight."""
 
 WHAT_TO_DO: Final[Mapping[Outcome, str]] = {
     Outcome.REFUSED: "a person there refused it, or its outputs were not let out: ask the station's operator",
@@ -98,6 +101,7 @@ class Whereabouts:
     waiting_for: PartyId | None
     since: datetime | None
     valid_until: datetime
+    longest_run: timedelta
     doubts: tuple[str, ...]
     cut_off: str | None = None
     """Why the directory lets nobody go on with it where it is."""
@@ -136,6 +140,17 @@ class Whereabouts:
     def stranded(self, now: datetime) -> bool:
         """Whether it is under way, and no station may run it any more."""
         return not self.ended and now >= self.valid_until
+
+    def silent(self, now: datetime) -> timedelta | None:
+        """Return for how long the station that has the train owes a word, if it is longer than anything takes by itself.
+
+        A station says nothing before it is done. That it waits for a person there, or does not work at all, looks the
+        same from here; that it still runs can be ruled out, for the manifest says how long a run may take.
+        """
+        if self.since is None or self.over(now):
+            return None
+        waited = now - self.since
+        return waited if waited >= self.longest_run + PATIENCE else None
 
     def over(self, now: datetime) -> bool:
         """Whether there is nothing left to wait for."""
@@ -192,7 +207,8 @@ def whereabouts_of(
         try:
             heard.take(one)
         except PhtError as error:
-            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error.message} [{error.code}]")
+            advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
+            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error} [{error.code}]{advice}")
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
@@ -209,6 +225,7 @@ def whereabouts_of(
         waiting_for=waiting,
         since=since,
         valid_until=manifest.value.valid_until,
+        longest_run=timedelta(seconds=manifest.value.limits.wall_seconds),
         doubts=tuple(doubts),
         cut_off=cut_off,
     )

@@ -39,10 +39,10 @@ from security.errors import (
     MalformedStatement,
     NotPublished,
     PartyUnknown,
-    WrongPassphrase,
 )
 from security.files import read_file, write_file
 from security.ids import PartyId, Role
+from security.keys.errors import WrongPassphrase
 from security.keys.keyset import KeySet, Scheme, SoftwareSigner, generate
 from security.keys.store import lock
 from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house

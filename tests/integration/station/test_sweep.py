@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from station.daemon.loop import Pace, Shift, Terms
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace, Terms
 from station.daemon.retention import remains_of
 from station.daemon.sweep import Keeper, sweep
 from station.house.config import Retention

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from train_builder.cli.render_journey import describe
+from train_builder.cli.render_journey import describe, news
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -94,7 +95,7 @@ def test_the_manifest_says_what_the_spec_says(owners: OwnerWorld, tmp_path: Path
 
 def test_two_trains_of_one_folder_are_two_trains(owners: OwnerWorld, tmp_path: Path) -> None:
     folder = write_train(tmp_path / "t")
-    first, second = owners.submit(folder), owners.submit(folder)
+    first, second = owners.submit(folder), owners.submit(folder, again=True)
     assert first.record.train != second.record.train
     assert not second.resumed
 
@@ -225,6 +226,37 @@ def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: Own
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)
+
+
+def test_a_station_that_says_nothing_for_longer_than_anything_takes_is_named(
+    owners: OwnerWorld, tmp_path: Path
+) -> None:
+    owners.submit(write_train(tmp_path / "t", SPEC.replace("wall_time: 5min", "wall_time: 2d")))
+    record = owners.home().find("latest")
+    found = owners.follow(record)
+    early, late = owners.now + timedelta(days=2), owners.now + timedelta(days=3, hours=1)
+    assert found.silent(early) is None
+    assert "the run may take 2 days; it may wait for a person" in describe(found, now=early)
+    assert found.silent(late) == timedelta(days=3, hours=1)
+    assert "hospital-a has not answered for 3 days: ask its operator" in describe(found, now=late)
+    assert found.silent(record.manifest.valid_until) is None
+
+
+def test_only_what_is_new_is_told_again(owners: OwnerWorld, tmp_path: Path) -> None:
+    owners.submit(write_train(tmp_path / "t"))
+    record = owners.home().find("latest")
+
+    def look(told: Collection[str]) -> tuple[str, ...]:
+        return news(owners.follow(record), told, now=owners.now)
+
+    first = look(())
+    assert first[0] == f"sums ({record.train.short})"
+    owners.now += timedelta(hours=2)
+    assert look(first) == ()
+    owners.pass_stop("hospital-a")
+    second = look(first)
+    assert [line.split()[1] for line in second[:2]] == ["hospital-a", "hospital-b"]
+    assert second[2:] == (f"waiting for hospital-b since {print_time(owners.now)}",)
 
 
 def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld, tmp_path: Path) -> None:
