@@ -11,7 +11,8 @@ from click.core import ParameterSource
 
 from security.errors import InvalidInput
 from train_builder.code.wheels import MACHINE, PYTHON
-from train_builder.home import SETTINGS, Home, open_home
+from train_builder.home import Home, open_home
+from train_builder.settings import SETTINGS
 
 F = TypeVar("F", bound=Callable[..., object])
 
