@@ -199,16 +199,11 @@ class Depot:
 
     def load(self, arrival: Digest, source: BlobSource) -> Parcel:
         """Assemble a train again from what `take` stored, without the registry."""
-        layers = self.layers(arrival, source)
+        layers = layers_of(arrival, source)
         documents = {
             one.digest: read_document(source, one.digest, limit=MAX_MANIFEST_LETTER) for one in layers.documents
         }
         return unpack(layers, documents)
-
-    def layers(self, arrival: Digest, source: BlobSource) -> TrainLayers:
-        """Return which blobs a train that `take` stored consists of, without the registry."""
-        raw = read_document(source, arrival, limit=MAX_MANIFEST)
-        return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
 
     def send(
         self,
@@ -337,6 +332,16 @@ class Depot:
             msg = "registry does not have the manifest it accepted"
             raise RegistryMisbehaved(msg, repository=repo, tag=tag)
         return artifact.manifest.digest
+
+
+def layers_of(arrival: Digest, source: BlobSource) -> TrainLayers:
+    """Return which blobs a train that `Depot.take` stored consists of, without the registry.
+
+    Raises:
+        FileMissing, DigestMismatch, Malformed: its OCI manifest is not there as it was.
+    """
+    raw = read_document(source, arrival, limit=MAX_MANIFEST)
+    return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
 
 
 def _layers(stored: StoredManifest) -> TrainLayers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.depot import Arrival
+from registry.depot import Arrival, layers_of
 from registry.names import Tag
 from security.directory.trust import TrustStore
 from security.errors import NotARecipient, PhtError, SealRecipients
@@ -40,7 +40,11 @@ def parts_of(visit: Visit, spool: Spool) -> TrainParts:
         msg = "nothing was fetched"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     head, *entries = (parse_envelope(spool.document(one.digest, limit=MAX_ENVELOPE)) for one in visit.fetched.documents)
-    code, *state = visit.fetched.sealed
+    try:
+        code, *state = layers_of(visit.arrival, spool).sealed
+    except PhtError as error:
+        msg = "what was fetched is no longer in the spool as it was"
+        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
     return TrainParts(
         manifest=head,
         entries=tuple(entries),

@@ -41,13 +41,15 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
     def accept(parcel: Parcel) -> None:
         try:
             found = opened(parcel, house, trust, now)
+            known = trust
             try:
-                accepted = believe(found.parts, house, trust, now)
+                accepted = believe(found.parts, house, known, now)
             except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
                 # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
-                accepted = believe(found.parts, house, newest_trust(house, now), now)
+                known = newest_trust(house, now)
+                accepted = believe(found.parts, house, known, now)
             check_readers(found, accepted)
-            admissible.append(refused_unseen(accepted.manifest.value, trust, house) is None)
+            admissible.append(refused_unseen(accepted.manifest.value, known, house) is None)
         except PhtError as error:
             judged.append(error)
             raise

@@ -11,7 +11,6 @@ from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
 from station.house.house import House
-from station.house.trust import newest_trust
 from station.steps.evidence import verified
 from station.steps.gate import cleared_files, judge, judged_in
 from station.visit.events import Sealed
@@ -21,13 +20,14 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     """Print what the run left and ask the gate again, and seal what it lets pass, straight into the spool.
 
-    For whom is asked of the directory as it is now: what was sealed for keys that were stolen cannot be taken back.
+    The directory at hand is enough: where its place does not answer, plaintext must not wait for it. Nothing leaves before
+    `sign` has asked for the newest one, which may refuse what is sealed here.
 
     Raises:
         GateRefused: the state is no longer what was cleared.
         RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
-    trust = newest_trust(house, now)
+    trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
     noted = judged_in(house.workrooms.find(visit.arrival))

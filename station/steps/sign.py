@@ -95,12 +95,14 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
+    outcome = Outcome.WITHHELD if house.withhold else outcome_of(visit)
+    told = visit.refused.told if visit.refused and outcome is Outcome.REFUSED else ""
     refusal = Refusal(
         train=accepted.train,
         stop=accepted.stop,
         station=house.party,
-        outcome=Outcome.WITHHELD if house.withhold else outcome_of(visit),
-        reason=None if house.withhold or visit.refused is None else visit.refused.told or None,
+        outcome=outcome,
+        reason=told or None,
         limit=None if house.withhold or visit.fault is None else _EXCEEDED.get(visit.fault.code),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,

@@ -126,6 +126,7 @@ def test_every_field_of_a_manifest_is_approved_but_those_that_only_tell_trains_a
         "valid_from": one.valid_from - timedelta(days=1),
         "valid_until": one.valid_until + timedelta(days=1),
         "nonce": "0" * 32,
+        "mail": one.recipient,
     }
     assert changed.keys() == {field.name for field in fields(TrainManifest)}
     before = analysis_digest(one, code)
@@ -165,11 +166,11 @@ def arrive(desk: Desk, spec: str, files: dict[str, str] | None = None) -> str:
 
 def test_a_command_is_shown_whole_with_its_blanks_counted_and_its_controls_visible(desk: Desk) -> None:
     hidden = "print(1)" + " " * 900 + "; steal()\\x1b[2K\\rok\\u2800\\u202e"
-    spec = STATION_SPEC.replace("[python3, main.py]", f'[python3, -c, "{hidden}"]')
+    spec = STATION_SPEC.replace("[python3, main.py]", f'[sh, -c, "{hidden}"]')
     train = arrive(desk, spec)
     typed = desk.pht("station", "show", train, *AT)
     assert "print(1)«900 blanks»; steal()«U+001B»[2K«U+000D»ok«U+2800»«U+202E»\n" in typed.out
-    assert "  command    python3\n             -c\n             print(1)" in typed.out
+    assert "  command    sh\n             -c\n             print(1)" in typed.out
     manifest = desk.answer("station", "show", train, *AT)["manifest"]
     assert "steal()" in manifest["command"][2]
 
@@ -184,7 +185,7 @@ def test_show_tells_the_digest_that_the_list_of_known_analyses_holds(desk: Desk)
     text = settings.read_text().replace("approve: by-hand", "approve: known-analysis")
     settings.write_text(text.replace('# known_analyses: ["sha256:..."]', f'known_analyses: ["{shown}"]'))
     assert "this analysis has not been approved here" not in desk.pht("station", "once", "hospital-a", *WITH).out
-    again = str(desk.answer("train", "submit", "other", *HOME, *WITH)["train"])[:12]
+    again = str(desk.answer("train", "submit", "other", "--again", *HOME, *WITH)["train"])[:12]
     desk.answer("station", "once", "hospital-a", *WITH)
     events = desk.answer("station", "show", again, *AT)["events"]
     assert [one["by"] for one in events if one["kind"] == "admitted"] == ["policy"]
@@ -205,8 +206,8 @@ def test_a_file_of_the_code_is_shown_to_its_end_or_not_at_all(desk: Desk) -> Non
 
 def test_nothing_in_a_file_hides_from_the_person_who_reads_it(desk: Desk) -> None:
     text = "a = 1" + " " * 200 + "; steal()\n" + "\n" * 50 + "\x1b[8mb = 2\u200b\n    indented()\n"
-    train = arrive(desk, STATION_SPEC, {"main.py": text})
-    shown = desk.pht("station", "show", train, "--code", "main.py", *AT).out
+    train = arrive(desk, STATION_SPEC, {"main.py": "print(1)\n", "notes.txt": text})
+    shown = desk.pht("station", "show", train, "--code", "notes.txt", *AT).out
     assert shown == "a = 1«200 blanks»; steal()\n«50 empty lines»\n«U+001B»[8mb = 2«U+200B»\n    indented()\n"
 
 

@@ -56,7 +56,7 @@ def followed(here: World, made: Train) -> Whereabouts:
 
 @pytest.mark.parametrize("phase", [Phase.ADMITTED, Phase.FURNISHED, Phase.CLEARED, Phase.SEALED, Phase.READY])
 def test_t21_nothing_leaves_for_a_station_that_was_revoked_meanwhile(here: World, phase: Phase) -> None:
-    """The station would believe the directory it has for a day: before it seals and signs it asks for the newest one."""
+    """The station would believe the directory it has for a day: before it signs it asks for the newest one."""
     hold_directory(here, "hospital-a")
     made = here.train()
     here.submit(made)
@@ -157,13 +157,14 @@ def test_a_train_waits_while_nobody_can_say_who_is_next(here: World) -> None:
     hold_directory(here, "hospital-a")
     made = here.train()
     here.submit(made)
-    bring_to(here, "hospital-a", Phase.CLEARED)
+    bring_to(here, "hospital-a", Phase.READY)
+    assert here.plaintext("hospital-a") == []  # it does not wait for the directory
     here.refuse_directory = DirectoryUnavailable("away")
     here.step("hospital-a")
     visit = here.visit("hospital-a")
     assert visit.refused is None
     assert visit.stumbled is not None
-    assert (visit.stumbled.step, visit.stumbled.code) == ("seal", "directory.unavailable")
+    assert (visit.stumbled.step, visit.stumbled.code) == ("sign", "directory.unavailable")
     here.refuse_directory = None
     here.settle()
     assert here.at_home(made.id)

@@ -147,7 +147,7 @@ def test_t25_a_person_is_asked_where_this_station_made_what_is_damaged(tmp_path:
     until(made, Phase.SIGNED)
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
     assert visit.signed is not None
-    spoil(house.spool.at(visit.signed.envelope), gone=False)
+    spoil(house.spool.at(visit.signed.letter), gone=False)
     made.step("hospital-a")
     held = made.visit("hospital-a").held
     assert held is not None

@@ -27,7 +27,7 @@ from security.train.journey import (
 )
 from security.train.letters import open_letter
 from security.train.manifest import Output
-from station.admission.policy import AllOf, Ceiling, CheckableOutputs, DataSets, Owners, Request, Rule, Verdict
+from station.admission.policy import Admit, AllOf, Ceiling, CheckableOutputs, DataSets, Owners, Request, Rule, Verdict
 from station.errors import MemoryExceeded, OutputExceeded, RunFailed, RunTimedOut
 from station.house.config import CEILING
 from station.journal.journal import Journal
@@ -103,9 +103,15 @@ def test_a_house_that_withholds_tells_no_reason(here: World, what: str) -> None:
 
 @dataclass(frozen=True)
 class Opening:
-    """Opens the code, and finds something in it."""
+    """Opens the code, and finds something in it; by the manifest alone, nothing speaks against the train."""
+
+    def __init__(self) -> None:
+        self._asked = False
 
     def consider(self, request: Request) -> Verdict:
+        if not self._asked:
+            self._asked = True
+            return Admit()
         msg = "a path of the archive is not plain"
         raise ArchiveRejected(msg, path=f"smith-{request.manifest.name}.py")
 

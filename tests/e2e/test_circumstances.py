@@ -139,7 +139,7 @@ def test_a_directory_past_its_date_is_told_by_every_command_that_needs_one(desk:
     assert desk.pht("--json", *ONCE).exit == 0, "the daemon waits for a directory; no train is refused for it"
     assert desk.answer("station", "ls", "hospital-a")["visits"] == waiting
     checked = desk.pht("station", "check", "hospital-a", *WITH)
-    assert "past its date" in checked.out + checked.err
+    assert "has expired" in checked.out + checked.err
     desk.answer("directory", "publish", "consortium", "--to", "layout:registry", "--refresh", *WITH)
     assert usual(desk, commands) == ends
 

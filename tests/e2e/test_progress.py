@@ -55,7 +55,10 @@ def test_what_takes_its_time_is_told_at_a_terminal_only(desk: Desk, words: tuple
     ("words", "told"),
     [
         (("keys", "check", "alice/keys"), "opening the keys"),
-        (("directory", "publish", "consortium", "--to", "layout:registry"), "signing and publishing"),
+        (
+            ("directory", "publish", "consortium", "--to", "layout:registry", "--online-passphrase-file", "secret"),
+            "signing and publishing",
+        ),
         (("train", "submit", "my-train", "--again", *HOME), "sealing the code"),
         (("station", "check", "hospital-a"), "checking directory"),
     ],

@@ -114,7 +114,7 @@ def test_what_is_not_believed_for_the_time_it_bears_names_both_clocks(tmp_path: 
     behind = here.now - timedelta(minutes=30)
     found = follow(record, here.depot, here.world.trust, now=behind)
     (doubt,) = found.doubts
-    assert "signed later than it is here" in doubt
+    assert "dated later than our clock" in doubt
     assert "is this machine's clock right?" in doubt
     assert "now=2026-03-01T12:30:00Z" in doubt
     assert "do not use it" not in describe(found, now=behind)

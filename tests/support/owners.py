@@ -215,7 +215,7 @@ class OwnerWorld:
 
     def journey(self, folder: Path | None = None) -> TrainId:
         """Submit a train and let every station pass it."""
-        submitted = self.submit(write_train(self.path / "train") if folder is None else folder)
+        submitted = self.submit(write_train(self.path / "train") if folder is None else folder, again=True)
         route = submitted.record.manifest.route
         for stop in route.indices:
             self.pass_stop(route.stop(stop).party)

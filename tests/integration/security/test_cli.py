@@ -14,8 +14,9 @@ import pytest
 from console.answer import Answer
 from console.directory import directory
 from console.keys import keys
+from registry.places import Login, source_at
 from security.digest import digest_of
-from security.directory.client import DirectorySink, DirectorySource, FolderDirectory, load_trust
+from security.directory.client import load_trust
 from security.errors import (
     FileExists,
     FileMissing,
@@ -32,24 +33,15 @@ from security.ids import PartyId
 from security.keys.errors import WrongPassphrase
 from security.keys.keyset import Scheme, generate
 from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
+from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
 
 ROOT = Path(__file__).parents[3]
 DIGEST = digest_of(b"a base image")
 
 
-class Folders:
-    """Reaches directories in folders, as the root of the command line does."""
-
-    def source(self, text: str) -> DirectorySource:
-        return FolderDirectory(Path(text.removeprefix("folder:")))
-
-    def sink(self, text: str) -> DirectorySink:
-        return FolderDirectory(Path(text.removeprefix("folder:")))
-
-
 def run(group: click.Group, *words: object) -> Answer:
-    answer = group.main(args=[str(word) for word in words], standalone_mode=False, obj=Folders())
+    answer = group.main(args=[str(word) for word in words], standalone_mode=False, obj=Root())
     assert isinstance(answer, Answer)
     assert answer.text
     assert json.loads(json.dumps(answer.data)) == answer.data
@@ -188,7 +180,7 @@ def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Pat
     assert dates.data["staged"] == {"base.python.json": "changed", "party.hospital-a.json": "changed"}
     assert "NOT published" in dates.text
     run(directory, "publish", ours, "--to", place, *phrase)
-    trust = load_trust(Folders().source(place), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
+    trust = load_trust(source_at(place, Login()), tmp_path / "cache", read_file(tmp_path / "root.json"), clock())
     assert trust.parties[PartyId("hospital-a")].revoked
     assert trust.bases[DIGEST].withdrawn
     assert run(directory, "show", ours).data["staged"] == {}
