@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,6 @@ def test_a_house_that_withholds_tells_no_reason(here: World, what: str) -> None:
     assert (told.outcome, told.reason, told.limit) == (Outcome.WITHHELD, None, None)
 
 
-@dataclass(frozen=True)
 class Opening:
     """Opens the code, and finds something in it; by the manifest alone, nothing speaks against the train."""
 
