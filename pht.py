@@ -42,6 +42,10 @@ _GROUPS: Final = {
     "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
 }
 
+_COMMANDS: Final = {
+    "verify": ("train_builder.cli.verify:verify", "Verify an exported journey, from a pinned root alone."),
+}
+
 _FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse_command",)}
 """Commands that a group shows but cannot import: what they need lies above it."""
 
@@ -60,11 +64,13 @@ class LazyGroup(click.Group):
     """A group whose members are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the groups in the order in which they are shown."""
-        return list(_GROUPS)
+        """Return the groups, and then the commands that are in none, in the order in which they are shown."""
+        return [*_GROUPS, *_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import a group."""
+        if cmd_name in _COMMANDS:
+            return _imported(_COMMANDS[cmd_name][0])
         if cmd_name not in _GROUPS:
             return None
         group = _imported(_GROUPS[cmd_name][0])
@@ -76,7 +82,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _GROUPS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in (_GROUPS | _COMMANDS).items()])
 
 
 def _imported(place: str) -> click.Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -11,6 +11,7 @@ import click
 
 from console.answer import Answer
 from console.participant import directory_pin, directory_verify, fingerprint_option
+from console.passphrases import one_option, online_option, online_phrase, per_key
 from console.progress import working
 from console.prompts import (
     card_at,
@@ -55,6 +56,7 @@ from security.directory.workspace import (
     was_withdrawn,
     withdraw_base,
 )
+from security.encoding import parse_time, print_time
 from security.errors import InvalidInput, Malformed
 from security.files import expect_new
 from security.ids import PartyId
@@ -64,6 +66,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 _DAYS: Final = click.IntRange(1, 3650)
+_RENEWED: Final = click.IntRange(2, 3650)
+"""For what a timer renews daily: stations call less than a day too little."""
 
 
 @click.group()
@@ -92,7 +96,8 @@ def _workspace(function: F) -> F:
 @click.option("--root-keys", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys.")
 @click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must sign.")
 @click.option("--root-passphrase-file", "root_files", type=_PATH, multiple=True, help="One per root key, in order.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it is to have its own.")
+@online_option
+@one_option
 @click.option("--max-train-days", type=_DAYS, default=90, show_default=True, help="Longest validity of a train.")
 @click.option("--post-quantum", is_flag=True, help="Accept only key sets with ML-DSA-65 and a hybrid recipient.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the root.")
@@ -104,6 +109,7 @@ def directory_init(
     threshold: int,
     root_files: tuple[Path, ...],
     online_passphrase_file: Path | None,
+    one_passphrase: bool,
     max_train_days: int,
     post_quantum: bool,
     root_days: int,
@@ -111,19 +117,22 @@ def directory_init(
 ) -> Answer:
     """Make the consortium's workspace.
 
-    It holds the keys, the first root, and an empty directory.
+    It holds the keys, the first root, and an empty directory. Root and targets keys are for people; the online key renews
+    the timestamp from a timer, whose machine knows its passphrase. So that one is the online key's own.
 
     Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
     """
     expect_new(folder)
-    own = new_passphrase_for("the directory's keys", passphrase_file)
+    own = new_passphrase_for("the root keys and the targets key", passphrase_file)
+    roots = per_key(root_files, root_keys) or [own] * root_keys
+    online = online_phrase(online_passphrase_file, [own, *roots], one=one_passphrase)
     with working("making the keys"):
         workspace = init_workspace(
             folder,
-            root_passphrases=_per_key(root_files, root_keys) or [own] * root_keys,
+            root_passphrases=roots,
             threshold=threshold,
             targets_passphrase=own,
-            online_passphrase=own if online_passphrase_file is None else read_passphrase(online_passphrase_file),
+            online_passphrase=online,
             policy=Policy(max_train_days=max_train_days, post_quantum=post_quantum),
             lifetimes=Lifetimes(root=timedelta(days=root_days)),
             now=clock.now(),
@@ -171,17 +180,24 @@ def directory_rotate(card: Path, overlap: int, workspace: Path, fingerprint: str
 @_workspace
 @click.argument("party")
 @click.option("--key-set", help="Fingerprint of the key set to revoke. Without it: the whole party.")
+@click.option("--since", "text", metavar="TIME", help="When the keys may first have been in wrong hands. Default: now.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
-def directory_revoke(party: str, key_set: str | None, yes: bool, workspace: Path) -> Answer:
+def directory_revoke(party: str, key_set: str | None, text: str | None, yes: bool, workspace: Path) -> Answer:
     """Stage the revocation of a party, or of a key set.
 
-    What PARTY signed with the revoked keys in the past is no longer valid either.
+    What PARTY signed with these keys before TIME (2026-01-31, or 2026-01-31T12:00:00Z) still counts, so that journeys
+    that ended before can be opened. Nothing later does, and no station runs or seals anything for these keys.
+
+    Whoever stole keys can date what they sign. If keys were stolen, let TIME be when they were certainly still safe: the
+    last time that somebody saw the machine, the medium or the backup where it belongs. The default, now, is for a party
+    that leaves with its keys in its own hands.
     """
-    ours, name = Workspace(workspace), PartyId(party)
+    ours, name, now = Workspace(workspace), PartyId(party), clock.now()
+    since = now if text is None else _moment(text)
     count = len(revocable(ours, name, key_set))
     what = str(name) if key_set is None else f"{count} of the key sets of {name}"
-    sure(f"Revoke {what}? Past journeys with signatures of these keys will no longer verify.", yes=yes)
-    changed = revoke(ours, name, key_set)
+    sure(f"Revoke {what} as of {print_time(since)}? What these keys signed from then on counts no more.", yes=yes)
+    changed = revoke(ours, name, key_set, since=since, now=now)
     return render_party(changed, done=f"{name}: revoked")
 
 
@@ -224,6 +240,8 @@ def directory_withdraw_base(name: str, workspace: Path) -> Answer:
 @click.option("--drop-root-key", "drop", multiple=True, help="Root key to drop: its first eight digits; repeatable.")
 @click.option("--threshold", type=click.IntRange(1, 16), help="New number of root keys that must sign.")
 @click.option("--root-days", type=_DAYS, default=365, show_default=True, help="Validity of the new root.")
+@online_option
+@one_option
 @passphrase_option
 def directory_rotate_keys(
     *,
@@ -235,6 +253,8 @@ def directory_rotate_keys(
     drop: tuple[str, ...],
     threshold: int | None,
     root_days: int,
+    online_passphrase_file: Path | None,
+    one_passphrase: bool,
     passphrase_file: Path | None,
 ) -> Answer:
     """Make the next root.
@@ -248,7 +268,7 @@ def directory_rotate_keys(
     """
     ours = Workspace(workspace)
     own = None if passphrase_file is None else read_passphrase(passphrase_file)
-    phrases = _per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
+    phrases = per_key(root_files, len(root_keys)) or [own or passphrase_for(str(path), None) for path in root_keys]
     with working("opening the root keys"):
         signers = [open_root_key(path, phrase) for path, phrase in zip(root_keys, phrases, strict=True)]
     change = RootChange(
@@ -258,10 +278,23 @@ def directory_rotate_keys(
         drop_root_keys=drop,
         threshold=threshold,
     )
-    new = new_passphrase_for("the new keys", passphrase_file) if replace or add_root_keys else None
+    others = change.replace_targets or bool(add_root_keys)
+    new = new_passphrase_for("the new root or targets keys", passphrase_file) if others else None
+    online = None
+    if change.replace_online:
+        known = [phrase for phrase in (own, new, *phrases) if phrase is not None]
+        online = online_phrase(
+            online_passphrase_file or (passphrase_file if one_passphrase else None), known, one=one_passphrase
+        )
     with working("making the next root"):
         state = rotate_keys(
-            ours, signers, change, passphrase=new, lifetimes=Lifetimes(root=timedelta(days=root_days)), now=clock.now()
+            ours,
+            signers,
+            change,
+            passphrase=new,
+            online_passphrase=online,
+            lifetimes=Lifetimes(root=timedelta(days=root_days)),
+            now=clock.now(),
         )
     return render_root(state, done="made the next root; pht directory publish makes it known")
 
@@ -272,8 +305,8 @@ def directory_rotate_keys(
 @click.option("--refresh", is_flag=True, help="Renew snapshot and timestamp only: needs nothing but the online key.")
 @click.option("--targets-days", type=_DAYS, default=90, show_default=True, help="Validity of the list of documents.")
 @click.option("--snapshot-days", type=_DAYS, default=30, show_default=True, help="Validity of the snapshot.")
-@click.option("--timestamp-days", type=_DAYS, default=7, show_default=True, help="Validity of the timestamp.")
-@click.option("--online-passphrase-file", type=_PATH, help="For the online key, if it has its own passphrase.")
+@click.option("--timestamp-days", type=_RENEWED, default=7, show_default=True, help="Validity of the timestamp.")
+@click.option("--online-passphrase-file", type=_PATH, help="For the online key. Default: the other one.")
 @passphrase_option
 @click.pass_obj
 def directory_publish(
@@ -297,12 +330,8 @@ def directory_publish(
     pht directory publish consortium --to folder:/srv/www/directory --refresh      (daily, from a timer: pht directory unit)
     """
     ours, sink = Workspace(workspace), sink_at(place, context.login())
-    if online_passphrase_file is None:
-        online = passphrase_for("the directory's keys", passphrase_file)
-        own = online
-    else:
-        online = read_passphrase(online_passphrase_file)
-        own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
+    own = b"" if refresh else passphrase_for("the targets key", passphrase_file)
+    online = passphrase_for("the online key", online_passphrase_file or passphrase_file)
     lifetimes = Lifetimes(
         targets=timedelta(days=targets_days),
         snapshot=timedelta(days=snapshot_days),
@@ -343,13 +372,13 @@ def _digest(text: str, name: str) -> Digest:
         raise InvalidInput(msg, value=repr(text)[:80]) from error
 
 
-def _per_key(files: tuple[Path, ...], count: int) -> list[bytes]:
-    """Return one passphrase for each of `count` root keys; none if no file was named."""
-    if len(files) not in {0, 1, count}:
-        msg = "give one passphrase file for all root keys, or one for each"
-        raise InvalidInput(msg, given=len(files), keys=count)
-    phrases = [read_passphrase(path) for path in files]
-    return phrases * count if len(phrases) == 1 else phrases
+def _moment(text: str) -> datetime:
+    """Read a time as a person types it: a UTC time, or a date, which stands for its beginning."""
+    try:
+        return parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    except Malformed as error:
+        msg = "not a time (2026-01-31, or 2026-01-31T12:00:00Z, in UTC)"
+        raise InvalidInput(msg, value=repr(text)[:80]) from error
 
 
 for command in (directory_verify, directory_pin, directory_unit):

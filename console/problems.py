@@ -122,7 +122,8 @@ def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
     else:
         wanted = _wanted(error, schema) or _demanded(error)
         secret = any(isinstance(step, str) and _SECRET.search(step) for step in place)
-        text = f"should be {wanted}" if secret else f"is {_shown(given)}, but should be {wanted}"
+        count = f" of {len(given)}" if given and error.validator in {"minItems", "maxItems"} else ""
+        text = f"should be {wanted}" if secret else f"is {_shown(given)}{count}, but should be {wanted}"
         yield Problem(line=line_of(lines, place), place=show_place(place), text=text)
 
 

@@ -30,6 +30,7 @@ clock: Final[Clock] = SystemClock()
 """Where the command line gets `now` from."""
 
 _PATH: Final = click.Path(path_type=Path)
+_OPTION: Final = "--passphrase-file FILE, or PHT_PASSPHRASE_FILE"
 
 
 def passphrase_option(function: F) -> F:
@@ -56,21 +57,21 @@ def unlocked(folder: Path, what: str, path: Path | None) -> Secrets:
         return open_folder(folder, phrase)
 
 
-def new_passphrase_for(what: str, path: Path | None) -> bytes:
-    """Read a passphrase for new keys from `path`, or ask for it twice.
+def new_passphrase_for(what: str, path: Path | None, *, option: str = _OPTION) -> bytes:
+    """Read a passphrase for new keys from `path`, or ask for it twice. `option` is how `path` may be named.
 
     Raises:
         InvalidInput: it is too short.
     """
     return check_passphrase(
-        read_passphrase(path) if path is not None else _asked(f"New passphrase for {what}", again=True)
+        read_passphrase(path) if path is not None else _asked(f"New passphrase for {what}", again=True, option=option)
     )
 
 
-def _asked(question: str, *, again: bool) -> bytes:
+def _asked(question: str, *, again: bool, option: str = _OPTION) -> bytes:
     if not sys.stdin.isatty():
         msg = "a passphrase is needed, and there is no terminal to ask for it"
-        raise InvalidInput(msg, hint="name a private file: --passphrase-file FILE, or PHT_PASSPHRASE_FILE")
+        raise InvalidInput(msg, asked=question, hint=f"name a private file: {option}")
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again, err=True)
     return answer.encode()
 

@@ -23,6 +23,7 @@ from console.root import Root
 from registry.base.engine import saved_image
 from registry.base.store import base_repository, push_base, push_base_folder
 from registry.depot import Depot
+from registry.errors import RegistryIndexUnreadable
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, Location, Repository, location
 from registry.places import registry_at
@@ -34,12 +35,12 @@ from security.encoding import Json
 from security.errors import InvalidInput, PhtError, Refused
 from security.files import make_folder, told
 from security.ids import PartyId
-from security.train.route import counted
 
 F = TypeVar("F", bound=Callable[..., object])
 
 _PATH: Final = click.Path(path_type=Path)
 _DEFAULT_STATE: Final = Path("pht-registry")
+_TAG_SHOWN: Final = 14
 _LAYOUT: Final = "layout:"
 _NO_PROCESS: Final = "no process is needed: this folder is the registry"
 
@@ -183,7 +184,7 @@ def _swept_layout(place: Location, before: datetime) -> Answer:
     for repo in layout.repositories():
         try:
             swept = layout.sweep(repo, before=before)
-        except Refused as error:
+        except (Refused, RegistryIndexUnreadable) as error:
             odd.append((repo, error))
             continue
         blobs, freed = blobs + swept.blobs, freed + swept.freed
@@ -201,26 +202,21 @@ def _swept_layout(place: Location, before: datetime) -> Answer:
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
 @click.pass_obj
 def registry_ls(root: Root, address: str, parties: tuple[str, ...]) -> Answer:
-    """List the trains and receipts that wait in the mailboxes of PARTIES: identities and stops only."""
+    """List the trains and receipts that wait in the mailboxes of PARTIES, by their tags.
+
+    Tags and what is under them say which train it is only to its owner and to the stations of its route.
+    """
     depot = Depot(registry_at(address, root.login()))
     lines: list[str] = []
     found: dict[str, Json] = {}
     for party in map(PartyId, parties):
-        trains, receipts = depot.arrivals(party), depot.receipts(party)
+        trains, receipts = depot.arrivals(party), depot.receipt_tags(party)
         lines.append(f"{party}: {len(trains)} trains, {len(receipts)} receipts")
-        lines += [f"  train {one.train.short} before stop {counted(one.stop)}  {one.digest.short}" for one in trains]
-        lines += [
-            f"  {one.kind.value} {one.train.short} of stop {counted(one.stop)}  {one.digest.short}" for one in receipts
-        ]
+        lines += [f"  train {one.tag[:_TAG_SHOWN]}  {one.digest.short}" for one in trains]
+        lines += [f"  receipt {tag[:_TAG_SHOWN]}" for tag in receipts]
         found[party] = {
-            "trains": [
-                {"train": str(one.train), "stop": one.stop, "digest": str(one.digest), "tag": str(one.tag)}
-                for one in trains
-            ],
-            "receipts": [
-                {"train": str(one.train), "stop": one.stop, "kind": one.kind.value, "digest": str(one.digest)}
-                for one in receipts
-            ],
+            "trains": [{"digest": str(one.digest), "tag": str(one.tag)} for one in trains],
+            "receipts": [{"tag": str(tag)} for tag in receipts],
         }
     return Answer(text="\n".join(lines), data={"mailboxes": found})
 

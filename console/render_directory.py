@@ -109,7 +109,7 @@ def _contents(trust: TrustStore) -> list[str]:
 def _record(record: KeySetRecord) -> str:
     until = "" if record.until is None else f" until {print_time(record.until)}"
     schemes = "+".join(key.scheme.value for key in record.key_set.signing)
-    revoked = " REVOKED" if record.revoked else ""
+    revoked = "" if record.revoked is None else f" REVOKED as of {print_time(record.revoked)}"
     return f"{spell(record.key_set.fingerprint)}  {schemes}, since {print_time(record.since)}{until}{revoked}"
 
 
@@ -132,7 +132,7 @@ def _party(party: Party) -> dict[str, Json]:
                 "fingerprint": record.key_set.fingerprint,
                 "since": print_time(record.since),
                 "until": _moment(record.until),
-                "revoked": record.revoked,
+                "revoked": _moment(record.revoked),
             }
             for record in party.key_sets
         ],

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any, BinaryIO, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from registry.artifact import ENTRY_LAYER, pack, pack_receipt
-from registry.depot import Depot, ReceiptKind, mailbox
+from registry.artifact import pack, pack_receipt
+from registry.depot import Depot, ReceiptKind, mailbox, train_tag
 from registry.memory import MemoryRegistry
 from registry.names import Tag
 from security.age import X25519Identity, decrypt
@@ -30,7 +31,18 @@ from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Secrets, SoftwareSigner
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.journey import (
+    JourneyEntry,
+    Outcome,
+    Refusal,
+    StateRef,
+    StationAnswer,
+    TrainParts,
+    print_answer,
+    print_entry,
+    print_refusal,
+)
+from security.train.letters import Parcel, entry_recipients, manifest_recipients, refusal_recipients, seal_letter
 from security.train.manifest import (
     Approval,
     CodeRef,
@@ -78,6 +90,8 @@ def examples() -> dict[str, str]:
     manifest = _manifest(keys, code)
     head = sign(print_manifest(manifest), keys[ALICE].signers)
     train, blobs = TrainId(head.digest.hex), {code.digest: bytes(code.size)}
+    readers = [keys[party].key_set.sealing for party in (ULM, KIEL, ALICE)]
+    letters = [_stand_in(head, manifest_recipients(readers, manifest.mail), b"m")]
 
     entries: list[Envelope] = []
     parts, state_meta = TrainParts(manifest=head, entries=(), code=code, state=None), b""
@@ -102,22 +116,28 @@ def examples() -> dict[str, str]:
         )
         entries.append(sign(print_entry(entry), keys[station].signers))
         blobs[state.digest] = stand_in
+        letters.append(_stand_in(entries[-1], entry_recipients(manifest, stop, trust, entry.time), b"%d" % stop))
         parts = TrainParts(manifest=head, entries=tuple(entries), code=code, state=state)
         if stop == 0:
-            on_its_way = parts
+            on_its_way = Parcel(manifest=letters[0], entries=tuple(letters[1:]), code=code, state=state)
 
     refusal = Refusal(
         train=train, stop=1, station=KIEL, outcome=Outcome.FAILED, directory=VERSION, time=NOW + timedelta(hours=1)
     )
+    told = StationAnswer(
+        train=train, stop=1, station=KIEL, text="the column 'age' is empty here", time=NOW + timedelta(days=1)
+    )
     refused = sign(print_refusal(refusal), keys[KIEL].signers)
     card = make_card(keys[KIEL], party=KIEL, title="University Hospital Kiel", roles=[Role.STATION], now=NOW)
-    journal, ended = _journal(on_its_way)
+    journal, ended = _journal(on_its_way, train)
     accepted = verify_home(parts, trust, owner=ALICE, now=NOW + timedelta(days=1))
-    receipt = pack_receipt(entries[0], ENTRY_LAYER).manifest
+    answer = _stand_in(refused, refusal_recipients(manifest, keys[KIEL].key_set.sealing), b"r")
+    receipt = pack_receipt(letters[1]).manifest
     return {
         "train-manifest": _of(head.payload),
         "journey-entry": _of(entries[1].payload),
         "refusal": _of(refused.payload),
+        "answer": _of(print_answer(told)),
         "party-card": _of(card.payload),
         "journal-head": _of(sign_head(ended, station=KIEL, signers=keys[KIEL].signers, now=NOW).payload),
         "envelope": _of(refused.to_bytes()),
@@ -129,7 +149,7 @@ def examples() -> dict[str, str]:
         "directory-files": _files(documents),
         "train-artifact": _of(pack(on_its_way).manifest.raw),
         "receipt-artifact": _of(receipt.raw),
-        "tags": _tags(on_its_way, blobs, entries[0], refused, train),
+        "tags": _tags(on_its_way, blobs, letters[1], answer, train),
         "proof": laid_out(proof_document(prove(accepted, trust))),
         "audit-export": journal,
     }
@@ -158,11 +178,17 @@ def _of(raw: bytes) -> str:
 
 
 def _secrets(party: PartyId) -> Secrets:
-    def seed(use: str) -> bytes:
-        return hashlib.sha256(f"example, never to be used: {use} of {party}".encode()).digest()
+    signer = SoftwareSigner(Ed25519PrivateKey.from_private_bytes(_seed("signing", party)))
+    return Secrets(signers=(signer,), identity=X25519Identity(_seed("sealing", party)))
 
-    signer = SoftwareSigner(Ed25519PrivateKey.from_private_bytes(seed("signing")))
-    return Secrets(signers=(signer,), identity=X25519Identity(seed("sealing")))
+
+def _seed(use: str, party: PartyId) -> bytes:
+    return hashlib.sha256(f"example, never to be used: {use} of {party}".encode()).digest()
+
+
+def _stand_in(envelope: Envelope, recipients: Iterable[str], filling: bytes) -> bytes:
+    """Return bytes of the size of a letter, the same each time."""
+    return filling * len(seal_letter(envelope, recipients))
 
 
 def _directory(keys: dict[PartyId, Secrets]) -> dict[str, bytes]:
@@ -170,7 +196,7 @@ def _directory(keys: dict[PartyId, Secrets]) -> dict[str, bytes]:
     documents = {base_file(BASE.name): print_base(BASE), "policy.json": print_policy(Policy())}
     for party, secrets in keys.items():
         role = Role.OWNER if party == ALICE else Role.STATION
-        record = KeySetRecord(key_set=secrets.key_set, since=NOW - timedelta(days=1), until=None, revoked=False)
+        record = KeySetRecord(key_set=secrets.key_set, since=NOW - timedelta(days=1), until=None, revoked=None)
         known = Party(party=party, title=titles[party], roles=frozenset({role}), key_sets=(record,))
         documents[party_file(party)] = print_party(known)
     return documents
@@ -219,6 +245,7 @@ def _manifest(keys: dict[PartyId, Secrets], code: CodeRef) -> TrainManifest:
         limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=300, processes=32, output_bytes=1 << 20),
         route=SequenceRoute(stops=tuple(Stop(party=one, key_set=keys[one].key_set.fingerprint) for one in (ULM, KIEL))),
         recipient=keys[ALICE].key_set.sealing,
+        mail=str(X25519Identity(_seed("mail", ALICE)).recipient),
         valid_from=NOW,
         valid_until=NOW + timedelta(days=14),
         nonce=NONCE,
@@ -231,20 +258,20 @@ def _files(documents: dict[str, bytes]) -> str:
     return "\n".join(["1.root.json", "4.targets.json", "9.snapshot.json", "timestamp.json", *named])
 
 
-def _tags(parts: TrainParts, blobs: dict[Digest, bytes], entry: Envelope, refused: Envelope, train: TrainId) -> str:
+def _tags(parcel: Parcel, blobs: dict[Digest, bytes], entry: bytes, refused: bytes, train: TrainId) -> str:
     depot = Depot(MemoryRegistry())
-    depot.send(parts, Blobs(blobs), to=KIEL, train=train, stop=1)
+    depot.send(parcel, Blobs(blobs), to=KIEL, train=train, stop=1)
     depot.send_receipt(entry, owner=ALICE, train=train, stop=0, kind=ReceiptKind.ENTRY)
     depot.send_receipt(refused, owner=ALICE, train=train, stop=1, kind=ReceiptKind.REFUSAL)
     boxes = [mailbox(KIEL), mailbox(ALICE)]
     return "\n".join(f"{box}:{tag}" for box in boxes for tag in sorted(map(Tag, depot.registry.list_tags(box))))
 
 
-def _journal(parts: TrainParts) -> tuple[str, Head]:
+def _journal(parcel: Parcel, train: TrainId) -> tuple[str, Head]:
     """Return the first two records of the journal of the second station, as they are exported, and its head."""
-    artifact = pack(parts).manifest
+    artifact = pack(parcel).manifest
     arrival = ArrivalId(str(artifact.digest))
-    came = Noticed(at=NOW, arrival=arrival, tag=f"train-{parts.manifest.digest.hex}-1", size=len(artifact.raw))
+    came = Noticed(at=NOW, arrival=arrival, tag=train_tag(train, KIEL, 1), size=len(artifact.raw))
     begun = Record(sequence=1, visit=None, position=None, event=DaemonStarted(at=NOW, version="0.1.0"))
     noticed = Record(sequence=2, visit=arrival, position=0, event=came)
     head, records = START, []

@@ -15,7 +15,14 @@ sys.path.insert(0, str(HERE.parent))
 
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?\n```\n", re.DOTALL)
 GENERATED = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ERROR_MODULES = ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors")
+ERROR_MODULES = (
+    "security.errors",
+    "security.keys.errors",
+    "registry.errors",
+    "train_builder.errors",
+    "station.errors",
+    "rehearsal.errors",
+)
 
 
 def error_table() -> str:
@@ -78,13 +85,13 @@ def schemas() -> dict[str, str]:
     from security.directory.card import CARD
     from security.directory.documents import BASE, PARTY, POLICY
     from security.statement.envelope import ENVELOPE
-    from security.train.journey import ENTRY, REFUSAL
+    from security.train.journey import ANSWER, ENTRY, REFUSAL
     from security.train.manifest import MANIFEST
     from security.train.seal import CODE_META, STATE_META
     from station.journal.audit import HEAD
     from train_builder.spec.schema import train_schema
 
-    statements = (MANIFEST, ENTRY, REFUSAL, CARD, HEAD)
+    statements = (MANIFEST, ENTRY, REFUSAL, ANSWER, CARD, HEAD)
     documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
     found = {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
     return found | {"train_builder/spec/train.schema.json": _laid_out(train_schema())}

@@ -1,23 +1,28 @@
 """How do parties send each other trains and receipts through a registry?
 
-Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits there under ``train-<id>-<stop>``, where
-the stop is its next one; receipts wait in the owner's mailbox under ``entry-<id>-<stop>`` and
-``refusal-<id>-<stop>``. Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and
-only the digest is used from then on (attack T13).
+Every party has a *mailbox*, the repository ``mailbox/<party>``. A train waits there under ``t-<hash>``, a receipt in its
+owner's mailbox under ``r-<hash>``, where the hash is of the train's id, the mailbox's party, the stop and the kind. Who
+knows the train can tell its tags; to everybody else they say nothing, and those of one train in two mailboxes have
+nothing in common. An id is the hash of a statement that only its readers have, so it cannot be guessed either.
+
+Tags are hints from anyone who may write to the mailbox: each is resolved to a digest once, and only the digest is used
+from then on (attack T13).
+
+Who knows what they are looking for asks for it by name: whatever else lies in a mailbox, however much, costs them nothing.
+Lists are for who cannot know: a station that looks for arrivals, and whoever clears a mailbox.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Final
 
 from registry.artifact import (
-    ENTRY_LAYER,
-    REFUSAL_LAYER,
     Artifact,
     TrainLayers,
     pack,
@@ -33,39 +38,44 @@ from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
-from security.errors import Malformed
+from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
-from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from security.train.journey import TrainParts
+from security.train.letters import MAX_MANIFEST_LETTER, Parcel
+from security.train.route import MAX_STOPS
 
-_TRAIN_TAG = re.compile(r"train-([0-9a-f]{64})-([0-9]{1,3})")
-_RECEIPT_TAG = re.compile(r"(entry|refusal)-([0-9a-f]{64})-([0-9]{1,3})")
+_TRAIN_TAG = re.compile(r"t-[0-9a-f]{64}")
+_RECEIPT_TAG = re.compile(r"r-[0-9a-f]{64}")
+_TRAIN: Final = "train"
 
 
 class ReceiptKind(StrEnum):
-    """What a receipt is: a journey entry, or a refusal."""
+    """What a receipt is: a journey entry, a refusal, or what a person tells about a refusal."""
 
     ENTRY = "entry"
     REFUSAL = "refusal"
-
-
-_LAYER: Final = {ReceiptKind.ENTRY: ENTRY_LAYER, ReceiptKind.REFUSAL: REFUSAL_LAYER}
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A train waiting in a mailbox. ``train`` and ``stop`` are what its tag claims; ``digest`` is its manifest's."""
+    """A train waiting in a mailbox. ``digest`` is its OCI manifest's; which train it is, nobody knows yet."""
 
     mailbox: PartyId
     tag: Tag
     digest: Digest
-    train: TrainId
-    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An arrival and its manifest, of which nothing is believed."""
+
+    arrival: Arrival
+    stored: StoredManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A receipt waiting in an owner's mailbox. Its tag is a claim until its envelope has been verified."""
+    """A receipt waiting in an owner's mailbox. What its tag says is a claim until what is in it has been verified."""
 
     train: TrainId
     stop: int
@@ -78,9 +88,18 @@ def mailbox(party: PartyId) -> Repository:
     return Repository(f"mailbox/{party}")
 
 
-def train_tag(train: TrainId, stop: int) -> Tag:
-    """Return the tag under which a train waits for a stop, or for its owner, at `Route.home`."""
-    return Tag(f"train-{train}-{stop}")
+def train_tag(train: TrainId, party: PartyId, stop: int) -> Tag:
+    """Return the tag under which a train waits in a party's mailbox for a stop, or for its owner, at `Route.home`."""
+    return Tag(f"t-{_hashed(train, party, stop, _TRAIN)}")
+
+
+def receipt_tag(train: TrainId, owner: PartyId, stop: int, kind: ReceiptKind) -> Tag:
+    """Return the tag under which a receipt about a stop waits in the owner's mailbox."""
+    return Tag(f"r-{_hashed(train, owner, stop, kind.value)}")
+
+
+def _hashed(train: TrainId, party: PartyId, stop: int, kind: str) -> str:
+    return hashlib.sha256(f"pht-tag-v1\n{train}\n{party}\n{stop}\n{kind}\n".encode()).hexdigest()
 
 
 class Depot:
@@ -89,38 +108,73 @@ class Depot:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 
-    def arrivals(self, party: PartyId) -> tuple[Arrival, ...]:
-        """Return the trains that wait for a party.
+    def arrivals(self, party: PartyId, train: TrainId | None = None) -> tuple[Arrival, ...]:
+        """Return the trains that wait for a party, or one train, the farthest on its way first.
 
         A tag that names no manifest of ours is skipped and does not hide the others: any stranger who may write to the
         mailbox could put it there.
         """
-        found = []
-        for tag in self.registry.list_tags(mailbox(party)):
-            match = _TRAIN_TAG.fullmatch(tag)
-            if match is None:
-                continue
-            digest = self._named(mailbox(party), tag)
-            if digest is not None:
-                found.append(
-                    Arrival(mailbox=party, tag=tag, digest=digest, train=TrainId(match[1]), stop=int(match[2]))
-                )
-        return tuple(found)
+        tags = self.train_tags(party)
+        if train is not None:
+            tags = _present(tags, (train_tag(train, party, stop) for stop in range(MAX_STOPS, -1, -1)))
+        return tuple(
+            Arrival(mailbox=party, tag=tag, digest=digest) for tag, digest in self._resolved(party, tags).items()
+        )
+
+    def receipt_tags(self, owner: PartyId) -> tuple[Tag, ...]:
+        """Return the tags of the receipts in a mailbox, whatever trains they are about."""
+        return self._tags(owner, _RECEIPT_TAG)
+
+    def train_tags(self, party: PartyId) -> tuple[Tag, ...]:
+        """Return the tags in a party's mailbox that can be trains, sorted; what they name is not looked up."""
+        return self._tags(party, _TRAIN_TAG)
+
+    def look_up(self, party: PartyId, tag: Tag) -> Waiting | None:
+        """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours."""
+        stored = self._named(mailbox(party), tag)
+        if stored is None:
+            return None
+        return Waiting(arrival=Arrival(mailbox=party, tag=tag, digest=stored.digest), stored=stored)
+
+    def arrival(self, party: PartyId, train: TrainId, stop: int) -> Arrival | None:
+        """Return the train that waits for a party at a stop, asked for by name."""
+        found = self.look_up(party, train_tag(train, party, stop))
+        return None if found is None else found.arrival
+
+    def claim_size(self, waiting: Waiting) -> int:
+        """Return the bytes that `claimed_manifest` will fetch.
+
+        Raises:
+            MalformedArtifact, MalformedJson: what waits there is not a train.
+        """
+        return _layers(waiting.stored).manifest.size
+
+    def claimed_manifest(self, waiting: Waiting) -> bytes:
+        """Fetch the one letter that says whose train this is, if it is one, and nothing else.
+
+        Raises:
+            MalformedArtifact, MalformedJson, DigestMismatch: what waits there is not a train.
+            NotInRegistry: it is incomplete.
+        """
+        descriptor = _layers(waiting.stored).manifest
+        return read_blob(self.registry, mailbox(waiting.arrival.mailbox), descriptor, limit=MAX_MANIFEST_LETTER)
 
     def take(
         self,
         arrival: Arrival,
         into: BlobSink,
         *,
-        accept: Callable[[TrainParts], None] | None = None,
+        accept: Callable[[Parcel], None] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
         progress: Progress | None = None,
-    ) -> TrainParts:
-        """Fetch a train: its OCI manifest and its envelopes first; then, unless `accept` raises, the sealed blobs.
+    ) -> Parcel:
+        """Fetch a train: its OCI manifest and its letters first; then code and state.
 
-        Verifying in `accept` prevents a stranger who can write to the mailbox from filling the disk (attack T17).
+        They are not fetched if `accept` raises, or `wanted`, asked next, says no. Opening and verifying in `accept`
+        prevents a stranger who can write to the mailbox from filling the disk; `wanted`, a party who is none (T17).
 
         Raises:
-            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is not a train.
+            MalformedArtifact: what waits there is not a train.
             DigestMismatch: bytes from the registry do not match their digest.
             NotInRegistry: it is gone, or incomplete.
         """
@@ -130,29 +184,30 @@ class Depot:
         into.put(stored.digest, len(stored.raw), io.BytesIO(stored.raw))
         documents = {}
         for descriptor in layers.documents:
-            documents[descriptor.digest] = read_blob(self.registry, repo, descriptor, limit=MAX_ENVELOPE)
+            documents[descriptor.digest] = read_blob(self.registry, repo, descriptor, limit=MAX_MANIFEST_LETTER)
             into.put(descriptor.digest, descriptor.size, io.BytesIO(documents[descriptor.digest]))
-        parts = unpack(layers, documents)
+        parcel = unpack(layers, documents)
         if accept is not None:
-            accept(parts)
-        for descriptor in layers.sealed:
+            accept(parcel)
+        for descriptor in layers.sealed if wanted() else ():
             if not into.has(descriptor.digest):
                 with self.registry.open_blob(repo, descriptor) as source:
                     into.put(descriptor.digest, descriptor.size, source)
             if progress is not None:
                 progress(descriptor.size)
-        return parts
+        return parcel
 
-    def load(self, arrival: Digest, source: BlobSource) -> TrainParts:
+    def load(self, arrival: Digest, source: BlobSource) -> Parcel:
         """Assemble a train again from what `take` stored, without the registry."""
-        raw = read_document(source, arrival, limit=MAX_MANIFEST)
-        layers = _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
-        documents = {one.digest: read_document(source, one.digest, limit=MAX_ENVELOPE) for one in layers.documents}
+        layers = layers_of(arrival, source)
+        documents = {
+            one.digest: read_document(source, one.digest, limit=MAX_MANIFEST_LETTER) for one in layers.documents
+        }
         return unpack(layers, documents)
 
     def send(
         self,
-        parts: TrainParts,
+        parcel: Parcel,
         blobs: BlobSource,
         *,
         to: PartyId,
@@ -163,15 +218,16 @@ class Depot:
     ) -> Digest:
         """Put a train into a party's mailbox for a stop: the blobs, then the manifest with its tag; then check that it is there.
 
-        Blobs that the sender's own mailbox holds (the code) are mounted, not uploaded.
+        Blobs that the sender's own mailbox holds (the code, and the letters that came with it) are mounted, not uploaded.
 
         Raises:
             RegistryMisbehaved: the registry accepted the manifest but does not have it.
         """
-        artifact, repo = pack(parts), mailbox(to)
+        artifact, repo = pack(parcel), mailbox(to)
+        near = None if mount_from is None else mailbox(mount_from)
         for descriptor in artifact.sealed:
-            self._carry(descriptor, blobs, repo, None if mount_from is None else mailbox(mount_from), progress)
-        return self._publish(artifact, repo, train_tag(train, stop))
+            self._carry(descriptor, _reader(blobs, descriptor.digest), repo, near, progress)
+        return self._publish(artifact, repo, train_tag(train, to, stop), near)
 
     def remove(self, arrival: Arrival) -> None:
         """Remove a train from the mailbox; it may be absent.
@@ -181,36 +237,40 @@ class Depot:
         """
         self.registry.delete_manifest(mailbox(arrival.mailbox), arrival.digest)
 
-    def send_receipt(
-        self, envelope: Envelope, *, owner: PartyId, train: TrainId, stop: int, kind: ReceiptKind
-    ) -> Digest:
-        """Put a station's signed statement about a stop into the owner's mailbox."""
-        artifact = pack_receipt(envelope, _LAYER[kind])
-        return self._publish(artifact, mailbox(owner), Tag(f"{kind.value}-{train}-{stop}"))
+    def send_receipt(self, letter: bytes, *, owner: PartyId, train: TrainId, stop: int, kind: ReceiptKind) -> Digest:
+        """Put a station's sealed statement about a stop into the owner's mailbox."""
+        return self._publish(pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
 
-    def receipts(self, owner: PartyId, train: TrainId | None = None) -> tuple[Receipt, ...]:
-        """Return the receipts that wait for an owner, of one train or of all; malformed ones hide no others."""
+    def receipts_of(self, owner: PartyId, train: TrainId, stops: Iterable[int]) -> tuple[Receipt, ...]:
+        """Return the receipts of these stops of a train that wait for its owner, asked for by name."""
         found = []
-        for tag in self.registry.list_tags(mailbox(owner)):
-            match = _RECEIPT_TAG.fullmatch(tag)
-            if match is None or (train is not None and match[2] != train):
-                continue
-            digest = self._named(mailbox(owner), tag)
-            if digest is not None:
-                found.append(
-                    Receipt(train=TrainId(match[2]), stop=int(match[3]), kind=ReceiptKind(match[1]), digest=digest)
-                )
-        return tuple(sorted(found, key=lambda one: (one.train, one.stop, one.kind)))
+        for stop in stops:
+            for kind in ReceiptKind:
+                stored = self._named(mailbox(owner), receipt_tag(train, owner, stop, kind))
+                if stored is not None:
+                    found.append(Receipt(train=train, stop=stop, kind=kind, digest=stored.digest))
+        return tuple(found)
 
-    def read_receipt(self, owner: PartyId, receipt: Receipt) -> Envelope:
-        """Fetch a receipt's envelope. The caller verifies it.
+    def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
+        """Return the receipts about a train that wait for its owner; malformed ones hide no others."""
+        known = {
+            receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(MAX_STOPS) for kind in ReceiptKind
+        }
+        found = []
+        for tag, digest in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
+            stop, kind = known[tag]
+            found.append(Receipt(train=train, stop=stop, kind=kind, digest=digest))
+        return tuple(found)
+
+    def read_receipt(self, owner: PartyId, receipt: Receipt) -> bytes:
+        """Fetch the letter with a receipt. The caller opens it, and verifies what is in it.
 
         Raises:
-            MalformedArtifact, MalformedJson, MalformedStatement: what waits there is not a receipt.
+            MalformedArtifact: what waits there is not a receipt.
         """
         stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
-        layer = receipt_layer(parse_manifest(stored.raw, stored.media_type), _LAYER[receipt.kind])
-        return parse_envelope(read_blob(self.registry, mailbox(owner), layer, limit=MAX_ENVELOPE))
+        layer = receipt_layer(parse_manifest(stored.raw, stored.media_type))
+        return read_blob(self.registry, mailbox(owner), layer, limit=layer.size)
 
     def forget(self, party: PartyId, trains: Collection[TrainId]) -> int:
         """Remove everything of these trains from a party's own mailbox, arrivals and receipts; return how many.
@@ -222,49 +282,50 @@ class Depot:
         Raises:
             RegistryDenied: this registry does not allow deletion.
         """
-        repo = mailbox(party)
-        named = [(one.train, one.digest) for one in self.arrivals(party)]
-        named += [(one.train, one.digest) for one in self.receipts(party)]
-        others = {digest for train, digest in named if train not in trains}
-        gone = {digest for train, digest in named if train in trains} - others
+        ours = {tag for train in trains for tag in _every_tag(train, party)}
+        named = self._resolved(party, (*self._tags(party, _TRAIN_TAG), *self.receipt_tags(party)))
+        others = {digest for tag, digest in named.items() if tag not in ours}
+        gone = {digest for tag, digest in named.items() if tag in ours} - others
         for digest in sorted(gone):
-            self.registry.delete_manifest(repo, digest)
+            self.registry.delete_manifest(mailbox(party), digest)
         return len(gone)
 
-    def _named(self, repo: Repository, tag: Tag) -> Digest | None:
-        """Return the digest a tag names now, if it can be that of a train or a receipt."""
+    def _tags(self, party: PartyId, form: re.Pattern[str]) -> tuple[Tag, ...]:
+        return tuple(tag for tag in self.registry.list_tags(mailbox(party)) if form.fullmatch(tag))
+
+    def _resolved(self, party: PartyId, tags: Iterable[Tag]) -> Mapping[Tag, Digest]:
+        """Return what tags name now, in their order, without those that can name neither a train nor a receipt."""
+        found = {tag: self._named(mailbox(party), tag) for tag in tags}
+        return {tag: stored.digest for tag, stored in found.items() if stored is not None}
+
+    def _named(self, repo: Repository, tag: Tag) -> StoredManifest | None:
+        """Return the manifest a tag names now, if it can be that of a train or a receipt."""
         try:
-            return self.registry.get_manifest(repo, tag).digest
+            return self.registry.get_manifest(repo, tag)
         except (ForeignRedirect, ForeignRealm):
             raise  # concerns the registry as a whole: its operator must act
-        except (NotInRegistry, RegistryMisbehaved, Malformed):
+        except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):
             return None
 
     def _carry(
         self,
         descriptor: Descriptor,
-        blobs: BlobSource,
+        open_at: Callable[[int], BinaryIO],
         repo: Repository,
         near: Repository | None,
-        progress: Progress | None,
+        progress: Progress | None = None,
     ) -> None:
         if self.registry.has_blob(repo, descriptor.digest):
             return
         if near is not None and self.registry.mount_blob(repo, descriptor.digest, near):
             return
-
-        def open_at(offset: int) -> BinaryIO:
-            source = blobs.open(descriptor.digest)
-            source.seek(offset)
-            return source
-
         self.registry.put_blob(repo, descriptor, open_at, progress)
 
-    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
+    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag, near: Repository | None = None) -> Digest:
         put_bytes(self.registry, repo, EMPTY_BYTES, OCI_EMPTY)
         for layer in artifact.manifest.layers:
             if layer.digest in artifact.documents:
-                put_bytes(self.registry, repo, artifact.documents[layer.digest], layer.media_type)
+                self._carry(layer, _reader(artifact, layer.digest), repo, near)
         self.registry.put_manifest(repo, tag, artifact.manifest.raw, OCI_MANIFEST)
         held = self.registry.get_manifest(repo, artifact.manifest.digest)
         if held.raw != artifact.manifest.raw:
@@ -273,5 +334,38 @@ class Depot:
         return artifact.manifest.digest
 
 
+def layers_of(arrival: Digest, source: BlobSource) -> TrainLayers:
+    """Return which blobs a train that `Depot.take` stored consists of, without the registry.
+
+    Raises:
+        FileMissing, DigestMismatch, Malformed: its OCI manifest is not there as it was.
+    """
+    raw = read_document(source, arrival, limit=MAX_MANIFEST)
+    return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
+
+
 def _layers(stored: StoredManifest) -> TrainLayers:
     return train_layers(parse_manifest(stored.raw, stored.media_type))
+
+
+def _reader(blobs: BlobSource, digest: Digest) -> Callable[[int], BinaryIO]:
+    def open_at(offset: int) -> BinaryIO:
+        source = blobs.open(digest)
+        source.seek(offset)
+        return source
+
+    return open_at
+
+
+def _present(listed: Collection[Tag], wanted: Iterable[Tag]) -> tuple[Tag, ...]:
+    """Return which of the wanted tags are there, in the order in which they are wanted."""
+    there = frozenset(listed)
+    return tuple(tag for tag in wanted if tag in there)
+
+
+def _every_tag(train: TrainId, party: PartyId) -> Iterable[Tag]:
+    """Yield every tag that a train, or a receipt about it, can have in a party's mailbox."""
+    for stop in range(MAX_STOPS + 1):
+        yield train_tag(train, party, stop)
+        for kind in ReceiptKind:
+            yield receipt_tag(train, party, stop, kind)

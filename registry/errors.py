@@ -5,9 +5,11 @@
     Refused        RegistryMisbehaved ├─ ForeignRedirect
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
-    Unavailable    RegistryUnavailable, RegistryNotStarted
-    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryToolMissing, RegistryInTheWay,
-                   RegistryNotSwept
+    Unavailable    RegistryUnavailable ├─ RegistryIndexUnreadable
+                                       └─ RegistryFull
+                   RegistryNotStarted
+    Misconfigured  NotInRegistry, RegistryDenied, RegistryUntrusted, RegistryWrongScheme, RegistryToolMissing,
+                   RegistryInTheWay, RegistryNotSwept
 """
 
 from __future__ import annotations
@@ -56,6 +58,20 @@ class RegistryUnavailable(Unavailable):
     default_hint = "check its address and whether it is running, or try again later"
 
 
+class RegistryIndexUnreadable(RegistryUnavailable):
+    """A repository in a folder has an index.json that is cut, empty, foreign or too large. What it names says nothing by it."""
+
+    code = "registry.index"
+    default_hint = "whoever runs the folder: put index.json back from a backup; the blobs beside it are not affected"
+
+
+class RegistryFull(RegistryUnavailable):
+    """A repository in a folder holds as many manifests as it takes."""
+
+    code = "registry.full"
+    default_hint = "take out what is over: 'pht train forget' empties the owner's mailbox"
+
+
 class RegistryNotStarted(Unavailable):
     """The registry was started but does not respond."""
 
@@ -88,6 +104,12 @@ class RegistryUntrusted(Misconfigured):
         "give the authority's certificate with --registry-ca-file before the command ('pht train setup' keeps it), or as "
         "ca_file under 'registry' in station.yaml"
     )
+
+
+class RegistryWrongScheme(Misconfigured):
+    """The registry's address says https and the server speaks plain http, or the other way round."""
+
+    code = "registry.scheme"
 
 
 class RegistryToolMissing(Misconfigured):

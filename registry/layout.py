@@ -4,8 +4,10 @@ It has one sub-folder per repository, each an OCI image layout of its own (image
 that other tools can read it and a USB stick can carry it. Tags are ``org.opencontainers.image.ref.name``.
 
 Every file appears complete and durable, or not at all. ``index.json`` is replaced under a lock on the file ``.lock``
-beside it, so several processes may write at once; readers need no lock. A folder from elsewhere is not trusted: links
-are not followed, and everything is verified against its digest.
+beside it, so several processes of one user may write at once; readers need no lock and cannot take it, and nobody waits
+for it for long. A folder from elsewhere is not trusted: links are not followed, and everything is verified against its
+digest. An index that cannot be read (`registry.layout_index`) says nothing about the trains it names: the repository is
+unavailable until its operator has mended it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import io
 import os
 import re
 import stat
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,22 +27,25 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from registry.check import checked_pieces, expected_digest, open_checked
 from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
+from registry.layout_index import MOST_ENTRIES, REF_NAME, Index, IndexReader, named, printed
 from registry.names import Reference, Repository, Tag
-from registry.oci import MAX_MANIFEST, Descriptor, parse_index, parse_manifest, print_index
+from registry.oci import MAX_MANIFEST, Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
 from security.digest import Digest, digest_of
 from security.encoding import dump_json
-from security.errors import InvalidInput
-from security.files import locked, make_folder, read_file, sync_folder, told, write_file, writing
+from security.errors import FileMissing, InvalidInput
+from security.files import locked_if_free, make_folder, sync_folder, told, write_file, writing
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-REF_NAME: Final = "org.opencontainers.image.ref.name"
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = dump_json({"imageLayoutVersion": "1.0.0"})
 _FILE: Final = 0o644  # nothing in it is secret from those who may enter the folder: states and code are sealed
 _FOLDER: Final = 0o755
+_LOCK: Final = 0o600  # whoever may open it may lock it: a reader could make every writer wait
+_PATIENCE: Final = 20.0  # seconds to wait for the lock: a sweep of many manifests takes some
+_AGAIN: Final = 0.02
 _CANNOT_LINK: Final = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -52,10 +58,14 @@ class Swept:
 
 
 class LayoutRegistry:
-    """A `Registry` in the folder `root`, which must exist: a missing mount is not taken for an empty registry."""
+    """A `Registry` in the folder `root`, which must exist: a missing mount is not taken for an empty registry.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    A repository takes up to `room` manifests and tags; `patience` is how many seconds a writer waits for its turn.
+    """
+
+    def __init__(self, root: Path, *, room: int = MOST_ENTRIES, patience: float = _PATIENCE) -> None:
+        self._root, self._room, self._patience = root, room, patience
+        self._indexes = IndexReader()
 
     def has_blob(self, repo: Repository, digest: Digest) -> bool:
         """See `Registry.has_blob`."""
@@ -120,18 +130,14 @@ class LayoutRegistry:
 
     def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
         """See `Registry.get_manifest`."""
-        entries = self._entries(repo)
-        if isinstance(reference, Digest):
-            found = {entry.digest: entry for entry in entries if entry.digest == reference}
-        else:
-            found = {entry.digest: entry for entry in entries if entry.annotations.get(REF_NAME) == reference}
+        found = self._index(repo).find(reference)
         if not found:
             msg = "no such manifest"
             raise NotInRegistry(msg, repository=repo, reference=reference)
         if len(found) > 1:
             msg = "a tag names two manifests"
             raise RegistryMisbehaved(msg, repository=repo, tag=reference)
-        return self._stored(repo, *found.values())
+        return self._stored(repo, *found)
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         """See `Registry.put_manifest`."""
@@ -144,7 +150,8 @@ class LayoutRegistry:
         with self._alone(repo):
             write_file(self._blob(repo, digest), raw, mode=_FILE)
             bare = Descriptor(media_type=media_type, digest=digest, size=len(raw))
-            self._write_entries(repo, _named(self._entries(repo), bare, reference))
+            entries = self._index(repo).entries
+            self._write_index(repo, printed(named(entries, bare, reference), before=entries, room=self._room))
         return digest
 
     def delete_manifest(self, repo: Repository, digest: Digest) -> None:
@@ -152,23 +159,28 @@ class LayoutRegistry:
         if not self._folder(repo).is_dir():
             return
         with self._alone(repo):
-            entries = self._entries(repo)
+            entries = self._index(repo).entries
             left = [entry for entry in entries if entry.digest != digest]
             if len(left) == len(entries):
                 return
-            self._write_entries(repo, left)
+            self._write_index(repo, printed(left, before=entries, room=self._room))
             path = self._blob(repo, digest)
             with told(path):
                 path.unlink(missing_ok=True)
 
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
-        """See `Registry.list_tags`."""
-        names = {entry.annotations[REF_NAME] for entry in self._entries(repo) if REF_NAME in entry.annotations}
-        try:
-            return tuple(sorted(Tag(name) for name in names))
-        except InvalidInput as error:
-            msg = "invalid tag in the index"
-            raise RegistryMisbehaved(msg, repository=repo) from error
+        """See `Registry.list_tags`. A name that is no tag, as other tools write them, is none of ours and hides no tag."""
+        found = []
+        for name in {
+            entry.annotations[REF_NAME] for entry in self._index(repo).entries if REF_NAME in entry.annotations
+        }:
+            with contextlib.suppress(InvalidInput):
+                found.append(Tag(name))
+        return tuple(sorted(found))
+
+    def date(self) -> datetime | None:
+        """See `Registry.date`: a folder has no clock."""
+        return None
 
     def repositories(self) -> tuple[Repository, ...]:
         """Return the repositories in the folder, sorted. Links are not followed."""
@@ -186,13 +198,14 @@ class LayoutRegistry:
         Newer ones may belong to a train whose manifest is yet to arrive.
 
         Raises:
-            Malformed, DigestMismatch: a manifest cannot be read, so its references are unknown; nothing is removed.
+            Malformed, DigestMismatch, RegistryUnavailable: a manifest or the index cannot be read, so that references
+                are unknown; nothing is removed.
         """
         folder = self._blob(repo, digest_of(b"")).parent
         count = freed = 0
         with self._alone(repo):
             kept = set()
-            for entry in self._entries(repo):
+            for entry in self._index(repo).entries:
                 stored = self._stored(repo, entry)
                 kept |= {
                     entry.digest.hex,
@@ -220,6 +233,9 @@ class LayoutRegistry:
 
     def _mounted(self) -> Path:
         if not self._root.is_dir():
+            if self._root.exists():
+                msg = "a registry in a folder cannot be a file"
+                raise FileMissing(msg, path=self._root, hint="name a folder: layout:/FOLDER")
             msg = "the registry's folder is not there"
             raise RegistryUnavailable(msg, path=self._root, hint=f"mount it, or make it: mkdir {self._root}")
         return self._root
@@ -246,21 +262,34 @@ class LayoutRegistry:
         if not (folder / "oci-layout").exists():
             with self._alone(repo):
                 if not (folder / "index.json").exists():
-                    self._write_entries(repo, ())
+                    self._write_index(repo, printed((), before=(), room=self._room))
                 write_file(folder / "oci-layout", _MARK, mode=_FILE)
 
-    def _alone(self, repo: Repository) -> AbstractContextManager[None]:
-        return locked(self._folder(repo) / ".lock", mode=_FILE)
+    @contextlib.contextmanager
+    def _alone(self, repo: Repository) -> Iterator[None]:
+        """Write alone.
 
-    def _entries(self, repo: Repository) -> tuple[Descriptor, ...]:
-        path = self._folder(repo) / "index.json"
-        if _is_link(path):
-            msg = "a link in place of an index"
-            raise RegistryMisbehaved(msg, path=path)
-        return parse_index(read_file(path)) if path.is_file() else ()
+        Raises:
+            RegistryUnavailable: somebody else has held the lock for too long.
+        """
+        path, until = self._folder(repo) / ".lock", time.monotonic() + self._patience
+        while True:
+            with locked_if_free(path, mode=_LOCK) as handle:
+                if handle is not None:
+                    with contextlib.suppress(OSError):  # it came with the folder, from somebody else
+                        os.fchmod(handle, _LOCK)
+                    yield
+                    return
+            if time.monotonic() > until:
+                msg = "another process does not let go of the registry's folder"
+                raise RegistryUnavailable(msg, path=path, hint=f"which one: fuser {path}")
+            time.sleep(_AGAIN)
 
-    def _write_entries(self, repo: Repository, entries: list[Descriptor] | tuple[Descriptor, ...]) -> None:
-        write_file(self._folder(repo) / "index.json", print_index(entries), mode=_FILE)
+    def _index(self, repo: Repository) -> Index:
+        return self._indexes.read(self._folder(repo) / "index.json")
+
+    def _write_index(self, repo: Repository, raw: bytes) -> None:
+        write_file(self._folder(repo) / "index.json", raw, mode=_FILE)
 
 
 class _File(io.FileIO):
@@ -292,23 +321,6 @@ def _is_link(path: Path) -> bool:
         return path.is_symlink()
     except OSError as error:
         raise _away(error, path) from error
-
-
-def _named(entries: tuple[Descriptor, ...], bare: Descriptor, reference: Reference) -> list[Descriptor]:
-    """Return `entries` with `bare` added; if `reference` is a tag, only `bare` has it."""
-    if isinstance(reference, Digest):
-        return [*entries, bare] if all(entry.digest != bare.digest for entry in entries) else list(entries)
-    left = [entry for entry in entries if entry.annotations.get(REF_NAME) != reference]
-    nameless = [
-        Descriptor(media_type=entry.media_type, digest=entry.digest, size=entry.size)
-        for entry in entries
-        if entry not in left and all(other.digest != entry.digest for other in left) and entry.digest != bare.digest
-    ]
-    left = [entry for entry in left if entry.digest != bare.digest or REF_NAME in entry.annotations]
-    named = Descriptor(
-        media_type=bare.media_type, digest=bare.digest, size=bare.size, annotations={REF_NAME: str(reference)}
-    )
-    return [*left, *nameless, named]
 
 
 def _away(error: OSError, path: Path) -> RegistryUnavailable:

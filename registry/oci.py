@@ -138,8 +138,8 @@ def parse_manifest(raw: bytes, media_type: str) -> OciManifest:
     return manifest
 
 
-def parse_index(raw: bytes) -> tuple[Descriptor, ...]:
-    """Parse the ``index.json`` of an image layout.
+def parse_index(raw: bytes, *, limit: int = MAX_MANIFEST, most: int = 10_000) -> tuple[Descriptor, ...]:
+    """Parse the ``index.json`` of an image layout, of at most `limit` bytes and `most` entries.
 
     Other tools write ``platform`` and ``artifactType`` into its descriptors; both are taken from the manifest and the
     config instead.
@@ -148,13 +148,13 @@ def parse_index(raw: bytes) -> tuple[Descriptor, ...]:
         MalformedArtifact: it is not an index.
     """
     try:
-        document = Fields(parse_json(raw, limit=MAX_MANIFEST), "index")
+        document = Fields(parse_json(raw, limit=limit), "index")
         document.number("schemaVersion", least=2, most=2)
         if document.has("mediaType"):
             document.constant("mediaType", OCI_INDEX)
         if document.has("annotations"):
             _annotations(document)
-        entries = document.objects("manifests", most=100_000)
+        entries = document.objects("manifests", most=most)
         document.end()
         for entry in entries:
             for name in ("platform", "artifactType"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol, TypeAlias
 
 from registry.names import Reference, Repository, Tag
@@ -84,3 +85,6 @@ class Registry(Protocol):
 
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
         """Return the tags, sorted; none for a repository that does not exist."""
+
+    def date(self) -> datetime | None:
+        """Return what time the registry says it is; None if it has no clock, or does not say."""

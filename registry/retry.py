@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import BinaryIO, Final, TypeVar
 
 from registry.names import Reference, Repository, Tag
@@ -81,3 +82,7 @@ class RetryingRegistry:
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
         """See `Registry.list_tags`."""
         return self._again(lambda: self._inner.list_tags(repo))
+
+    def date(self) -> datetime | None:
+        """See `Registry.date`."""
+        return self._again(self._inner.date)

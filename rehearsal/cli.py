@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -88,7 +91,21 @@ def rehearse_command(
             results=into or room / "results",
             target=Target(python=python_version, machine=machine),
         )
-        return _answer(rehearse(play, venue, _teller()), into)
+        with _quiet():
+            return _answer(rehearse(play, venue, _teller()), into)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what stations log for their operators from a scientist, to whom the report tells the same; -v shows it."""
+    station = logging.getLogger("station")
+    before = station.level
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        station.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        station.setLevel(before)
 
 
 def _engine(url: str, home_path: Path | None, *, required: bool) -> Engine | None:

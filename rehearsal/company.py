@@ -176,7 +176,7 @@ def _check_samples(stations: Mapping[PartyId, Mapping[str, Path]]) -> None:
 
 def _directory(secrets: Mapping[PartyId, Secrets], base: Base, now: datetime) -> TrustStore:
     def party(name: PartyId) -> Party:
-        record = KeySetRecord(key_set=secrets[name].key_set, since=now - _DAY, until=None, revoked=False)
+        record = KeySetRecord(key_set=secrets[name].key_set, since=now - _DAY, until=None, revoked=None)
         role = Role.OWNER if name == OWNER else Role.STATION
         return Party(party=name, title=str(name), roles=frozenset({role}), key_sets=(record,))
 

@@ -14,10 +14,12 @@ from rehearsal.report import StopReport
 from security.archive import Budget
 from security.files import make_folder
 from security.ids import PartyId, TrainId
+from security.train.letters import check_readers, open_parcel
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.daemon.reconcile import reconcile
 from station.house.house import House
+from station.sandbox.printed import read_printed
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.plan import Ask, Over, Wait, next_step
@@ -63,12 +65,13 @@ def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[
 
 def open_results(train: TrainId, company: Company, venue: Venue, results: Path) -> Path | None:
     """Verify what came home and open it into the folder `results`; None if nothing came."""
-    arrivals = [one for one in company.depot.arrivals(company.owner) if one.train == train]
+    arrivals = company.depot.arrivals(company.owner, train)
     if not arrivals:
         return None
     blobs = BlobFolder(venue.room / "home")
-    parts = company.depot.take(arrivals[0], blobs)
-    home = verify_home(parts, company.trust, owner=company.owner, now=venue.clock.now())
+    opened = open_parcel(company.depot.take(arrivals[0], blobs), [company.secrets.identity])
+    home = verify_home(opened.parts, company.trust, owner=company.owner, now=venue.clock.now())
+    check_readers(opened, home)
     if home.state is None:
         return None
     most = home.manifest.value.limits.output_bytes + (1 << 20)
@@ -89,7 +92,7 @@ def _listen(visit: Visit, house: House, printed: Printed) -> None:
     if visit.accepted and visit.started and (visit.ended or visit.fault or visit.refused) and not visit.wiped:
         key = (house.party, visit.accepted.stop)
         if key not in printed:
-            printed[key] = house.sandbox.output(visit.started.name, OUTPUT_BYTES)
+            printed[key] = read_printed(house.workrooms.find(visit.arrival).printed, OUTPUT_BYTES)
 
 
 def _need_progress(visit: Visit, house: House, now: datetime) -> None:

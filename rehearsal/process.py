@@ -39,7 +39,7 @@ class _Run:
 
 
 class ProcessSandbox:
-    """Runs orders as processes. ``room`` is a folder for what they print; ``path`` is where programs are looked for."""
+    """Runs orders as processes. ``room`` is a folder for their temporary files; ``path`` is where programs are looked for."""
 
     def __init__(self, *, room: Path, path: str) -> None:
         self._room = room
@@ -72,7 +72,7 @@ class ProcessSandbox:
         places = self._furnish(order)
         environment = {**order.variables, "PATH": self._path}
         code = order.source(CODE)
-        with told(code), (self._folder(order.name) / "output").open("wb") as output:
+        with told(code), order.printed.open("wb") as output:
             code.stat()  # so that a missing folder is not taken for a missing program
             try:
                 process = subprocess.Popen(  # noqa: S603 - running the scientist's own command is the purpose
@@ -117,19 +117,13 @@ class ProcessSandbox:
             run.process.wait()
 
     def remove(self, name: str) -> None:
-        """Kill the run, and delete what it printed and its temporary files."""
+        """Kill the run, and delete its temporary files."""
         self.stop(name)
         self._runs.pop(name, None)
         shutil.rmtree(self._folder(name), ignore_errors=True)
 
-    def output(self, name: str, limit: int) -> bytes:
-        """Return the end of what it printed."""
-        file = self._folder(name) / "output"
-        if not file.exists():
-            return b""
-        with told(file), file.open("rb") as source:
-            source.seek(max(0, file.stat().st_size - limit))
-            return source.read(limit)
+    def listen(self, order: RunOrder) -> None:
+        """Do nothing: the process writes to the file itself."""
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         """Return the runs of this sandbox; those of an earlier sandbox ended with it."""

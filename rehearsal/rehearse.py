@@ -72,5 +72,5 @@ def _send(spec: TrainSpec, tree: SourceTree, vendored: tuple[Member, ...], ours:
     )
     first = built.accepted.stop
     station = built.accepted.manifest.value.expected_at(first).party
-    ours.depot.send(built.parts, built.blobs, to=station, train=built.train, stop=first)
+    ours.depot.send(built.parcel, built.blobs, to=station, train=built.train, stop=first)
     return built.train

@@ -47,6 +47,9 @@ def find_samples(
     found: dict[PartyId, dict[str, Path]] = {party: {} for party in spec.route}
     for party, name in sorted(wanted):
         path = given.get((party, name), folder / SAMPLES / party / name)
+        if path.is_file():
+            msg = "sample data are a folder, and this is a file"
+            raise FileMissing(msg, path=path, hint=f"name the folder it is in: --data {party}/{name}={path.parent}")
         if not path.is_dir():
             msg = "no sample data for a station"
             hint = f"make that folder, or name another one: --data {party}/{name}=FOLDER"

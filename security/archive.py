@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self
 
 from security.digest import BUFFER, Digest
 from security.errors import ArchiveRejected, BudgetExceeded
@@ -34,6 +34,9 @@ from security.ustar import (
     parse_header,
     write_header,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 META_LIMIT: Final = 1 << 16
 MAX_MEMBERS: Final = 1 << 18
@@ -152,6 +155,15 @@ def pack(sink: Sink, meta: bytes | None, members: Sequence[Member]) -> Packed:
     return Packed(size=total, content=content)
 
 
+def content_of(members: Sequence[Member]) -> Digest:
+    """Return the digest of what `pack` would write of these files: of their paths, modes and bytes.
+
+    Raises:
+        ArchiveRejected, BudgetExceeded: see `pack`.
+    """
+    return pack(_Nowhere(), None, members).content
+
+
 def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[bytes], None] | None) -> Unpacked:
     """Read an archive to its end and write its files below an empty folder.
 
@@ -187,6 +199,13 @@ def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[
                 tree.write(entry.path, entry.mode, tape.data(entry.size))
     content = tape.end()
     return Unpacked(content=content, files=tuple(files), bytes=total)
+
+
+class _Nowhere:
+    """A sink that keeps nothing."""
+
+    def write(self, data: Buffer, /) -> int:
+        return memoryview(data).nbytes
 
 
 class _Tape:

@@ -46,9 +46,6 @@ class PhtError(Exception):
         return "".join(letter if letter.isprintable() else " " for letter in f"{self.message} ({told})")
 
 
-# --- Refused ---------------------------------------------------------------------------------------------------------
-
-
 class Refused(PhtError):
     """This must not be trusted or run. Final: retrying changes nothing."""
 
@@ -127,7 +124,7 @@ class PartyUnknown(KeyNotTrusted):
 
 
 class KeyRevoked(Refused):
-    """The directory has revoked this party or this key set."""
+    """The directory has revoked this party or this key set, as of a date: only what it signed before still counts."""
 
     code = "key.revoked"
 
@@ -136,6 +133,7 @@ class KeyOutsideValidity(Refused):
     """The key set was not in force at the time in question."""
 
     code = "key.outside-validity"
+    default_hint = "is this machine's clock right? If it is, ask the consortium which keys this party has"
 
 
 class BaseNotApproved(Refused):
@@ -161,13 +159,14 @@ class DirectoryExpired(DirectoryRejected):
     """The directory's metadata has expired: the consortium must publish, or someone is withholding updates."""
 
     code = "directory.expired"
-    default_hint = "the consortium runs 'pht directory publish'; if it has, someone is withholding the newer version"
+    default_hint = "the consortium runs 'pht directory publish'; if it has, is this machine's clock right? Otherwise someone is withholding the newer version"
 
 
 class OutsideValidity(Refused):
-    """The train is not valid yet, or no longer valid."""
+    """The train is no longer valid, or for longer than the consortium allows."""
 
     code = "train.outside-validity"
+    default_hint = "compare its dates with this machine's clock; if that is right, its owner sends a new train"
 
 
 class RouteViolated(Refused):
@@ -180,6 +179,13 @@ class NotOnRoute(RouteViolated):
     """This party is not a stop of the train's route."""
 
     code = "route.not-on-route"
+
+
+class RouteCutOff(RouteViolated):
+    """A station still to come has no keys that count: they were revoked, ran out, or are not in the directory."""
+
+    code = "route.cut-off"
+    default_hint = "its owner sends a new train: it takes the station's present keys, or leaves the station out"
 
 
 class JourneyBroken(Refused):
@@ -278,15 +284,21 @@ class CodeAltered(Refused):
     code = "code.altered"
 
 
-# --- Unavailable -----------------------------------------------------------------------------------------------------
-
-
 class Unavailable(PhtError):
     """Something required is unavailable. It may work later; nobody needs to act yet."""
 
     code = "unavailable"
     exit = 20
     default_hint = "try again later"
+
+
+class NotYet(Unavailable):
+    """Something is dated later than this machine's clock: a train's validity, a key set or a journey entry. It waits."""
+
+    code = "time.not-yet"
+    default_hint = (
+        "it is looked at again; if it should not be early, check this machine's clock, then that of its sender"
+    )
 
 
 class DirectoryUnavailable(Unavailable):
@@ -303,7 +315,11 @@ class DiskFull(Unavailable):
     default_hint = "free some space, then repeat the operation"
 
 
-# --- TrainFault ------------------------------------------------------------------------------------------------------
+class DiskReadOnly(Unavailable):
+    """The file system cannot be written: it is mounted read-only, as Linux does after an error of the disk."""
+
+    code = "disk.read-only"
+    default_hint = "find out why ('dmesg', 'mount'), and make it writable"
 
 
 class TrainFault(PhtError):
@@ -312,9 +328,6 @@ class TrainFault(PhtError):
     code = "train.fault"
     exit = 30
     default_hint = "the author of the train must change it, and send a new one"
-
-
-# --- Misconfigured ---------------------------------------------------------------------------------------------------
 
 
 class Misconfigured(PhtError):
@@ -344,25 +357,6 @@ class KeyUnreadable(Misconfigured):
 
     code = "key.unreadable"
     default_hint = "restore the keys from their backup"
-
-
-class WrongPassphrase(KeyUnreadable):
-    """The passphrase does not open the key file."""
-
-    code = "key.wrong-passphrase"
-    default_hint = "try again; nothing was changed"
-
-
-class NotAKeyFile(KeyUnreadable):
-    """The file is not a key file: it is not an age passphrase file, or does not contain keys."""
-
-    code = "key.not-a-key-file"
-
-
-class KeyDamaged(KeyUnreadable):
-    """The key file has changed since it was written; restore it from the backup."""
-
-    code = "key.damaged"
 
 
 class NotARecipient(Misconfigured):

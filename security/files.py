@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
-from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
+from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -30,6 +30,7 @@ def told(path: Path) -> Iterator[None]:
 
     Raises:
         DiskFull: no space, or the quota is used up.
+        DiskReadOnly: nothing can be written to the file system now.
         FileExists: the path already exists.
         FileMissing: the path does not exist, is not readable, or is a folder.
     """
@@ -47,7 +48,7 @@ _EXPLAINED: Final = {
     errno.EEXIST: (FileExists, "file already exists", "move it away, or choose another name"),
     errno.EACCES: (FileMissing, "permission denied", "check the owner, and which user you are"),
     errno.EPERM: (FileMissing, "permission denied", "check the owner, and which user you are"),
-    errno.EROFS: (FileMissing, "file system is read-only", None),
+    errno.EROFS: (DiskReadOnly, "the file system is read-only", None),
     errno.EISDIR: (FileMissing, "is a folder, not a file", None),
     errno.ENOTDIR: (FileMissing, "is a file, not a folder", None),
     errno.ELOOP: (FileMissing, "is a link, not a file", None),

@@ -59,9 +59,16 @@ class SandboxUnavailable(Unavailable):
 
 
 class RunInterrupted(Unavailable):
-    """The run was killed from outside the container: the engine or the machine went down. It may be run again."""
+    """The run was ended from outside: the engine or the machine went down, or its disk could not be written. It is run again."""
 
     code = "run.interrupted"
+
+
+class RunPaused(Unavailable):
+    """Somebody paused the run in the container engine. It goes on once they let it, within its time."""
+
+    code = "run.paused"
+    default_hint = "'docker unpause' lets it go on; a run that is paused until its time is over is run again"
 
 
 class DataSourceUnavailable(Unavailable):
@@ -90,6 +97,13 @@ class LogMoved(Unavailable):
     code = "journal.moved"
 
 
+class JournalUnwritable(Unavailable):
+    """The file system of the journal cannot be written now, as when it has become read-only. Nothing is done meanwhile."""
+
+    code = "journal.unwritable"
+    default_hint = "find out why ('dmesg', 'mount'), and make it writable; the station goes on by itself"
+
+
 class JournalBusy(Unavailable):
     """Another process has been writing to the journal for too long."""
 
@@ -113,9 +127,21 @@ class RunTimedOut(TrainFault):
 
 
 class LimitExceeded(TrainFault):
-    """The analysis used more memory, or wrote more bytes or files, than it had declared, and was stopped."""
+    """The analysis went over a limit, and was stopped."""
 
     code = "run.limit"
+
+
+class MemoryExceeded(LimitExceeded):
+    """The analysis used more memory than it had declared, and was stopped."""
+
+    code = "run.memory"
+
+
+class OutputExceeded(LimitExceeded):
+    """The analysis wrote more bytes or files than it may, and was stopped."""
+
+    code = "run.output"
 
 
 class NoResults(TrainFault):

@@ -61,6 +61,13 @@ class PreflightFailed(Misconfigured):
     default_hint = "'pht train check' shows every finding"
 
 
+class TrainAlreadySent(Misconfigured):
+    """This very train, unchanged, was sent before, and has come home or may still do so. A second one would run again."""
+
+    code = "train.already-sent"
+    default_hint = "to send a second one all the same: --again"
+
+
 class WheelsUnresolved(Misconfigured):
     """The requirements.txt cannot be met with wheels for the base image's Python, or the package index cannot be reached."""
 

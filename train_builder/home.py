@@ -6,7 +6,7 @@
     keys/             the owner's key folder (`security.keys.store`)
     trust/root.json   the pinned root of the directory; trust/cache/ what was seen of it last
     trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
-                      seen.json, home.json
+                      looked.json, seen.json, home.json
     blobs/            sealed code and states, by digest
 
 A train is recorded, whole and durable, before it is sent, and only the recorded train is ever sent.
@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from registry.blobs import BlobFolder
-from registry.names import location
-from registry.places import Login
+from security.age import Identity, parse_identity
 from security.digest import Digest
 from security.directory.client import check_root, read_root
 from security.encoding import Fields, Json, dump_pretty, parse_json, print_time
@@ -34,34 +33,26 @@ from security.keys.keyset import spell
 from security.keys.store import PUBLIC, read_folder
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import Outcome, TrainParts
+from security.train.letters import MAX_MANIFEST_LETTER, Parcel
 from security.train.manifest import TrainManifest, read_manifest
 from train_builder.errors import HomeInvalid, TrainNotHere
+from train_builder.settings import SETTINGS, Settings, parse_settings, print_settings
 
-SETTINGS: Final = "pht.json"
-_TYPE: Final = "pht-owner-home-v1"
 _LEAST_PREFIX: Final = 4
 _HEX = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What ``pht.json`` says: the registry's address and account, and where the directory is published.
-
-    The forms of addresses are those of `registry.places`. A password is never here, only the file that holds it.
-    """
-
-    party: PartyId
-    registry: str
-    login: Login
-    directory: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecord:
-    """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed."""
+    """A train this owner has made. ``sent`` is None as long as its delivery has not been confirmed.
+
+    ``letter`` is the sealed manifest as it travels; ``mail`` opens what the stations say about the train.
+    """
 
     train: TrainId
     envelope: Envelope
+    letter: bytes
+    mail: Identity = field(repr=False)
     manifest: TrainManifest
     source: Digest
     content: Digest
@@ -70,8 +61,13 @@ class TrainRecord:
 
     @property
     def parts(self) -> TrainParts:
-        """The train as it departs."""
+        """The train before it departs."""
         return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, state=None)
+
+    @property
+    def parcel(self) -> Parcel:
+        """The train as it departs."""
+        return Parcel(manifest=self.letter, entries=(), code=self.manifest.code, state=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +170,15 @@ class Home:
             raise TrainNotHere(msg, train=name[:12], home=self.path)
         return matching[0]
 
-    def keep(self, envelope: Envelope, *, source: Digest, content: Digest, now: datetime) -> TrainRecord:
-        """Record a train before it leaves; durable when this returns."""
+    def keep(
+        self, envelope: Envelope, *, letter: bytes, mail: Identity, source: Digest, content: Digest, now: datetime
+    ) -> TrainRecord:
+        """Record a train before it leaves, with the key that opens what is said about it; durable when this returns."""
         train = TrainId(envelope.digest.hex)
         with making_folder(self._folder(train)) as folder:
             write_file(folder / "manifest.json", envelope.to_bytes())
+            write_file(folder / "manifest.age", letter)
+            write_file(folder / "mail.txt", f"{mail.secret_text()}\n".encode())
             document: Json = {"source": str(source), "content": str(content), "recorded": print_time(now)}
             write_file(folder / "record.json", dump_pretty(document))
         return _read_record(self._folder(train))
@@ -196,6 +196,18 @@ class Home:
         if seen.outcome is not None:
             document["outcome"] = seen.outcome.value
         write_file(self._folder(train) / "seen.json", dump_pretty(document))
+
+    def note_looked(self, train: TrainId, at: datetime) -> None:
+        """Record that the mailbox was asked about a train."""
+        write_file(self._folder(train) / "looked.json", dump_pretty({"at": print_time(at)}))
+
+    def looked(self, train: TrainId) -> datetime | None:
+        """Return when the mailbox was asked about a train last; None if it never was."""
+        path = self._folder(train) / "looked.json"
+        try:
+            return _note(path).time("at") if path.exists() else None
+        except Malformed:
+            return None
 
     def seen(self, train: TrainId) -> Seen | None:
         """Return how far a train was seen; None if nothing was heard of it."""
@@ -279,7 +291,7 @@ def open_home(path: Path) -> Home:
             msg, path=path, hint="name yours with --home or PHT_HOME, or make one with 'pht train setup'"
         ) from error
     try:
-        settings = _parse_settings(raw)
+        settings = parse_settings(raw)
     except (Malformed, InvalidInput) as error:
         msg = "the settings of the home folder are not valid"
         raise HomeInvalid(
@@ -308,7 +320,7 @@ def make_home(path: Path, settings: Settings, root: bytes) -> Home:
     make_folder(path / "trains")
     make_folder(pinned.parent)
     write_file(pinned, root)
-    write_file(path / SETTINGS, dump_pretty(_printed(settings)))
+    write_file(path / SETTINGS, dump_pretty(print_settings(settings)))
     return open_home(path)
 
 
@@ -319,6 +331,8 @@ def _read_record(folder: Path) -> TrainRecord:
         record = TrainRecord(
             train=TrainId(folder.name),
             envelope=envelope,
+            letter=read_file(folder / "manifest.age", limit=MAX_MANIFEST_LETTER),
+            mail=parse_identity(read_file(folder / "mail.txt").decode(errors="replace").strip()),
             manifest=read_manifest(envelope.payload),
             source=Digest(fields.text("source")),
             content=Digest(fields.text("content")),
@@ -336,44 +350,3 @@ def _read_record(folder: Path) -> TrainRecord:
 
 def _note(path: Path) -> Fields:
     return Fields(parse_json(read_file(path, limit=1 << 16)), path.name)
-
-
-def _parse_settings(raw: bytes) -> Settings:
-    fields = Fields(parse_json(raw), SETTINGS)
-    fields.constant("type", _TYPE)
-    login = fields.fields("login")
-    settings = Settings(
-        party=PartyId(fields.text("party")),
-        registry=str(location(fields.text("registry"))),
-        directory=fields.text("directory"),
-        login=Login(
-            username=login.text("username") if login.has("username") else None,
-            password_file=Path(login.text("passwordFile")) if login.has("passwordFile") else None,
-            ca_file=Path(login.text("caFile")) if login.has("caFile") else None,
-            token_hosts=login.texts("tokenHosts") if login.has("tokenHosts") else (),
-            blob_hosts=login.texts("blobHosts") if login.has("blobHosts") else (),
-            insecure=login.flag("insecure") if login.has("insecure") else False,
-        ),
-    )
-    login.end()
-    fields.end()
-    return settings
-
-
-def _printed(settings: Settings) -> Json:
-    login = settings.login
-    named: dict[str, Json] = {
-        "username": login.username,
-        "passwordFile": None if login.password_file is None else str(login.password_file.absolute()),
-        "caFile": None if login.ca_file is None else str(login.ca_file.absolute()),
-        "tokenHosts": list(login.token_hosts),
-        "blobHosts": list(login.blob_hosts),
-        "insecure": login.insecure,
-    }
-    return {
-        "type": _TYPE,
-        "party": str(settings.party),
-        "registry": settings.registry,
-        "directory": settings.directory,
-        "login": {name: value for name, value in named.items() if value},
-    }

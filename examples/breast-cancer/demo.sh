@@ -104,7 +104,7 @@ trap stop_all EXIT
 # --- the parties' secrets and data, which in reality each keeps at home -----------------------------------------------------
 
 mkdir -m 700 secrets
-for party in consortium alice "${HOSPITALS[@]}"; do
+for party in consortium consortium-online alice "${HOSPITALS[@]}"; do
     (umask 077 && head -c 24 /dev/urandom | base64 >"secrets/$party")
 done
 (umask 022 && python "$HERE/split.py" "$DEMO/data")  # the sandbox runs as another user, who must be able to read them
@@ -123,10 +123,12 @@ BASE=$ANSWER
 # --- the parties -------------------------------------------------------------------------------------------------------
 
 say '== The consortium makes its directory, with three root keys of which two must sign, and publishes it in the registry'
-answer spelled pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium
+answer spelled pht directory init consortium --root-keys 3 --threshold 2 --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 ROOT=$ANSWER
 run pht directory approve-base consortium python "$BASE"
-run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 
 say '== Every party pins the directory by the fingerprint it was told, and makes its own keys'
 run pht train setup alice --party alice --registry "$REGISTRY" --root-fingerprint "$ROOT"
@@ -135,7 +137,7 @@ run pht keys card alice/keys -o alice/alice.card.json --passphrase-file secrets/
 for hospital in "${HOSPITALS[@]}"; do
     read -ra schemes <<<"${KEYS[$hospital]}"
     run pht station init "$hospital" --party "$hospital" --registry "$REGISTRY" --root-fingerprint "$ROOT" \
-        --data "patients=data/$hospital" --admit-owner alice "${schemes[@]}" \
+        --data "patients=data/$hospital" --admit-owner alice --release application/json "${schemes[@]}" \
         --passphrase-file "secrets/$hospital"
     run sed -i 's/poll_seconds: 2/poll_seconds: 1/' "$hospital/station.yaml"
 done
@@ -145,7 +147,8 @@ for party in alice "${HOSPITALS[@]}"; do
     answer spelled pht keys show "$party/keys"
     run pht directory add consortium "$party/$party.card.json" --fingerprint "$ANSWER"
 done
-run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium
+run pht directory publish consortium --to "$REGISTRY" --passphrase-file secrets/consortium \
+    --online-passphrase-file secrets/consortium-online
 
 # --- the stations ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +166,8 @@ done
 say '== The scientist checks the train, submits it, and follows it'
 run pht train check "$HERE" --home alice
 answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
-TRAIN=${ANSWER:0:12}
+WHOLE=$ANSWER
+TRAIN=${WHOLE:0:12}
 show pht train follow "$TRAIN" --home alice --watch --every 1
 timeout 180 pht train follow "$TRAIN" --home alice --watch --every 1 9>&- || {
     say 'the train did not come home; what the stations say:'
@@ -184,11 +188,11 @@ run pht train verify "$TRAIN" --home alice --export proof
 # --- the attack --------------------------------------------------------------------------------------------------------
 
 say "== An attacker who owns the registry takes hospital-b's entry out of the journey, before Alice's other computer fetches it"
-run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" drop
+run python "$HERE/tamper.py" "$REGISTRY" "$WHOLE" drop
 refused pht train open "$TRAIN" results-dropped --home alice-elsewhere --passphrase-file secrets/alice
 
-say "== Then the attacker puts it back, with one letter changed in what hospital-b signed"
-run python "$HERE/tamper.py" "$REGISTRY" "$TRAIN" alter
+say "== Then the attacker puts it back, with one bit changed in what hospital-b sealed"
+run python "$HERE/tamper.py" "$REGISTRY" "$WHOLE" alter
 refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphrase-file secrets/alice
 
 say '== Where everything lies'

@@ -1,12 +1,11 @@
 """What could an attacker do who owns the registry?
 
-`tamper.py REGISTRY TRAIN drop|alter` replaces a train (the beginning of its id) that waits for its owner `alice` by a
-copy in which the second hospital's journey entry is missing (`drop`), or says something else under the same signature
-(`alter`). It speaks plain OCI: over HTTP, or in a folder of image layouts (`layout:FOLDER`). The original is kept beside,
+`tamper.py REGISTRY TRAIN drop|alter` replaces a train (its id) that waits for its owner `alice` by a copy in which the
+second hospital's journey entry is missing (`drop`), or has one bit changed (`alter`). The attacker cannot read the
+entry, nor find the train: its id is told by the owner here, and gives the tag. It speaks plain OCI: over HTTP, or in a folder of image layouts (`layout:FOLDER`). The original is kept beside,
 so it may be run again. Standard library only.
 """
 
-import base64
 import hashlib
 import json
 import sys
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 MAILBOX = "mailbox/alice"
-ENTRY = "application/vnd.pht.journey.entry.v1.dsse+json"
+ENTRY = "application/vnd.pht.journey.entry.v1+age"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SECOND = 1
+MOST_STOPS = 200
 
 
 def digest_of(data: bytes) -> str:
@@ -109,19 +109,23 @@ class Http:
         self._ask("PUT", f"{self._base}/manifests/{tag}", data)
 
 
-def altered(envelope: bytes) -> bytes:
-    """Change the name of the station in a signed statement, and keep its signature."""
-    document = json.loads(envelope)
-    payload = base64.b64decode(document["payload"]).replace(b"hospital-b", b"hospital-x")
-    return json.dumps({**document, "payload": base64.b64encode(payload).decode()}).encode()
+def altered(letter: bytes) -> bytes:
+    """Change one bit of what is sealed."""
+    return letter[:-1] + bytes([letter[-1] ^ 1])
+
+
+def tag_of(train: str, stop: int) -> str:
+    """Return the tag under which a train waits for `alice`."""
+    return "t-" + hashlib.sha256(f"pht-tag-v1\n{train}\nalice\n{stop}\ntrain\n".encode()).hexdigest()
 
 
 def main() -> None:
     """Replace the train by the copy."""
     root, train, how = sys.argv[1:]
     mailbox: Mailbox = Folder(root.removeprefix("layout:")) if root.startswith("layout:") else Http(root)
-    tag = next(tag for tag in mailbox.tags() if tag.startswith(f"train-{train}"))
-    kept = f"original-{tag.removeprefix('train-')}"
+    present = mailbox.tags()
+    tag = next(tag for tag in (tag_of(train, stop) for stop in range(MOST_STOPS, -1, -1)) if tag in present)
+    kept = f"original-{tag.removeprefix('t-')}"
     if kept not in mailbox.tags():
         mailbox.put_manifest(kept, mailbox.manifest(tag))
     manifest = json.loads(mailbox.manifest(kept))
@@ -129,9 +133,9 @@ def main() -> None:
     if how == "drop":
         manifest["layers"].remove(entry)
     else:
-        envelope = altered(mailbox.blob(entry["digest"]))
-        mailbox.put_blob(envelope)
-        entry |= {"digest": digest_of(envelope), "size": len(envelope)}
+        letter = altered(mailbox.blob(entry["digest"]))
+        mailbox.put_blob(letter)
+        entry |= {"digest": digest_of(letter), "size": len(letter)}
     mailbox.put_manifest(tag, json.dumps(manifest).encode())
     print(f"{MAILBOX}:{tag} now names another copy: {digest_of(mailbox.manifest(tag))}")
 

@@ -6,15 +6,14 @@ comes from the operator's own engine; still, only the bytes of plain files are t
 
 from __future__ import annotations
 
-import lzma
 import posixpath
 import tarfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
+from registry.base.stream import ImageStream
 from security.digest import BUFFER
 from security.errors import ArchiveRejected, BudgetExceeded, MalformedArtifact
 from security.files import explain, told
@@ -69,21 +68,23 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
 
     Raises:
         ArchiveRejected: it is not a tar archive, is damaged, or contains anything but files, folders and links.
-        BudgetExceeded: more than 64 GiB or 10 000 members.
+        BudgetExceeded: more than 64 GiB or 10 000 members, or one with a description of megabytes.
     """
     files: dict[str, Path] = {}
     links: dict[str, str] = {}
     left = MAX_IMAGE
+    stream = ImageStream(source)
     try:
-        with tarfile.open(fileobj=source, mode="r|*") as archive:
+        with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|") as archive:
             for number, member in enumerate(archive):
+                stream.go_on()
                 left -= max(member.size, 0)
                 if left < 0 or number >= _MAX_MEMBERS:
                     msg = "image archive is larger than allowed"
                     raise BudgetExceeded(msg, bytes=MAX_IMAGE, members=_MAX_MEMBERS)
                 name = posixpath.normpath(member.name)
                 if member.isreg():
-                    files[name] = _spool(archive, member, room / str(number))
+                    files[name] = _spool(archive, member, room / str(number), stream)
                 elif member.issym():
                     links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
                 elif member.islnk():
@@ -91,13 +92,13 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
                 elif not member.isdir():
                     msg = "image archive contains something that is neither a file nor a folder"
                     raise ArchiveRejected(msg, name=name[:100])
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:  # as `tarfile` lets out
         msg = "not an image archive, or damaged"
         raise ArchiveRejected(msg, hint="docker save IMAGE writes one") from error
     return SavedImage(files=files | _followed(links, files))
 
 
-def _spool(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Path:
+def _spool(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, stream: ImageStream) -> Path:
     content = archive.extractfile(member)
     if content is None:
         return path
@@ -105,6 +106,7 @@ def _spool(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Pat
         with content, path.open("xb") as out:
             while piece := content.read(BUFFER):
                 out.write(piece)
+                stream.go_on()
     except OSError as error:
         raise explain(error, path) from error
     return path

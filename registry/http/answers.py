@@ -19,6 +19,10 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _DENIED: Final = frozenset({401, 403, 405, 407, 413})
 _MISSING: Final = 404
+_BAD_REQUEST: Final = 400
+_CLEAR = re.compile(
+    rb"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|speaking plain HTTP to an SSL"
+)
 _CODE = re.compile(r"[A-Z][A-Z_]{2,40}")
 _NEXT = re.compile(r'<([\x21-\x3b\x3d\x3f-\x7e]{1,2000})> *; *rel="?next"?')
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
@@ -73,6 +77,11 @@ def failure(method: str, answer: Answer) -> PhtError:
     if answer.status in _DENIED:
         return RegistryDenied("registry rejected our credentials, or does not allow this", hint=None, **facts)
     return RegistryMisbehaved("unexpected response from the registry", hint=None, **facts)
+
+
+def asked_in_the_clear(answer: Answer) -> bool:
+    """Whether this is how a server that speaks https refuses plain http: the words of Go's, nginx's and Apache's."""
+    return answer.status == _BAD_REQUEST and answer.url.startswith("http:") and _CLEAR.search(answer.body) is not None
 
 
 def content_length(headers: Mapping[str, str], url: str) -> int | None:

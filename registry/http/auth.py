@@ -4,8 +4,8 @@ Challenges follow RFC 9110, section 11.6.1; tokens the distribution project's "T
 This module decides and sends nothing: the function that fetches a token is an argument.
 
 A registry is not trusted (attack T15). It may name any token service in its challenge, so our credentials go only to
-the registry's own host or to an origin named in the configuration, and never from https to http. The scope is what the
-request needs, not what the challenge says.
+the registry's own origin or to one named in the configuration: another port of its host is another service, which
+anybody on that machine may run. The scope is what the request needs, not what the challenge says.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Authority:
 
         Raises:
             RegistryDenied: no account is configured, or the registry rejected it.
-            ForeignRealm: the token service is neither on the registry's host nor in the configuration.
+            ForeignRealm: the token service is neither the registry itself nor in the configuration.
             RegistryMisbehaved: the challenge is invalid.
         """
         bearer = [challenge for challenge in challenges if challenge.scheme == "bearer"]
@@ -162,9 +162,8 @@ class Authority:
         except InvalidInput as error:
             msg = "address of the token service is invalid"
             raise ForeignRealm(msg, registry=self._registry) from error
-        neighbour = (origin.scheme, origin.host) == (self._registry.scheme, self._registry.host)
-        if not neighbour and origin not in self._token_origins:
-            msg = "registry names a token service that is neither on its host nor in the configuration"
+        if origin != self._registry and origin not in self._token_origins:
+            msg = "registry names a token service that is neither itself nor in the configuration"
             raise ForeignRealm(msg, registry=self._registry, realm=origin)
         query = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
         query += [("scope", scope) for scope in scopes]

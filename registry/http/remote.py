@@ -5,6 +5,8 @@ OCI distribution specification 1.1, and docker-registry 2.8, which predates it: 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
 
 from registry.check import expected_digest, open_checked
@@ -20,8 +22,11 @@ from security.digest import Digest
 from security.encoding import parse_json
 from security.errors import DigestMismatch, InvalidInput, MalformedJson
 
-MAX_TAGS: Final = 50_000
-_MAX_PAGES: Final = 500
+MAX_TAGS: Final = 200_000
+"""In one repository. A station lists its mailbox to find what is new; known tags are asked for by name."""
+_MAX_LIST: Final = 96 * MAX_TAGS  # bytes: a train's tag takes 77, and docker-registry lists all tags at once
+_MAX_NESTED: Final = 100
+_MAX_PAGES: Final = MAX_TAGS // 100
 _NOT_FOUND: Final = 404
 
 
@@ -42,7 +47,9 @@ class HttpRegistry:
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
         """See `Registry.open_blob`."""
         url = self._url(repo, f"blobs/{descriptor.digest}")
-        source, announced = self._http.open(url, scopes=self._scopes(repo, "pull"))
+        source, announced = self._http.open(
+            url, scopes=self._scopes(repo, "pull"), small=descriptor.size <= MAX_DOCUMENT
+        )
         if announced not in {None, descriptor.size}:
             source.close()
             msg = "size announced by the registry differs from the descriptor"
@@ -128,7 +135,7 @@ class HttpRegistry:
         pages = 0
         while url is not None:
             answer = self._http.send(
-                "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=MAX_DOCUMENT
+                "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=_MAX_LIST
             )
             if answer.status == _NOT_FOUND:
                 break
@@ -143,6 +150,15 @@ class HttpRegistry:
                 raise RegistryMisbehaved(msg, repository=repo)
             found |= page
         return tuple(sorted(found))
+
+    def date(self) -> datetime | None:
+        """See `Registry.date`: the header of its answer to the question whether it is a registry."""
+        answer = self._http.send("GET", self._http.url("/v2/"), scopes=(), expect={200})
+        try:
+            told = parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            return None
+        return told.astimezone(UTC) if told.tzinfo is not None else None
 
     def _url(self, repo: Repository, rest: str, query: str = "") -> str:
         return self._http.url(f"/v2/{repo.below(self._prefix)}/{rest}", query)
@@ -175,8 +191,10 @@ class _Bytes:
 
 def _tags(body: bytes, name: Repository) -> set[Tag]:
     msg = "invalid list of tags from the registry"
+    if body.count(b"[") + body.count(b"{") > _MAX_NESTED:  # a list of millions of lists is no list of tags
+        raise RegistryMisbehaved(msg, repository=name)
     try:
-        document = parse_json(body)
+        document = parse_json(body, limit=len(body))
         tags = document.get("tags") if isinstance(document, dict) and document.get("name") == name else False
         if tags is None:
             return set()  # docker-registry, after the last tag was deleted

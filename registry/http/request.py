@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable
-from registry.http.answers import REDIRECTS, Answer, content_length, failure, redacted, refuse_encoded, resolved
+from registry.http.answers import (
+    REDIRECTS,
+    Answer,
+    asked_in_the_clear,
+    content_length,
+    failure,
+    redacted,
+    refuse_encoded,
+    resolved,
+)
 from registry.http.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.http.proxies import Proxies
-from registry.http.wire import Incoming, Payload, Timeouts, Wire
+from registry.http.wire import Incoming, Payload, Timeouts, Wire, speaks_tls
 from registry.names import Origin
 from security.digest import BUFFER
 
@@ -87,8 +96,8 @@ class Http:
             self._demand(method, response, expect)
             return self._whole(response, limit)
 
-    def open(self, url: str, *, scopes: Scopes) -> tuple[BinaryIO, int | None]:
-        """Get a blob: an unchecked reader of its bytes, and the size the server announces."""
+    def open(self, url: str, *, scopes: Scopes, small: bool = False) -> tuple[BinaryIO, int | None]:
+        """Get a blob: an unchecked reader of its bytes, and the size the server announces. A `small` one is a document."""
         response = self._authenticated("GET", url, scopes, {}, None)
         try:
             for _ in range(_MAX_HOPS):
@@ -100,6 +109,8 @@ class Http:
             self._demand("GET", response, _OK)
             refuse_encoded(response.headers, response.url)
             announced = content_length(response.headers, response.url)
+            if small:
+                response.hurry()
         except BaseException:
             response.body.close()
             raise
@@ -140,6 +151,7 @@ class Http:
 
     def _whole(self, response: Incoming, limit: int) -> Answer:
         refuse_encoded(response.headers, response.url)
+        response.hurry()
         body = bytearray()
         while piece := response.body.read(min(BUFFER, limit + 1 - len(body))):
             body += piece
@@ -155,6 +167,8 @@ class Http:
             answer = self._whole(response, _MAX_TROUBLE)
         except (RegistryMisbehaved, RegistryUnavailable):  # the status is enough
             answer = Answer(status=response.status, url=response.url, headers=response.headers, body=b"")
+        if asked_in_the_clear(answer):
+            raise speaks_tls(answer.url)
         raise failure(method, answer)
 
 

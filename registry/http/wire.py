@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import BadStatusLine
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 
-from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted
+from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted, RegistryWrongScheme
 from registry.http.answers import redacted
 from registry.http.head import limit_heads
 from registry.http.proxies import Proxies, Proxy
@@ -32,7 +33,14 @@ from registry.names import PORTS, Origin
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
 
-_SLOWEST: Final = 1024  # bytes per second, on average: a server that trickles is treated as one that is away
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+"""What OpenSSL calls it when the first bytes from a server are not TLS."""
+_TLS_ALERT: Final = "\x15\x03"
+"""How a TLS server's answer to plain http begins (RFC 8446, section 5.1), if it is not an answer in plain http."""
+_SLOWEST: Final = 4 << 10
+"""Bytes per second, on average: a server that trickles is treated as one that is away."""
+_SLOWEST_DOCUMENT: Final = 32 << 10
+"""The same for what is read whole: 4 MiB take two minutes at most, and do not hold a request for an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +68,11 @@ class Incoming:
     status: int
     url: str
     headers: Mapping[str, str] = field(hash=False)
-    body: io.RawIOBase
+    body: Body
+
+    def hurry(self) -> None:
+        """Expect a document, which has to arrive faster than a blob."""
+        self.body.slowest = _SLOWEST_DOCUMENT
 
     def __enter__(self) -> Self:
         """Close it at the end of the block."""
@@ -108,19 +120,20 @@ class Wire:
             status=response.status_code,
             url=response.url,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=_Body(response, self._timeouts.read),
+            body=Body(response, self._timeouts.read),
         )
 
 
-class _Body(io.RawIOBase):
-    """The bytes of a response as they arrive, uninterpreted."""
+class Body(io.RawIOBase):
+    """The bytes of a response as they arrive, uninterpreted, at `slowest` bytes per second or more."""
 
     def __init__(self, response: requests.Response, patience: float) -> None:
         super().__init__()
         self._response, self._patience = response, patience
-        self._since, self._seen = time.monotonic(), 0
+        self._since, self._seen, self.slowest = time.monotonic(), 0, _SLOWEST
 
     def readable(self) -> bool:
+        """Return true."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
@@ -133,12 +146,13 @@ class _Body(io.RawIOBase):
             data: bytes = self._response.raw.read1(len(buffer), decode_content=False) or b""
         buffer[: len(data)] = data
         self._seen += len(data)
-        if time.monotonic() - self._since > self._patience + self._seen / _SLOWEST:
+        if time.monotonic() - self._since > self._patience + self._seen / self.slowest:
             msg = "response arrives too slowly"
             raise RegistryUnavailable(msg, url=redacted(self._response.url))
         return len(data)
 
     def close(self) -> None:
+        """Give the connection back, or close it if there is more to come."""
         self._response.close()
         super().close()
 
@@ -200,8 +214,11 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         if _is_about_certificates(error):
-            msg = "registry's certificate is not trusted"
-            raise RegistryUntrusted(msg, url=shown) from error
+            raise untrusted(error, url) from error
+        if _met_no_tls(error):
+            msg = "the address says https, and the server does not speak it"
+            hint = "write http:// if this registry is meant to be reached without TLS, or check the port"
+            raise RegistryWrongScheme(msg, hint=hint, url=shown) from error
         msg = "TLS connection to the registry failed"
         raise RegistryUnavailable(msg, url=shown) from error
     except requests.exceptions.ProxyError as error:
@@ -212,17 +229,74 @@ def _explained(url: str, proxy: Proxy | None = None) -> Iterator[None]:
         msg = "invalid address from the registry"
         raise RegistryMisbehaved(msg, url=shown) from error
     except (requests.RequestException, HTTPError) as error:
+        if any(
+            isinstance(cause, BadStatusLine) and str(cause.args[0]).startswith(_TLS_ALERT) for cause in _causes(error)
+        ):
+            raise speaks_tls(url) from error
         msg = "registry cannot be reached, or closed the connection"
         raise RegistryUnavailable(msg, url=shown, reason=type(error).__name__) from error
 
 
-def _is_about_certificates(error: BaseException) -> bool:
-    seen: list[BaseException | None] = [error]
-    while seen:
-        cause = seen.pop()
+def speaks_tls(url: str) -> RegistryWrongScheme:
+    """Return the error for plain http to a server that speaks https."""
+    msg = "the address says http, and the server speaks https"
+    return RegistryWrongScheme(msg, hint="write https:// in the registry's address", url=redacted(url))
+
+
+_OF_ANOTHER_NAME: Final = frozenset({62, 64})
+_NOT_NOW: Final = {9: "not valid yet", 10: "no longer valid"}
+_WITHOUT_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
+"""What OpenSSL calls reasons not to trust a certificate (``X509_V_ERR_…``)."""
+
+
+def untrusted(error: BaseException, url: str) -> RegistryUntrusted:
+    """Return the error that says what is wrong with a server's certificate, and so what to do about it."""
+    told, host = _refusal(error), Origin.of_url(url).host
+    code, reason, shown = getattr(told, "verify_code", 0), getattr(told, "verify_message", None), redacted(url)
+    if code in _OF_ANOTHER_NAME:
+        msg = "the registry's certificate is for another host name"
+        hint = f"use the name that is in it, or have its operator get one for {host}"
+        return RegistryUntrusted(msg, hint=hint, url=shown, reason=reason)
+    if code in _NOT_NOW:
+        msg = f"the registry's certificate is {_NOT_NOW[code]}"
+        hint = "is this machine's clock right? If it is, tell the registry's operator"
+        return RegistryUntrusted(msg, hint=hint, url=shown)
+    if code in _WITHOUT_AUTHORITY:
+        msg = "the registry's certificate is from an authority that is not trusted here"
+        return RegistryUntrusted(msg, url=shown, reason=reason)
+    msg = "the registry's certificate is not trusted"
+    return RegistryUntrusted(msg, url=shown, reason=reason)
+
+
+def _refusal(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    left, seen = [error], set[int]()
+    while left:
+        cause = left.pop()
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        if cause is not None:
-            seen += [cause.__cause__, getattr(cause, "reason", None)]
-            seen += [item for item in cause.args if isinstance(item, BaseException)]
-    return False
+            return cause
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            told = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+            left += [one for one in told if isinstance(one, BaseException)]
+    return None
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def _met_no_tls(error: BaseException) -> bool:
+    return any(isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and whatever it says it comes from. The ``reason`` of urllib3's is an error, that of ssl's a text."""
+    left, seen = [error], set[int]()
+    while left:
+        cause = left.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        told = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+        left += [one for one in told if isinstance(one, BaseException)]

@@ -71,7 +71,11 @@ def configure(settings: ServerSettings, places: Places) -> None:
         web["tls"] = {"certificate": places.certificate, "key": places.key, "minimumtls": "tls1.2"}
     config: dict[str, Json] = {
         "version": "0.1",
-        "log": {"level": "warn", "accesslog": {"disabled": True}},  # stations ask every few seconds, for years
+        "log": {
+            "level": "info",
+            "formatter": "text",
+            "accesslog": {"disabled": True},
+        },  # the runner leaves out what is read
         "storage": {
             "filesystem": {"rootdirectory": places.storage},
             "delete": {"enabled": True},

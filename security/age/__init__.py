@@ -9,7 +9,7 @@ from security.age.armor import armored, dearmor
 from security.age.file import MAX_RECIPIENTS, decrypt, encrypt
 from security.age.header import Header, read_header
 from security.age.hybrid import HybridIdentity, HybridRecipient
-from security.age.keys import Identity, Recipient, Unwrapper, parse_identity, parse_recipient
+from security.age.keys import Identity, Recipient, Unwrapper, another_like, parse_identity, parse_recipient
 from security.age.scrypt import PassphraseIdentity, PassphraseRecipient
 from security.age.stanza import Stanza
 from security.age.stream import AgeReader, AgeWriter
@@ -30,6 +30,7 @@ __all__ = [
     "Unwrapper",
     "X25519Identity",
     "X25519Recipient",
+    "another_like",
     "armored",
     "dearmor",
     "decrypt",

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.hpke import (
 
 from security.age import bech32
 from security.age.stanza import Stanza, to_base64
-from security.age.x25519 import refuse_low_order
+from security.age.x25519 import demand_canonical, refuse_low_order
 from security.errors import HeaderInvalid, InvalidInput
 
 KIND: Final = "mlkem768x25519"
@@ -45,7 +45,8 @@ class HybridRecipient:
     """The public half: an ML-KEM-768 and an X25519 public key. Its ``str`` is the text age tools read.
 
     Raises:
-        InvalidInput: the wrong size, coefficients out of range (FIPS 203, section 7.2), or a point of low order.
+        InvalidInput: the wrong size, coefficients out of range (FIPS 203, section 7.2), a second spelling of the curve's
+            part, or a point of low order.
     """
 
     public: bytes
@@ -57,6 +58,7 @@ class HybridRecipient:
             raise InvalidInput(msg, kind=KIND, expected=_LATTICE + _CURVE, found=len(self.public))
         lattice, curve = self.public[:_LATTICE], self.public[_LATTICE:]
         refuse_low_order(curve)
+        demand_canonical(curve)
         try:
             key = MLKEM768X25519PublicKey(
                 MLKEM768PublicKey.from_public_bytes(lattice), X25519PublicKey.from_public_bytes(curve)

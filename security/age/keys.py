@@ -55,6 +55,20 @@ def parse_recipient(text: str) -> Recipient:
     raise InvalidInput(msg, hint="a recipient starts with age1pq or age1")
 
 
+def another_like(recipient: Recipient) -> Identity:
+    """Make a new identity that can share a file with a recipient: age tools do not mix kinds.
+
+    Raises:
+        InvalidInput: not a kind that identities have.
+    """
+    if recipient.kind == hybrid.KIND:
+        return HybridIdentity.generate()
+    if recipient.kind == x25519.KIND:
+        return X25519Identity.generate()
+    msg = "no identity of this kind can be made"
+    raise InvalidInput(msg, kind=recipient.kind)
+
+
 def parse_identity(text: str) -> Identity:
     """Read an identity, ``AGE-SECRET-KEY-PQ-1…`` or ``AGE-SECRET-KEY-1…``.
 

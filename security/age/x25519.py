@@ -22,6 +22,7 @@ IDENTITY: Final = "AGE-SECRET-KEY-"
 SIZE: Final = 32
 
 _INFO: Final = b"age-encryption.org/v1/X25519"
+_FIELD: Final = 2**255 - 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class X25519Recipient:
     """The public half. Its ``str`` is the text age tools read.
 
     Raises:
-        InvalidInput: not 32 bytes, or a point of low order, with which anyone could read the file.
+        InvalidInput: not 32 bytes, a second spelling of a key, or a point of low order, with which anyone could read the
+            file.
     """
 
     public: bytes
@@ -39,6 +41,7 @@ class X25519Recipient:
             msg = "recipient has the wrong size"
             raise InvalidInput(msg, kind=KIND, expected=SIZE, found=len(self.public))
         refuse_low_order(self.public)
+        demand_canonical(self.public)
 
     def __str__(self) -> str:
         return bech32.encode(RECIPIENT, self.public)
@@ -99,6 +102,20 @@ class X25519Identity:
             msg = "recipient stanza has a share of low order"
             raise HeaderInvalid(msg) from error
         return unwrap(derive(shared, salt=share + self.recipient.public, info=_INFO), stanza.body)
+
+
+def demand_canonical(public: bytes) -> None:
+    """Refuse a public key in another spelling than the one a private key gives (RFC 7748, section 5).
+
+    X25519 ignores the highest bit and reduces what is left, so that several texts name one key: under a second one, a
+    party could publish somebody else's key as its own.
+
+    Raises:
+        InvalidInput: the highest bit is set, or the number is not below the field's.
+    """
+    if int.from_bytes(public, "little") >= _FIELD:
+        msg = "recipient is not in canonical form"
+        raise InvalidInput(msg)
 
 
 def refuse_low_order(public: bytes) -> None:

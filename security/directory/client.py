@@ -13,13 +13,13 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from tuf.api import exceptions as tuf_errors
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from security.digest import digest_of
@@ -148,7 +148,7 @@ def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime)
             that is to be judged with it.
     """
     make_folder(cache / "targets")
-    with locked(cache / "lock"), told(cache), _tuf_explained():
+    with locked(cache / "lock"), told(cache), explained():
         updater = _updater(source, cache, root)
         updater.refresh()
         store = _read(updater, cache)
@@ -246,22 +246,41 @@ def _read(updater: Updater, cache: Path) -> TrustStore:
     """Read what `refresh` has just verified and kept, and the documents it names."""
     root, targets = _kept(cache, Root), _kept(cache, Targets)
     dated = (root, _kept(cache, Timestamp), _kept(cache, Snapshot), targets)
-    if targets.delegations is not None or len(targets.targets) > MAX_DOCUMENTS:
-        msg = "the directory delegates, or has too many documents"
-        raise DirectoryRejected(msg, documents=len(targets.targets))
     documents: dict[str, bytes] = {}
-    for name, target in targets.targets.items():
-        if target.length > MAX_DOCUMENT or _NAME.fullmatch(name) is None:
-            msg = "the directory has a document with an invalid name or size"
-            raise DirectoryRejected(msg, name=name[:80], size=target.length)
+    for name, target in listed(targets).items():
         path = updater.find_cached_target(target) or updater.download_target(target)
         documents[name] = Path(path).read_bytes()
     for old in (cache / "targets").iterdir():
         if old.name not in documents:
             old.unlink()
+    return store_of(root, targets, documents, expires=min(one.expires for one in dated))
+
+
+def listed(targets: Targets) -> Mapping[str, TargetFile]:
+    """Return the documents that a verified list names.
+
+    Raises:
+        DirectoryRejected: there are too many, or one with an invalid name or size, or the list delegates.
+    """
+    if targets.delegations is not None or len(targets.targets) > MAX_DOCUMENTS:
+        msg = "the directory delegates, or has too many documents"
+        raise DirectoryRejected(msg, documents=len(targets.targets))
+    for name, target in targets.targets.items():
+        if target.length > MAX_DOCUMENT or _NAME.fullmatch(name) is None:
+            msg = "the directory has a document with an invalid name or size"
+            raise DirectoryRejected(msg, name=name[:80], size=target.length)
+    return targets.targets
+
+
+def store_of(root: Root, targets: Targets, documents: Mapping[str, bytes], *, expires: datetime) -> TrustStore:
+    """Return what verified documents say.
+
+    Raises:
+        DirectoryRejected: this software does not understand one, or they contradict each other.
+    """
     version = DirectoryVersion(root=root.version, targets=targets.version)
     try:
-        return parse_trust(documents, version=version, expires=min(one.expires for one in dated))
+        return parse_trust(documents, version=version, expires=expires)
     except Malformed as error:
         msg = "the directory has a document that this software does not understand"
         raise DirectoryRejected(msg, reason=str(error)) from error
@@ -284,7 +303,7 @@ def _make_durable(cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def _tuf_explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn the errors of `tuf` into ours."""
     try:
         yield
@@ -309,7 +328,7 @@ def _tuf_explained() -> Iterator[None]:
         if isinstance(cause, Refused):
             msg = "what is served is not a file of the directory"
             raise DirectoryRejected(msg, hint=cause.hint, reason=str(cause)) from cause
-        if isinstance(cause, PhtError):
+        if isinstance(cause, Exception):  # ours, or a bug of ours: neither says anything about what is published
             raise cause from None
         msg = "a file of the directory is longer than allowed"
         raise DirectoryRejected(msg) from error

@@ -144,13 +144,14 @@ def rotate_keys(
     change: RootChange,
     *,
     passphrase: bytes | None,
+    online_passphrase: bytes | None = None,
     lifetimes: Lifetimes,
     now: datetime,
     log_n: int = 18,
 ) -> RootState:
     """Make the next root, signed by the threshold of the present root's keys and of its own (specification 6.1).
 
-    New keys are durable, locked with `passphrase`, before the root that names them. It is published with the next `publish`.
+    New keys are durable, locked with `passphrase`, the online key with its own if it has one, before the root that names them. It is published with the next `publish`.
 
     Raises:
         InvalidInput: the threshold cannot be met, or a key to drop is no root key.
@@ -186,7 +187,10 @@ def rotate_keys(
             more = "one more" if short.missing == 1 else f"{short.missing} more"
             hint = f"give {more} of the root keys {', '.join(key_id[:8] for key_id in short.unsigned)}: --root-key FILE"
             raise KeyNotTrusted(msg, missing=short.missing, threshold=short.threshold, hint=hint)
-        files = tuple(_keep_key(folder, role, signer, passphrase, log_n=log_n) for folder, role, signer in keys)
+        phrases = {"online": passphrase if online_passphrase is None else online_passphrase}
+        files = tuple(
+            _keep_key(folder, role, signer, phrases.get(role, passphrase), log_n=log_n) for folder, role, signer in keys
+        )
         write_file(workspace.published / f"{root.version}.root.json", raw, mode=0o644, replace=False)
     return replace(root_state(workspace), made=files, retired=_retired(old, root))
 

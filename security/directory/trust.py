@@ -20,6 +20,7 @@ from security.errors import (
     KeyNotTrusted,
     KeyOutsideValidity,
     KeyRevoked,
+    NotYet,
     OutsideValidity,
     PartyUnknown,
 )
@@ -40,7 +41,11 @@ BASE_NAME: Final = Text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySetRecord:
-    """A key set of a party, in force from `since` until just before `until`; if revoked, it never was."""
+    """A key set of a party, in force from `since` until just before `until`.
+
+    ``revoked`` is since when somebody else may have had it: what it signed before still counts, nothing later, and nobody
+    begins anything with it any more.
+    """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -54,7 +59,7 @@ class KeySetRecord:
     fingerprint: Digest = field(init=False)
     since: datetime
     until: datetime | None
-    revoked: bool
+    revoked: datetime | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", self.key_set.fingerprint)
@@ -84,7 +89,7 @@ class Party:
     @property
     def revoked(self) -> bool:
         """Whether nothing this party signs is trusted any more."""
-        return all(record.revoked for record in self.key_sets)
+        return all(record.revoked is not None for record in self.key_sets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +153,7 @@ class TrustStore:
             PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: there is none, and why.
         """
         known = self._party(party, role).key_sets
-        living = [record for record in known if not record.revoked]
+        living = [record for record in known if record.revoked is None]
         if not living:
             msg = "every key set of the party is revoked"
             raise KeyRevoked(msg, party=party)
@@ -159,24 +164,45 @@ class TrustStore:
         return self._strong(party, max(reversed(valid), key=lambda record: record.since).key_set)
 
     def pinned(self, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> KeySet:
-        """Return the key set a signed document named, if it was in force `at` that time and is not revoked today.
+        """Return the key set a signed document names for what is still to be done, if it is in force `at` that time.
+
+        One that is revoked does not count, whatever its date: nobody runs or seals anything for keys that were stolen.
 
         Raises:
             PartyUnknown, KeyNotTrusted, KeyRevoked, KeyOutsideValidity: it does not count, and why.
+            NotYet: it will.
         """
-        for record in self._party(party, role).key_sets:
-            if record.key_set.fingerprint == fingerprint:
-                break
-        else:
-            msg = "the key set is not in the directory"
-            raise KeyNotTrusted(msg, party=party, key_set=fingerprint.short)
-        if record.revoked:
-            msg = "key set is revoked"
-            raise KeyRevoked(msg, party=party, key_set=fingerprint.short)
-        if not record.covers(at):
-            msg = "key set was not in force"
-            raise KeyOutsideValidity(msg, party=party, key_set=fingerprint.short, at=print_time(at))
-        return self._strong(party, record.key_set)
+        record = self._named(party, role, fingerprint)
+        if record.revoked is not None:
+            raise _revoked(party, record)
+        if at < record.since:
+            msg = "key set is not in force yet"
+            since = print_time(record.since)
+            raise NotYet(msg, party=party, key_set=record.fingerprint.short, since=since, at=print_time(at))
+        return self._in_force(party, record, at)
+
+    def signer(self, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> KeySet:
+        """Return the key set that signed something `at` a time in the past, if it counted then.
+
+        The time is the signer's own claim. Whoever stole the keys can claim an early one, which is why a revocation is
+        dated by when the keys were certainly still safe, and not by when somebody noticed.
+
+        Raises:
+            PartyUnknown, KeyNotTrusted, KeyOutsideValidity: it never did, or not then.
+            KeyRevoked: it was no longer safe then.
+        """
+        record = self._named(party, role, fingerprint)
+        if record.revoked is not None and at >= record.revoked:
+            raise _revoked(party, record)
+        return self._in_force(party, record, at)
+
+    def key_set(self, party: PartyId, role: Role, fingerprint: Digest) -> KeySet:
+        """Return a key set of a party, whether or not it still counts: for what was verified with it already.
+
+        Raises:
+            PartyUnknown, KeyNotTrusted: the directory does not know it.
+        """
+        return self._record(self._party(party, role), fingerprint).key_set
 
     def approved_base(self, digest: Digest) -> Base:
         """Return the base image of that digest.
@@ -200,7 +226,8 @@ class TrustStore:
             if base.name == name:
                 return _not_withdrawn(base)
         msg = "base image is not in the directory"
-        raise BaseNotApproved(msg, name=name[:60], known=", ".join(sorted(base.name for base in self.bases.values())))
+        approved = ", ".join(sorted(base.name for base in self.approved_bases()))
+        raise BaseNotApproved(msg, name=name[:60], approved=approved or "none")
 
     def approved_bases(self) -> tuple[Base, ...]:
         """Return the base images that trains may run on: those that are not withdrawn, in the directory's order."""
@@ -230,6 +257,19 @@ class TrustStore:
             msg = "train is valid for longer than the directory's policy allows"
             raise OutsideValidity(msg, days=(until - since).days, most=self.policy.max_train_days)
 
+    def _named(self, party: PartyId, role: Role, fingerprint: Digest) -> KeySetRecord:
+        for record in self._party(party, role).key_sets:
+            if record.fingerprint == fingerprint:
+                return record
+        msg = "the key set is not in the directory"
+        raise KeyNotTrusted(msg, party=party, key_set=fingerprint.short)
+
+    def _in_force(self, party: PartyId, record: KeySetRecord, at: datetime) -> KeySet:
+        if not record.covers(at):
+            msg = "key set was not in force"
+            raise KeyOutsideValidity(msg, party=party, key_set=record.fingerprint.short, at=print_time(at))
+        return self._strong(party, record.key_set)
+
     def _party(self, party: PartyId, role: Role) -> Party:
         known = self.parties.get(party)
         if known is None:
@@ -239,6 +279,13 @@ class TrustStore:
             msg = "the party does not have this role in the directory"
             raise PartyUnknown(msg, party=party, role=role.value)
         return known
+
+    def _record(self, party: Party, fingerprint: Digest) -> KeySetRecord:
+        for record in party.key_sets:
+            if record.fingerprint == fingerprint:
+                return record
+        msg = "the key set is not in the directory"
+        raise KeyNotTrusted(msg, party=party.party, key_set=fingerprint.short)
 
     def _strong(self, party: PartyId, key_set: KeySet) -> KeySet:
         if self.policy.post_quantum and not is_post_quantum(key_set):
@@ -253,6 +300,12 @@ def is_post_quantum(key_set: KeySet) -> bool:
     A Bech32 text has its last ``1`` after the human-readable part, so ``age1pq1`` can only be the hybrid recipient.
     """
     return key_set.sealing.startswith("age1pq1") and any(key.scheme is Scheme.ML_DSA_65 for key in key_set.signing)
+
+
+def _revoked(party: PartyId, record: KeySetRecord) -> KeyRevoked:
+    msg = "key set is revoked"
+    since = None if record.revoked is None else print_time(record.revoked)
+    return KeyRevoked(msg, party=party, key_set=record.fingerprint.short, since=since)
 
 
 def _not_withdrawn(base: Base) -> Base:

@@ -34,6 +34,7 @@ from security.directory.documents import (
     print_party,
 )
 from security.directory.trust import MAX_KEY_SETS, Base, DirectoryVersion, KeySetRecord, Party, TrustStore
+from security.encoding import print_time
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
 from security.files import locked, read_file, write_file
 from security.ids import PartyId
@@ -102,7 +103,7 @@ def add_party(workspace: Workspace, card: PartyCard, *, now: datetime) -> Party:
         if path.exists():
             msg = "the party is already in the directory"
             raise FileExists(msg, party=card.party, hint="to replace its keys: pht directory rotate")
-        record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        record = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=None)
         return _stage(workspace, Party(party=card.party, title=card.title, roles=card.roles, key_sets=(record,)))
 
 
@@ -131,7 +132,7 @@ def rotate_party(workspace: Workspace, card: PartyCard, *, overlap: timedelta, n
             else replace(record, until=max(end, record.since))
             for record in party.key_sets
         )
-        newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=False)
+        newest = KeySetRecord(key_set=card.key_set, since=_minute(now), until=None, revoked=None)
         return _stage(workspace, replace(party, title=card.title, key_sets=(*older, newest)))
 
 
@@ -149,18 +150,25 @@ def revocable(workspace: Workspace, party: PartyId, key_set: str | None) -> froz
     return chosen
 
 
-def revoke(workspace: Workspace, party: PartyId, key_set: str | None) -> Party:
-    """Stage the revocation of a party, or of the one key set with that fingerprint. It applies to the past, too.
+def revoke(workspace: Workspace, party: PartyId, key_set: str | None, *, since: datetime, now: datetime) -> Party:
+    """Stage the revocation of a party, or of the one key set with that fingerprint, as of `since`.
+
+    What was signed before `since` still counts. A key set that was revoked as of an earlier time stays so.
 
     Raises:
         PartyUnknown: the directory has no such party.
-        InvalidInput: the party has no such key set.
+        InvalidInput: the party has no such key set, or `since` is still to come.
     """
+    if since > now:
+        msg = "keys are revoked as of now or of a time that is past"
+        raise InvalidInput(msg, since=print_time(since))
     with locked(workspace.lock):
         known = _party(workspace, party)
         chosen = revocable(workspace, party, key_set)
         records = tuple(
-            replace(record, revoked=True) if record.key_set.fingerprint in chosen else record
+            replace(record, revoked=min(_minute(since), record.revoked or since))
+            if record.key_set.fingerprint in chosen
+            else record
             for record in known.key_sets
         )
         return _stage(workspace, replace(known, key_sets=records))
@@ -243,5 +251,8 @@ def _whole(moment: datetime) -> datetime:
 
 
 def _minute(moment: datetime) -> datetime:
-    """Round down to the minute, as stations do in what they sign: so that a new key set's first entry does not precede it."""
+    """Round down to the minute, as stations do in what they sign.
+
+    So a new key set's first entry does not precede it, and what was signed after a revocation does not seem older.
+    """
     return moment.astimezone(UTC).replace(second=0, microsecond=0)

@@ -15,6 +15,11 @@ from security.forms.record import Record
 T = TypeVar("T")
 
 
+def printable(line: str) -> str:
+    """Keep line breaks and escape sequences off the terminal, and out of text files: anybody may have written this."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+
+
 def others(record: Record[T], value: T, *known: str) -> Iterator[tuple[str, str]]:
     """Yield the label and the text of each field that is not `known`, and not left out.
 

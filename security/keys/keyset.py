@@ -39,7 +39,7 @@ PrivatePart: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65Pr
 MAX_SIGNING_KEYS: Final = 4
 _PEM_LIMIT: Final = 4096  # ML-DSA-65, the longest, takes 2 726
 _FIELD: Final = 2**255 - 19
-_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_CURVE_D: Final = -121665 * pow(121666, -1, _FIELD) % _FIELD  # RFC 8032, 5.1
 
 
 class Scheme(StrEnum):
@@ -55,8 +55,8 @@ class PublicKey:
     """A public signing key. Can be constructed only from its one canonical PEM.
 
     Raises:
-        MalformedStatement: not a PEM SubjectPublicKeyInfo in canonical form, an algorithm outside `Scheme`, or an
-            Ed25519 point of low order, under which one signature holds for many messages.
+        MalformedStatement: not a PEM SubjectPublicKeyInfo in canonical form, an algorithm outside `Scheme`, or no
+            Ed25519 point or one of low order, under which one signature holds for many messages.
     """
 
     pem: str
@@ -323,12 +323,27 @@ def _load_public(pem: str) -> PublicPart:
 def _refuse_low_order(part: Ed25519PublicKey) -> None:
     """Refuse the eight points of order 1, 2, 4 and 8, and second encodings of any point (RFC 8032, 5.1.3).
 
-    The y coordinates of the eight are 0, 1, -1 and plus or minus that of a point of order 8.
+    Calculated rather than looked up: eight times such a point is the neutral one, whose height is 1. What is doubled is
+    the height, as the curve's equation gives the square of the other coordinate.
     """
     height = int.from_bytes(part.public_bytes_raw(), "little") & (2**255 - 1)
-    if height >= _FIELD or height in {0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8}:
+    if height >= _FIELD or _doubled(_doubled(_doubled(height))) == 1:
         msg = "public key is a point of low order"
         raise MalformedStatement(msg)
+
+
+def _doubled(height: int) -> int:
+    """Return the height of twice a point.
+
+    Raises:
+        MalformedStatement: there is no point of that height on the curve.
+    """
+    up = height * height % _FIELD
+    across = (up - 1) * pow(_CURVE_D * up + 1, -1, _FIELD) % _FIELD  # the denominator is never 0: -1/d is no square
+    if pow(across, (_FIELD - 1) // 2, _FIELD) not in {0, 1}:
+        msg = "public key is no point of the curve"
+        raise MalformedStatement(msg)
+    return (up + across) * pow(1 - _CURVE_D * across * up, -1, _FIELD) % _FIELD
 
 
 def _demand_der(signature: bytes) -> None:

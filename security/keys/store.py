@@ -35,19 +35,17 @@ from security.errors import (
     FileMissing,
     HeaderInvalid,
     InvalidInput,
-    KeyDamaged,
     KeyUnreadable,
     Malformed,
-    NotAKeyFile,
     NotARecipient,
     PhtError,
     SealBroken,
-    WrongPassphrase,
 )
 from security.files import expect_new, making_folder, read_file, read_private, write_file
 from security.forms.document import Document
 from security.forms.record import Inline, Record, Spelled
 from security.ids import PartyId, Role
+from security.keys.errors import KeyDamaged, NotAKeyFile, WrongPassphrase
 from security.keys.form import TITLE, Roles, Title
 from security.keys.keyset import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
 

@@ -6,7 +6,8 @@ sealed states they sent, and, as its subject, the sealed state it sent itself. N
 it: a small count is recovered from its hash in milliseconds.
 
 A stop that refuses the train, or at which the run fails, signs a *refusal* instead, for the owner only: an outcome
-class, never a message from the run. It is not part of any journey.
+class, never a message from the run. As long as nothing has read data, it also says why: nothing of patients can be in that.
+What more a person at the station wants to tell is an *answer*, which follows a refusal. Neither is part of any journey.
 """
 
 from __future__ import annotations
@@ -15,26 +16,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked
+from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
 from security.forms.form import Choice, Number, Text
 from security.forms.many import Many
-from security.forms.record import Elsewhere, Record
+from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
 from security.train.manifest import CodeRef, TrainManifest, train_id
 from security.train.route import MAX_STOPS, counted
 
+ANSWER_TYPE: Final = "urn:pht:statement:answer:v1"
 ENTRY_TYPE: Final = "urn:pht:statement:journey-entry:v1"
 REFUSAL_TYPE: Final = "urn:pht:statement:refusal:v1"
 STATE_SUBJECT: Final = "state"
 TRAIN_SUBJECT: Final = "train"
+MOST_REASON: Final = 1000
+"""Characters of what a refusal or an answer says in words, on one line."""
 CLOCK_SKEW: Final = timedelta(minutes=10)
+SANDBOX: Final = Text(most=60, pattern="[!-~]+", says="the sandbox's name, in printable ASCII without blanks")
 
 
 class Outcome(StrEnum):
@@ -44,7 +49,19 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # the station does not admit this train, or its outputs
     FAILED = "failed"  # the analysis ended with an error
     EXCEEDED = "exceeded"  # the analysis went over a limit of its manifest
+    CUT_OFF = "cut-off"  # a station still to come has no valid keys any more
     WITHHELD = "withheld"  # the station does not say
+
+
+class Limit(StrEnum):
+    """Which limit of its manifest an analysis went over."""
+
+    MEMORY = "memory"
+    TIME = "time"
+    OUTPUT = "output"  # bytes or files left behind
+
+
+_WORDS: Final = Text(most=MOST_REASON, line=True, says=f"a line of up to {MOST_REASON} characters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +101,53 @@ class JourneyEntry:
     state_out: Annotated[Digest, Elsewhere()]
     base: Digest
     directory: DirectoryVersion
-    sandbox: Annotated[str, Text(most=60)]
+    sandbox: Annotated[str, SANDBOX]
     time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A station's statement, for the owner, about a stop the train did not pass."""
+    """A station's statement, for the owner, about a stop the train did not pass.
+
+    ``reason`` is there only for what was refused before anything had read data, ``limit`` only for what went over one.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a reason goes with the outcome refused only",
+            holds=lambda one: one.reason is None or one.outcome is Outcome.REFUSED,
+            field="reason",
+        ),
+        Rule(
+            says="a limit goes with the outcome exceeded only",
+            holds=lambda one: one.limit is None or one.outcome is Outcome.EXCEEDED,
+            field="limit",
+        ),
+    )
 
     train: TrainId
     stop: Annotated[int, Number(most=MAX_STOPS - 1)]
     station: PartyId
-    outcome: Annotated[Outcome, Choice(Outcome.REFUSED, Outcome.FAILED, Outcome.EXCEEDED, Outcome.WITHHELD)]
+    outcome: Annotated[Outcome, Choice(*(one for one in Outcome if one is not Outcome.PASSED))]
     directory: DirectoryVersion
+    time: datetime
+    reason: Annotated[str | None, _WORDS] = None
+    limit: Limit | None = None
+
+    @property
+    def about(self) -> Digest:
+        """The train, as the subject of a statement."""
+        return Digest.of_hex(self.train)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationAnswer:
+    """What a person at a station tells the owner about a stop the train did not pass."""
+
+    train: TrainId
+    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    station: PartyId
+    text: Annotated[str, _WORDS]
     time: datetime
 
     @property
@@ -109,8 +160,9 @@ ENTRY: Final = StatementForm(
     type=ENTRY_TYPE, record=Record(JourneyEntry, outcome=Outcome.PASSED.value), subjects={STATE_SUBJECT: "state_out"}
 )
 REFUSAL: Final = StatementForm(type=REFUSAL_TYPE, record=Record(Refusal), subjects={TRAIN_SUBJECT: "about"})
+ANSWER: Final = StatementForm(type=ANSWER_TYPE, record=Record(StationAnswer), subjects={TRAIN_SUBJECT: "about"})
 
-read_entry, read_refusal = ENTRY.read, REFUSAL.read
+read_entry, read_refusal, read_answer = ENTRY.read, REFUSAL.read, ANSWER.read
 
 
 def print_entry(entry: JourneyEntry) -> bytes:
@@ -121,6 +173,11 @@ def print_entry(entry: JourneyEntry) -> bytes:
 def print_refusal(refusal: Refusal) -> bytes:
     """Print the statement a station signs for a stop the train did not pass."""
     return REFUSAL.print(replace(refusal, time=_minute(refusal.time)))
+
+
+def print_answer(answer: StationAnswer) -> bytes:
+    """Print the statement a station signs when a person there has more to say about a refusal."""
+    return ANSWER.print(replace(answer, time=_minute(answer.time)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +211,7 @@ def check_journey(
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
         JourneyUnlinked: an entry does not hang on those before it.
         SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
+        NotYet: an entry is dated later than `now`, by more than clocks may differ.
     """
     expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
     checked: dict[int, Verified[JourneyEntry]] = {}
@@ -183,8 +241,13 @@ def check_next(
     """Verify the entry about the stop that a journey led to, as whoever comes after it will.
 
     Raises:
+        NotYet: our clock is behind what the train or an entry before says: nothing is signed with that time.
         JourneyForeignEntry, JourneyUnlinked, SignatureRejected, KeyNotTrusted, KeyRevoked: see `check_journey`.
     """
+    earliest = max((manifest.value.valid_from, *(one.value.time for one in journey.entries)))
+    if now < earliest - CLOCK_SKEW:
+        msg = "our clock is behind the times that came with the train"
+        raise NotYet(msg, train=train_id(manifest).short, now=print_time(now), came_with=print_time(earliest))
     entry = check_entry(manifest, envelope, journey.stop, trust, now=now)
     check_link(manifest, entry, _by_stop(journey.entries))
     return entry
@@ -238,7 +301,7 @@ def check_entry(
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
+    proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
     entry = ENTRY.parse(proof)
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
@@ -247,9 +310,16 @@ def check_entry(
         msg = "journey entry is about another train, stop, station or base"
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
-    if not manifest.value.valid_from - CLOCK_SKEW <= claim.time <= now + CLOCK_SKEW:
-        msg = "journey entry is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), time=print_time(claim.time))
+    if claim.time < manifest.value.valid_from - CLOCK_SKEW:
+        msg = "journey entry was signed before the train was"
+        hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
+        told, since = print_time(claim.time), print_time(manifest.value.valid_from)
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, since=since)
+    if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
+        msg = "journey entry is dated later than our clock"
+        hint = f"is this machine's clock right? If it is, {stop.party}'s is ahead: tell its operator, and wait"
+        when, ours = print_time(claim.time), print_time(now)
+        raise NotYet(msg, hint=hint, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
     return entry
 
 
@@ -260,7 +330,17 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
             before the train was.
     """
-    claimed = read_refusal(envelope.payload)
+    return REFUSAL.parse(_of_its_station(manifest, envelope, read_refusal(envelope.payload), trust))
+
+
+def check_answer(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[StationAnswer]:
+    """Verify an answer; see `check_refusal`."""
+    return ANSWER.parse(_of_its_station(manifest, envelope, read_answer(envelope.payload), trust))
+
+
+def _of_its_station(
+    manifest: Verified[TrainManifest], envelope: Envelope, claimed: Refusal | StationAnswer, trust: TrustStore
+) -> Verified[bytes]:
     route, train = manifest.value.route, train_id(manifest)
     if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
@@ -269,8 +349,7 @@ def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: 
         msg = "refusal is from another time"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
-    proof = verify(envelope, trust.pinned(stop.party, Role.STATION, stop.key_set, claimed.time))
-    return REFUSAL.parse(proof)
+    return verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
 
 
 def _minute(moment: datetime) -> datetime:

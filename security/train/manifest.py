@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
+from security.age import parse_recipient
 from security.digest import Digest
 from security.encoding import Json
 from security.errors import InvalidInput, Malformed
@@ -42,6 +43,8 @@ _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 
 MAX_VALIDITY: Final = timedelta(days=366)
 LEAST_MEMORY: Final = 16 << 20
 MOST_WALL: Final = timedelta(days=31)
+LONGEST_COMMAND: Final = 4000
+"""Characters of a command in all: a person reads it before approving it, and longer programs are code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainManifest:
-    """The owner's statement of what a train is. Immutable for life; its signed bytes give the train its id."""
+    """The owner's statement of what a train is. Immutable for life; its signed bytes give the train its id.
+
+    The results are sealed for ``recipient``, the owner's key. ``mail`` is a key that the owner made for this train alone:
+    what tells where it is, and no results, is sealed for both, so that following a train takes no passphrase.
+    """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -127,9 +134,19 @@ class TrainManifest:
             field="data",
         ),
         Rule(
+            says=f"the command has at most {LONGEST_COMMAND} characters in all",
+            holds=lambda one: sum(map(len, one.command)) <= LONGEST_COMMAND,
+            field="command",
+        ),
+        Rule(
             says="the validity is at least a second, and at most 366 days",
             holds=lambda one: timedelta(0) < one.valid_until - one.valid_from <= MAX_VALIDITY,
             field="validUntil",
+        ),
+        Rule(
+            says="mail is an age recipient of the same kind as recipient, and another one",
+            holds=lambda one: _share_a_file(one.recipient, one.mail),
+            field="mail",
         ),
     )
 
@@ -142,7 +159,7 @@ class TrainManifest:
     command: Annotated[
         tuple[str, ...],
         Many(
-            of=Text(most=4096, pattern=_NO_NUL, says="a word of the command, as text"),
+            of=Text(most=1000, pattern=_NO_NUL, says="a word of the command, as text of up to 1000 characters"),
             least=1,
             most=64,
             says="the program and its arguments, as a list of 1 to 64 words",
@@ -163,6 +180,7 @@ class TrainManifest:
     limits: Limits
     route: Annotated[Route, KINDS]
     recipient: Annotated[str, Text(most=4096)]
+    mail: Annotated[str, Text(most=4096)]
     valid_from: datetime
     valid_until: datetime
     nonce: Annotated[str, Text(most=32, pattern=NONCES)]
@@ -178,6 +196,14 @@ class TrainManifest:
     def is_valid_at(self, now: datetime) -> bool:
         """Whether `now` lies within the validity (from inclusive, until exclusive)."""
         return self.valid_from <= now < self.valid_until
+
+
+def _share_a_file(recipient: str, mail: str) -> bool:
+    try:
+        kinds = {parse_recipient(one).kind for one in (recipient, mail)}
+    except InvalidInput:
+        return False
+    return len(kinds) == 1 and mail != recipient
 
 
 def train_id(manifest: Verified[TrainManifest]) -> TrainId:

@@ -100,6 +100,17 @@ class Route(ABC):
         passed = frozenset(self.ancestors(index))
         return tuple(one for one in self.indices if one not in passed)
 
+    def descendants(self, index: int) -> tuple[int, ...]:
+        """Return every stop that a train can be at only once this one has passed, in order."""
+        found: set[int] = set()
+        waiting = list(self.after(index))
+        while waiting:
+            one = waiting.pop()
+            if one not in found and one != self.home:
+                found.add(one)
+                waiting += self.after(one)
+        return tuple(sorted(found))
+
     def told(self, index: int) -> str:
         """Say where a train is: ``stop 2 of 3``, or ``home``."""
         return "home" if index == self.home else f"stop {counted(index)} of {len(self)}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
-from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, pack, unpack
+from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, content_of, pack, unpack
 from security.digest import BUFFER, CheckedReader, Digest
 from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
@@ -104,7 +104,7 @@ def code_recipients(manifest_stations: Sequence[str], owner: str) -> tuple[str, 
 
 def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, recipients: Sequence[str]) -> SealedCode:
     """Seal the code for its readers (age recipients), reading each member twice."""
-    content = pack(_Nowhere(), None, members).content
+    content = content_of(members)
     meta = CODE_META.compact(CodeMeta(binding=binding, content=content))
     digest, size = _seal(sink, members, meta=meta, recipients=recipients)
     return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
@@ -264,10 +264,3 @@ class _Counted:
         written = memoryview(data).nbytes
         self.size += written
         return written
-
-
-class _Nowhere:
-    """Discards what is written."""
-
-    def write(self, data: Buffer, /) -> int:
-        return memoryview(data).nbytes

@@ -7,16 +7,17 @@ network or clock.
 1.  The manifest's envelope is well-formed, and says which party owns it.
 2.  Every key of the key set it names, as the directory knows it for that party, signed the manifest.
 3.  The verified bytes are a manifest; its subjects are its code and its base; its results go to its owner's key.
-4.  The manifest is valid now, for no longer than the directory's policy allows.
+4.  The manifest is valid now, for no longer than the directory's policy allows. If its time is still to come, it waits.
 5.  The base image is approved.
 6.  Every stop still to come has the key set the manifest expects, in force and not revoked; so has the home.
 7.  Each journey entry is signed by every key of the pinned key set of the station of that stop.
-8.  Each entry is about this train, this stop, this station, this base, and no older than the train.
+8.  Each entry is about this train, this stop, this station, this base, and no older than the train. If it is dated later
+    than our clock, the train waits.
 9.  Each entry hangs on those of the stops before its own, and on the states they sent.
 10. The journey holds exactly the ancestors of this stop in the route, and this stop is ours.
 11. There is a state exactly if a stop comes before this one; it is the one that stop sent, and no larger than a state
     within the manifest's limits can be.
-12. The code is the one the manifest names.
+12. The code is the one the manifest names, and no larger than any code can be.
 
 What is inside the seals is checked when they are opened (`security.train.seal`): 13 digest and size while reading, 14 the
 number of recipients, 15 META.json, 16 the archive, 17 the code's content.
@@ -29,26 +30,32 @@ from datetime import datetime
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
+from security.encoding import print_time
 from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
     JourneyIncomplete,
     KeyNotTrusted,
+    KeyOutsideValidity,
+    KeyRevoked,
     NotOnRoute,
+    NotYet,
     OutsideValidity,
+    RouteCutOff,
     RouteViolated,
 )
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
-from security.train.seal import StateBinding, most_sealed
+from security.train.route import counted
+from security.train.seal import CODE_BUDGET, StateBinding, most_sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedTrain:
-    """A train that may be trusted at ``stop``. Made by `verify_train` and `verify_home` only."""
+    """A train that may be trusted at ``stop``. Made by `verify_arrival` and `verify_home` only."""
 
     manifest: Verified[TrainManifest]
     journey: VerifiedJourney
@@ -90,10 +97,25 @@ class AcceptedTrain:
 
 
 def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
-    """Decide whether a train that arrived at the station `here` may be trusted.
+    """Decide whether a train that arrived at the station `here` may be trusted, and can still go all its way.
 
     Raises:
         Refused: one of its leaves, which says why.
+        NotYet: something about it is dated later than `now`.
+    """
+    accepted = verify_arrival(parts, trust, here=here, now=now)
+    check_ahead(accepted, trust, now=now)
+    return accepted
+
+
+def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
+    """Decide whether a train that arrived at the station `here` is what it says, whether or not it can go on from here.
+
+    Whoever fails this deserves no answer. A train that passes it has an owner, who is told what `check_ahead` finds.
+
+    Raises:
+        Refused: one of its leaves, which says why.
+        NotYet: something about it is dated later than `now`.
     """
     trust.check_fresh(now)
     manifest = verify_manifest(parts.manifest, trust, at=now)
@@ -102,12 +124,30 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
     trust.approved_base(manifest.value.base)
     route = manifest.value.route
     stop = _stop_meant(manifest, len(parts.entries), here)
-    # 6. the stops to come, and home
-    for one in map(route.stop, route.ahead(stop)):
-        trust.pinned(one.party, Role.STATION, one.key_set, now)
+    # 6. this stop: what our own key set signs must count
+    trust.pinned(here, Role.STATION, route.stop(stop).key_set, now)
     # 7. to 10.
     journey = check_journey(manifest, parts.entries, stop, trust, now=now)
     return _accepted(parts, manifest, journey)
+
+
+def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) -> None:
+    """Step 6 for the stops after this one: is there anybody to send the train on to?
+
+    The route names key sets, and the code was sealed for them: a party's newer keys are of no use to a train under way.
+
+    Raises:
+        RouteCutOff: the key set of a stop does not count any more.
+        NotYet: it will.
+    """
+    route = accepted.manifest.value.route
+    for stop in route.ahead(accepted.stop):
+        one = route.stop(stop)
+        try:
+            trust.pinned(one.party, Role.STATION, one.key_set, now)
+        except (KeyNotTrusted, KeyRevoked, KeyOutsideValidity) as error:
+            msg = "a station still to come has no keys that count"
+            raise RouteCutOff(msg, party=one.party, stop=counted(stop), reason=error.code) from error
 
 
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:
@@ -135,14 +175,17 @@ def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: da
 def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | None) -> Verified[TrainManifest]:
     """Steps 1 to 3: whose manifest is this, and do its owner's keys, all of them, stand behind it?
 
-    The owner's key set must be in force `at` that time; None stands for the beginning of the train's validity, for an
-    owner who has changed keys since. A revoked key set is never accepted.
+    The owner's key set must be in force `at` that time, and not revoked. None is for a train that has been under way: what
+    counts is the beginning of its validity, whether the keys were changed since or revoked as of a later time.
     """
     # 1. what the manifest says of itself serves only to look up which keys to try
     claimed = read_manifest(envelope.payload)
-    moment = claimed.valid_from if at is None else at
+    owner = claimed.owner
     # 2. every key of the owner's key set, as the directory knows it
-    key_set = trust.pinned(claimed.owner.party, Role.OWNER, claimed.owner.key_set, moment)
+    if at is None:
+        key_set = trust.signer(owner.party, Role.OWNER, owner.key_set, claimed.valid_from)
+    else:
+        key_set = trust.pinned(owner.party, Role.OWNER, owner.key_set, at)
     # 3. from here on, only the verified bytes are trusted
     manifest = parse_manifest(verify(envelope, key_set))
     if manifest.value.recipient != key_set.sealing:
@@ -153,9 +196,12 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
 
 def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
     # 4. valid now, and not for longer than the consortium allows
+    if now < manifest.valid_from:
+        msg = "train is not valid yet"
+        raise NotYet(msg, valid_from=print_time(manifest.valid_from), now=print_time(now))
     if not manifest.is_valid_at(now):
-        msg = "train is not valid now"
-        raise OutsideValidity(msg, valid_from=manifest.valid_from, valid_until=manifest.valid_until)
+        msg = "train is no longer valid"
+        raise OutsideValidity(msg, valid_until=print_time(manifest.valid_until), now=print_time(now))
     trust.check_duration(manifest.valid_from, manifest.valid_until)
 
 
@@ -184,7 +230,10 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
         msg = "the announced state is larger than the manifest's limits allow"
         raise BudgetExceeded(msg, train=train.short, bytes=parts.state.size)
-    # 12. the code is the one the manifest names
+    # 12. the code is the one the manifest names, and no larger than any code can be
+    if manifest.value.code.size > most_sealed(CODE_BUDGET.total_bytes):
+        msg = "the announced code is larger than code may be"
+        raise BudgetExceeded(msg, train=train.short, bytes=manifest.value.code.size)
     if parts.code != manifest.value.code:
         msg = "code is not the one the manifest names"
         raise DigestMismatch(msg, train=train.short, expected=manifest.value.code.digest, found=parts.code.digest)

@@ -23,13 +23,13 @@ from station.gate.rules import need_usable
 class Request:
     """What a policy is asked about.
 
-    `base` is the directory's name for the base image. `code` is the digest of the unsealed code, if the policy asks for
-    it. `missing` are the expected files that each data set here lacks.
+    `base` is the directory's name for the base image. `analysis` is what a person approves once
+    (`security.train.analysis`), if the policy asks for it. `missing` are the expected files that each data set here lacks.
     """
 
     manifest: TrainManifest
     base: str
-    code: Digest | None
+    analysis: Digest | None
     missing: Mapping[str, tuple[str, ...]]
 
 
@@ -179,16 +179,19 @@ class ByHand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownCode:
-    """A person approves the code once, by the digest that `pht station show` shows."""
+class KnownAnalysis:
+    """A person approves an analysis once, by the digest that `pht station show` shows.
+
+    Not its code alone: the same files with another command, other data or other outputs do something else.
+    """
 
     approved: frozenset[Digest]
 
     def consider(self, request: Request) -> Verdict:
         """See `Rule`."""
-        if request.code in self.approved:
+        if request.analysis in self.approved:
             return Admit()
-        return Hold(reason="this code has not been approved here")
+        return Hold(reason="this analysis has not been approved here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from console.progress import working
 from console.prompts import clock, new_passphrase_for, passphrase_option, sure
 from console.root import Root
 from registry.places import anchored
+from security.encoding import Json
 from security.ids import PartyId
 from security.keys.keyset import Scheme
 from security.version import VERSION
@@ -25,12 +26,14 @@ from station.cli.show import station_show
 from station.cli.sweep import station_sweep
 from station.cli.unit import station_unit_command
 from station.daemon.log import log_json_lines, log_plain_lines
-from station.daemon.loop import Pace, once, run
+from station.daemon.loop import once, run
+from station.daemon.pace import Pace
+from station.desk.answer import answer
 from station.desk.checkup import check
 from station.desk.decide import approval, record, refusal
 from station.desk.opening import house_of, keyring, present_keys, station_at, terms_of
 from station.desk.setup import NewStation, make_station, pinned_root
-from station.desk.visits import list_visits, summary
+from station.desk.visits import list_visits, silence, summary
 from station.house.config import StationConfig
 from station.house.lock import held
 
@@ -51,6 +54,7 @@ def station() -> None:
     pht station ls                       trains that are and were here
     pht station show TRAIN --code        what a train is, wants, and will leave behind
     pht station approve TRAIN            or: refuse TRAIN --reason "…"
+    pht station answer TRAIN --text "…"  tell its owner more about why it ended here
     """
 
 
@@ -80,7 +84,13 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
 @click.option(
     "--admit-owner", "admit", multiple=True, metavar="PARTY", help="Whose trains may run here; may be repeated."
 )
-@click.option("--by-hand", is_flag=True, help="Have a person approve each train.")
+@click.option("--by-hand", is_flag=True, help="Have a person approve each train, and release its results.")
+@click.option(
+    "--release",
+    multiple=True,
+    metavar="TYPE",
+    help="A media type, such as text/csv, whose files leave without a person whatever is in them; may be repeated.",
+)
 @click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
 @click.option(
     "--scheme",
@@ -106,11 +116,15 @@ def station_init(
     data: dict[str, Path],
     admit: tuple[str, ...],
     by_hand: bool,
+    release: tuple[str, ...],
     engine: str | None,
     schemes: tuple[str, ...],
     passphrase_file: Path | None,
 ) -> Answer:
     """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
+    if release and (by_hand or not admit):
+        msg = "--release goes with --admit-owner, and not with --by-hand"
+        raise click.UsageError(msg)
     login = context.login()
     registry, directory = anchored(registry, Path.cwd()), directory and anchored(directory, Path.cwd())
     pinned = pinned_root(root, root_fingerprint, directory or registry, login)
@@ -126,13 +140,14 @@ def station_init(
         engine=engine,
         passphrase_file=passphrase_file,
         by_hand=by_hand,
+        release=release,
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
         made = make_station(
             new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now()
         )
-    return render_made(folder, made, pinned=pinned is not None)
+    return render_made(folder, new, made, pinned=pinned is not None)
 
 
 @station.command("check")
@@ -142,7 +157,7 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Check keys, directory, registry, engine, sandbox, data, disk and journal, and say what to do about each."""
     config = station_at(folder)
     unlock = unlocker(config, passphrase_file)
-    return render_checkup(check(config, lambda: present_keys(config, unlock), clock.now(), working=working))
+    return render_checkup(check(config, lambda: present_keys(config, unlock), clock, working=working))
 
 
 # --- Working ---------------------------------------------------------------------------------------------------------
@@ -182,7 +197,7 @@ def station_once(context: Root, *, folder: Path, passphrase_file: Path | None) -
         )
         if done.trouble is not None and not done.recorded:
             raise done.trouble
-        waiting = [summary(house.journal.visit(one), clock.now()) for one in house.journal.unfinished()]
+        waiting = [summary(house.journal.visit(one), clock.now(), worked=False) for one in house.journal.unfinished()]
     answer = render_visits(waiting)
     text = f"{done.recorded} events recorded" + (f"\n{answer.text}" if waiting else "")
     return Answer(text=text, data={"recorded": done.recorded, **answer.data})
@@ -209,7 +224,8 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 def station_ls(folder: Path, waiting: bool) -> Answer:
     """List the trains that are and were here."""
     none = "no train waits for a person" if waiting else "no train has been here"
-    return render_visits(list_visits(station_at(folder), clock.now(), waiting=waiting), none=none)
+    config, now = station_at(folder), clock.now()
+    return render_visits(list_visits(config, now, waiting=waiting), none=none, silence=silence(config, now))
 
 
 def _daemon(config: StationConfig) -> str:
@@ -231,24 +247,49 @@ def station_approve(*, train: str, folder: Path, note: str, by: str | None) -> A
     record(config, decision)
     visit, event = decision.visit, decision.event
     text = f"approved for {event.hold.value}: {visit_in_short(visit)}; {_daemon(config)} goes on with it"
-    return Answer(text=text, data={"visit": visit.arrival, "approved": event.hold.value, "by": event.by})
+    told: dict[str, Json] = {"visit": visit.arrival, "approved": event.hold.value, "by": event.by}
+    if event.analysis is not None:
+        text, told["analysis"] = f"{text}\nanalysis {event.analysis}", event.analysis
+    return Answer(text=text, data=told)
 
 
 @station.command("refuse")
 @click.argument("train", shell_complete=complete_train)
 @station_option
 @click.option("--reason", required=True, help="Why, for this station's journal. The owner is not told.")
+@click.option("--tell", default="", metavar="TEXT", help="What the owner is told, on one line.")
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def station_refuse(*, train: str, folder: Path, reason: str, by: str | None, yes: bool) -> Answer:
-    """Refuse TRAIN for good. The owner learns that it was refused, but not why."""
+def station_refuse(*, train: str, folder: Path, reason: str, tell: str, by: str | None, yes: bool) -> Answer:
+    """Refuse TRAIN for good. The owner learns that it was refused, and what you --tell.
+
+    Before its run, an owner to whom you --tell nothing is told what the train waited for, as 'show' does.
+    """
     config = station_at(folder)
-    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now())
+    decision = refusal(config, train, by=person(by), reason=reason, now=clock.now(), tell=tell)
     name = visit_in_short(decision.visit)
     sure(f"Refuse {name} for good?", yes=yes)
     record(config, decision)
     text = f"refused: {name}; {_daemon(config)} wipes what is here and tells the owner that it was refused"
     return Answer(text=text, data={"visit": decision.visit.arrival, "refused": True, "by": decision.event.by})
+
+
+@station.command("answer")
+@click.argument("train", shell_complete=complete_train)
+@station_option
+@click.option(
+    "--text", required=True, help="What the owner is told, on one line. It leaves this house as you write it."
+)
+@by_option
+@passphrase_option
+def station_answer(*, train: str, folder: Path, text: str, by: str | None, passphrase_file: Path | None) -> Answer:
+    """Tell the owner of TRAIN, which was refused or failed here, more than the signed refusal says.
+
+    'pht train follow' shows it. A second answer replaces the first; the journal keeps both.
+    """
+    config = station_at(folder)
+    visit = answer(config, train, text=text, by=person(by), unlock=unlocker(config, passphrase_file), now=clock.now())
+    return Answer(text=f"told: {visit_in_short(visit)}", data={"visit": visit.arrival, "told": text})
 
 
 station.add_command(station_show)

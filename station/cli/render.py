@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from console.answer import Answer
+from console.visible import visible, visible_lines
 from security.encoding import Json, dump_json, print_time
 from security.forms.words import others
 from security.keys.keyset import spell
@@ -18,15 +19,16 @@ from station.desk.audit import Audited
 from station.desk.checkup import Checkup
 from station.desk.export import Exported
 from station.desk.inside import Inside, TrainSheet
-from station.desk.setup import StationMade
-from station.desk.visits import VisitSummary, summary
+from station.desk.setup import NewStation, StationMade
+from station.desk.visits import NO_DAEMON, VisitSummary, summary
 from station.errors import CheckFailed
 from station.visit.event_json import print_event
 from station.visit.events import VisitEvent
 from station.visit.parts import plain
+from station.visit.plan import Phase
 from station.visit.state import Visit
 
-_TITLES = ("TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
+_TITLES = ("VISIT", "TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
 
 
 _SHOWN: Final = (
@@ -38,46 +40,52 @@ _SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")
 _SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
 
 
-def render_visits(visits: Sequence[VisitSummary], *, none: str = "no train has been here") -> Answer:
-    """Render visits as a table, in their order."""
+def render_visits(
+    visits: Sequence[VisitSummary], *, none: str = "no train has been here", silence: timedelta | None = None
+) -> Answer:
+    """Render visits as a table, in their order; `silence` is for how long the daemon has said nothing, if too long."""
     rows = [_TITLES, *map(_row, visits)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     listed: list[Json] = [_document(one) for one in visits]
+    if silence is not None:
+        lines.append(f"the daemon has said nothing for {int(silence.total_seconds()) // 60} min: pht station check")
     return Answer(text="\n".join(lines) if visits else none, data={"visits": listed})
 
 
-def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answer:
+def render_train(sheet: TrainSheet, code: Inside | None, now: datetime, *, worked: bool) -> Answer:
     """Render what a train is, what it wants, what it will leave behind, and where it has been.
 
     A program gets the manifest's predicate as its owner signed it. Before the visit was accepted none of it is proven,
     and the answer says so.
     """
     visit, manifest = sheet.visit, sheet.manifest
-    limits, listed = manifest.limits, summary(visit, now)
+    limits, listed = manifest.limits, summary(visit, now, worked=worked)
     lines = [
-        f"{plain(manifest.name)}  (train {_short(visit)}, visit {visit.arrival.short})",
+        f"{visible(manifest.name)}  (train {_short(visit)}, visit {visit.arrival.short})",
         *([] if sheet.proven else ["  NOT VERIFIED: what follows is what it claims"]),
         f"  owner      {manifest.owner.party}",
-        f"  purpose    {plain(manifest.purpose)}",
-        f"  approval   {plain(manifest.approval.reference)}"
-        + (f" ({plain(manifest.approval.legal_basis)})" if manifest.approval.legal_basis else ""),
+        f"  purpose    {visible(manifest.purpose)}",
+        f"  approval   {visible(manifest.approval.reference)}"
+        + (f" ({visible(manifest.approval.legal_basis)})" if manifest.approval.legal_basis else ""),
         f"  route      {manifest.route} -> home" + _place(visit, manifest),
         f"  valid      {print_time(manifest.valid_from)} to {print_time(manifest.valid_until)}",
+        f"  analysis   {sheet.analysis or 'not known before the code is opened: --code'}",
         "wants",
         f"  base       {manifest.base}",
-        f"  command    {plain(' '.join(manifest.command))}",
-        *(f"  sets       {name}={plain(value)}" for name, value in sorted(manifest.environment.items())),
+        f"  command    {visible(manifest.command[0])}",
+        *(f"             {visible(word)}" for word in manifest.command[1:]),
+        *(f"  sets       {name}={visible(value)}" for name, value in sorted(manifest.environment.items())),
         *(line for one in manifest.data for line in _need_lines(one)),
         f"  memory     {limits.memory_bytes >> 20} MiB",
         f"  processor  {limits.cpu_millis / 1000:g}",
         f"  time       {limits.wall_seconds} s",
         f"  processes  {limits.processes}",
-        *(f"  {label:<10} {plain(text)}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
+        *(f"  {label:<10} {visible(text)}" for label, text in others(LIMITS, limits, *_SHOWN_OF_LIMITS)),
         "leaves behind",
         *(line for one in manifest.outputs for line in _output_lines(one)),
         f"  {limits.output_bytes} bytes at most in all",
-        *(f"  {label:<10} {plain(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
+        *(f"  {label:<10} {visible(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
         *_code_lines(code),
         "journey so far",
         *(map(_entry_line, sheet.journey) if sheet.journey else ["  this is its first stop"]),
@@ -89,6 +97,7 @@ def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answe
         **_document(listed),
         "verified": sheet.proven,
         "manifest": sheet.predicate,
+        "analysis": sheet.analysis,
         "code": None if code is None else {"content": code.content, "files": _files(code)},
         "events": [print_event(event) for event in visit.events],
     }
@@ -98,15 +107,15 @@ def render_train(sheet: TrainSheet, code: Inside | None, now: datetime) -> Answe
 def render_inside(inside: Inside, name: str | None) -> Answer:
     """Render one file, or the list of them."""
     if inside.text is not None:
-        text = printable(inside.text)
+        text = visible_lines(inside.text)
         return Answer(text=text.removesuffix("\n"), data={"path": name, "text": text})
-    lines = [f"{size:>12}  {plain(path)}" for path, size in inside.files]
+    lines = [f"{size:>12}  {visible(path)}" for path, size in inside.files]
     return Answer(text="\n".join(lines) or "no files", data={"files": _files(inside)})
 
 
 def render_output(printed: bytes) -> Answer:
     """Render what a run printed."""
-    text = printable(printed)
+    text = visible_lines(printed)
     return Answer(text=text.removesuffix("\n"), data={"output": text})
 
 
@@ -114,11 +123,13 @@ def render_checkup(found: Checkup) -> Answer:
     """Render every result on a line of its own, with what to do below."""
     lines = []
     for one in found.results:
-        lines.append(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<14} {one.detail}")
-        if not one.ok and one.hint:
+        word = "FAIL" if not one.ok else "WARN" if one.warning else "ok  "
+        lines.append(f"{word}  {one.name:<14} {one.detail}")
+        if one.hint and (one.warning or not one.ok):
             lines.append(f"      {'':<14} -> {one.hint}")
     listed: list[Json] = [
-        {"name": one.name, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in found.results
+        {"name": one.name, "ok": one.ok, "warning": one.warning, "detail": one.detail, "hint": one.hint}
+        for one in found.results
     ]
     error = None
     if not found.ok:
@@ -128,7 +139,7 @@ def render_checkup(found: Checkup) -> Answer:
     return Answer(text="\n".join(lines), data={"ok": found.ok, "checks": listed}, error=error)
 
 
-def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
+def render_made(folder: Path, new: NewStation, made: StationMade, *, pinned: bool) -> Answer:
     """Render a new station, and what to do next."""
     spelled = spell(made.fingerprint)
     steps = [
@@ -139,7 +150,7 @@ def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
         f"pht station check {folder}",
     ]
     return Answer(
-        text="\n".join([f"made {folder}", *steps]),
+        text="\n".join([f"made {folder}", _who_decides(new), *steps]),
         data={
             "folder": str(folder),
             "config": str(made.config.file),
@@ -147,8 +158,20 @@ def render_made(folder: Path, made: StationMade, *, pinned: bool) -> Answer:
             "fingerprint": made.fingerprint,
             "spelled": spelled,
             "pinned": pinned,
+            "approve": made.config.admission.approve.value,
+            "release": "by-hand" if made.config.release_by_hand else "small-json",
+            "releaseTypes": list(new.release),
         },
     )
+
+
+def _who_decides(new: NewStation) -> str:
+    if new.asks:
+        return "a person approves each train and releases its results" + (
+            "" if new.admit else "; no owner is admitted yet"
+        )
+    unseen = " and ".join(["small JSON under a schema", *new.release])
+    return f"trains of {', '.join(new.admit)} run unasked; of their results {unseen} leave unseen, all else waits for a person"
 
 
 def render_exported(into: Path, done: Exported) -> Answer:
@@ -205,24 +228,22 @@ def visit_in_short(visit: Visit) -> str:
     return f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {counted(told.stop)}"
 
 
-def printable(data: bytes) -> str:
-    """Return foreign text without anything that could move the cursor or hide something."""
-    text = data.decode("utf-8", "replace")
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-
-
 def _row(visit: VisitSummary) -> tuple[str, ...]:
     return (
-        f"({visit.visit.short})" if visit.train is None else visit.train.short,
+        visit.visit.short,
+        "-" if visit.train is None else visit.train.short,
         "-" if visit.stop is None else str(counted(visit.stop)),
         visit.name or "-",
         str(visit.owner or "-"),
-        visit.phase.value,
+        _phase(visit),
         visit.next,
         print_time(visit.since),
     )
+
+
+def _phase(visit: VisitSummary) -> str:
+    """Return the phase; that of a run is what the journal knows, and its container may be gone if no daemon looks."""
+    return "was running" if visit.phase is Phase.RUNNING and visit.next == NO_DAEMON else visit.phase.value
 
 
 def _document(visit: VisitSummary) -> dict[str, Json]:
@@ -265,24 +286,24 @@ def _place(visit: Visit, manifest: TrainManifest) -> str:
 
 
 def _need_lines(need: DataNeed) -> list[str]:
-    lines = [f"  data       {need.name}: {', '.join(need.files) or 'any files'}"]
-    return [*lines, f"             {plain(need.description)}"] if need.description else lines
+    lines = [f"  data       {need.name}: {visible(', '.join(need.files)) or 'any files'}"]
+    return [*lines, f"             {visible(need.description)}"] if need.description else lines
 
 
 def _output_lines(output: Output) -> list[str]:
     lines = [f"  {output.path}: {output.media_type}, at most {output.max_bytes} bytes"]
-    lines += [f"    {label} {plain(text)}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS)]
+    lines += [f"    {label} {visible(text)}" for label, text in others(OUTPUT, output, *_SHOWN_OF_OUTPUTS)]
     # whole, however long: what a person does not see, a person cannot decide on
-    return lines if output.schema is None else [*lines, f"    schema {printable(dump_json(output.schema))}"]
+    return lines if output.schema is None else [*lines, f"    schema {visible(dump_json(output.schema).decode())}"]
 
 
 def _entry_line(entry: JourneyEntry | None) -> str:
     if entry is None:
         return "  an entry that cannot be read"
-    return f"  stop {counted(entry.stop)}: {entry.station}, {print_time(entry.time)}, {plain(entry.sandbox)}"
+    return f"  stop {counted(entry.stop)}: {entry.station}, {print_time(entry.time)}, {visible(entry.sandbox)}"
 
 
 def _code_lines(code: Inside | None) -> list[str]:
     if code is None:
         return ["code: sealed; --code lists it, --code FILE prints a file"]
-    return [f"code {code.content}", *(f"  {size:>9}  {path}" for path, size in code.files)]
+    return [f"code {code.content}", *(f"  {size:>9}  {visible(path)}" for path, size in code.files)]

@@ -35,14 +35,14 @@ def say(
     path: Path,
     party: PartyId,
     visits: Collection[Visit],
-    trouble: PhtError | None,
+    troubles: Collection[PhtError],
     *,
     now: datetime,
     version: str,
     settings: Digest | None,
 ) -> None:
     """Write for monitoring: that the daemon is alive, since when, and what keeps it or a visit from working."""
-    codes = {visit.stumbled.code for visit in visits if visit.stumbled} | ({trouble.code} if trouble else set())
+    codes = {visit.stumbled.code for visit in visits if visit.stumbled} | {one.code for one in troubles}
     told = {
         "party": party,
         "process": os.getpid(),

@@ -34,7 +34,7 @@ LANES: Final[Mapping[Step, Lane]] = MappingProxyType(
         Step.START: Lane.REGISTRY,  # the base image may have to be fetched
         Step.COLLECT: Lane.ENGINE,
         Step.GATE: Lane.MACHINE,
-        Step.SEAL: Lane.MACHINE,
+        Step.SEAL: Lane.MACHINE,  # what it asks of the directory has an end (`FreshTrust`): it must not queue behind the registry
         Step.WIPE: Lane.MACHINE,
         Step.SIGN: Lane.REGISTRY,  # as for verify
         Step.PUSH: Lane.REGISTRY,

@@ -8,29 +8,27 @@ the same to it.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from security.clock import Clock
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
 from station.daemon.heads import sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
+from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
 from station.daemon.sweep import Sweeper
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
-from station.house.capacity import Capacity
-from station.house.config import Retention
+from station.house.clocks import clock_trouble
 from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
@@ -43,6 +41,7 @@ log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
 SWEEP_EVERY: Final = timedelta(hours=1)
+CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
@@ -57,6 +56,7 @@ class Errand(Enum):
     MAILBOX = "mailbox"
     DIRECTORY = "directory"
     SWEEP = "sweep"
+    CLOCK = "clock"
 
 
 About: TypeAlias = ArrivalId | Errand
@@ -68,39 +68,6 @@ class Turn:
 
     recorded: int
     trouble: PhtError | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How time passes: `clock` tells it and lets it pass, `stop` is set by whoever wants the daemon to end.
-
-    `poll_seconds` is how often the mailbox is looked into. `grace_seconds` is for steps that are being taken when the
-    daemon is asked to stop; what is cut off then is done again by the next one.
-    """
-
-    clock: Clock
-    poll_seconds: float
-    grace_seconds: float = 30.0
-    stop: threading.Event = field(default_factory=threading.Event)
-    awake: threading.Event = field(default_factory=threading.Event)
-
-    def end(self) -> None:
-        """Let the daemon end after the steps it is taking."""
-        self.stop.set()
-        self.awake.set()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait until a job is finished or the daemon is asked to stop, but no longer than this."""
-        self.clock.wait(seconds, self.awake)
-        self.awake.clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What the operator allows: how much runs may take up, and how long what is over is kept."""
-
-    capacity: Capacity
-    retention: Retention = field(default_factory=Retention)
 
 
 class Shift:
@@ -124,6 +91,7 @@ class Shift:
         self._due: dict[Errand, datetime] = {}
         self._since: dict[Errand, datetime] = {}
         self._trouble: PhtError | None = None
+        self._clock_wrong: PhtError | None = None
         self._seen = False
 
     def begin(self, version: str) -> None:
@@ -159,6 +127,10 @@ class Shift:
         times = [due for errand, due in self._due.items() if errand not in self._errands and due > now]
         times += [due] if (due := self._agenda.next_time()) else []
         return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
+
+    def troubles(self, turn: Turn) -> tuple[PhtError, ...]:
+        """Return what is in the way after a turn, and what is wrong and stops nothing."""
+        return tuple(one for one in (turn.trouble, self._clock_wrong) if one is not None)
 
     def visits(self) -> tuple[Visit, ...]:
         """Return the visits under way, as they were last seen."""
@@ -200,6 +172,8 @@ class Shift:
             raise result
         if errand == Errand.MAILBOX:
             self._trouble = result if isinstance(result, PhtError) else None
+        if errand == Errand.CLOCK:
+            self._clock_wrong = result if isinstance(result, PhtError) else None
         if isinstance(result, PhtError):
             log.warning("not done", extra={"what": errand.value, "code": result.code, "reason": str(result)})
         return result if isinstance(result, int) else 0
@@ -231,6 +205,8 @@ class Shift:
     def _begin_errands(self) -> None:
         self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
+        clock = partial(clock_trouble, self._house, self._pace.clock)
+        self._errand(Errand.CLOCK, Lane.REGISTRY, CLOCK_EVERY, clock)
         if self._runs_go_on():  # watching runs makes no requests: revocations are read here
             self._errand(Errand.DIRECTORY, Lane.REGISTRY, timedelta(seconds=self._pace.poll_seconds), self._read_trust)
         else:
@@ -320,7 +296,13 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, t
             now = pace.clock.now()
             if said is None or not timedelta(0) <= now - said < SAY_EVERY:
                 say(
-                    health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings
+                    health,
+                    house.party,
+                    shift.visits(),
+                    shift.troubles(done),
+                    now=now,
+                    version=version,
+                    settings=house.settings,
                 )
                 said = now
             pace.sleep(shift.pause())
@@ -350,7 +332,9 @@ def once(house: House, *, folder: Path, health: Path, version: str, pace: Pace, 
         recorded += _finish(shift, pace)
         workers.dismiss()
         now = pace.clock.now()
-        say(health, house.party, shift.visits(), done.trouble, now=now, version=version, settings=house.settings)
+        say(
+            health, house.party, shift.visits(), shift.troubles(done), now=now, version=version, settings=house.settings
+        )
         house.journal.note(DaemonStopped(at=pace.clock.now()))
     return Turn(recorded=recorded, trouble=done.trouble)
 

@@ -12,14 +12,25 @@ import traceback
 from datetime import datetime
 from typing import Final
 
-from registry.errors import RegistryMisbehaved
-from security.errors import DirectoryRejected, PhtError, Refused, Replayed, TrainFault
+from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
+from security.errors import (
+    ArchiveRejected,
+    BudgetExceeded,
+    CodeAltered,
+    DirectoryRejected,
+    PhtError,
+    Refused,
+    Replayed,
+    TrainFault,
+)
+from security.train.journey import MOST_REASON
 from security.train.route import counted
-from station.errors import JournalRaced, RoomMissing, RunInterrupted
+from station.errors import JournalRaced, RoomMissing, RunInterrupted, SpoolDamaged
 from station.house.house import House
 from station.steps import perform
+from station.steps.mend import mend
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Held, RunFault, Stumbled, Superseded, VisitEvent
+from station.visit.events import ArrivalId, Furnished, Held, HoldFor, RunFault, Stumbled, Superseded, VisitEvent
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -29,6 +40,10 @@ log = logging.getLogger(__name__)
 
 _AMONG_PLAINTEXT: Final = frozenset({Step.OPEN, Step.SEAL})
 """Steps whose errors may name files inside a seal: of those, journal and log keep the constant message only (T20)."""
+_OF_A_SEAL: Final = (ArchiveRejected, BudgetExceeded, CodeAltered)
+"""Errors that may name such files wherever a seal is opened."""
+_BEFORE_DATA: Final = frozenset({Step.ADMIT, Step.OPEN})
+"""Steps that come before anything has read data: what they refuse for says nothing about a patient, and is told."""
 
 
 def reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | None:
@@ -95,6 +110,8 @@ def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
         return perform(step, visit, house, now)
+    except SpoolDamaged as error:
+        return _mended(error, visit, house, now)
     except PhtError as error:
         event = _explained(error, step, visit, now)
         if isinstance(event, Stumbled):
@@ -113,6 +130,22 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
         return stumble_internally(visit, now=now)
 
 
+def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> Stumbled | Held:
+    """Fetch what is damaged again, and try once more; ask a person where that is not possible."""
+    reason = (
+        "a file in the spool is damaged, and this station made it itself: restore it from a backup, or refuse the train"
+    )
+    try:
+        if mend(visit, house):
+            log.warning("fetched again what was damaged", extra={"visit": visit.arrival.short, "code": error.code})
+            return stumble(visit, code=error.code, now=now)
+    except (NotInRegistry, RegistryDenied):
+        reason = "a file in the spool is damaged, and the registry does not have it any more: restore it from a backup, or refuse the train"
+    except PhtError as unreachable:
+        return stumble(visit, code=unreachable.code, now=now)
+    return Held(at=now, hold=HoldFor.ATTENTION, reason=reason)
+
+
 def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> VisitEvent:
     """Turn an error into the event its family calls for, if the machine allows that where it stands."""
     if isinstance(error, RoomMissing | RunInterrupted):
@@ -121,7 +154,8 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
     reason = _reason(error, step)
     # A directory that cannot be believed, or a registry that cannot, says nothing about the train.
     if isinstance(error, Refused) and not isinstance(error, DirectoryRejected | RegistryMisbehaved):
-        wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value)
+        told = reason[:MOST_REASON] if step in _BEFORE_DATA and not _read_data(visit) else ""
+        wanted = RefusedEvent(at=now, code=error.code, reason=reason, by=step.value, told=told)
         if permits(visit, wanted):
             return wanted
     if isinstance(error, TrainFault):
@@ -132,7 +166,12 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
 
 
 def _reason(error: PhtError, step: Step) -> str:
-    return plain(error.message if step in _AMONG_PLAINTEXT else str(error))
+    return plain(error.message if step in _AMONG_PLAINTEXT or isinstance(error, _OF_A_SEAL) else str(error))
+
+
+def _read_data(visit: Visit) -> bool:
+    """Whether any attempt has got so far, those included whose room was lost."""
+    return any(isinstance(event, Furnished) for event in visit.events)
 
 
 def _log_bug(error: Exception, step: Step, visit: Visit) -> None:

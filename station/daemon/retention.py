@@ -1,14 +1,14 @@
 """What does the spool keep of visits that are over, and for how long?
 
-Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that was refused, also the sealed
-blobs, as evidence, within an age and a number of bytes. Of what was not verified, nothing: strangers must not fill the disk
-(attack T17). What a failed run printed, sealed for this station, for as long as questions may still come. The journal itself
+Of a train that was sent on, the documents: the next party has the sealed blobs. Of one that did not pass, the documents and
+the sealed blobs, as evidence, within an age and, together, a number of bytes. Of what was not verified, nothing:
+strangers must not fill the disk (attack T17). What a failed run printed, sealed for this station, for as long as questions may still come. The journal itself
 is never shortened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,7 +40,7 @@ class Ending(StrEnum):
 class Remains:
     """What a visit that is over has left in the spool.
 
-    `documents` are signed and small, `sealed` is ciphertext of any size that arrived, `printed` what its run printed.
+    `documents` are signed and take up `document_bytes`, `sealed` is ciphertext of any size that arrived, `printed` what its run printed.
     """
 
     since: datetime
@@ -48,6 +48,12 @@ class Remains:
     documents: frozenset[Digest]
     sealed: tuple[Blob, ...]
     printed: Blob | None
+    document_bytes: int = 0
+
+    @property
+    def blobs(self) -> frozenset[Digest]:
+        """The sealed blobs."""
+        return frozenset(blob.digest for blob in self.sealed)
 
     @property
     def sealed_bytes(self) -> int:
@@ -66,14 +72,17 @@ def remains_of(visit: Visit) -> Remains:
         raise VisitUnknown(msg, visit=visit.arrival.short)
     fetched = visit.fetched
     documents = {visit.arrival} if fetched else set()
-    documents |= {blob.digest for blob in fetched.documents} if fetched else set()
-    documents |= {visit.signed.envelope} if visit.signed else set()
+    documents |= {blob.digest for blob in (*fetched.letters, *fetched.documents)} if fetched else set()
+    documents |= {visit.signed.envelope, visit.signed.letter} if visit.signed else set()
     return Remains(
         since=visit.departed.at,
         ending=_ending(visit),
         documents=frozenset(documents),
         sealed=fetched.sealed if fetched else (),
         printed=visit.wiped.printed if visit.wiped else None,
+        document_bytes=sum(blob.size for blob in fetched.documents + fetched.onward) + visit.noticed.size
+        if fetched
+        else 0,
     )
 
 
@@ -81,33 +90,35 @@ def kept(remains: Iterable[Remains], retention: Retention, now: datetime) -> fro
     """Return what the spool must keep of visits that are over, given in the order in which they ended."""
     over = tuple(remains)
     found: set[Digest] = set()
-    replays = [one for one in over if one.ending is Ending.REPLAYED]
-    nothing = {id(one) for one in replays[:-MOST_REPLAYS]} | {
-        id(one) for one in over if one.ending is Ending.UNVERIFIED
-    }
     for one in over:
-        if id(one) not in nothing and _young(one, retention.document_days, now):
+        if one.ending is Ending.PASSED and _young(one, retention.document_days, now):
             found |= one.documents
         if one.printed is not None and _young(one, retention.printed_days, now):
             found.add(one.printed.digest)
-    for one in _evidence(over, retention, now):
-        found |= one.documents | {blob.digest for blob in one.sealed}
-    return frozenset(found)
+    return frozenset(found | _evidence(over, retention, now))
 
 
-def _evidence(over: Sequence[Remains], retention: Retention, now: datetime) -> Iterator[Remains]:
-    """Yield those of which the sealed blobs are kept as well.
+def _evidence(over: Sequence[Remains], retention: Retention, now: datetime) -> set[Digest]:
+    """Return what is kept of trains that did not pass, within `Retention.evidence_bytes` for everything together.
 
     A fork proves a fraud: the first ones are kept, and no later flood displaces them. A replay proves nothing that the
-    first delivery does not, and anybody can make one. Of the others the newest are kept.
+    first delivery does not, and anybody can make one. Of the others the newest are kept, their documents before any
+    sealed blob.
     """
+    replays = [one for one in over if one.ending is Ending.REPLAYED][-MOST_REPLAYS:]
     forks = [one for one in over if one.ending is Ending.FORKED]
     others = [one for one in reversed(over) if one.ending in {Ending.ANSWERED, Ending.REFUSED}]
+    documents = [(one, retention.document_days, one.documents, one.document_bytes) for one in (*others, *replays[::-1])]
+    sealed = [(one, retention.evidence_days, one.blobs, one.sealed_bytes) for one in others]
+    first = [(one, retention.evidence_days, one.blobs, one.sealed_bytes) for one in forks]
+    first += [(one, retention.document_days, one.documents, one.document_bytes) for one in forks]
+    found: set[Digest] = set()
     left = retention.evidence_bytes
-    for one in (*forks, *others):
-        if _young(one, retention.evidence_days, now) and one.sealed_bytes <= left:
-            left -= one.sealed_bytes
-            yield one
+    for one, days, digests, size in (*first, *documents, *sealed):
+        if _young(one, days, now) and size <= left:
+            left -= size
+            found |= digests
+    return found
 
 
 def _young(one: Remains, days: int, now: datetime) -> bool:

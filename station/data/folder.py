@@ -36,6 +36,8 @@ class FolderSource:
     def check(self, reader: Reader | None) -> tuple[CheckResult, ...]:
         """See `DataSource`."""
         if not self.folder.is_dir():
+            if self.folder.exists():
+                return (self._wrong(f"is a file, not a folder: {self.folder}", "name its folder in station.yaml"),)
             return (self._wrong(f"no such folder: {self.folder}", "create or mount it, or change station.yaml"),)
         if reader is None:
             return (CheckResult(name=f"data {self.name}", ok=True, detail=f"{self.folder}"),)
@@ -62,6 +64,11 @@ class FolderSource:
 
     def _reach(self) -> None:
         if not self.folder.is_dir():
+            if self.folder.exists():
+                msg = "a data set is a file, and should be a folder"
+                raise DataSourceUnavailable(
+                    msg, data=self.name, file=self.folder, hint="name its folder in station.yaml"
+                )
             msg = "the folder of a data set is not there"
             raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
 

@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from console.progress import Working
 from registry.depot import Depot, mailbox
 from registry.places import registry_at
+from security.clock import Clock
 from security.directory.client import read_root
 from security.directory.trust import TrustStore
 from security.encoding import print_time
@@ -22,14 +23,14 @@ from security.errors import PhtError
 from security.ids import Role
 from security.keys.keyset import Secrets, spell
 from security.keys.store import prove, read_folder
-from security.train.journey import CLOCK_SKEW
 from station.check import CheckResult
 from station.daemon.health import read_health
 from station.data.port import Reader
-from station.errors import ClockWrong, DaemonBehind, KeysElsewhere
+from station.errors import DaemonBehind, KeysElsewhere
 from station.house.assembly import base_loader, sandbox_of, source_of, trust_loader
+from station.house.clocks import compare, past_by, told_by
 from station.house.config import StationConfig
-from station.house.disk import at_rest
+from station.house.disk import Rest, at_rest
 from station.house.lock import held
 from station.journal.chain import parse_record
 from station.journal.journal import Journal
@@ -37,6 +38,8 @@ from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
 
 LEAST_DISK: Final = 2 << 30
+LEAST_FRESH: Final = timedelta(days=1)
+SHORTLY: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +50,27 @@ class Checkup:
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the station can work; there may be warnings."""
         return all(one.ok for one in self.results)
 
 
 def check(
-    config: StationConfig, unlock: Callable[[], Secrets], now: datetime, *, working: Working = nullcontext
+    config: StationConfig, unlock: Callable[[], Secrets], clock: Clock, *, working: Working = nullcontext
 ) -> Checkup:
     """Check everything, also after a failure. `unlock` opens the keys."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
     with working("checking directory, registry, engine and data"):
-        return Checkup(results=(keys, *_around(config, now)))
+        return Checkup(results=(keys, *_around(config, clock)))
 
 
-def _around(config: StationConfig, now: datetime) -> tuple[CheckResult, ...]:
+def _around(config: StationConfig, clock: Clock) -> tuple[CheckResult, ...]:
+    now = clock.now()
     results: list[CheckResult] = []
     trust: list[TrustStore] = []
     results.append(_tried("directory root", lambda: _root(config)))
-    results.append(_tried("directory", lambda: _directory(config, now, trust)))
+    results.append(_fresh(_tried("directory", lambda: _directory(config, now, trust)), trust, now))
     results.append(_tried("party", lambda: _party(config, trust, now)))
-    results.append(_tried("clock", lambda: _clock(config, trust, now)))
+    results.append(_tried("clock", lambda: _clock(config, trust, clock)))
     results.append(_tried("registry", lambda: _registry(config)))
     base = _base(config, trust)
     results += sandbox_of(config).doctor(base)
@@ -103,6 +107,18 @@ def _directory(config: StationConfig, now: datetime, found: list[TrustStore]) ->
     return f"version {store.version.targets}, fresh until {print_time(store.expires)}"
 
 
+def _fresh(found: CheckResult, trust: list[TrustStore], now: datetime) -> CheckResult:
+    """Judge for how long the directory will be good. It does not say how long it was made for; a timestamp lasts a week."""
+    if not trust or trust[0].expires - now >= SHORTLY:
+        return found
+    left = trust[0].expires - now
+    hours = max(0, int(left.total_seconds()) // 3600)
+    hint = "nothing is admitted or started once it has run out: the consortium runs 'pht directory publish --refresh'"
+    detail = f"{found.detail}: runs out in {hours} h"
+    soon = left < LEAST_FRESH
+    return CheckResult(name=found.name, ok=found.ok and not soon, warning=not soon, detail=detail, hint=hint)
+
+
 def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
     ours = read_folder(config.keys).key_set.fingerprint
     if not trust:
@@ -115,25 +131,23 @@ def _party(config: StationConfig, trust: list[TrustStore], now: datetime) -> str
     return f"{config.party} is in the directory with these keys"
 
 
-def _clock(config: StationConfig, trust: list[TrustStore], now: datetime) -> str:
-    """Compare the clock with times that are certainly past, and with the directory's expiry.
-
-    The directory says when it expires, not when it was made, so a clock that is slightly off goes unnoticed.
+def _clock(config: StationConfig, trust: list[TrustStore], clock: Clock) -> str:
+    """Compare the clock with the registry's, with times that are certainly past, and with the directory's expiry.
 
     Raises:
-        ClockWrong: a time that must be past lies in the future.
+        ClockWrong: a time that must be past lies in the future, or the registry's clock shows another time.
     """
     known = {"the journal's newest record was written": _newest_record(config)}
-    if trust and config.party in trust[0].parties:
-        known["the station became a party"] = min(one.since for one in trust[0].parties[config.party].key_sets)
     past = {what: when for what, when in known.items() if when is not None}
-    for what, when in past.items():
-        if now < when - CLOCK_SKEW:
-            msg = "the clock is behind"
-            raise ClockWrong(msg, now=print_time(now), since=f"{print_time(when)}, when {what}")
+    past |= past_by(trust[0]) if trust else {}
+    registry = told_by(registry_at(config.registry, config.login))
+    now = clock.now()  # after the registry has answered, which may take a while
+    compare(now, registry=registry, past=past)
     told = [f"after {print_time(when)}, when {what}" for what, when in past.items()]
     told += [f"before {print_time(trust[0].expires)}, when the directory expires"] if trust else []
-    return f"{print_time(now)}; known only to be {' and '.join(told)}" if told else f"{print_time(now)}; not compared"
+    known_to_be = f"known to be {' and '.join(told)}" if told else "not compared"
+    same = "the registry does not tell the time" if registry is None else "the registry's clock shows the same"
+    return f"{print_time(now)}; {same}; {known_to_be}"
 
 
 def _newest_record(config: StationConfig) -> datetime | None:
@@ -180,9 +194,17 @@ def _disk(name: str, folder: Path) -> CheckResult:
 
 
 def _at_rest(workrooms: Path) -> CheckResult:
-    """Report, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
+    """Warn, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
     place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
-    return CheckResult(name="plaintext", ok=True, detail=f"workrooms are {at_rest(place).value}")
+    rest = at_rest(place)
+    hint = (
+        "after a theft or a power cut patients' data can be read there: mount a tmpfs or an encrypted disk, and name it as"
+        " 'workrooms' in station.yaml; or make sure that this disk is encrypted below what can be seen from here"
+    )
+    plain = rest is Rest.PLAIN
+    return CheckResult(
+        name="plaintext", ok=True, warning=plain, detail=f"workrooms are {rest.value}", hint=hint if plain else None
+    )
 
 
 def _journal(config: StationConfig) -> str:
@@ -208,5 +230,8 @@ def _daemon(config: StationConfig) -> str:
 def _admission(config: StationConfig) -> CheckResult:
     owners = ", ".join(sorted(config.admission.owners))
     hint = f"name owners under 'admission' in {config.file.name}"
-    detail = f"{config.admission.approve.value}, owners {owners}" if owners else "no owner is admitted"
+    leaves = "by-hand" if config.release_by_hand else ", ".join(["small-json", *sorted(config.release_types)])
+    detail = (
+        f"{config.admission.approve.value}, owners {owners}; release {leaves}" if owners else "no owner is admitted"
+    )
     return CheckResult(name="admission", ok=bool(owners), detail=detail, hint=None if owners else hint)

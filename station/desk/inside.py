@@ -6,21 +6,22 @@ keeps that it was, and for whom.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from registry.depot import Depot
-from registry.memory import MemoryRegistry
 from security.archive import members_of
 from security.digest import Digest
 from security.encoding import Json
-from security.errors import FileMissing, PhtError
+from security.errors import FileExists, FileMissing, InvalidInput, PhtError
+from security.files import make_folder, told
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, parse_statement
+from security.train.analysis import analysis_digest
 from security.train.journey import JourneyEntry, TrainParts, read_entry
 from security.train.manifest import MANIFEST_TYPE, TrainManifest, read_manifest
 from security.train.seal import CODE_BUDGET, open_code, open_note
@@ -29,24 +30,29 @@ from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
+from station.sandbox.printed import read_printed
+from station.steps.evidence import parts_of
 from station.steps.wipe import PRINTED_BYTES
-from station.visit.events import Blob, HoldFor
+from station.visit.events import Blob, Held, HoldFor
 from station.visit.state import Visit
 
-MOST_SHOWN: Final = 1 << 20
+MOST_SHOWN: Final = 16 << 20
+"""A file is shown whole or not at all: a person who saw its beginning would decide about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSheet:
     """What a train says it is, as its owner signed it (`predicate`), where it has been, and its visit here.
 
-    Before the visit was accepted, none of it is proven. `journey` has None for an entry that cannot be read.
+    Before the visit was accepted, none of it is proven. `journey` has None for an entry that cannot be read. `analysis` is
+    what an approval covers (`security.train.analysis`); it is known once the station has opened the code.
     """
 
     visit: Visit
     manifest: TrainManifest
     predicate: Json
     journey: tuple[JourneyEntry | None, ...]
+    analysis: Digest | None
 
     @property
     def proven(self) -> bool:
@@ -56,7 +62,7 @@ class TrainSheet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """Files, and the text of one, if wanted; of a train's code also the digest of its content, which ``known_code`` lists."""
+    """Files, and the text of one, if wanted; of a train's code also the digest of its content."""
 
     content: Digest | None
     files: tuple[tuple[str, int], ...]
@@ -76,12 +82,21 @@ def sheet_of(config: StationConfig, train: str) -> TrainSheet:
 
 
 def code_of(
-    config: StationConfig, train: str, *, wanted: str | None, by: str, unlock: Unlock, now: datetime
+    config: StationConfig,
+    train: str,
+    *,
+    wanted: str | None,
+    by: str,
+    unlock: Unlock,
+    now: datetime,
+    copy: Path | None = None,
 ) -> tuple[TrainSheet, Inside]:
-    """Open the code of a train for an operator, and return it with the train's sheet.
+    """Open the code of a train for an operator, and return it with the train's sheet; `copy` is a folder to write it to.
 
     Raises:
         FileMissing: the code is not kept any more, or has no file called `wanted`.
+        FileExists: `copy` is there already.
+        InvalidInput: the file is too large to be shown.
         SpoolDamaged, Refused: see `look_inside`.
     """
     with journal_of(config) as journal:
@@ -93,14 +108,17 @@ def code_of(
         purpose = f"show {by} the code of {name_of(visit)}"
         keys = keyring_for(config, journal, unlock, purpose=purpose, now=now)
     sheet = _sheet(visit, parts)
-    return sheet, look_inside(sheet.manifest, Spool(config.spool), keys, wanted=wanted)
+    inside = look_inside(sheet.manifest, Spool(config.spool), keys, wanted=wanted, copy=copy)
+    if inside.content is not None:
+        sheet = replace(sheet, analysis=analysis_digest(sheet.manifest, inside.content))
+    return sheet, inside
 
 
 def output_of(config: StationConfig, train: str, *, by: str, unlock: Unlock, now: datetime) -> bytes:
     """Return what the newest run of a train printed, for an operator.
 
     Raises:
-        FileMissing, SandboxUnavailable, SpoolDamaged, NotARecipient: see `what_it_printed`.
+        FileMissing, RoomMissing, SpoolDamaged, NotARecipient: see `what_it_printed`.
     """
     with journal_of(config) as journal:
         visit = find_visit(journal, train)
@@ -121,24 +139,35 @@ def results_of(config: StationConfig, train: str, *, wanted: str | None) -> Insi
     return waiting_results(visit, Workrooms(config.workrooms), wanted=wanted)
 
 
-def look_inside(manifest: TrainManifest, spool: Spool, keyring: Sequence[Secrets], *, wanted: str | None) -> Inside:
-    """Unseal the code into a private folder that is gone again when this returns.
+def look_inside(
+    manifest: TrainManifest,
+    spool: Spool,
+    keyring: Sequence[Secrets],
+    *,
+    wanted: str | None,
+    copy: Path | None = None,
+) -> Inside:
+    """Unseal the code into a private folder that is gone again when this returns, or into the new folder `copy`.
 
     Raises:
+        FileExists: `copy` is there already.
+        InvalidInput: the file is too large to be shown.
         FileMissing: there is no file called `wanted` in it.
         SpoolDamaged: the code was not fetched, or is no longer as it was.
         Refused: it is not the code its owner sealed, or not for us.
     """
-    with tempfile.TemporaryDirectory(prefix="pht-code-") as folder:
+    with contextlib.nullcontext(copy) if copy else tempfile.TemporaryDirectory(prefix="pht-code-") as folder:
         into = Path(folder)
+        if copy is not None:
+            _new_folder(copy)
         with spool.read(Blob(digest=manifest.code.digest, size=manifest.code.size)) as source:
             identities = [one.identity for one in keyring]
             content = open_code(source, manifest=manifest, identities=identities, into=into, budget=CODE_BUDGET)
-        return _look(into, wanted, content)
+        return _look(into, wanted, content, "--into FOLDER writes all files of the code to a new folder")
 
 
 def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -> Inside:
-    """Return what a run left and the gate let pass, for the person who decides whether it goes on.
+    """Return what a run left, as the gate printed it and would let it pass, for the person who decides whether it goes on.
 
     Raises:
         FileMissing: nothing waits for release, or there is no file called `wanted` in it.
@@ -147,15 +176,16 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
     if visit.held is None or visit.held.hold is not HoldFor.RELEASE:
         msg = "nothing of this train waits for release"
         raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-    return _look(workrooms.find(visit.arrival).state, wanted, None)
+    outgoing = workrooms.find(visit.arrival).outgoing
+    return _look(outgoing, wanted, None, f"read it in {outgoing}")
 
 
 def what_it_printed(visit: Visit, house: House) -> bytes:
-    """Return the end of what the visit's newest run printed: from its container, or as it was kept when that was wiped.
+    """Return the end of what the visit's newest run printed: from its workroom, or as it was kept when that was wiped.
 
     Raises:
         FileMissing: nothing has run yet, or nothing is kept.
-        SandboxUnavailable: the engine does not answer.
+        RoomMissing: the workroom is gone; the train is opened and run again.
         SpoolDamaged: what was kept is missing, or no longer as it was.
         NotARecipient: it was kept under keys this station no longer has.
     """
@@ -163,7 +193,7 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
         if visit.started is None:
             msg = "no run of this train has started"
             raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-        return house.sandbox.output(visit.started.name, PRINTED_BYTES)
+        return read_printed(house.workrooms.find(visit.arrival).printed, PRINTED_BYTES)
     if visit.wiped.printed is None:
         msg = "no output of this train's runs is kept"
         raise FileMissing(
@@ -175,8 +205,20 @@ def what_it_printed(visit: Visit, house: House) -> bytes:
     return printed
 
 
+def _new_folder(path: Path) -> None:
+    with told(path):
+        if path.exists():
+            msg = "there is something of this name already"
+            raise FileExists(msg, path=path)
+    make_folder(path)
+
+
 def _parts(config: StationConfig, visit: Visit) -> TrainParts:
-    return Depot(MemoryRegistry()).load(visit.arrival, Spool(config.spool))
+    spool = Spool(config.spool)
+    if visit.fetched is None or not all(spool.has(one.digest) for one in visit.fetched.documents):
+        msg = "this train was not fetched, or is not kept any more"
+        raise FileMissing(msg, visit=visit.arrival.short)
+    return parts_of(visit, spool)
 
 
 def _sheet(visit: Visit, parts: TrainParts) -> TrainSheet:
@@ -186,6 +228,7 @@ def _sheet(visit: Visit, parts: TrainParts) -> TrainSheet:
         manifest=read_manifest(payload),
         predicate=parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate,
         journey=tuple(map(_entry, parts.entries)),
+        analysis=next((one.analysis for one in reversed(visit.events) if isinstance(one, Held) and one.analysis), None),
     )
 
 
@@ -196,7 +239,7 @@ def _entry(envelope: Envelope) -> JourneyEntry | None:
         return None
 
 
-def _look(folder: Path, wanted: str | None, content: Digest | None) -> Inside:
+def _look(folder: Path, wanted: str | None, content: Digest | None, elsewhere: str) -> Inside:
     members = members_of(folder)
     text = None
     if wanted is not None:
@@ -204,6 +247,9 @@ def _look(folder: Path, wanted: str | None, content: Digest | None) -> Inside:
         if member is None:
             msg = "no such file"
             raise FileMissing(msg, file=wanted[:200], hint="the same option without a name lists them")
+        if member.size > MOST_SHOWN:
+            msg = "the file is too large to be shown whole"
+            raise InvalidInput(msg, file=wanted[:200], bytes=member.size, limit=MOST_SHOWN, hint=elsewhere)
         with member.open() as opened:
-            text = opened.read(MOST_SHOWN)
+            text = opened.read()
     return Inside(content=content, files=tuple((one.path, one.size) for one in members), text=text)

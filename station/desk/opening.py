@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
-from station.daemon.loop import Terms
+from security.train.route import counted
+from station.daemon.pace import Terms
 from station.errors import VisitUnknown
 from station.house.assembly import capacity_of, open_house
 from station.house.config import FILE, StationConfig, load_config
@@ -82,9 +83,17 @@ def find_visit(journal: Journal, name: str) -> Visit:
     going = [one for one in meant if phase_of(one) is not Phase.GONE]
     found = going if len(meant) > 1 and going else meant
     if len(found) != 1:
-        msg = "no such train here" if not found else "more than one visit begins like this: use the visit's own digits"
-        raise VisitUnknown(msg, train=name[:20], hint="'pht station ls' lists them")
+        if not found:
+            msg = "no such train here"
+            raise VisitUnknown(msg, train=name[:20], hint="'pht station ls' lists them")
+        msg = "more than one visit begins like this"
+        raise VisitUnknown(msg, train=name[:20], hint=f"give the digits of one: {', '.join(map(_visit_line, found))}")
     return found[0]
+
+
+def _visit_line(visit: Visit) -> str:
+    stop = "" if visit.accepted is None else f"stop {counted(visit.accepted.stop)}, "
+    return f"{visit.arrival.short} ({stop}{phase_of(visit).value})"
 
 
 def name_of(visit: Visit) -> str:

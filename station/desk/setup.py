@@ -29,7 +29,7 @@ KEYS = "keys"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewStation:
-    """What a person decides about a new station. `admit` are the owners whose trains it may run."""
+    """What a person decides about a new station. `admit` are the owners whose trains it may run, `by_hand` if asked first."""
 
     folder: Path
     party: PartyId
@@ -42,6 +42,13 @@ class NewStation:
     engine: str | None
     passphrase_file: Path | None
     by_hand: bool
+    release: Sequence[str] = ()
+    """The media types that leave without a person, besides small typed JSON."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person approves every train, and releases every result."""
+        return self.by_hand or not self.admit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +74,13 @@ def make_station(
     config = parse_config(text, file=file)  # so that nothing is made of what could not be read again
     for name, folder in new.data.items():
         if not folder.is_dir():
+            if folder.exists():
+                msg = "a data set is a folder, and this is a file"
+                raise InvalidInput(
+                    msg, data=name, file=folder, hint=f"name the folder it is in: --data {name}={folder.parent}"
+                )
             msg = "the folder of a data set does not exist"
-            raise InvalidInput(msg, data=name, folder=folder)
+            raise InvalidInput(msg, data=name, folder=folder, hint="make or mount it, or name another one")
     for path in (new.folder, config.folder, config.workrooms):
         make_folder(path)
     if config.keys.exists():
@@ -173,11 +185,15 @@ data:{" {}" if not data else ""}
 #    owners: [alice]                   # if not every admitted owner may use it
 
 admission:
-  # by-hand      a person decides on every train: pht station show, approve, refuse
-  # known-code   a person approves a code once, by its digest; the rest is automatic
-  # automatic    every train that the rules below admit
-  approve: {"by-hand" if new.by_hand or not new.admit else "automatic"}
-  # release: automatic                 # by-hand: a person releases what the gate lets pass
+  # by-hand          a person decides on every train: pht station show, approve, refuse
+  # known-analysis   a person approves an analysis once, by its digest; the rest is automatic
+  # automatic        every train that the rules below admit
+  approve: {"by-hand" if new.asks else "automatic"}
+  # by-hand      a person releases every result: pht station show --results, approve, refuse
+  # small-json   small JSON under a schema without free text goes on; anything else waits for a person.
+  #              The gate sees form, not meaning: a table of patients is as well-formed as one of means.
+  release: {"by-hand" if new.asks else "small-json"}
+  {_released(new)}
   # answer: class                      # withheld: an owner whose train does not pass learns only that, not whether it
   #                                    # was refused, failed or exceeded a limit, which may depend on the data
   # Only trains of these owners. An empty list admits no one.
@@ -185,7 +201,7 @@ admission:
   # bases: [python]                    # only these base images, of those the consortium approves
   # approvals: ["ethics-2026-*"]       # only trains that refer to such an approval
   # legal_bases: ["GDPR Art. 9(2)(j)"]
-  # known_code: ["sha256:..."]
+  # known_analyses: ["sha256:..."]      # pht station show TRAIN tells the digest
   limits:                              # the most one run gets
     memory_bytes: {CEILING.memory_bytes}
     cpu_millis: {CEILING.cpu_millis}                   # 1000 is one processor
@@ -207,12 +223,18 @@ admission:
 # retention:                           # of what trains that have left leave here; the journal is kept for good
 #   document_days: 3650                # what was signed
 #   evidence_days: 365                 # sealed blobs of trains that did not pass ...
-#   evidence_bytes: 10737418240        # ... and the most bytes of them
+#   evidence_bytes: 10737418240        # the most bytes of everything that is kept of those
 #   printed_days: 90                   # what failed runs printed, sealed for this station
 
 daemon:
   poll_seconds: 2                      # how often the mailbox is checked
 """
+
+
+def _released(new: NewStation) -> str:
+    if new.release and not new.asks:
+        return f"release_types: [{', '.join(map(_quoted, new.release))}]"
+    return "# release_types: [text/csv]        # what goes on as well, whatever is in it"
 
 
 def _login(login: Login) -> list[str]:

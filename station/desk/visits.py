@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from security.encoding import print_time
+from security.errors import PhtError
 from security.ids import PartyId, TrainId
+from station.daemon.health import read_health
 from station.desk.opening import journal_of
 from station.house.config import StationConfig
+from station.house.lock import held
 from station.visit.events import ArrivalId
 from station.visit.plan import Ask, Do, Over, Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
+
+NO_DAEMON: Final = "nothing, for no daemon works here: pht station run"
+LONGEST_SILENCE: Final = timedelta(minutes=15)
+"""A daemon says every few seconds that it is there, but a step may keep it from that for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +44,21 @@ def list_visits(config: StationConfig, now: datetime, *, waiting: bool) -> tuple
     """
     with journal_of(config) as journal:
         visits = [journal.visit(arrival) for arrival in journal.arrivals()]
-    return tuple(summary(one, now) for one in visits if one.held or not waiting)
+    worked = held(config.folder)
+    return tuple(summary(one, now, worked=worked) for one in visits if one.held or not waiting)
 
 
-def summary(visit: Visit, now: datetime) -> VisitSummary:
-    """Return a visit as it is listed."""
+def silence(config: StationConfig, now: datetime) -> timedelta | None:
+    """Return for how long the daemon that holds the state folder has said nothing, if that is longer than it should."""
+    try:
+        quiet = now - read_health(config.health).turn
+    except PhtError:
+        return None
+    return quiet if held(config.folder) and quiet > LONGEST_SILENCE else None
+
+
+def summary(visit: Visit, now: datetime, *, worked: bool) -> VisitSummary:
+    """Return a visit as it is listed; `worked` is whether a daemon works here."""
     accepted = visit.accepted
     return VisitSummary(
         visit=visit.arrival,
@@ -49,13 +67,15 @@ def summary(visit: Visit, now: datetime) -> VisitSummary:
         name=accepted.name if accepted else None,
         owner=accepted.owner if accepted else None,
         phase=phase_of(visit),
-        next=_next(visit, now),
+        next=_next(visit, now, worked=worked),
         since=visit.events[-1].at,
     )
 
 
-def _next(visit: Visit, now: datetime) -> str:
+def _next(visit: Visit, now: datetime, *, worked: bool) -> str:
     match next_step(visit, now):
+        case Do() | Wait() if not worked:
+            return NO_DAEMON
         case Do(step=step):
             return step.value
         case Wait(until=until):

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, NoReturn
 
 from security.archive import Member
-from security.encoding import Json, parse_json
+from security.encoding import MAX_NUMBER, Json, parse_json
 from security.errors import MalformedJson
 from security.train.manifest import Output
 from station.errors import GateOversized, GateType
@@ -50,9 +50,9 @@ def check_form(member: Member, output: Output) -> None:
     """
     match output.media_type:
         case MediaType.JSON:
-            _document(member, output)
+            document(member, output)
         case MediaType.CSV:
-            for _ in _rows(member, output):
+            for _ in rows(member, output):
                 pass
         case MediaType.TEXT:
             for _ in _text(member, output):
@@ -69,15 +69,21 @@ def documents(member: Member, output: Output) -> Iterator[Json]:
     """
     match output.media_type:
         case MediaType.JSON:
-            yield _document(member, output)
+            yield document(member, output)
         case MediaType.CSV:
-            for header, row in _rows(member, output):
-                yield dict(zip(header, map(_cell, row), strict=True))
+            for header, row in rows(member, output):
+                if row is not None:
+                    yield dict(zip(header, map(cell, row), strict=True))
         case _:
             pass
 
 
-def _document(member: Member, output: Output) -> Json:
+def document(member: Member, output: Output) -> Json:
+    """Read a JSON document.
+
+    Raises:
+        GateType, GateOversized: see `check_form`.
+    """
     if member.size > MAX_JSON_BYTES:
         msg = "a JSON output is too large to be checked"
         raise GateOversized(msg, output=output.path, bytes=member.size, limit=MAX_JSON_BYTES)
@@ -91,14 +97,21 @@ def _document(member: Member, output: Output) -> Json:
         _not_of_type(output, error.message)
 
 
-def _rows(member: Member, output: Output) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield each row with the header (RFC 4180): distinct column names, and as many cells in every row."""
-    rows = csv.reader(_lines(_text(member, output), output), strict=True)
+def rows(member: Member, output: Output) -> Iterator[tuple[list[str], list[str] | None]]:
+    """Yield the header alone, then with each row (RFC 4180): distinct column names, and as many cells in every row.
+
+    A byte order mark at the beginning is no part of the first name.
+
+    Raises:
+        GateType: it is no such table.
+    """
+    read = csv.reader(_lines(_unmarked(_text(member, output)), output), strict=True)
     try:
-        header = next(rows, None)
+        header = next(read, None)
         if not header or len(header) > MAX_COLUMNS or len(set(header)) != len(header):
             _not_of_type(output, "no header row with distinct names")
-        for row in rows:
+        yield header, None
+        for row in read:
             if len(row) != len(header):
                 _not_of_type(output, "a row has more or fewer cells than the header")
             yield header, row
@@ -125,6 +138,14 @@ def _text(member: Member, output: Output) -> Iterator[str]:
         _not_of_type(output, "changed while it was read")
 
 
+def _unmarked(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield text without the byte order mark that some programs begin it with."""
+    begun = False
+    for piece in pieces:
+        yield piece if begun else piece.removeprefix("\ufeff")
+        begun = begun or bool(piece)
+
+
 def _lines(pieces: Iterator[str], output: Output) -> Iterator[str]:
     """Yield lines with their ends, from pieces that end anywhere."""
     held = ""
@@ -137,14 +158,17 @@ def _lines(pieces: Iterator[str], output: Output) -> Iterator[str]:
         yield held
 
 
-def _cell(text: str) -> Json:
-    """Return a cell as a schema sees it: a number if it reads as a JSON number, null if empty, else a string."""
+def cell(text: str) -> Json:
+    """Return a cell as a schema sees it: a number if it reads as a JSON number, null if empty, else a string.
+
+    Integers beyond 2^53 are strings: as numbers, readers would take different ones for the same.
+    """
     if not text:
         return None
     if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
         return text
     if text.lstrip("-").isdigit():
-        return int(text)
+        return int(text) if abs(int(text)) <= MAX_NUMBER else text
     return float(text) if math.isfinite(float(text)) else text
 
 

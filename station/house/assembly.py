@@ -25,7 +25,7 @@ from station.admission.policy import (
     Ceiling,
     CheckableOutputs,
     DataSets,
-    KnownCode,
+    KnownAnalysis,
     LegalBases,
     Owners,
     Rule,
@@ -33,6 +33,7 @@ from station.admission.policy import (
 from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
 from station.gate.port import Gate, GateRule
+from station.gate.release import ReleaseUnlessSlight
 from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
@@ -71,8 +72,8 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
             name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
         },
         policy=policy_of(config.admission, config.data, capacity_of(config)),
-        gate=gate_of(release_by_hand=config.release_by_hand),
-        by_code=config.admission.approve is Approve.KNOWN_CODE,
+        gate=gate_of(release_by_hand=config.release_by_hand, named=config.release_types),
+        by_analysis=config.admission.approve is Approve.KNOWN_ANALYSIS,
         withhold=config.withhold,
     )
 
@@ -131,11 +132,16 @@ def capacity_of(config: StationConfig) -> Capacity:
     return config.capacity.on(of_machine(config.workrooms))
 
 
-def gate_of(*, release_by_hand: bool = False) -> GateRule:
-    """Return the rules about what leaves: those that every station has, and what the configuration adds."""
+def gate_of(*, release_by_hand: bool = False, named: frozenset[str] | None = None) -> GateRule:
+    """Return the rules about what leaves: those that every station has, and what the configuration adds.
+
+    `named` are the media types that go on without a person, besides small typed JSON; None, for a rehearsal, is any.
+    """
     rules: list[GateRule] = [*FORM]
     if release_by_hand:
         rules.append(ReleaseByHand())
+    elif named is not None:
+        rules.append(ReleaseUnlessSlight(named=named))
     return Gate(rules=tuple(rules))
 
 
@@ -155,6 +161,6 @@ def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Cap
         rules.append(LegalBases(allowed=admission.legal_bases))
     if admission.approve is Approve.BY_HAND:
         rules.append(ByHand())
-    if admission.approve is Approve.KNOWN_CODE:
-        rules.append(KnownCode(approved=admission.known_code))
+    if admission.approve is Approve.KNOWN_ANALYSIS:
+        rules.append(KnownAnalysis(approved=admission.known_analyses))
     return AllOf(rules=tuple(rules))

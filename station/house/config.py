@@ -35,7 +35,7 @@ class Approve(StrEnum):
     """Who says yes to a train that nothing speaks against."""
 
     BY_HAND = "by-hand"
-    KNOWN_CODE = "known-code"
+    KNOWN_ANALYSIS = "known-analysis"
     AUTOMATIC = "automatic"
 
 
@@ -66,7 +66,7 @@ class Admission:
     bases: frozenset[str] | None
     approvals: tuple[str, ...] | None
     legal_bases: frozenset[str] | None
-    known_code: frozenset[Digest]
+    known_analyses: frozenset[Digest]
     limits: Limits
 
 
@@ -74,8 +74,8 @@ class Admission:
 class Retention:
     """How long the spool keeps what visits that are over have left: ages in days since their end, sizes in bytes.
 
-    `document_days` is about what was signed, `evidence_days` and `evidence_bytes` about the sealed blobs of trains that
-    did not pass, and `printed_days` about what their runs printed.
+    `document_days` is about what was signed, `evidence_days` about the sealed blobs of trains that did not pass,
+    `evidence_bytes` about everything that is kept of those, and `printed_days` about what their runs printed.
     """
 
     document_days: int = 3650
@@ -103,6 +103,8 @@ class StationConfig:
     data: Mapping[str, DataEntry]
     admission: Admission
     release_by_hand: bool
+    release_types: frozenset[str]
+    """The media types that leave without a person, besides small typed JSON."""
     withhold: bool
     """Whether an owner whose train does not pass learns that only, and no class of outcome."""
     poll_seconds: int
@@ -200,7 +202,8 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
             for name, one in value["data"].items()
         },
         admission=_admission(admission),
-        release_by_hand=admission.get("release", "automatic") == "by-hand",
+        release_by_hand=admission.get("release", "small-json") == "by-hand",
+        release_types=frozenset(admission.get("release_types", ())),
         withhold=admission.get("answer", "class") == "withheld",
         poll_seconds=value.get("daemon", {}).get("poll_seconds", 2),
         capacity=_capacity(value.get("capacity", {})),
@@ -258,7 +261,7 @@ def _admission(value: Mapping[str, Any]) -> Admission:
         bases=frozenset(value["bases"]) if "bases" in value else None,
         approvals=tuple(value["approvals"]) if "approvals" in value else None,
         legal_bases=frozenset(value["legal_bases"]) if "legal_bases" in value else None,
-        known_code=frozenset(map(Digest, value.get("known_code", ()))),
+        known_analyses=frozenset(map(Digest, value.get("known_analyses", ()))),
         limits=Limits(
             memory_bytes=limits.get("memory_bytes", CEILING.memory_bytes),
             cpu_millis=limits.get("cpu_millis", CEILING.cpu_millis),

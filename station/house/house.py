@@ -20,6 +20,7 @@ from station.admission.policy import Rule
 from station.data.port import DataSet
 from station.errors import KeysElsewhere
 from station.gate.port import GateRule
+from station.house.mailbox import MailboxMemory
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -43,7 +44,7 @@ class House:
 
     `secrets` are its keys, `earlier` those it had before: a train under way names the ones it was made for.
 
-    With `by_code`, the policy is told the digest of the unsealed code; with `withhold`, an owner whose train does not pass
+    With `by_analysis`, the policy is told the digest of the analysis, for which the code is opened; with `withhold`, an owner whose train does not pass
     is told that only.
     """
 
@@ -60,11 +61,12 @@ class House:
     data: Mapping[str, DataSet]
     policy: Rule
     gate: GateRule
-    by_code: bool = False
+    by_analysis: bool = False
     withhold: bool = False
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None
     """The digest of the station.yaml this house was opened with."""
+    mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
 
     def keys(self, fingerprint: Digest) -> Secrets:
         """Return the key set of ours that a train names.

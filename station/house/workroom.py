@@ -12,6 +12,7 @@ mounted into a room is not emptied, but reported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from security.digest import Digest
-from security.files import PRIVATE_FOLDER, make_folder, sync_folder, told
+from security.files import PRIVATE_FOLDER, explain, make_folder, sync_folder, told
 from station.errors import RoomMissing, WorkroomNotWiped
 from station.visit.events import ArrivalId
 
@@ -44,6 +45,16 @@ class Workroom:
         return self.path / "state"
 
     @property
+    def outgoing(self) -> Path:
+        """What of the state may leave, as the gate printed it: what is shown, released and sealed."""
+        return self.path / "outgoing"
+
+    @property
+    def judged(self) -> Path:
+        """A file with the digest of what lay in `outgoing` when the gate last judged it."""
+        return self.path / "judged"
+
+    @property
     def context(self) -> Path:
         """A file with what the run can read about itself."""
         return self.path / "context.json"
@@ -57,6 +68,11 @@ class Workroom:
     def furnished(self) -> Path:
         """A file that says where each data set of the run is."""
         return self.path / "furnished.json"
+
+    @property
+    def printed(self) -> Path:
+        """A file with the end of what the run printed."""
+        return self.path / "printed"
 
     @property
     def used(self) -> Path:
@@ -106,12 +122,23 @@ class Workrooms:
             RoomMissing: the room is gone.
             WorkroomNotWiped: something in the folder cannot be removed.
         """
-        into = self.find(visit).data / data
-        with self._removing(visit), _entered(str(into.parent)) as folder:
-            _remove(data, folder)
-        with told(into):
-            into.mkdir(mode=PRIVATE_FOLDER)
-        return into
+        return self._emptied(self.find(visit).data / data, visit)
+
+    def outgoing(self, visit: ArrivalId) -> Path:
+        """Return an empty folder of the visit's room for what may leave, whatever was in it before.
+
+        Raises:
+            RoomMissing: the room is gone.
+            WorkroomNotWiped: something in the folder cannot be removed.
+        """
+        return self._emptied(self.find(visit).outgoing, visit)
+
+    def _emptied(self, folder: Path, visit: ArrivalId) -> Path:
+        with self._removing(visit), _entered(str(folder.parent)) as parent:
+            _remove(folder.name, parent)
+        with told(folder):
+            folder.mkdir(mode=PRIVATE_FOLDER)
+        return folder
 
     def names(self) -> tuple[ArrivalId, ...]:
         """Return the visits that have a room now."""
@@ -123,6 +150,7 @@ class Workrooms:
         """Remove a room and everything in it; it is fine if there is none.
 
         Raises:
+            DiskReadOnly: nothing can be removed now.
             WorkroomNotWiped: something cannot be removed.
         """
         make_folder(self._root)
@@ -135,6 +163,8 @@ class Workrooms:
         try:
             yield
         except OSError as error:
+            if error.errno == errno.EROFS:
+                raise explain(error, self._root) from error
             msg = "something in a workroom cannot be removed"
             hint = f"look into {self._at(visit)}: is something mounted there, or owned by another user?"
             raise WorkroomNotWiped(msg, visit=visit.short, reason=error.strerror, hint=hint) from error

@@ -23,7 +23,7 @@ from typing import Final, Self
 from security.digest import Digest
 from security.errors import DiskFull, Malformed
 from security.files import PRIVATE_FILE, make_folder, sync_folder, told
-from station.errors import JournalBusy, JournalDamaged, LogMoved
+from station.errors import JournalBusy, JournalDamaged, JournalUnwritable, LogMoved
 from station.journal.chain import START, Head
 from station.journal.log import Stored
 
@@ -31,6 +31,12 @@ _APPLICATION: Final = 0x70687401
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
 """Records read at once: the lock is not held, and no cursor is open, while a caller looks at them."""
+
+_UNWRITABLE: Final = frozenset(
+    {"SQLITE_READONLY", "SQLITE_READONLY_CANTINIT", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_RECOVERY"}
+    | {f"SQLITE_IOERR_{what}" for what in ("WRITE", "FSYNC", "DIR_FSYNC", "TRUNCATE", "DELETE", "SHMSIZE")}
+)
+"""What SQLite says where the file system has become read-only under it (https://www.sqlite.org/rescode.html)."""
 
 _SCHEMA: Final = """
 CREATE TABLE journal (
@@ -211,5 +217,8 @@ def _explained() -> Iterator[None]:
         if name == "SQLITE_FULL":
             msg = "no room on the file system"
             raise DiskFull(msg) from error
+        if name in _UNWRITABLE:
+            msg = "the journal's file system cannot be written"
+            raise JournalUnwritable(msg, reason=name) from error
         msg = "the journal cannot be read or written"
         raise JournalDamaged(msg, reason=name or str(error)) from error

@@ -17,7 +17,7 @@ from typing import Final
 
 from security.errors import DiskFull
 from security.files import told
-from station.errors import LimitExceeded
+from station.errors import LimitExceeded, OutputExceeded
 from station.sandbox.order import RunLimits
 
 _DEEPEST: Final = 64  # an archive's paths have at most 200 bytes; more levels than this are an attack
@@ -36,7 +36,8 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
     """Measure what is in `folder`, and stop at the first limit that is exceeded.
 
     Raises:
-        LimitExceeded: too many bytes or entries, folders nested too deeply, or a folder the station cannot read.
+        OutputExceeded: too many bytes or entries, or folders nested too deeply.
+        LimitExceeded: a folder the station cannot read.
         DiskFull: the file system has less free space than the limits keep in reserve. Files that were unlinked and are
             still open show nowhere else.
     """
@@ -52,11 +53,19 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
                 size += max(facts.st_size, facts.st_blocks * 512)
             if files > limits.state_files:
                 msg = "too many files in the state"
-                raise LimitExceeded(msg, limit=limits.state_files)
+                raise OutputExceeded(msg, limit=limits.state_files)
             if size > limits.state_bytes:
                 msg = "too many bytes in the state"
-                raise LimitExceeded(msg, limit=limits.state_bytes)
+                raise OutputExceeded(msg, limit=limits.state_bytes)
     return StateUse(bytes=size, files=files)
+
+
+def read_only(folder: Path) -> bool:
+    """Whether nothing can be written to the file system a folder is on; False if the folder is gone."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:
+        return False
 
 
 def hand_over(path: Path, uid: int, gid: int) -> None:
@@ -95,7 +104,7 @@ def _below(handle: int, depth: int) -> Iterator[os.stat_result]:
 def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
     if depth >= _DEEPEST:
         msg = "the folders of the state are nested too deeply"
-        raise LimitExceeded(msg, limit=_DEEPEST)
+        raise OutputExceeded(msg, limit=_DEEPEST)
     try:
         below = os.open(name, _FOLDER, dir_fd=handle)
     except PermissionError as error:

@@ -67,13 +67,15 @@ class RunOrder:
     """One run, entirely.
 
     `house` names the station installation, so that stations can share a sandbox. `profile` names the sandbox the order is
-    for, as a journey entry names it. `image` is what `Sandbox.prepare` returned.
+    for, as a journey entry names it. `image` is what `Sandbox.prepare` returned. `printed` is
+    the file that the end of what the program prints is kept in; the run does not see it.
     """
 
     name: str
     house: str
     profile: str
     image: Digest
+    printed: Path
     command: tuple[str, ...]
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...]

@@ -14,14 +14,15 @@ from station.sandbox.order import RunOrder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The run goes on, since a time told by the sandbox."""
+    """The run goes on, since a time told by the sandbox. ``paused``: somebody has stopped it without ending it."""
 
     since: datetime
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The run is over. ``killed``: by a signal from outside, not by its own program and not for lack of memory."""
+    """The run is over. ``killed``: by something outside it, not by its own program and not for using too much memory."""
 
     exit_code: int
     out_of_memory: bool
@@ -74,7 +75,14 @@ class Sandbox(Protocol):
         ...
 
     def look(self, name: str) -> Sight:
-        """Say how the run is doing."""
+        """Say how the run is doing. Of one that has ended, everything it printed while it was listened to is in its file."""
+        ...
+
+    def listen(self, order: RunOrder) -> None:
+        """Keep what the run prints from now on, unless that is being done. A run that is started is listened to.
+
+        For a station that was restarted: a run goes on whether or not anybody listens.
+        """
         ...
 
     def stop(self, name: str) -> None:
@@ -82,11 +90,7 @@ class Sandbox(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Remove the run and what it printed, running or not. Nothing happens if there is none."""
-        ...
-
-    def output(self, name: str, limit: int) -> bytes:
-        """Return the last `limit` bytes the program printed. For the station's operator only: they may hold data."""
+        """Remove the run, going on or not; the file of what it printed stays. Nothing happens if there is none."""
         ...
 
     def leftovers(self, house: str) -> tuple[str, ...]:

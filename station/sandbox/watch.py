@@ -7,12 +7,13 @@ station the same questions get the same answers.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from security.errors import DiskFull
-from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut
-from station.sandbox.folder import measure
+from station.errors import LimitExceeded, MemoryExceeded, RunFailed, RunInterrupted, RunPaused, RunTimedOut
+from station.sandbox.folder import measure, read_only
 from station.sandbox.order import RunLimits, RunOrder
-from station.sandbox.port import Ended, Running, Sandbox, Sight
+from station.sandbox.port import Absent, Ended, Running, Sandbox, Sight
 
 
 def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
@@ -22,11 +23,19 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
         RunTimedOut: it ran longer than allowed, whether or not a station was watching.
         LimitExceeded: more memory, bytes or files than allowed.
         RunFailed: it ended with an exit status other than zero.
-        RunInterrupted: it was killed from outside.
+        RunInterrupted: it was ended from outside, or could not write for a while: what it left may be incomplete.
+        RunPaused: somebody paused it; it goes on once they let it.
         DiskFull: the file system is running out of space; the run was stopped.
     """
     sight = sandbox.look(order.name)
+    if not isinstance(sight, Absent) and read_only(order.state):
+        sandbox.remove(order.name)  # so that it is run again even if nothing can be recorded now
+        msg = "the workroom's file system has become read-only"
+        raise RunInterrupted(msg, run=order.name)
     if isinstance(sight, Running):
+        sandbox.listen(order)
+        if sight.paused:
+            _paused(sandbox, sight, order, now)
         try:
             _in_time(sight.since, now, order.limits)
             measure(order.state, order.limits)
@@ -38,14 +47,23 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
     return sight
 
 
+def _paused(sandbox: Sandbox, sight: Running, order: RunOrder, now: datetime) -> NoReturn:
+    if now - sight.since < timedelta(seconds=order.limits.wall_seconds):
+        msg = "the run is paused"
+        raise RunPaused(msg, run=order.name)
+    sandbox.remove(order.name)
+    msg = "the run was paused until its time was over"
+    raise RunInterrupted(msg, run=order.name)
+
+
 def _ended_well(ended: Ended, order: RunOrder) -> None:
     if ended.out_of_memory:
         msg = "the analysis used more memory than allowed"
-        raise LimitExceeded(msg, limit=order.limits.memory_bytes)
+        raise MemoryExceeded(msg, limit=order.limits.memory_bytes)
     _in_time(ended.started, ended.finished, order.limits)
     measure(order.state, order.limits)
     if ended.killed:
-        msg = "the run was killed from outside"
+        msg = "the run was ended from outside"
         raise RunInterrupted(msg, run=order.name)
     if ended.exit_code != 0:
         msg = "the analysis ended with an error"

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.digest import Digest
+from security.directory.trust import TrustStore
+from security.errors import RouteCutOff
+from security.train.analysis import analysis_digest
 from security.train.manifest import TrainManifest
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
+from station.errors import PolicyRefused
 from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
 from station.visit.events import Admitted, Held, HoldFor
@@ -17,19 +22,32 @@ from station.visit.station_events import KeyUsed
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
-    """Ask the policy, and a person where the policy says so.
+    """Ask the policy, and a person where the policy says so: about the analysis as a whole, code included.
 
     Raises:
+        RouteCutOff: a station still to come has no valid keys any more, also in the newest directory.
         DataSourceUnavailable: a data set cannot be reached now.
         PolicyRefused: the policy says no, with or without a person's approval.
     """
     trust = house.trust(now)
-    accepted = verified(visit, house, trust, now)
+    try:
+        accepted = verified(visit, house, trust, now)
+    except RouteCutOff:  # its keys may have been published since we looked, and a refusal is for good
+        trust = newest_trust(house, now)
+        accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
+    unwanted = refused_unseen(manifest, trust, house)
+    if unwanted is not None:
+        raise unwanted
+    if visit.fetched is not None and not visit.fetched.sealed:
+        msg = "the policy did not want this train when it arrived, and has changed since"
+        raise PolicyRefused(
+            msg, owner=manifest.owner.party, hint="its sealed files were not fetched: ask for a new one"
+        )
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
-        code=_code(visit, accepted, house, now) if house.by_code else None,
+        analysis=_analysis(visit, accepted, house, now) if house.by_analysis else None,
         missing={
             need.name: house.data[need.name].source.missing(need) for need in manifest.data if need.name in house.data
         },
@@ -37,10 +55,25 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
         return _admitted(visit, manifest, "policy", now)
-    approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason)
+    analysis = request.analysis or _analysis(visit, accepted, house, now)
+    approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason, analysis)
     if approval is None:
-        return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason)
+        return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
     return _admitted(visit, manifest, approval.by, now)
+
+
+def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> PolicyRefused | None:
+    """Return why the policy refuses a train whatever is sealed in it or missing here; None if that is to be seen.
+
+    Asked before a large blob is fetched or a seal opened: the rules about owner, base, limits, data sets and outputs need
+    no more than the manifest. A person's approval answers holds only, so that none of them could change it.
+    """
+    request = Request(manifest=manifest, base=trust.approved_base(manifest.base).name, analysis=None, missing={})
+    try:
+        house.policy.consider(request)
+    except PolicyRefused as error:
+        return error
+    return None
 
 
 def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> Admitted:
@@ -50,12 +83,12 @@ def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> 
         by=by,
         memory_bytes=limits.memory_bytes,
         cpu_millis=limits.cpu_millis,
-        disk_bytes=limits.output_bytes + sum(blob.size for blob in arrived),
+        disk_bytes=2 * limits.output_bytes + sum(blob.size for blob in arrived),
     )
 
 
-def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
-    """Look into the sealed code to see whether it is one that was approved, and put nothing by."""
+def _analysis(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) -> Digest:
+    """Look into the sealed code to see which analysis this is, and leave nothing behind."""
     purpose = f"look at the code of {accepted.train}"
     house.journal.note(
         KeyUsed(
@@ -64,6 +97,6 @@ def _code(visit: Visit, accepted: AcceptedTrain, house: House, now: datetime) ->
     )
     room = house.workrooms.make(visit.arrival)
     try:
-        return unseal_code(accepted, house, room.code)
+        return analysis_digest(accepted.manifest.value, unseal_code(accepted, house, room.code))
     finally:
         house.workrooms.wipe(visit.arrival)

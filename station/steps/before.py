@@ -13,11 +13,12 @@ import itertools
 from registry.depot import Receipt, ReceiptKind
 from registry.errors import NotInRegistry, RegistryDenied
 from security.digest import Digest
-from security.errors import Refused
+from security.errors import NotARecipient, Refused
 from security.ids import PartyId, TrainId
 from security.keys.keyset import KeySet
 from security.statement.envelope import Envelope, verify
 from security.train.journey import read_entry, read_refusal
+from security.train.letters import open_letter
 from station.house.house import House
 
 
@@ -32,15 +33,15 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     """
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
-        receipts = house.depot.receipts(owner, train)
+        receipts = house.depot.receipts_of(owner, train, (stop,))
     for receipt, ours in itertools.product(receipts, house.keyring):
-        if receipt.stop != stop:
+        if receipt.kind is ReceiptKind.ANSWER:  # there is none without a refusal
             continue
         try:
-            envelope = house.depot.read_receipt(owner, receipt)
+            envelope = open_letter(house.depot.read_receipt(owner, receipt), [ours.identity]).envelope
             if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):
                 return envelope.digest
-        except (Refused, RegistryDenied, NotInRegistry):
+        except (Refused, NotARecipient, RegistryDenied, NotInRegistry):
             continue  # what another party wrote under that name proves nothing, and hides nothing
     return None
 

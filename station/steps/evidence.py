@@ -8,30 +8,53 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.depot import Arrival
+from registry.depot import Arrival, layers_of
 from registry.names import Tag
 from security.directory.trust import TrustStore
-from security.errors import PhtError
-from security.ids import TrainId
+from security.errors import NotARecipient, PhtError, SealRecipients
 from security.keys.keyset import Secrets
-from security.train.journey import TrainParts
-from security.train.manifest import TrainManifest, read_manifest
-from security.train.verify import AcceptedTrain, verify_train
-from station.errors import SpoolDamaged
+from security.statement.envelope import MAX_ENVELOPE, parse_envelope
+from security.train.journey import StateRef, TrainParts
+from security.train.letters import OpenedParcel, Parcel, open_parcel
+from security.train.manifest import CodeRef, TrainManifest, read_manifest
+from security.train.verify import AcceptedTrain, check_ahead, verify_arrival
+from station.errors import KeysElsewhere, SpoolDamaged
 from station.house.house import House
+from station.house.spool import Spool
 from station.visit.events import Accepted
 from station.visit.state import Visit
 
 
 def arrival_of(visit: Visit, house: House) -> Arrival:
-    """Return where the visit's train lies in our mailbox. Train and stop are what its tag claims."""
-    tag = visit.noticed.tag
-    _, train, stop = tag.split("-")
-    return Arrival(mailbox=house.party, tag=Tag(tag), digest=visit.arrival, train=TrainId(train), stop=int(stop))
+    """Return where the visit's train lies in our mailbox."""
+    return Arrival(mailbox=house.party, tag=Tag(visit.noticed.tag), digest=visit.arrival)
 
 
-def parts_of(visit: Visit, house: House) -> TrainParts:
-    """Return what arrived, from the spool.
+def parts_of(visit: Visit, spool: Spool) -> TrainParts:
+    """Return what arrived, from the spool: the envelopes as they were taken out of their letters.
+
+    Raises:
+        SpoolDamaged: it is not what was fetched.
+    """
+    if visit.fetched is None:
+        msg = "nothing was fetched"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    head, *entries = (parse_envelope(spool.document(one.digest, limit=MAX_ENVELOPE)) for one in visit.fetched.documents)
+    try:
+        code, *state = layers_of(visit.arrival, spool).sealed
+    except PhtError as error:
+        msg = "what was fetched is no longer in the spool as it was"
+        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+    return TrainParts(
+        manifest=head,
+        entries=tuple(entries),
+        code=CodeRef(digest=code.digest, size=code.size),
+        state=StateRef(digest=state[0].digest, size=state[0].size) if state else None,
+    )
+
+
+def parcel_of(visit: Visit, house: House) -> Parcel:
+    """Return what arrived as it arrived, from the spool: in its letters.
 
     Raises:
         SpoolDamaged: it is not what was fetched.
@@ -43,14 +66,37 @@ def parts_of(visit: Visit, house: House) -> TrainParts:
         raise SpoolDamaged(msg, visit=visit.arrival.short) from error
 
 
+def opened(parcel: Parcel, house: House, trust: TrustStore, now: datetime) -> OpenedParcel:
+    """Open the letters of what arrived, with any keys of ours that are here.
+
+    Raises:
+        KeysElsewhere: they are not for these keys, and the directory knows others of ours that are not here.
+        Refused: they are not for us, or no letters.
+    """
+    try:
+        return open_parcel(parcel, [one.identity for one in house.keyring])
+    except NotARecipient as error:
+        ours = trust.parties[house.party].key_sets if house.party in trust.parties else ()
+        in_force = [
+            one.key_set.fingerprint for one in ours if not one.revoked and (one.until is None or now < one.until)
+        ]
+        here = {one.key_set.fingerprint for one in house.keyring}
+        elsewhere = [one.short for one in in_force if one not in here]
+        if elsewhere:
+            msg = "the train is sealed for other keys, perhaps for a key set of this station that is not here"
+            raise KeysElsewhere(msg, missing=", ".join(elsewhere)) from error
+        msg = "the train is not sealed for this station"
+        raise SealRecipients(msg) from error
+
+
 def believe(parts: TrainParts, house: House, trust: TrustStore, at: datetime) -> AcceptedTrain:
-    """Verify a train for this station.
+    """Verify a train for this station, whether or not it can go on from here.
 
     Raises:
         Refused: one of its leaves.
         KeysElsewhere: it was made for keys that the directory knows as ours and that are not here: no fault of its own.
     """
-    accepted = verify_train(parts, trust, here=house.party, now=at)
+    accepted = verify_arrival(parts, trust, here=house.party, now=at)
     keys_for(accepted.manifest.value, accepted.stop, house)
     return accepted
 
@@ -67,15 +113,20 @@ def keys_for(manifest: TrainManifest, stop: int, house: House) -> Secrets:
 def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:
     """Verify a visit's train again: its validity as of its admission, what was revoked or withdrawn as of now.
 
+    Once its owner is known, and can be answered, also whether it can go on from here.
+
     Raises:
         Refused: one of its leaves.
         SpoolDamaged: it verifies, but is not what the journal says was accepted.
     """
     at = now if visit.admitted is None else visit.admitted.at
-    accepted = believe(parts_of(visit, house), house, trust, at)
-    if visit.accepted is not None and not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
+    accepted = believe(parts_of(visit, house.spool), house, trust, at)
+    if visit.accepted is None:
+        return accepted
+    if not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
+    check_ahead(accepted, trust, now=at)
     return accepted
 
 
@@ -85,7 +136,7 @@ def accepted_manifest(visit: Visit, house: House) -> TrainManifest:
     Raises:
         SpoolDamaged: the spool holds another one.
     """
-    envelope = parts_of(visit, house).manifest
+    envelope = parts_of(visit, house.spool).manifest
     if visit.accepted is None or envelope.digest != visit.accepted.manifest:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)

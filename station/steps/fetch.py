@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.artifact import pack
+from registry.artifact import pack, train_layers
 from registry.errors import RegistryMisbehaved
 from security.errors import (
     BaseNotApproved,
@@ -14,16 +14,20 @@ from security.errors import (
     KeyOutsideValidity,
     PhtError,
 )
-from security.train.journey import TrainParts
+from security.train.letters import Letter, OpenedParcel, Parcel, check_readers
 from station.house.house import House
 from station.house.trust import newest_trust
-from station.steps.evidence import arrival_of, believe
+from station.steps.admit import refused_unseen
+from station.steps.evidence import arrival_of, believe, opened
 from station.visit.events import Blob, Fetched
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Fetched:
-    """Fetch the documents, verify them, then fetch the sealed blobs (attack T17).
+    """Fetch the letters, open and verify them, then fetch code and state (attack T17).
+
+    What the policy refuses by its manifest alone is fetched without them: it goes on to ADMIT, where its owner is known
+    and is told.
 
     Raises:
         Refused: the train does not verify, or is none.
@@ -31,29 +35,46 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
     """
     trust = house.trust(now)
     judged: list[PhtError] = []
+    believed: list[OpenedParcel] = []
+    admissible: list[bool] = []
 
-    def accept(parts: TrainParts) -> None:
+    def accept(parcel: Parcel) -> None:
         try:
+            found = opened(parcel, house, trust, now)
+            known = trust
             try:
-                believe(parts, house, trust, now)
+                accepted = believe(found.parts, house, known, now)
             except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
                 # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
-                believe(parts, house, newest_trust(house, now), now)
+                known = newest_trust(house, now)
+                accepted = believe(found.parts, house, known, now)
+            check_readers(found, accepted)
+            admissible.append(refused_unseen(accepted.manifest.value, known, house) is None)
         except PhtError as error:
             judged.append(error)
             raise
+        believed.append(found)
+
+    def wanted() -> bool:
+        return all(admissible)
 
     try:
-        parts = house.depot.take(arrival_of(visit, house), house.spool, accept=accept)
+        parcel = house.depot.take(arrival_of(visit, house), house.spool, accept=accept, wanted=wanted)
     except (DigestMismatch, BudgetExceeded) as error:
         if error in judged:
             raise
         msg = "the registry gave other bytes than it announced"
         raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
-    artifact = pack(parts)
-    documents: list[Blob] = []
-    sealed: list[Blob] = []
-    for layer in artifact.manifest.layers:
-        place = documents if layer.digest in artifact.documents else sealed
-        place.append(Blob(digest=layer.digest, size=layer.size))
-    return Fetched(at=now, documents=tuple(documents), sealed=tuple(sealed))
+    layers = train_layers(pack(parcel).manifest)
+    (found,) = believed
+    return Fetched(
+        at=now,
+        letters=tuple(Blob(digest=one.digest, size=one.size) for one in layers.documents),
+        documents=tuple(_keep(one, house) for one in (found.manifest, *found.entries)),
+        sealed=tuple(Blob(digest=one.digest, size=one.size) for one in layers.sealed) if wanted() else (),
+    )
+
+
+def _keep(letter: Letter, house: House) -> Blob:
+    raw = letter.envelope.to_bytes()
+    return Blob(digest=house.spool.keep(raw), size=len(raw))

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from security.archive import content_of
+from security.digest import Digest
+from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement
+from security.files import read_file, write_file
+from security.train.manifest import TrainManifest
+from station.errors import GateType
+from station.gate.anew import print_anew
 from station.gate.inspect import Inspected, inspect
 from station.gate.port import Clear, Hold
 from station.house.house import House
+from station.house.workroom import Workroom
 from station.steps.evidence import verified
 from station.visit.events import Cleared, Held, HoldFor
 from station.visit.parts import ClearedFile
@@ -14,14 +22,17 @@ from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
-    """Let the gate judge, and a person where one of its rules wants that.
+    """Print anew what the run left, let the gate judge it, and a person where one of its rules wants that.
 
     Raises:
-        GateRefused: which rule is broken.
+        GateRefused: which rule is broken; or what a person released is not what the run left.
         NoResults: nothing was left behind.
     """
     manifest = verified(visit, house, house.trust(now), now).manifest.value
-    found = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
+    room = house.workrooms.find(visit.arrival)
+    before = judged_in(room)
+    found, content = judge(visit, manifest, house)
+    write_file(room.judged, content.encode())
     match found.verdict:
         case Clear(cost=cost):
             return Cleared(at=now, by="gate", files=cleared_files(found), cost=cost)
@@ -29,7 +40,34 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
             approval = visit.approved_for(HoldFor.RELEASE, reason)
             if approval is None:
                 return Held(at=now, hold=HoldFor.RELEASE, reason=reason)
+            if content != before:
+                msg = "the state is not what was shown to the person who released it"
+                raise GateType(msg)
             return Cleared(at=now, by=approval.by, files=cleared_files(found), cost=cost)
+
+
+def judge(visit: Visit, manifest: TrainManifest, house: House) -> tuple[Inspected, Digest]:
+    """Print anew, and have judged, what the run left; return also the digest of what was judged.
+
+    Raises:
+        GateRefused, NoResults: see `perform`.
+    """
+    room, outgoing = house.workrooms.find(visit.arrival), house.workrooms.outgoing(visit.arrival)
+    print_anew(room.state, manifest, outgoing)
+    found = inspect(outgoing, manifest, house.gate)
+    try:
+        return found, content_of(found.members)
+    except (ArchiveRejected, BudgetExceeded, FileMissing):
+        msg = "the state changed while it was judged"
+        raise GateType(msg) from None  # the cause names a path, and the run chose that (attack T20)
+
+
+def judged_in(room: Workroom) -> Digest | None:
+    """Return the digest of what was judged. It lies among the plaintext only: from a digest a small count can be guessed."""
+    try:
+        return Digest(read_file(room.judged, limit=100).decode("ascii", "replace"))
+    except (FileMissing, MalformedStatement):
+        return None
 
 
 def cleared_files(found: Inspected) -> tuple[ClearedFile, ...]:

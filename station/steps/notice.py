@@ -1,20 +1,39 @@
-"""What lies in our mailbox that we have not seen?"""
+"""What lies in our mailbox that we have not seen?
+
+Whoever may write to the mailbox decides how much lies there, and must not decide how long a train waits (attack T17). A
+look resolves a bounded number of tags. A few new arrivals are begun as they come; of many, those that verify are, and the
+others a few at a time: each is looked into once, and leaves a record, but none stands before a train.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from registry.depot import Arrival, mailbox
+from registry.depot import Arrival, Waiting, mailbox, train_tag
 from registry.errors import NotInRegistry
-from security.errors import DiskFull, PhtError
+from security.directory.trust import TrustStore
+from security.errors import DiskFull, NotARecipient, PhtError, Refused, Unavailable
+from security.train.letters import open_letter
+from security.train.manifest import train_id
+from security.train.verify import verify_manifest
 from station.errors import JournalDamaged
 from station.house.house import House
+from station.steps.admit import refused_unseen
 from station.visit.events import ArrivalId, Noticed
 from station.visit.station_events import Redelivered
 
+FEW: Final = 16
+"""Visits that may be in their first steps at once without anybody knowing yet whether they are a train."""
+_MOST_DOUBTFUL: Final = 4 * FEW
+"""The same, with those that wait for something: a registry that has not their blobs, a directory."""
+_MOST_READ: Final = 64 << 20
+"""Bytes of documents that one look reads to tell trains from others."""
+
 
 def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
-    """Begin a visit for every new arrival; return the new visits.
+    """Begin visits for new arrivals; return the new visits.
 
     What a finished visit was about is taken out of the mailbox when it lies there again (attack T6): a visit happens
     once, and the journal records the attempt.
@@ -25,34 +44,129 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
-    unfinished = set(house.journal.unfinished())
-    begun: list[ArrivalId] = []
-    trouble: PhtError | None = None
-    for arrival in house.depot.arrivals(house.party):
-        if arrival.digest in unfinished:
-            continue
+    look = _Look(house, now)
+    for tag in house.mailbox.choose(house.depot.train_tags(house.party)):
+        house.mailbox.looked_at(tag)
         try:
-            if house.journal.find(arrival.digest) is None:
-                _begin(arrival, house, now)
-                begun.append(arrival.digest)
+            found = house.depot.look_up(house.party, tag)
+        except Unavailable as error:  # what was found is begun; the next look begins with others
+            look.trouble = error
+            break
+        if found is not None:
+            look.take(found)
+    begun = look.begin()
+    if look.trouble is not None and not begun:
+        raise look.trouble
+    return begun
+
+
+class _Look:
+    """One look into the mailbox: what is new in it, and what came of that."""
+
+    def __init__(self, house: House, now: datetime) -> None:
+        self._house, self._now = house, now
+        self._known = set(house.journal.unfinished())
+        self._new: list[Waiting] = []
+        self.trouble: PhtError | None = None
+
+    def take(self, found: Waiting) -> None:
+        """Put an arrival down as new; take it out of the mailbox if a visit of it is over."""
+        arrival = found.arrival
+        if arrival.digest in self._known:
+            return
+        self._known.add(arrival.digest)
+        try:
+            if self._house.journal.find(arrival.digest) is None:
+                self._new.append(found)
             else:
-                _take_out(arrival, house, now)
+                _take_out(arrival, self._house, self._now)
+        except (JournalDamaged, DiskFull):
+            raise
+        except PhtError as error:
+            self.trouble = self.trouble or error
+
+    def begin(self) -> tuple[ArrivalId, ...]:
+        """Begin what is a train, and of what may be one as many as there is room for."""
+        memory, room = self._house.mailbox, self._room()
+        trains, others = ((), self._new) if len(self._new) <= room else self._told_apart()
+        begun = [one.digest for one in (found.arrival for found in trains) if self._begun(one)]
+        for found in others[:room]:
+            if self._begun(found.arrival):
+                memory.doubtful.add(found.arrival.digest)
+                begun.append(found.arrival.digest)
+        return tuple(begun)
+
+    def _room(self) -> int:
+        """Return how many more visits may be begun of which nothing is known."""
+        journal, memory = self._house.journal, self._house.mailbox
+        memory.doubtful &= set(journal.unfinished())
+        visits = [journal.visit(arrival) for arrival in memory.doubtful]
+        unknown = [visit for visit in visits if visit.accepted is None]
+        return max(0, min(FEW - sum(not visit.stumbles for visit in unknown), _MOST_DOUBTFUL - len(unknown)))
+
+    def _told_apart(self) -> tuple[Sequence[Waiting], Sequence[Waiting]]:
+        """Tell trains for this station, and such as it may admit, from everything else; each is read once."""
+        memory, left = self._house.mailbox, _MOST_READ
+        trains: list[Waiting] = []
+        others: list[Waiting] = []
+        try:
+            trust = self._house.trust(self._now)
+        except PhtError:  # nobody can be told from anybody, and no visit gets further than its first step
+            return (), self._new
+        memory.judge_with(trust.version)
+        for found in self._new:
+            if found.arrival.digest in memory.junk:
+                others.append(found)
+                continue
+            try:
+                good, read = _is_train(found, self._house, trust, self._now, most=left)
+            except (Refused, NotARecipient, NotInRegistry):
+                good, read = False, len(found.stored.raw)
+            except PhtError as error:  # nothing was learnt of it
+                self.trouble = self.trouble or error
+                others.append(found)
+                continue
+            left -= read
+            if good is None:
+                memory.seen.pop(found.arrival.tag, None)  # among the first next time
+            elif good:
+                trains.append(found)
+            else:
+                memory.note_junk(found.arrival.digest)
+                others.append(found)
+        return trains, others
+
+    def _begun(self, arrival: Arrival) -> bool:
+        try:
+            size = len(self._house.depot.registry.get_manifest(mailbox(self._house.party), arrival.digest).raw)
+            noticed = Noticed(at=self._now, arrival=arrival.digest, tag=arrival.tag, size=size)
+            self._house.journal.append(arrival.digest, noticed, expect=0)
         except (JournalDamaged, DiskFull):
             raise
         except NotInRegistry:
-            continue  # taken away since the list was made
+            return False  # taken away since the list was made
         except PhtError as error:
-            trouble = trouble or error
-        unfinished.add(arrival.digest)
-    if trouble is not None and not begun:
-        raise trouble
-    return tuple(begun)
+            self.trouble = self.trouble or error
+            return False
+        return True
 
 
-def _begin(arrival: Arrival, house: House, now: datetime) -> None:
-    size = len(house.depot.registry.get_manifest(mailbox(house.party), arrival.digest).raw)
-    noticed = Noticed(at=now, arrival=arrival.digest, tag=arrival.tag, size=size)
-    house.journal.append(arrival.digest, noticed, expect=0)
+def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime, *, most: int) -> tuple[bool | None, int]:
+    """Return whether an owner signed this train for us, and how many bytes that took; None if it takes more than `most`.
+
+    Cheap, and not the verification: that comes with the visit.
+
+    Raises:
+        Refused, NotInRegistry: nobody whose signature counts did.
+    """
+    size = house.depot.claim_size(found)
+    if size > most:
+        return None, 0
+    letter = open_letter(house.depot.claimed_manifest(found), [keys.identity for keys in house.keyring])
+    manifest = verify_manifest(letter.envelope, trust, at=now)
+    train = train_id(manifest)
+    named = {train_tag(train, house.party, stop) for stop in manifest.value.route.of(house.party)}
+    return found.arrival.tag in named and refused_unseen(manifest.value, trust, house) is None, size
 
 
 def _take_out(arrival: Arrival, house: House, now: datetime) -> None:

@@ -15,6 +15,7 @@ from security.train.seal import CODE_BUDGET, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.steps.evidence import keys_for, verified
+from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
@@ -28,12 +29,18 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     """Verify again, and unseal into an emptied room.
 
     Raises:
+        SandboxUnavailable: whether an attempt that was lost goes on cannot be told now.
         Refused: what is inside a seal is not for this train, stop or station, or is no plain archive.
         WorkroomNotWiped: something of an earlier attempt is left.
     """
     accepted = verified(visit, house, house.trust(now), now)
     ours = keys_for(accepted.manifest.value, accepted.stop, house).key_set.fingerprint
     house.journal.note(KeyUsed(at=now, key_set=ours, purpose=f"open {accepted.train}"))
+    if visit.attempt > 1:
+        for name in containers_of(visit):
+            house.sandbox.remove(
+                name
+            )  # of attempts that were lost: they may still go on, in the room that is emptied now
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_state(accepted, house, room.state)

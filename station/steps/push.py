@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import StateRef
-from security.train.manifest import read_manifest
+from security.train.letters import MAX_ENTRY_LETTER
 from station.errors import SpoolDamaged
 from station.house.house import House
-from station.steps.evidence import parts_of
+from station.steps.evidence import accepted_manifest, parcel_of
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
@@ -21,13 +20,12 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
     """
-    parts = parts_of(visit, house)
-    if visit.accepted is None or visit.sealed is None or parts.manifest.digest != visit.accepted.manifest:
+    manifest = accepted_manifest(visit, house)
+    if visit.accepted is None or visit.sealed is None:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    ours = StateRef(digest=visit.sealed.blob, size=visit.sealed.size)
-    onward = replace(parts, entries=(*parts.entries, signed_envelope(visit, house)), state=ours)
-    manifest = read_manifest(parts.manifest.payload)  # verified: it has its digest
+    ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
+    onward = replace(parcel, entries=(*parcel.entries, signed_letter(visit, house)), state=ours)
     (following,) = manifest.route.after(visit.accepted.stop)
     head = house.depot.send(
         onward,
@@ -40,8 +38,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     return Pushed(at=now, head=head)
 
 
-def signed_envelope(visit: Visit, house: House) -> Envelope:
-    """Return the visit's one signed statement, as recorded.
+def signed_letter(visit: Visit, house: House) -> bytes:
+    """Return the letter with the visit's one signed statement, as recorded.
 
     Raises:
         SpoolDamaged: it is not there any more.
@@ -49,8 +47,4 @@ def signed_envelope(visit: Visit, house: House) -> Envelope:
     if visit.signed is None:
         msg = "nothing was signed"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    envelope = parse_envelope(house.spool.document(visit.signed.envelope, limit=MAX_ENVELOPE))
-    if envelope.digest != visit.signed.entry:
-        msg = "the signed statement in the spool is another one than was recorded"
-        raise SpoolDamaged(msg, visit=visit.arrival.short)
-    return envelope
+    return house.spool.document(visit.signed.letter, limit=MAX_ENTRY_LETTER)

@@ -7,7 +7,7 @@ from datetime import datetime
 from registry.depot import ReceiptKind
 from station.errors import SpoolDamaged
 from station.house.house import House
-from station.steps.push import signed_envelope
+from station.steps.push import signed_letter
 from station.visit.events import ReceiptSent
 from station.visit.state import Visit
 
@@ -18,7 +18,7 @@ def perform(visit: Visit, house: House, now: datetime) -> ReceiptSent:
         msg = "no owner is known who is owed an answer"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     head = house.depot.send_receipt(
-        signed_envelope(visit, house),
+        signed_letter(visit, house),
         owner=visit.accepted.owner,
         train=visit.accepted.train,
         stop=visit.accepted.stop,

@@ -10,26 +10,29 @@ from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
-from station.gate.inspect import inspect
 from station.house.house import House
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files
+from station.steps.gate import cleared_files, judge, judged_in
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
-    """Ask the gate again, and seal what it lets pass, straight into the spool.
+    """Print what the run left and ask the gate again, and seal what it lets pass, straight into the spool.
+
+    The directory at hand is enough: where its place does not answer, plaintext must not wait for it. Nothing leaves before
+    `sign` has asked for the newest one, which may refuse what is sealed here.
 
     Raises:
         GateRefused: the state is no longer what was cleared.
-        KeyNotTrusted, KeyRevoked: the next stop has no trusted key.
+        RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value
-    cleared = inspect(house.workrooms.find(visit.arrival).state, manifest, house.gate)
-    if visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
+    noted = judged_in(house.workrooms.find(visit.arrival))
+    cleared, content = judge(visit, manifest, house)
+    if content != noted or visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
         msg = "the state is not what was cleared"
         raise GateType(msg)
     recipients = recipients_of(accepted, trust, now)

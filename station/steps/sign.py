@@ -6,14 +6,19 @@ event for a visit, and only the bytes it names ever leave.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from security.directory.trust import DirectoryVersion
+from security.errors import RouteCutOff
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_next, print_entry, print_refusal
-from station.errors import LimitExceeded, RunTimedOut
+from security.train.journey import JourneyEntry, Limit, Outcome, Refusal, check_next, print_entry, print_refusal
+from security.train.letters import entry_recipients, refusal_recipients, seal_letter
+from station.errors import LimitExceeded, MemoryExceeded, OutputExceeded, RunTimedOut
 from station.house.house import House
+from station.house.trust import newest_trust
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_manifest, keys_for, verified
 from station.visit.events import Accepted, Signed, SignedKind, Superseded
@@ -21,7 +26,12 @@ from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
-_EXCEEDED = frozenset({LimitExceeded.code, RunTimedOut.code})
+_EXCEEDED: Final = {
+    LimitExceeded.code: None,
+    MemoryExceeded.code: Limit.MEMORY,
+    OutputExceeded.code: Limit.OUTPUT,
+    RunTimedOut.code: Limit.TIME,
+}
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
@@ -38,12 +48,21 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
     if before is not None:
         return Superseded(at=now, statement=before)
     if phase_of(visit) is Phase.READY:
-        return _keep(*_entry(visit, house, now), SignedKind.ENTRY, house, now)
-    return _keep(*_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
+        return _keep(_entry(visit, house, now), SignedKind.ENTRY, house, now)
+    return _keep(_refusal(visit, visit.accepted, house, now), SignedKind.REFUSAL, house, now)
 
 
-def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets]:
-    trust = house.trust(now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statement:
+    """What was signed, with which keys, and who reads it (age recipients)."""
+
+    envelope: Envelope
+    keys: Secrets
+    readers: tuple[str, ...]
+
+
+def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
+    trust = newest_trust(house, now)  # after this signature nothing can be refused any more
     accepted = verified(visit, house, trust, now)
     if visit.started is None or visit.sealed is None:
         msg = "nothing was run, or nothing sealed"
@@ -65,35 +84,45 @@ def _entry(visit: Visit, house: House, now: datetime) -> tuple[Envelope, Secrets
     envelope = sign(print_entry(entry), ours.signers)
     # What the next station would refuse must not become our one signature.
     check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
-    return envelope, ours
+    readers = entry_recipients(accepted.manifest.value, accepted.stop, trust, now)
+    return _Statement(envelope=envelope, keys=ours, readers=readers)
 
 
-def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> tuple[Envelope, Secrets]:
-    """Sign a class of outcome, and nothing else about what happened: even a code could carry a bit about the data.
+def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _Statement:
+    """Sign a class of outcome: once a run has read data, even an error's code could carry a bit about them.
 
-    So could the class; a station may withhold that too.
+    Before that the reason is told, and after it which limit was exceeded. A station that withholds tells neither.
 
     The directory's version is the one the train was accepted with, so that an answer is given even when it is away.
     """
+    outcome = Outcome.WITHHELD if house.withhold else outcome_of(visit)
+    told = visit.refused.told if visit.refused and outcome is Outcome.REFUSED else ""
     refusal = Refusal(
         train=accepted.train,
         stop=accepted.stop,
         station=house.party,
-        outcome=Outcome.WITHHELD if house.withhold else outcome_of(visit),
+        outcome=outcome,
+        reason=told or None,
+        limit=None if house.withhold or visit.fault is None else _EXCEEDED.get(visit.fault.code),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )
-    ours = keys_for(accepted_manifest(visit, house), accepted.stop, house)
-    return sign(print_refusal(refusal), ours.signers), ours
+    manifest = accepted_manifest(visit, house)
+    ours = keys_for(manifest, accepted.stop, house)
+    readers = refusal_recipients(manifest, ours.key_set.sealing)
+    return _Statement(envelope=sign(print_refusal(refusal), ours.signers), keys=ours, readers=readers)
 
 
 def outcome_of(visit: Visit) -> Outcome:
     """Return the class of outcome that the owner learns."""
     if visit.fault is None:
-        return Outcome.REFUSED
+        cut_off = visit.refused is not None and visit.refused.code == RouteCutOff.code
+        return Outcome.CUT_OFF if cut_off else Outcome.REFUSED
     return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
 
 
-def _keep(envelope: Envelope, ours: Secrets, what: SignedKind, house: House, now: datetime) -> Signed:
-    house.journal.note(KeyUsed(at=now, key_set=ours.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
-    return Signed(at=now, entry=envelope.digest, envelope=house.spool.keep(envelope.to_bytes()), what=what)
+def _keep(made: _Statement, what: SignedKind, house: House, now: datetime) -> Signed:
+    envelope = made.envelope
+    house.journal.note(KeyUsed(at=now, key_set=made.keys.key_set.fingerprint, purpose=f"sign {envelope.digest}"))
+    kept, letter = house.spool.keep(envelope.to_bytes()), house.spool.keep(seal_letter(envelope, made.readers))
+    return Signed(at=now, entry=envelope.digest, envelope=kept, letter=letter, what=what)

@@ -101,6 +101,7 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
         house=house.name,
         profile=house.sandbox.profile,
         image=image,
+        printed=room.printed,
         command=manifest.command,
         environment=manifest.environment,
         mounts=mounts_of(

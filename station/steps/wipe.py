@@ -11,8 +11,10 @@ from typing import Final
 
 from security.errors import DiskFull
 from security.train.seal import seal_note
+from station.errors import RoomMissing
 from station.house.house import House
 from station.sandbox.order import run_name
+from station.sandbox.printed import read_printed
 from station.visit.events import Blob, Wiped
 from station.visit.state import Visit
 
@@ -20,7 +22,7 @@ PRINTED_BYTES: Final = 64 << 10
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Wiped:
-    """Remove the containers of every attempt, with what they printed, and the workroom.
+    """Remove the containers of every attempt, and the workroom with what they printed.
 
     Raises:
         SandboxUnavailable: the engine is away; the room is wiped all the same, and this is tried again.
@@ -38,7 +40,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Wiped:
 def _keep_printed(visit: Visit, house: House) -> Blob | None:
     if visit.started is None or not (visit.fault or visit.refused):
         return None
-    printed = house.sandbox.output(visit.started.name, PRINTED_BYTES)
+    try:
+        printed = read_printed(house.workrooms.find(visit.arrival).printed, PRINTED_BYTES)
+    except RoomMissing:
+        return None
     if not printed:
         return None
     sealed = seal_note(printed, house.secrets.key_set.sealing)

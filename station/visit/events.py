@@ -77,16 +77,21 @@ class Noticed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(Fact):
-    """The manifest and every blob it names are in the spool: the signed `documents`, and what is `sealed`."""
+    """The OCI manifest and every blob it names are in the spool: the `letters`, and code and state, which are `sealed`.
+
+    `documents` are the signed envelopes that were in the letters, in the same order: the manifest's, then the entries'.
+    """
 
     kind = "fetched"
+    letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
+    onward: tuple[Blob, ...] = ()
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
         """All of them."""
-        return self.documents + self.sealed
+        return self.letters + self.documents + self.sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +198,15 @@ class Wiped(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed(Fact):
-    """The station's one signature for this visit: `entry` is the digest of the signed bytes, `envelope` is in the spool."""
+    """The station's one signature for this visit: `entry` is the digest of the signed bytes.
+
+    `envelope` is in the spool, and so is the `letter` with it, which is all that leaves.
+    """
 
     kind = "signed"
     entry: Digest
     envelope: Digest
+    letter: Digest
     what: SignedKind
 
 
@@ -229,12 +238,13 @@ class Departed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Fact):
-    """Final. The owner learns at most a class of outcome; `code` and `reason` stay at this station."""
+    """Final. `code` and `reason` stay at this station; the owner learns a class of outcome at most, and what is `told`."""
 
     kind = "refused"
     code: str
     reason: str
     by: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,21 +288,23 @@ class Stumbled(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Fact):
-    """A person must decide."""
+    """A person must decide; before a run, about this `analysis` (`security.train.analysis`)."""
 
     kind = "held"
     hold: HoldFor
     reason: str
+    analysis: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved(Fact):
-    """A person said yes to what was asked."""
+    """A person said yes to what was asked; before a run, to this `analysis`."""
 
     kind = "approved"
     hold: HoldFor
     by: str
     note: str
+    analysis: Digest | None = None
 
 
 VisitEvent: TypeAlias = (

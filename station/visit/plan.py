@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from registry.errors import NotInRegistry
+from security.errors import NotYet
 from station.errors import JournalDamaged, NothingToDecide
 from station.visit.events import (
     Accepted,
@@ -50,8 +51,8 @@ MOST_INTERNAL_STUMBLES: Final = 5
 MOST_ROOMS_LOST: Final = 3
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 LONGEST_ABSENCE: Final = timedelta(hours=6)
-"""Between two looks for an arrival the registry says it does not have: whoever can write to a mailbox can also put
-thousands there and take them out again, and every look is a record."""
+"""Between two looks for an arrival the registry says it does not have, or whose time has not come: whoever can write to a
+mailbox can also put thousands there and take them out again, and every look is a record."""
 
 
 class Phase(StrEnum):
@@ -220,7 +221,7 @@ def _allows(phase: Phase, held: Held | None, event: VisitEvent) -> bool:
         return False
     match event:
         case Approved():
-            allowed = held is not None and held.hold is event.hold
+            allowed = held is not None and (held.hold, held.analysis) == (event.hold, event.analysis)
         case Refused():
             allowed = Refused in row.then
         case Held():
@@ -246,7 +247,7 @@ def stumble(visit: Visit, *, code: str, now: datetime) -> Stumbled:
     """No progress now; try again later, and again, for as long as it takes."""
     attempt = visit.stumbles + 1
     step = _row(visit).step
-    absent = step is Step.FETCH and code == NotInRegistry.code
+    absent = step is Step.FETCH and code in {NotInRegistry.code, NotYet.code}
     pause = backoff(attempt, LONGEST_ABSENCE if absent else LONGEST_BACKOFF)
     return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause)
 
@@ -274,16 +275,16 @@ def approve(visit: Visit, *, by: str, note: str, now: datetime) -> Approved:
     if visit.held is None:
         msg = "this visit does not wait for a decision"
         raise NothingToDecide(msg, arrival=visit.arrival.short, phase=phase_of(visit))
-    return Approved(at=now, hold=visit.held.hold, by=by, note=note)
+    return Approved(at=now, hold=visit.held.hold, by=by, note=note, analysis=visit.held.analysis)
 
 
-def refuse(visit: Visit, *, code: str, reason: str, by: str, now: datetime) -> Refused:
-    """A person, or a step, says no for good.
+def refuse(visit: Visit, *, code: str, reason: str, by: str, now: datetime, told: str = "") -> Refused:
+    """A person, or a step, says no for good; the owner is `told` so much of it.
 
     Raises:
         NothingToDecide: the visit has been signed or refused already.
     """
-    refusal = Refused(at=now, code=code, reason=reason, by=by)
+    refusal = Refused(at=now, code=code, reason=reason, by=by, told=told)
     if not permits(visit, refusal):
         msg = "it is too late to refuse this visit"
         raise NothingToDecide(msg, arrival=visit.arrival.short, phase=phase_of(visit))

@@ -108,13 +108,14 @@ class Visit:
         if self.wiped and self.wiped.printed:
             found.add(self.wiped.printed.digest)
         if self.signed:
-            found.add(self.signed.envelope)
+            found |= {self.signed.envelope, self.signed.letter}
         return frozenset(found)
 
-    def approved_for(self, hold: HoldFor, reason: str) -> Approved | None:
+    def approved_for(self, hold: HoldFor, reason: str, analysis: Digest | None = None) -> Approved | None:
         """A person's approval for exactly this question, with the reason that person was told, not yet used up."""
         same = self.asked is not None and (self.asked.hold, self.asked.reason) == (hold, plain(reason))
-        return self.approval if self.approval and self.approval.hold is hold and same else None
+        yes = self.approval
+        return yes if yes and (yes.hold, yes.analysis) == (hold, analysis) and same else None
 
 
 def replay(events: Iterable[VisitEvent]) -> Visit:

@@ -52,5 +52,16 @@ class HeadSigned(Fact):
     envelope: Digest
 
 
-StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed | HeadSigned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Fact):
+    """A person told the owner of a train that ended here more about why: this `text`, in a statement with this digest."""
+
+    kind = "answered"
+    arrival: ArrivalId
+    by: str
+    text: str
+    statement: Digest
+
+
+StationEvent: TypeAlias = DaemonStarted | DaemonStopped | Redelivered | KeyUsed | HeadSigned | Answered
 Event: TypeAlias = VisitEvent | StationEvent

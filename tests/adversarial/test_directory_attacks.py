@@ -129,7 +129,7 @@ def test_t21_an_older_list_under_a_newer_timestamp_is_refused(
     home: House, place: Place, look: Callable[[], TrustStore]
 ) -> None:
     old = place.served["1.targets.json"]
-    revoke(home.workspace, A, None)
+    revoke(home.workspace, A, None, since=clock(), now=clock())
     home.publish(place)
     look()
     forge_online(place, home.online_key(), 1, old, 3)  # a stolen online key must not undo a revocation
@@ -212,11 +212,11 @@ def test_t21_unknown_revoked_and_expired_keys_are_told_apart(
     with pytest.raises(KeyNotTrusted):
         trust.pinned(A, Role.STATION, generate([Scheme.ED25519]).key_set.fingerprint, clock())
 
-    revoke(home.workspace, A, str(first.fingerprint))
+    revoke(home.workspace, A, str(first.fingerprint), since=clock(), now=clock())
     home.publish(place)
     with pytest.raises(KeyRevoked):
         look().pinned(A, Role.STATION, first.fingerprint, clock())
-    revoke(home.workspace, A, None)
+    revoke(home.workspace, A, None, since=clock(), now=clock())
     home.publish(place)
     with pytest.raises(KeyRevoked):
         look().current(A, Role.STATION, clock())
@@ -482,7 +482,7 @@ def test_t21_changes_made_at_once_do_not_undo_each_other(home: House) -> None:
 
     def revoking(fingerprint: Digest) -> None:
         together.wait()
-        revoke(home.workspace, A, fingerprint)
+        revoke(home.workspace, A, fingerprint, since=clock(), now=clock())
 
     def rotating() -> None:
         together.wait()

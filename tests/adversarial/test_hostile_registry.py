@@ -527,7 +527,7 @@ def test_t15_more_tags_than_anybody_needs(liar: Liar) -> None:
 
 
 def test_t15_tag_list_without_end(liar: Liar) -> None:
-    liar.says("GET", TAGS_PATH, Reply(body=endless(b'"tag",' * 1000)))
+    liar.says("GET", TAGS_PATH, Reply(body=endless(b'"tag",' * 4096)))
     with pytest.raises(RegistryMisbehaved) as caught:
         liar.client().list_tags(REPO)
     assert code_of(caught.value) == "registry.misbehaved"

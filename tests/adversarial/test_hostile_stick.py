@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import RegistryMisbehaved, RegistryUnavailable
+from registry.errors import RegistryIndexUnreadable, RegistryMisbehaved, RegistryUnavailable
 from registry.layout import LayoutRegistry
 from registry.names import Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest
 from security.digest import digest_of
-from security.errors import BudgetExceeded, DigestMismatch, FileMissing, Malformed, PhtError
+from security.errors import BudgetExceeded, DigestMismatch, FileMissing, PhtError
 
 REPO = Repository("mailbox/hospital-a")
 DATA = b"sealed state"
@@ -112,8 +112,7 @@ def test_t15_tag_that_looks_like_a_digest_does_not_answer_for_it(stick: Path) ->
     with pytest.raises(PhtError) as caught:
         LayoutRegistry(stick).get_manifest(REPO, asked)
     assert caught.value.code == "registry.not-found"
-    with pytest.raises(RegistryMisbehaved):
-        LayoutRegistry(stick).list_tags(REPO)
+    assert LayoutRegistry(stick).list_tags(REPO) == ()
 
 
 def test_t14_one_tag_for_two_manifests(stick: Path) -> None:
@@ -140,7 +139,7 @@ def test_t14_manifest_of_another_size(stick: Path) -> None:
 @pytest.mark.parametrize("raw", [b"", b"[]", b'{"schemaVersion":2}', b'{"schemaVersion":2,"manifests":[],"layers":[]}'])
 def test_t14_index_that_is_none(stick: Path, raw: bytes) -> None:
     index(stick).write_bytes(raw)
-    with pytest.raises(Malformed):
+    with pytest.raises(RegistryIndexUnreadable):
         LayoutRegistry(stick).list_tags(REPO)
 
 

@@ -22,6 +22,7 @@ from security.errors import Forked, Replayed
 from security.ids import PartyId
 from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, print_entry, print_refusal
+from security.train.letters import open_parcel, seal_letter
 from station.daemon.reconcile import reconcile
 from station.desk.inside import what_it_printed
 from station.house.house import House
@@ -95,7 +96,8 @@ def test_t5_two_states_for_one_stop_are_a_fork_and_the_second_is_kept_as_evidenc
     assert refusals(here, "hospital-b") == [Forked.code]
     assert len(here.sandboxes["hospital-b"].started) == 1
     house = here.houses["hospital-b"]
-    evidence = house.depot.load(second, house.spool)
+    identity = here.consortium.secrets[PartyId("hospital-b")].identity
+    evidence = open_parcel(house.depot.load(second, house.spool), [identity]).parts
     assert evidence.entries[0].digest == other.entries[0].digest
     assert evidence.state is not None
     assert house.spool.has(evidence.state.digest)
@@ -258,7 +260,7 @@ def test_t5_what_was_signed_is_what_is_sent_after_an_outage_and_a_restart(here: 
     here.change("hospital-a", depot=honest)
     here.settle()
     (receipt,) = (one for one in here.receipts(made, ReceiptKind.ENTRY) if one.stop == 0)
-    assert here.depot.read_receipt(PartyId("alice"), receipt).digest == signed.entry
+    assert here.read(made, receipt).digest == signed.entry
     assert here.visit("hospital-a").signed == signed
     assert here.at_home(made.id)
 
@@ -269,7 +271,9 @@ def test_t5_what_others_put_under_our_receipts_name_keeps_no_train(here: World) 
     here.submit(made)
     for kind, statement in forged_statements(here, made):
         envelope = sign(statement, here.consortium.secrets[PartyId("hospital-b")].signers)
-        here.depot.send_receipt(envelope, owner=PartyId("alice"), train=made.id, stop=0, kind=kind)
+        readers = [here.consortium.secrets[PartyId("hospital-a")].key_set.sealing, made.manifest.recipient]
+        letter = seal_letter(envelope, [*readers, made.manifest.mail])
+        here.depot.send_receipt(letter, owner=PartyId("alice"), train=made.id, stop=0, kind=kind)
     here.settle()
     assert here.at_home(made.id)
 
@@ -331,11 +335,19 @@ def test_t6_an_expired_train_is_refused_without_being_fetched(here: World) -> No
     assert not here.houses["hospital-a"].spool.has(made.manifest.code.digest)
 
 
-def test_t6_a_train_not_yet_valid_is_refused(here: World) -> None:
+def test_t6_a_train_not_yet_valid_waits_until_it_is(here: World) -> None:
     made = here.train(route=("hospital-a",), valid_from=NOW + timedelta(hours=1))
     here.submit(made)
+    here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "time.not-yet"
+    assert not here.houses["hospital-a"].spool.has(made.manifest.code.digest)
     here.settle()
-    assert refusals(here, "hospital-a") == ["train.outside-validity"]
+    assert here.visit("hospital-a").refused is None
+    assert here.visit("hospital-a").accepted is not None
+    assert here.visit("hospital-a").accepted.at >= made.manifest.valid_from  # type: ignore[union-attr]
+    assert here.at_home(made.id)
 
 
 def test_t5_a_forged_arrival_under_the_real_trains_name_does_not_use_up_its_visit(here: World) -> None:
@@ -371,7 +383,7 @@ def test_t17_a_strangers_blobs_are_not_fetched(here: World) -> None:
     made = here.train(route=("hospital-b",))
     here.submit(made, to="hospital-a")
     here.settle("hospital-a")
-    assert refusals(here, "hospital-a") == ["route.not-on-route"]
+    assert refusals(here, "hospital-a") == ["seal.recipients"]
     assert not here.houses["hospital-a"].spool.has(made.manifest.code.digest)
     assert here.waits_for("hospital-a") == ()
 
@@ -379,7 +391,7 @@ def test_t17_a_strangers_blobs_are_not_fetched(here: World) -> None:
 def test_t14_what_is_no_train_at_all_is_refused_and_taken_out(here: World) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
-    repo, tag = mailbox(PartyId("hospital-a")), train_tag(made.id, 0)
+    repo, tag = mailbox(PartyId("hospital-a")), train_tag(made.id, PartyId("hospital-a"), 0)
     stored = here.registry.get_manifest(repo, tag)
     raw = stored.raw.replace(b"application/vnd.pht.train.v1", b"application/vnd.pht.train.v9")
     here.registry.delete_manifest(repo, stored.digest)
@@ -460,7 +472,7 @@ def test_t9_the_next_reader_is_the_one_the_directory_names(here: World) -> None:
         here.step("hospital-a")
     here.consortium.revoked.add(here.consortium.stop("hospital-b").key_set)
     here.settle("hospital-a")
-    assert refusals(here, "hospital-a") == ["key.revoked"]
+    assert refusals(here, "hospital-a") == ["route.cut-off"]
     assert here.waits_for("hospital-b") == ()
     assert here.plaintext("hospital-a") == []
 

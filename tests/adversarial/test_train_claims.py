@@ -27,9 +27,11 @@ from security.errors import (
     Malformed,
     MalformedStatement,
     NotOnRoute,
+    NotYet,
     OutsideValidity,
     PartyUnknown,
     PhtError,
+    RouteCutOff,
     RouteViolated,
     SignatureInvalid,
     SignatureMissing,
@@ -128,7 +130,9 @@ def test_t1_a_station_cannot_own_a_train(parties: Consortium) -> None:
 
 def test_t1_an_owner_cannot_be_a_stop(parties: Consortium) -> None:
     it = train(parties, route=["hospital-a", "mallory"])
-    refused(PartyUnknown, it, A, "party.unknown")
+    with pytest.raises(RouteCutOff, match=r"party\.unknown"):
+        verify_train(it.parts, parties.trust, here=A, now=NOW)
+    refused(PartyUnknown, train(parties, route=["mallory", "hospital-a"]), PartyId("mallory"), "party.unknown")
 
 
 # --- T2 and T4: journeys that are too short, too long, reordered -------------------------------------------------------
@@ -253,7 +257,6 @@ def test_t3_the_same_stations_entry_from_another_stop_is_refused(parties: Consor
         ({"station": C}, JourneyForeignEntry),
         ({"stop": 2}, JourneyForeignEntry),
         ({"base": digest_of(b"another base")}, JourneyForeignEntry),
-        ({"time": NOW + timedelta(hours=3)}, JourneyForeignEntry),
         ({"time": NOW - timedelta(days=3)}, JourneyForeignEntry),
         ({"time": NOW - timedelta(days=365)}, KeyOutsideValidity),
         ({"previous": (digest_of(b"another entry"),)}, JourneyUnlinked),
@@ -305,7 +308,7 @@ def test_t7_a_journey_from_a_twin_with_equal_code_and_route_is_refused(parties: 
 
 def test_t6_a_train_is_refused_before_and_after_its_time(parties: Consortium) -> None:
     refused(OutsideValidity, train(parties, valid_until=NOW), A, "train.outside-validity")
-    refused(OutsideValidity, train(parties, valid_from=NOW + timedelta(minutes=1)), A, "train.outside-validity")
+    refused(NotYet, train(parties, valid_from=NOW + timedelta(minutes=1)), A, "time.not-yet")
 
 
 def test_t6_a_train_is_refused_if_it_is_valid_for_longer_than_the_policy_allows(parties: Consortium) -> None:
@@ -405,7 +408,7 @@ def test_t21_a_party_the_directory_does_not_know_is_refused(parties: Consortium)
 def test_t21_a_revoked_key_set_stops_the_train_wherever_it_stands(parties: Consortium, party: str) -> None:
     it = train(parties).travel(1)
     revoked = replace(parties, revoked={parties.stop(party).key_set})
-    with pytest.raises(KeyRevoked):
+    with pytest.raises(RouteCutOff if party == "hospital-c" else KeyRevoked):
         verify_train(it.parts, revoked.trust, here=B, now=NOW)
 
 
@@ -421,7 +424,7 @@ def test_t21_a_key_set_that_ran_out_counts_for_what_it_signed_before(parties: Co
 def test_t21_a_next_station_whose_keys_ran_out_gets_nothing_sealed(parties: Consortium) -> None:
     it = train(parties).travel(1)
     rotated = replace(parties, until={parties.stop("hospital-c").key_set: NOW})
-    with pytest.raises(KeyOutsideValidity):
+    with pytest.raises(RouteCutOff, match=r"key\.outside-validity"):
         verify_train(it.parts, rotated.trust, here=B, now=NOW)
 
 

@@ -148,7 +148,14 @@ def test_every_place_that_the_architecture_names_is_there() -> None:
 def test_error_codes_are_unique_and_stable_in_form() -> None:
     from security.errors import PhtError
 
-    for module in ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors"):
+    for module in (
+        "security.errors",
+        "security.keys.errors",
+        "registry.errors",
+        "train_builder.errors",
+        "station.errors",
+        "rehearsal.errors",
+    ):
         importlib.import_module(module)
     waiting, seen = [PhtError], dict[str, type]()
     while waiting:

@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 
 import security.train.verify
-from registry.artifact import ENTRY_LAYER, receipt_layer, train_layers
-from registry.depot import mailbox, train_tag
+from registry.artifact import receipt_layer, train_layers
+from registry.depot import ReceiptKind, mailbox, receipt_tag, train_tag
 from registry.names import Tag
 from registry.oci import OCI_MANIFEST, parse_manifest
 from security.digest import Digest, digest_of
@@ -121,16 +121,18 @@ def test_artifacts_are_read() -> None:
     assert layers.code.digest == read_manifest(printed("train-manifest")).code.digest
     assert layers.state is not None
     assert (layers.state.digest,) == read_entry(printed("journey-entry")).states_in
-    assert receipt_layer(receipt, ENTRY_LAYER) == layers.entries[0]
+    assert receipt_layer(receipt).digest == layers.entries[0].digest
 
 
 def test_tags_are_those_of_this_train() -> None:
-    train = TrainId(named("train-manifest").hex)
+    train, alice = TrainId(named("train-manifest").hex), PartyId("alice")
     boxes = [line.split(":") for line in EXAMPLES["tags"].splitlines()]
     assert boxes == [
-        [mailbox(PartyId("kiel")), train_tag(train, 1)],
-        [mailbox(PartyId("alice")), f"entry-{train}-0"],
-        [mailbox(PartyId("alice")), f"refusal-{train}-1"],
+        [mailbox(PartyId("kiel")), train_tag(train, PartyId("kiel"), 1)],
+        *sorted(
+            [mailbox(alice), receipt_tag(train, alice, stop, kind)]
+            for stop, kind in ((0, ReceiptKind.ENTRY), (1, ReceiptKind.REFUSAL))
+        ),
     ]
 
 

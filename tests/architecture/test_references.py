@@ -51,7 +51,7 @@ keys: {folder: keys}
 registry: {location: https://registry.example}
 directory: {root_file: root.json}
 data: {patients: {folder: /srv/patients}}
-admission: {approve: known-code, owners: [alice]}
+admission: {approve: known-analysis, owners: [alice]}
 """
 
 

@@ -28,7 +28,14 @@ ASSERTION = "assert"
 
 def errors(above: type[PhtError] = PhtError) -> Iterator[type[PhtError]]:
     """Yield every error of the project."""
-    for module in ("security.errors", "registry.errors", "train_builder.errors", "station.errors", "rehearsal.errors"):
+    for module in (
+        "security.errors",
+        "security.keys.errors",
+        "registry.errors",
+        "train_builder.errors",
+        "station.errors",
+        "rehearsal.errors",
+    ):
         importlib.import_module(module)
     for one in above.__subclasses__():
         yield one

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -288,3 +289,8 @@ def test_many_writers_lose_nothing(registry: Registry, repo: Repository) -> None
     assert registry.list_tags(repo) == tuple(Tag(f"t{number:02}") for number in range(12))
     for number, digest in enumerate(digests):
         assert registry.get_manifest(repo, Tag(f"t{number:02}")).digest == digest
+
+
+def test_the_time_it_says_is_a_time_of_one_zone_or_none(registry: Registry) -> None:
+    told = registry.date()
+    assert told is None or told.utcoffset() == timedelta(0)

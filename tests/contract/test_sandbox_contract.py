@@ -19,6 +19,7 @@ from station.errors import LimitExceeded, RunFailed, RunInterrupted, RunTimedOut
 from station.sandbox.image import BaseImage
 from station.sandbox.order import DATA, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sandbox
+from station.sandbox.printed import read_printed
 from station.sandbox.watch import watch
 from tests.support.engine import Engine
 from tests.support.images import base_of, busybox_layer, file
@@ -169,7 +170,6 @@ def test_what_never_was_is_absent_and_can_be_stopped_and_removed(bench: Bench) -
     assert isinstance(bench.sandbox.look("pht-never"), Absent)
     bench.sandbox.stop("pht-never")
     bench.sandbox.remove("pht-never")
-    assert bench.sandbox.output("pht-never", 100) == b""
 
 
 def test_a_stopped_run_is_a_killed_one(bench: Bench) -> None:
@@ -192,7 +192,6 @@ def test_a_removed_run_leaves_nothing(bench: Bench) -> None:
     bench.sandbox.remove(order.name)
     bench.sandbox.remove(order.name)
     assert isinstance(bench.sandbox.look(order.name), Absent)
-    assert bench.sandbox.output(order.name, 100) == b""
     assert order.name not in bench.sandbox.leftovers(order.house)
 
 
@@ -214,8 +213,8 @@ def test_the_end_of_the_output_is_kept(bench: Bench) -> None:
     order = bench.order(COUNT)
     bench.sandbox.start(order)
     ended(bench.sandbox, order.name)
-    assert bench.sandbox.output(order.name, 100) == b"said\nid\n1\n"
-    assert bench.sandbox.output(order.name, 5) == b"id\n1\n"
+    assert read_printed(order.printed, 100) == b"said\nid\n1\n"
+    assert read_printed(order.printed, 5) == b"id\n1\n"
 
 
 def test_the_environment_is_the_ordered_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +242,7 @@ def test_a_run_that_writes_too_much_is_stopped(bench: Bench) -> None:
     bench.sandbox.start(order)
     with pytest.raises(LimitExceeded) as told:
         watched(bench.sandbox, order)
-    assert told.value.code == "run.limit"
+    assert told.value.code == "run.output"
     with pytest.raises(LimitExceeded):  # and the answer stays the same, for a station that was killed meanwhile
         watched(bench.sandbox, order)
 

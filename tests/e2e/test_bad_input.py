@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.desk import HOME, SETUP, STATION, WITH, Desk
 
+ONE = "--one-passphrase"
 WRONG = ("--passphrase-file", "wrong")
 AT = ("-s", "hospital-a")
 A = "sha256:" + "1" * 64
@@ -48,7 +49,9 @@ KEYS = [
 
 DIRECTORY = [
     (("init", "consortium", *WITH), "file.exists"),
-    (("init", "w", "--root-keys", "1", *WITH), "input.invalid"),
+    (("init", "w", *WITH), "input.invalid"),
+    (("init", "w", "--online-passphrase-file", "secret", *WITH), "input.invalid"),
+    (("init", "w", "--root-keys", "1", "--one-passphrase", *WITH), "input.invalid"),
     (("init", "w", "--threshold", "0", *WITH), "usage"),
     (("init", "w", "--root-passphrase-file", "secret", "--root-passphrase-file", "secret", *WITH), "input.invalid"),
     (("init", "w", "--online-passphrase-file", "none", *WITH), "file.missing"),
@@ -77,6 +80,10 @@ DIRECTORY = [
     (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WITH), "key.not-trusted"),
     (
         ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", *WITH),
+        "input.invalid",
+    ),
+    (
+        ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", ONE, *WITH),
         "key.not-trusted",
     ),
     (("rotate-keys", "consortium", "--root-key", "secret", *WITH), "key.not-a-key-file"),
@@ -116,6 +123,7 @@ REGISTRY = [
     (("ls", "layout:registry"), "usage"),
     (("ls", "layout:registry", "Not A Party"), "input.invalid"),
     (("ls", "layout:nowhere", "alice"), "registry.unavailable"),
+    (("ls", "layout:1.root.json", "alice"), "file.missing"),
     (("base", "ls", "layout:registry", "Not A Name"), "input.invalid"),
     (("base", "push", "layout:registry", "python"), "input.invalid"),
     (("base", "push", "layout:registry", "python", "none.tar"), "file.missing"),
@@ -142,12 +150,14 @@ TRAIN = [
     (("init", "t", "--name", "Not A Name"), "input.invalid"),
     (("check", "nowhere", *HOME), "file.missing"),
     (("check", "data", *HOME), "file.missing"),
+    (("check", "my-train/train.yaml", *HOME), "file.missing"),
     (("check", "my-train", "--home", "broken"), "home.invalid"),
     (("check", "my-train", "--home", "nowhere"), "home.invalid"),
     (("submit", "nowhere", *HOME, *WITH), "file.missing"),
     (("submit", "my-train", "--home", "nowhere", *WITH), "home.invalid"),
-    (("submit", "my-train", *HOME, *WRONG), "key.wrong-passphrase"),
-    (("submit", "my-train", *HOME), "input.invalid"),
+    (("submit", "my-train", *HOME, *WITH), "train.already-sent"),
+    (("submit", "my-train", "--again", *HOME, *WRONG), "key.wrong-passphrase"),
+    (("submit", "my-train", "--again", *HOME), "input.invalid"),
     (("follow", "ffffffff", *HOME), "train.not-here"),
     (("follow", "not-hex", *HOME), "input.invalid"),
     (("follow", "--home", "nowhere"), "home.invalid"),

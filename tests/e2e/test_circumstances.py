@@ -24,7 +24,7 @@ from tests.support.liar import Liar, Reply
 
 AT = ("-s", "hospital-a")
 SANDBOX = ("--engine", "unix:///nowhere")
-SUBMIT = ("train", "submit", "my-train", *HOME, *WITH)
+SUBMIT = ("train", "submit", "my-train", "--again", *HOME, *WITH)
 ONCE = ("station", "once", "hospital-a", *WITH)
 PUBLISH = ("directory", "publish", "consortium", "--to", "layout:registry", *WITH)
 

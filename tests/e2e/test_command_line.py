@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,10 +26,10 @@ def test_the_most_talkative_submit_tells_no_address_with_a_query(desk: Desk, rea
     """Upload states and signed addresses stand in queries; whoever pastes a log would publish them."""
     address = real_registries.address("http")
     moved(desk, address)
-    typed = in_a_process(desk.path, {}, "-vv", "train", "submit", "my-train", *HOME, *WITH)
+    typed = in_a_process(desk.path, {}, "-vv", "train", "submit", "my-train", "--again", *HOME, *WITH)
     assert typed.exit == 0, str(typed)
     waiting = desk.answer("registry", "ls", address, "hospital-a")["mailboxes"]["hospital-a"]["trains"]
-    assert [one["train"] for one in waiting] == [re.search(r"[0-9a-f]{64}", typed.out)[0]]  # type: ignore[index]
+    assert len(waiting) == 1
     assert "?" not in typed.err
     assert "_state" not in typed.err
     assert "urllib3" not in typed.err

@@ -22,11 +22,14 @@ ERASE = "\x1b[2K"
 SLOW = [
     (("keys", "new", "new", "--party", "bob", "--role", "owner", *WITH), "making the keys"),
     (("keys", "check", "alice/keys", *WITH), "opening the keys"),
-    (("directory", "init", "new", "--root-keys", "1", "--threshold", "1", *WITH), "making the keys"),
+    (
+        ("directory", "init", "new", "--root-keys", "1", "--threshold", "1", "--one-passphrase", *WITH),
+        "making the keys",
+    ),
     (("directory", "publish", "consortium", "--to", "layout:registry", *WITH), "signing and publishing"),
     (("station", "init", "new", *STATION[:6], "--registry", "layout:registry", *WITH), "making the keys"),
     (("station", "check", "hospital-a", *WITH), "checking directory, registry, engine and data"),
-    (("train", "submit", "my-train", *HOME, *WITH), "sealing the code"),
+    (("train", "submit", "my-train", "--again", *HOME, *WITH), "sealing the code"),
 ]
 
 
@@ -52,8 +55,11 @@ def test_what_takes_its_time_is_told_at_a_terminal_only(desk: Desk, words: tuple
     ("words", "told"),
     [
         (("keys", "check", "alice/keys"), "opening the keys"),
-        (("directory", "publish", "consortium", "--to", "layout:registry"), "signing and publishing"),
-        (("train", "submit", "my-train", *HOME), "sealing the code"),
+        (
+            ("directory", "publish", "consortium", "--to", "layout:registry", "--online-passphrase-file", "secret"),
+            "signing and publishing",
+        ),
+        (("train", "submit", "my-train", "--again", *HOME), "sealing the code"),
         (("station", "check", "hospital-a"), "checking directory"),
     ],
 )

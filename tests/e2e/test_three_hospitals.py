@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.depot import ReceiptKind
+from registry.depot import ReceiptKind, train_tag
 from security.ids import PartyId, TrainId
 from station.sandbox.order import run_name
 from station.visit.events import RoomLost, Signed, SignedKind, Started, Stumbled
@@ -107,13 +107,13 @@ def running_at(consortium: Hospitals, hospital: str, train: TrainId) -> str:
 def came_home_once(consortium: Hospitals, train: TrainId, *, attempts: Sequence[int] = (1, 1, 1)) -> None:
     """Wait for a train to come home and for everybody to be done with it; then look at everything it may have left."""
     depot = consortium.depot
-    consortium.wait(lambda: any(one.train == train for one in depot.arrivals(ALICE)), "the train to come home")
+    consortium.wait(lambda: bool(depot.arrivals(ALICE, train)), "the train to come home")
     for hospital in ROUTE:
         consortium.wait_for(hospital, train, Phase.GONE)
         consortium.wait(lambda: depot.arrivals(PartyId(hospital)) == (), f"{hospital}'s mailbox to be empty")  # noqa: B023 - called at once
 
     # Once, with one entry for each stop, none of them twice, and nothing else.
-    assert [one.stop for one in depot.arrivals(ALICE) if one.train == train] == [len(ROUTE)]
+    assert [one.tag for one in depot.arrivals(ALICE, train)] == [train_tag(train, ALICE, len(ROUTE))]
     receipts = [(one.kind, one.stop) for one in depot.receipts(ALICE, train)]
     assert receipts == [(ReceiptKind.ENTRY, stop) for stop in range(len(ROUTE))]
     proof = consortium.answer("train", "verify", train, "--home", "alice")

@@ -55,7 +55,7 @@ def test_a_scientist_is_offered_their_trains(desk: Desk, command: str) -> None:
 def test_the_newest_train_is_offered_first(desk: Desk) -> None:
     first = train_of(desk)
     (desk.path / "my-train" / "code" / "main.py").write_text("print('another')\n")
-    second = desk.answer("train", "submit", "my-train", *HOME, *WITH)["train"]
+    second = desk.answer("train", "submit", "my-train", "--again", *HOME, *WITH)["train"]
     assert offered(desk.path, "train", "follow", *HOME, "") == ["latest", second[:12], first[:12]]
 
 

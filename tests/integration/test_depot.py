@@ -22,10 +22,12 @@ from security.errors import (
     MalformedArtifact,
     MalformedStatement,
     PhtError,
-    SignatureRejected,
+    SealBroken,
 )
 from security.ids import PartyId
 from security.train.journey import StateRef, TrainParts
+from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, Parcel, open_parcel
+from security.train.seal import seal_note
 from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, Train, consortium, train
 
@@ -44,6 +46,10 @@ def depot(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Depot:
     return Depot(MemoryRegistry() if request.param == "memory" else LayoutRegistry(folder))
 
 
+def opened(parcel: Parcel, parties: Consortium, party: PartyId) -> TrainParts:
+    return open_parcel(parcel, [parties.secrets[party].identity]).parts
+
+
 def spool_of(it: Train, path: pathlib.Path) -> BlobFolder:
     spool = BlobFolder(path)
     for digest, data in it.blobs.items():
@@ -56,44 +62,44 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
 ) -> None:
     it = train(parties).travel(1)
     ours = spool_of(it, tmp_path / "ours")
-    head = depot.send(it.parts, ours, to=B, train=it.id, stop=it.stop)
-    assert depot.send(it.parts, ours, to=B, train=it.id, stop=it.stop) == head
+    head = depot.send(it.parcel, ours, to=B, train=it.id, stop=it.stop)
+    assert depot.send(it.parcel, ours, to=B, train=it.id, stop=it.stop) == head
     (arrival,) = depot.arrivals(B)
-    assert (arrival.train, arrival.stop, arrival.digest) == (it.id, 1, head)
+    assert (arrival.tag, arrival.digest) == (train_tag(it.id, B, 1), head)
     assert depot.arrivals(A) == ()
 
     theirs = BlobFolder(tmp_path / "theirs")
-    assert depot.take(arrival, theirs) == it.parts
+    assert depot.take(arrival, theirs) == it.parcel
     assert it.state is not None
     with theirs.open(it.state.digest) as state:
         assert state.read() == it.blobs[it.state.digest]
     depot.remove(arrival)
     depot.remove(arrival)
     assert depot.arrivals(B) == ()
-    assert depot.load(arrival.digest, theirs) == it.parts
+    assert depot.load(arrival.digest, theirs) == it.parcel
 
 
 def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
+    depot.send(it.parcel, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     it.travel(1)
     without_code = BlobFolder(tmp_path / "a")
     assert it.state is not None
     data = it.blobs[it.state.digest]
     without_code.put(it.state.digest, len(data), io.BytesIO(data))
-    depot.send(it.parts, without_code, to=B, train=it.id, stop=it.stop, mount_from=A)
+    depot.send(it.parcel, without_code, to=B, train=it.id, stop=it.stop, mount_from=A)
     assert depot.registry.has_blob(mailbox(B), it.manifest.code.digest)
 
 
 def test_receipts_wait_for_their_owner(depot: Depot, parties: Consortium) -> None:
     it, other = train(parties).travel(2), train(parties).travel(1)
-    for stop, entry in enumerate(it.entries):
+    for stop, entry in enumerate(it.parcel.entries):
         depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
-    depot.send_receipt(other.entries[0], owner=ALICE, train=other.id, stop=0, kind=ReceiptKind.ENTRY)
+    depot.send_receipt(other.receipt(0), owner=ALICE, train=other.id, stop=0, kind=ReceiptKind.ENTRY)
     found = depot.receipts(ALICE, it.id)
     assert [receipt.stop for receipt in found] == [0, 1]
-    assert [depot.read_receipt(ALICE, receipt) for receipt in found] == it.entries
-    assert len(depot.receipts(ALICE)) == 3
+    assert [depot.read_receipt(ALICE, receipt) for receipt in found] == list(it.parcel.entries)
+    assert len(depot.receipt_tags(ALICE)) == 3
     assert depot.arrivals(ALICE) == ()
 
 
@@ -101,23 +107,23 @@ def test_t13_a_tag_moved_after_the_look_changes_nothing(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     it, other = train(parties), train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "one"), to=A, train=it.id, stop=it.stop)
+    depot.send(it.parcel, spool_of(it, tmp_path / "one"), to=A, train=it.id, stop=it.stop)
     (arrival,) = depot.arrivals(A)
     depot.send(
-        other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop
+        other.parcel, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop
     )  # same tag, another train
     taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
-    assert taken == it.parts
+    assert taken == it.parcel
 
 
 def test_t13_a_train_under_another_trains_tag_is_what_it_is(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     it, other = train(parties), train(parties)
-    depot.send(other.parts, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop)
+    depot.send(other.parcel, spool_of(other, tmp_path / "two"), to=A, train=it.id, stop=other.stop)
     (arrival,) = depot.arrivals(A)
-    assert arrival.train == it.id
-    taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
+    assert depot.arrivals(A, it.id) == (arrival,)
+    taken = opened(depot.take(arrival, BlobFolder(tmp_path / "a")), parties, A)
     assert verify_train(taken, parties.trust, here=A, now=NOW).train == other.id
 
 
@@ -125,12 +131,12 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     foreign = train(consortium())
-    depot.send(foreign.parts, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id, stop=foreign.stop)
+    depot.send(foreign.parcel, spool_of(foreign, tmp_path / "mallory"), to=A, train=foreign.id, stop=foreign.stop)
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
 
-    def accept(parts: TrainParts) -> None:
-        verify_train(parts, parties.trust, here=A, now=NOW)
+    def accept(parcel: Parcel) -> None:
+        verify_train(opened(parcel, foreign.world, A), parties.trust, here=A, now=NOW)
 
     with pytest.raises(PhtError) as caught:
         depot.take(arrival, into, accept=accept)
@@ -138,18 +144,20 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
     assert not into.has(foreign.manifest.code.digest)
 
 
-@pytest.mark.parametrize(("entries", "size"), [(201, 100), (510, 4 << 20), (1, (64 << 10) + 1)])
+@pytest.mark.parametrize(
+    ("entries", "size"), [(201, 100), (510, 4 << 20), (1, MAX_ENTRY_LETTER + 1), (200, MAX_JOURNEY // 200 + 1)]
+)
 def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path, entries: int, size: int
 ) -> None:
     """They are held in memory and kept in the spool before anybody knows who signed them."""
     it = train(parties)
     large = Descriptor(media_type=ENTRY_LAYER, digest=digest_of(bytes(size)), size=size)
-    first, *others = pack(it.parts).manifest.layers
+    first, *others = pack(it.parcel).manifest.layers
     spoiled = make_manifest(config=EMPTY, layers=[first, *[large] * entries, *others], artifact_type=TRAIN)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
+    depot.send(it.parcel, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     depot.registry.put_blob(mailbox(A), large, lambda at: io.BytesIO(bytes(size - at)))
-    depot.registry.put_manifest(mailbox(A), train_tag(it.id, 0), spoiled.raw, OCI_MANIFEST)
+    depot.registry.put_manifest(mailbox(A), train_tag(it.id, A, 0), spoiled.raw, OCI_MANIFEST)
     (arrival,) = depot.arrivals(A)
     with pytest.raises(MalformedArtifact) as caught:
         depot.take(arrival, BlobFolder(tmp_path / "spool"))
@@ -163,14 +171,14 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
     """Its digest is signed, its size is the claim of whoever laid the artifact out."""
     it = train(parties).travel(1)
     assert it.state is not None
-    endless = replace(it.parts, state=StateRef(digest=it.state.digest, size=1 << 40))
+    endless = replace(it.parcel, state=StateRef(digest=it.state.digest, size=1 << 40))
     registry = depot.registry
-    depot.send(it.parts, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop)
-    registry.put_manifest(mailbox(B), train_tag(it.id, 1), pack(endless).manifest.raw, OCI_MANIFEST)
+    depot.send(it.parcel, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop)
+    registry.put_manifest(mailbox(B), train_tag(it.id, B, 1), pack(endless).manifest.raw, OCI_MANIFEST)
     spool, (arrival,) = BlobFolder(tmp_path / "spool"), depot.arrivals(B)
 
-    def accept(parts: TrainParts) -> None:
-        verify_train(parts, parties.trust, here=B, now=NOW)
+    def accept(parcel: Parcel) -> None:
+        verify_train(opened(parcel, parties, B), parties.trust, here=B, now=NOW)
 
     with pytest.raises(BudgetExceeded) as caught:
         depot.take(arrival, spool, accept=accept)
@@ -181,26 +189,26 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
 
 def test_t14_a_train_is_an_oci_manifest_and_no_docker_one(parties: Consortium) -> None:
     """It would be taken, and then not be read again from the spool."""
-    raw = pack(train(parties).parts).manifest.raw.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
+    raw = pack(train(parties).parcel).manifest.raw.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
     with pytest.raises(MalformedArtifact):
         train_layers(parse_manifest(raw, DOCKER_MANIFEST))
 
 
 def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
     it = train(parties)
-    depot.send(it.parts, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
+    depot.send(it.parcel, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
     depot.take(arrival, into)
-    envelope = digest_of(it.envelope.to_bytes())
-    into.at(envelope).chmod(0o600)
-    into.at(envelope).write_bytes(it.envelope.to_bytes().replace(b"payload", b"Payload", 1))
+    letter = digest_of(it.parcel.manifest)
+    into.at(letter).chmod(0o600)
+    into.at(letter).write_bytes(it.parcel.manifest.replace(b"age-encryption", b"Age-encryption", 1))
     with pytest.raises(DigestMismatch):
         depot.load(arrival.digest, into)
 
 
 def test_t14_layers_must_be_exactly_those_of_a_train(parties: Consortium) -> None:
-    good = pack(train(parties).travel(1).parts).manifest
+    good = pack(train(parties).travel(1).parcel).manifest
     manifest, entry, code, state = good.layers
     for layers in (
         [],
@@ -227,38 +235,44 @@ def test_a_receipt_is_not_a_train_and_other_tags_are_not_looked_at(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
     it = train(parties).travel(1)
-    receipt = pack_receipt(it.entries[0], "application/vnd.pht.journey.entry.v1.dsse+json")
+    receipt = pack_receipt(it.receipt(0))
     repo = mailbox(A)
     depot.registry.put_blob(repo, EMPTY, lambda at: io.BytesIO(EMPTY_BYTES[at:]))
     for digest, data in receipt.documents.items():
         layer = next(one for one in receipt.manifest.layers if one.digest == digest)
         depot.registry.put_blob(repo, layer, lambda at, held=data: io.BytesIO(held[at:]))  # type: ignore[misc] # default argument
-    depot.registry.put_manifest(repo, train_tag(it.id, 0), receipt.manifest.raw, OCI_MANIFEST)
+    depot.registry.put_manifest(repo, train_tag(it.id, A, 0), receipt.manifest.raw, OCI_MANIFEST)
     depot.registry.put_manifest(repo, Tag("latest"), receipt.manifest.raw, OCI_MANIFEST)
     (arrival,) = depot.arrivals(A)
     with pytest.raises(MalformedArtifact):
         depot.take(arrival, BlobFolder(tmp_path / "a"))
 
 
-def test_an_envelope_that_is_none_is_refused(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("sealed", [False, True], ids=["no letter", "no envelope in it"])
+def test_a_letter_that_is_none_is_refused(
+    depot: Depot, parties: Consortium, tmp_path: pathlib.Path, *, sealed: bool
+) -> None:
     it, repo = train(parties), mailbox(A)
     junk = b'{"payload": "e30=", "payloadType": "application/json", "signatures": []}'
+    if sealed:
+        junk = seal_note(junk.ljust(4096, b"\0"), parties.secrets[A].key_set.sealing)
     layers = [
-        Descriptor(media_type=pack(it.parts).manifest.layers[0].media_type, digest=digest_of(junk), size=len(junk)),
-        pack(it.parts).manifest.layers[1],
+        Descriptor(media_type=pack(it.parcel).manifest.layers[0].media_type, digest=digest_of(junk), size=len(junk)),
+        pack(it.parcel).manifest.layers[1],
     ]
     spool = spool_of(it, tmp_path / "alice")
-    depot.send(it.parts, spool, to=A, train=it.id, stop=it.stop)
+    depot.send(it.parcel, spool, to=A, train=it.id, stop=it.stop)
     depot.registry.put_blob(repo, layers[0], lambda at: io.BytesIO(junk[at:]))
     made = make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN)
-    depot.registry.put_manifest(repo, train_tag(it.id, 0), made.raw, OCI_MANIFEST)
+    depot.registry.put_manifest(repo, train_tag(it.id, A, 0), made.raw, OCI_MANIFEST)
     (arrival,) = depot.arrivals(A)
-    with pytest.raises((MalformedStatement, SignatureRejected)):
-        depot.take(arrival, BlobFolder(tmp_path / "a"))
+    taken = depot.take(arrival, BlobFolder(tmp_path / "a"))
+    with pytest.raises(MalformedStatement if sealed else SealBroken):
+        opened(taken, parties, A)
 
 
 def test_the_artifact_of_a_train_is_always_the_same_bytes(parties: Consortium) -> None:
     it = train(parties).travel(2)
-    first, again = pack(it.parts).manifest, pack(it.parts).manifest
+    first, again = pack(it.parcel).manifest, pack(it.parcel).manifest
     assert first.raw == again.raw
     assert parse_manifest(first.raw, OCI_MANIFEST) == first

@@ -17,12 +17,13 @@ from registry.depot import Depot
 from registry.layout import LayoutRegistry
 from registry.port import Registry
 from security.encoding import parse_json
-from security.errors import PhtError, SignatureInvalid, SignatureMissing
+from security.errors import PhtError, SealBroken, SignatureMissing
 from security.ids import PartyId
+from security.train.letters import open_parcel
 from security.train.verify import verify_home
 from station.gate.schema import compile_schema
 from tests.support.registries import RealRegistries
-from tests.support.trains import NOW, Train, consortium, train
+from tests.support.trains import MAIL, NOW, Train, consortium, train
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "breast-cancer"
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
@@ -161,7 +162,7 @@ def spool(path: Path, train: Train) -> BlobFolder:
     return blobs
 
 
-@pytest.mark.parametrize(("how", "error"), [("drop", SignatureMissing), ("alter", SignatureInvalid)])
+@pytest.mark.parametrize(("how", "error"), [("drop", SignatureMissing), ("alter", SealBroken)])
 def test_what_the_attacker_puts_into_the_registry_is_refused(
     reached: tuple[str, Registry], tmp_path: Path, how: str, error: type[PhtError]
 ) -> None:
@@ -169,15 +170,15 @@ def test_what_the_attacker_puts_into_the_registry_is_refused(
     sent = train(consortium()).travel(3)
     blobs = spool(tmp_path / "spool", sent)
     depot = Depot(registry)
-    depot.send(sent.parts, blobs, to=ALICE, train=sent.id, stop=sent.stop)
+    depot.send(sent.parcel, blobs, to=ALICE, train=sent.id, stop=sent.stop)
     (arrival,) = depot.arrivals(ALICE)
-    verify_home(depot.take(arrival, blobs), sent.world.trust, owner=ALICE, now=NOW)
+    verify_home(open_parcel(depot.take(arrival, blobs), [MAIL]).parts, sent.world.trust, owner=ALICE, now=NOW)
 
     attack = script(EXAMPLE / "tamper.py", address, sent.id, how)
     assert attack.returncode == 0, attack.stderr
     (tampered,) = depot.arrivals(ALICE)
     assert tampered.tag == arrival.tag
     assert tampered.digest != arrival.digest
-    parts = depot.take(tampered, blobs)
+    parcel = depot.take(tampered, blobs)
     with pytest.raises(error):
-        verify_home(parts, sent.world.trust, owner=ALICE, now=NOW)
+        verify_home(open_parcel(parcel, [MAIL]).parts, sent.world.trust, owner=ALICE, now=NOW)

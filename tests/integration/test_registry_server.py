@@ -10,6 +10,8 @@ import shutil
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -150,7 +152,31 @@ def test_what_is_asked_is_not_logged_for_ever(state: Path) -> None:
     assert down(state, sleep=time.sleep)
     log = (state / "registry.log").read_bytes()
     assert log[before:].count(b"\n") < 10
+    assert b"/tags/list" not in log
     assert b"digest invalid" in log[before:]
+
+
+def test_the_log_tells_of_the_start_and_of_who_put_and_deleted_what(state: Path) -> None:
+    server = up(ServerSettings(state=state), sleep=time.sleep)
+    store(client(server))
+    client(server).list_tags(REPO)
+    hidden = 'x" http.response.status=404 http.request.method=GET'
+    for agent in ("x http.response.status=404 y", hidden, '" level=info msg="response completed" '):
+        begun = urllib.request.Request(f"{server.address}/v2/a/blobs/uploads/", data=b"", method="POST")  # noqa: S310
+        with urllib.request.urlopen(begun) as answer:  # noqa: S310 - ours
+            place = answer.headers["Location"]
+        ask = urllib.request.Request(f"{server.address}{place}", data=b"{", method="PATCH")  # noqa: S310 - ours
+        ask.add_header("User-Agent", agent)
+        ask.add_header("Content-Type", agent)
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(ask)  # noqa: S310 - likewise
+    assert down(state, sleep=time.sleep)
+    log = (state / "registry.log").read_text().splitlines()
+    assert any("listening on" in line for line in log)
+    assert sum("http.response.status=500" in line for line in log) == 3, log
+    (put,) = (line for line in log if "response completed" in line and " http.request.method=PUT " in line)
+    assert "http.response.status=201" in put
+    assert f"/v2/{REPO}/manifests/t" in put
 
 
 def test_stale_record_of_another_process_is_not_believed(state: Path) -> None:

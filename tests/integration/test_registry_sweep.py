@@ -14,7 +14,7 @@ import pytest
 
 from registry.blobs import BlobFolder
 from registry.check import put_bytes
-from registry.depot import Depot, ReceiptKind, mailbox
+from registry.depot import Depot, ReceiptKind, mailbox, receipt_tag
 from registry.errors import NotInRegistry, RegistryInTheWay, RegistryNotSwept, RegistryUnavailable
 from registry.http.auth import Credentials
 from registry.layout import LayoutRegistry
@@ -133,12 +133,12 @@ def test_a_train_whose_manifest_was_still_to_come_is_sent_again(state: Path, tmp
     depot = Depot(Swept())  # type: ignore[arg-type] # has all that the registry has
     to = PartyId("hospital-a")
     with pytest.raises(NotInRegistry) as caught:
-        depot.send(it.parts, ours, to=to, train=it.id, stop=len(it.entries))
+        depot.send(it.parcel, ours, to=to, train=it.id, stop=len(it.entries))
     assert caught.value.code == "registry.not-found"
-    head = depot.send(it.parts, ours, to=to, train=it.id, stop=len(it.entries))
+    head = depot.send(it.parcel, ours, to=to, train=it.id, stop=len(it.entries))
     (arrival,) = depot.arrivals(to)
     assert arrival.digest == head
-    assert depot.take(arrival, BlobFolder(tmp_path / "theirs")) == it.parts
+    assert depot.take(arrival, BlobFolder(tmp_path / "theirs")) == it.parcel
 
 
 def test_a_registry_with_other_settings_is_left_running(state: Path) -> None:
@@ -277,13 +277,13 @@ def test_a_train_is_forgotten_with_its_receipts_and_no_other_train_is(backing: s
     depot = Depot(MemoryRegistry() if backing == "memory" else LayoutRegistry(folder))
     over, going = train(world).travel(2), train(world).travel(2)
     for it in (over, going):
-        depot.send(it.parts, spool_of(it, tmp_path / it.id), to=ALICE, train=it.id, stop=len(it.entries))
-        for stop, entry in enumerate(it.entries):
+        depot.send(it.parcel, spool_of(it, tmp_path / it.id), to=ALICE, train=it.id, stop=len(it.entries))
+        for stop, entry in enumerate(it.parcel.entries):
             depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
     assert depot.forget(ALICE, {over.id}) == 3
     assert depot.receipts(ALICE, over.id) == ()
     assert len(depot.receipts(ALICE, going.id)) == 2
-    assert [one.train for one in depot.arrivals(ALICE)] == [going.id]
+    assert depot.arrivals(ALICE) == depot.arrivals(ALICE, going.id) != ()
     assert depot.forget(ALICE, {over.id}) == 0
 
 
@@ -291,9 +291,11 @@ def test_t13_a_foreign_tag_does_not_have_another_train_forgotten(tmp_path: Path)
     world, depot = consortium(), Depot(MemoryRegistry())
     over, going = train(world).travel(2), train(world).travel(2)
     digest = depot.send(
-        going.parts, spool_of(going, tmp_path / "going"), to=ALICE, train=going.id, stop=len(going.entries)
+        going.parcel, spool_of(going, tmp_path / "going"), to=ALICE, train=going.id, stop=len(going.entries)
     )
     stored = depot.registry.get_manifest(mailbox(ALICE), digest)
-    depot.registry.put_manifest(mailbox(ALICE), Tag(f"entry-{over.id}-0"), stored.raw, stored.media_type)
+    depot.registry.put_manifest(
+        mailbox(ALICE), receipt_tag(over.id, ALICE, 0, ReceiptKind.ENTRY), stored.raw, stored.media_type
+    )
     assert depot.forget(ALICE, {over.id}) == 0
     assert [one.digest for one in depot.arrivals(ALICE)] == [digest]

@@ -90,7 +90,7 @@ def test_what_is_installed_says_its_version(installed: Path, tmp_path: Path) -> 
 
 
 def test_what_is_installed_has_its_templates_and_its_schemas(installed: Path, tmp_path: Path) -> None:
-    made = pht(installed, tmp_path, "train", "init", "trial", "--template", "shell")
+    made = pht(installed, tmp_path, "train", "init", "trial", "--template", "shell", "--approval", "vote 1")
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "trial" / "code" / "main.sh").is_file()
     checked = pht(installed, tmp_path, "train", "check", "trial")

@@ -48,8 +48,18 @@ from security.errors import PhtError
 from security.ids import PartyId, Role
 from security.keys.keyset import PublicKey, Secrets
 from security.keys.store import parse_identity_file, parse_signers
-from security.statement.envelope import parse_envelope, parse_statement
-from security.train.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.statement.envelope import MAX_ENVELOPE, parse_envelope, parse_statement
+from security.train.journey import (
+    Outcome,
+    Refusal,
+    StationAnswer,
+    print_answer,
+    print_refusal,
+    read_answer,
+    read_entry,
+    read_refusal,
+)
+from security.train.letters import open_letter
 from security.train.manifest import read_manifest
 from tests.support.directories import House, Place, clock, house
 from tests.support.trains import BASE, NOW, consortium, members, train
@@ -82,7 +92,8 @@ def doors() -> dict[str, Door]:
     refusal = Refusal(
         train=here.id, stop=1, station=PartyId("hospital-b"), outcome=Outcome.FAILED, directory=version, time=NOW
     )
-    artifact = pack_artifact(here.parts).manifest
+    answer = StationAnswer(train=here.id, stop=1, station=PartyId("hospital-b"), text="call us", time=NOW)
+    artifact = pack_artifact(here.parcel).manifest
     card = make_card(keys, party=alice, title="Alice", roles=[Role.OWNER], now=NOW).to_bytes()
     return {
         "json": Door(here.envelope.payload, parse_json),
@@ -91,12 +102,14 @@ def doors() -> dict[str, Door]:
         "manifest": Door(here.envelope.payload, read_manifest),
         "entry": Door(here.entries[0].payload, read_entry),
         "refusal": Door(print_refusal(refusal), read_refusal),
+        "answer": Door(print_answer(answer), read_answer),
         "card": Door(card, parse_card),
         "party": Door(print_party(world.trust.parties[alice]), parse_party),
         "base": Door(print_base(world.bases[BASE]), parse_base),
         "policy": Door(print_policy(Policy()), parse_policy),
         "public key": Door(keys.key_set.signing[0].pem.encode(), lambda raw: PublicKey.of_pem(raw.decode("latin-1"))),
         **_of_seals(keys),
+        "letter": Door(here.parcel.manifest, lambda raw: open_letter(raw, [keys.identity], limit=MAX_ENVELOPE)),
         "artifact": Door(artifact.raw, lambda raw: train_layers(parse_manifest(raw, OCI_MANIFEST))),
         "index": Door(print_index([artifact.descriptor]), parse_index),
         **_of_registries(),
@@ -197,9 +210,20 @@ def _addressed(raw: bytes) -> None:
 
 
 NAMES = (
-    *("json", "envelope", "statement", "manifest", "entry", "refusal", "card", "party", "base", "policy"),
+    *("json", "envelope", "statement", "manifest", "entry", "refusal", "answer", "card", "party", "base", "policy"),
     *("public key", "seal", "hybrid seal", "passphrase seal", "armor", "archive", "recipient", "hybrid recipient"),
-    *("identity", "identity file", "signing keys", "artifact", "index", "challenge", "token", "tags", "trouble"),
+    *(
+        "identity",
+        "identity file",
+        "signing keys",
+        "letter",
+        "artifact",
+        "index",
+        "challenge",
+        "token",
+        "tags",
+        "trouble",
+    ),
     *("next page", "address", "saved image"),
 )
 

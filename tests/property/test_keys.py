@@ -34,7 +34,7 @@ def records(draw: some.DrawFn) -> tuple[KeySetRecord, ...]:
     for key_set in chosen:
         since, length = draw(moments), draw(some.none() | some.integers(0, 50))
         until = None if length is None else since + length * HOUR
-        found.append(KeySetRecord(key_set=key_set, since=since, until=until, revoked=draw(some.booleans())))
+        found.append(KeySetRecord(key_set=key_set, since=since, until=until, revoked=draw(some.none() | moments)))
     return tuple(found)
 
 
@@ -92,13 +92,15 @@ def test_what_is_current_is_also_pinned_and_nothing_newer_is_in_force(
     trust = TrustStore(
         version=DirectoryVersion(root=1, targets=1), expires=now, parties={A: party}, bases={}, policy=Policy()
     )
-    valid = [one for one in key_sets if not one.revoked and one.since <= now and (one.until is None or now < one.until)]
+    valid = [
+        one for one in key_sets if one.revoked is None and one.since <= now and (one.until is None or now < one.until)
+    ]
     if valid:
         current = trust.current(A, Role.STATION, now)
         assert trust.pinned(A, Role.STATION, current.fingerprint, now) == current
         assert max(one.since for one in valid) == next(one.since for one in key_sets if one.key_set == current)
     else:
-        with pytest.raises(KeyRevoked if all(one.revoked for one in key_sets) else KeyOutsideValidity):
+        with pytest.raises(KeyRevoked if all(one.revoked is not None for one in key_sets) else KeyOutsideValidity):
             trust.current(A, Role.STATION, now)
 
 

@@ -29,7 +29,16 @@ from security.encoding import dump_json
 from security.errors import Malformed, PhtError
 from security.ids import PartyId, Role
 from security.statement.envelope import parse_envelope, sign
-from security.train.journey import Outcome, Refusal, print_refusal, read_entry, read_refusal
+from security.train.journey import (
+    Outcome,
+    Refusal,
+    StationAnswer,
+    print_answer,
+    print_refusal,
+    read_answer,
+    read_entry,
+    read_refusal,
+)
 from security.train.manifest import read_manifest
 from security.train.seal import CODE_META, STATE_META, CodeBinding, CodeMeta
 from station.journal.audit import read_head, sign_head
@@ -59,7 +68,8 @@ def formats() -> dict[str, Format]:
     keys = world.secrets[alice]
     version = DirectoryVersion(root=1, targets=3)
     refusal = Refusal(train=here.id, stop=1, station=HOSPITAL, outcome=Outcome.FAILED, directory=version, time=NOW)
-    record = KeySetRecord(key_set=keys.key_set, since=NOW, until=NOW + timedelta(days=1), revoked=False)
+    answer = StationAnswer(train=here.id, stop=1, station=HOSPITAL, text="call us", time=NOW)
+    record = KeySetRecord(key_set=keys.key_set, since=NOW, until=NOW + timedelta(days=1), revoked=NOW)
     party = Party(party=alice, title="Alice", roles=frozenset({Role.OWNER, Role.STATION}), key_sets=(record,))
     station = world.secrets[HOSPITAL]
     ended = sign_head(START, station=HOSPITAL, signers=station.signers, now=NOW)
@@ -73,6 +83,7 @@ def formats() -> dict[str, Format]:
         Format("train-manifest", json.loads(here.envelope.payload), read_manifest),
         Format("journey-entry", json.loads(here.entries[1].payload), read_entry),
         Format("refusal", json.loads(print_refusal(refusal)), read_refusal),
+        Format("answer", json.loads(print_answer(answer)), read_answer),
         Format("envelope", json.loads(here.entries[1].to_bytes()), parse_envelope),
         Format("journal-head", json.loads(ended.payload), head),
         Format("party-card", json.loads(card.payload), CARD.read),
@@ -89,6 +100,7 @@ NAMES = (
     "train-manifest",
     "journey-entry",
     "refusal",
+    "answer",
     "envelope",
     "journal-head",
     "party-card",

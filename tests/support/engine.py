@@ -76,7 +76,7 @@ def given() -> Engine | None:
         url = os.environ.get(variable)
         if url:
             with contextlib.suppress(DockerException, OSError):
-                return _reach(url)
+                return reach(url)
     return None
 
 
@@ -105,7 +105,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 client.remove_image(name, force=True)
 
 
-def _reach(url: str) -> Engine:
+def reach(url: str) -> Engine:
+    """Return the engine at an address; raises what its client does if none answers."""
     with socket.socket(socket.AF_UNIX) as door:  # the client leaks its own socket if nobody listens
         door.connect(url.removeprefix("unix://"))
     with contextlib.closing(APIClient(base_url=url, version="auto", timeout=5)) as client:
@@ -163,6 +164,6 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> Engine:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(DockerException, OSError):
-            return _reach(url)
+            return reach(url)
         time.sleep(0.2)
     pytest.fail("dockerd does not start: " + log.read_text(errors="replace")[-2000:])

@@ -133,6 +133,7 @@ class Hospitals:
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
             *("--data", f"patients=data/{party}", "--engine", self.engine.url),
             *(word for owner in self.owners for word in ("--admit-owner", owner)),
+            *("--release", "application/json", "--release", "application/octet-stream"),
             *self.secret(party),
         )
         edit(self.root / party / "station.yaml", "daemon:\n", f"{self.settings}daemon:\n")

@@ -168,7 +168,7 @@ class House:
 
     def _fetch(self, _: Visit) -> VisitEvent:
         blobs = tuple(Blob(digest=self.keep(data), size=len(data)) for data in (ARRIVED, CODE, STATE_IN))
-        return Fetched(at=self.now, documents=blobs[:1], sealed=blobs[1:])
+        return Fetched(at=self.now, letters=blobs[:1], documents=(), sealed=blobs[1:])
 
     def _verify(self, _: Visit) -> VisitEvent:
         if self.story is Story.FORGED:
@@ -268,14 +268,15 @@ class House:
         what = SignedKind.ENTRY if phase_of(visit) is Phase.READY else SignedKind.REFUSAL
         entry = f"{what} {visit.sealed.blob if visit.sealed else None}".encode()
         envelope = self.keep(entry + b" signed %d" % next(self.draw))
+        letter = self.keep(self.spool[envelope] + b" sealed %d" % next(self.draw))
         self.signatures += 1
-        return Signed(at=self.now, entry=digest_of(entry), envelope=envelope, what=what)
+        return Signed(at=self.now, entry=digest_of(entry), envelope=envelope, letter=letter, what=what)
 
     def _push(self, visit: Visit) -> VisitEvent:
         assert visit.signed is not None
         assert visit.sealed is not None
         self.point()
-        parcel = (self.spool[visit.sealed.blob], self.spool[visit.signed.envelope])
+        parcel = (self.spool[visit.sealed.blob], self.spool[visit.signed.letter])
         self.leave(parcel)
         return Pushed(at=self.now, head=digest_of(b"".join(parcel)))
 
@@ -289,7 +290,7 @@ class House:
         assert visit.signed is not None
         assert not self.plaintext()
         self.point()
-        self.receipts.append(self.spool[visit.signed.envelope])
+        self.receipts.append(self.spool[visit.signed.letter])
         self.point()
         return ReceiptSent(at=self.now, head=digest_of(self.receipts[-1]))
 
@@ -307,7 +308,7 @@ class House:
         signed = [event for event in events if isinstance(event, Signed)]
         assert len(signed) <= 1, "a second signature was recorded"
         assert visit is None or visit.blobs - {ARRIVAL} <= set(self.spool), "an event names what is not in the spool"
-        envelopes = {self.spool[event.envelope] for event in signed}
+        envelopes = {self.spool[event.letter] for event in signed}
         assert {parcel[1] for parcel in self.sent} <= envelopes, "something left that was not recorded"
         assert set(self.receipts) <= envelopes, "a receipt left that was not recorded"
         assert len(set(self.sent)) <= 1, "the journey forked"
@@ -330,10 +331,10 @@ class House:
             assert (self.sent, self.receipts, visit.signed) == ([], [], None)
             return
         assert visit.signed is not None
-        assert set(self.receipts) == {self.spool[visit.signed.envelope]}
+        assert set(self.receipts) == {self.spool[visit.signed.letter]}
         if sealed_state is None:
             assert self.sent == []
         else:
-            assert set(self.sent) == {(self.spool[sealed_state], self.spool[visit.signed.envelope])}
+            assert set(self.sent) == {(self.spool[sealed_state], self.spool[visit.signed.letter])}
             # Computed from what came in, by one run, whatever happened in between.
             assert self.spool[sealed_state].startswith(f"sealed {PLAINTEXT}+1 ".encode())

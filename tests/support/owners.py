@@ -7,28 +7,39 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from registry.blobs import BlobFolder
-from registry.depot import Depot, ReceiptKind
+from registry.depot import Depot, Receipt, ReceiptKind
 from registry.memory import MemoryRegistry
 from registry.places import Login
 from registry.port import Registry
 from security.archive import Budget
-from security.directory.trust import DirectoryVersion
+from security.directory.trust import DirectoryVersion, TrustStore
 from security.files import make_folder
 from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
-from security.statement.envelope import sign
+from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, StateRef, TrainParts, print_entry, print_refusal
+from security.train.letters import (
+    check_readers,
+    entry_recipients,
+    open_letter,
+    open_parcel,
+    refusal_recipients,
+    seal_letter,
+)
 from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
 from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, consortium, members
 from train_builder.build.submit import Submitted, submit
-from train_builder.home import Home, Settings, TrainRecord
+from train_builder.follow.collect import HomeTrain, bring_home
+from train_builder.follow.follow import Whereabouts, follow
+from train_builder.home import Home, TrainRecord
+from train_builder.settings import Settings
 
 SPEC = """\
 train: sums
@@ -77,7 +88,9 @@ class OwnerWorld:
     def secrets(self, party: str) -> Secrets:
         return self.world.secrets[PartyId(party)]
 
-    def submit(self, folder: Path, *, owner: str = "alice", depot: Depot | None = None) -> Submitted:
+    def submit(
+        self, folder: Path, *, owner: str = "alice", depot: Depot | None = None, again: bool = False
+    ) -> Submitted:
         return submit(
             folder,
             self.home(owner),
@@ -85,6 +98,7 @@ class OwnerWorld:
             trust=self.world.trust,
             unlock=lambda: self.secrets(owner),
             now=self.now,
+            again=again,
         )
 
     def pass_stop(self, station: str, *, files: Mapping[str, bytes] | None = None, receipt: bool = True) -> TrainParts:
@@ -92,8 +106,11 @@ class OwnerWorld:
         me, keys = PartyId(station), self.secrets(station)
         (arrival,) = self.depot.arrivals(me)
         blobs = BlobFolder(self.path / f"spool-{station}")
-        parts = self.depot.take(arrival, blobs)
+        parcel = self.depot.take(arrival, blobs)
+        opened = open_parcel(parcel, [keys.identity])
+        parts = opened.parts
         accepted = verify_train(parts, self.world.trust, here=me, now=self.now)
+        check_readers(opened, accepted)
         manifest, stop = accepted.manifest.value, accepted.stop
         room = make_folder(self.path / "rooms" / f"{accepted.train.short}-{stop}")
         with blobs.open(parts.code.digest) as source:
@@ -130,16 +147,47 @@ class OwnerWorld:
             time=self.now,
         )
         envelope = sign(print_entry(entry), keys.signers)
+        letter = seal_letter(envelope, entry_recipients(manifest, stop, self.world.trust, self.now))
+        onward_parcel = replace(parcel, entries=(*parcel.entries, letter), state=state)
         sent = TrainParts(manifest=parts.manifest, entries=(*parts.entries, envelope), code=parts.code, state=state)
         for onward in manifest.route.after(stop):
             party = manifest.expected_at(onward).party
-            self.depot.send(sent, blobs, to=party, train=accepted.train, stop=onward, mount_from=me)
+            self.depot.send(onward_parcel, blobs, to=party, train=accepted.train, stop=onward, mount_from=me)
         if receipt:
             self.depot.send_receipt(
-                envelope, owner=manifest.owner.party, train=accepted.train, stop=stop, kind=ReceiptKind.ENTRY
+                letter, owner=manifest.owner.party, train=accepted.train, stop=stop, kind=ReceiptKind.ENTRY
             )
         self.depot.remove(arrival)
         return sent
+
+    def read(self, record: TrainRecord, receipt: Receipt) -> Envelope:
+        """Open a receipt as its owner does."""
+        letter = self.depot.read_receipt(record.manifest.owner.party, receipt)
+        return open_letter(letter, [record.mail]).envelope
+
+    def follow(self, record: TrainRecord) -> Whereabouts:
+        """Where its owner sees a train."""
+        return follow(record, self.depot, self.world.trust, now=self.now)
+
+    def bring_home(
+        self,
+        train: TrainId,
+        *,
+        owner: str = "alice",
+        depot: Depot | None = None,
+        trust: TrustStore | None = None,
+    ) -> HomeTrain:
+        """Let an owner bring a train home; one that it has not made, with its own keys."""
+        home = self.home(owner)
+        made = [one.mail for one in home.records() if one.train == train]
+        return bring_home(
+            train,
+            home,
+            identity=made[0] if made else self.secrets(owner).identity,
+            depot=depot or self.depot,
+            trust=trust or self.world.trust,
+            now=self.now,
+        )
 
     def refuse(self, station: str, record: TrainRecord, stop: int, outcome: Outcome) -> None:
         """Let a station sign that the train did not pass."""
@@ -151,14 +199,23 @@ class OwnerWorld:
             directory=DirectoryVersion(root=1, targets=3),
             time=self.now,
         )
+        self.tell(station, record, refusal)
+
+    def tell(self, station: str, record: TrainRecord, refusal: Refusal) -> None:
+        """Let a station sign a refusal and send it to the owner."""
         envelope = sign(print_refusal(refusal), self.secrets(station).signers)
+        readers = refusal_recipients(record.manifest, self.secrets(station).key_set.sealing)
         self.depot.send_receipt(
-            envelope, owner=record.manifest.owner.party, train=record.train, stop=stop, kind=ReceiptKind.REFUSAL
+            seal_letter(envelope, readers),
+            owner=record.manifest.owner.party,
+            train=record.train,
+            stop=refusal.stop,
+            kind=ReceiptKind.REFUSAL,
         )
 
     def journey(self, folder: Path | None = None) -> TrainId:
         """Submit a train and let every station pass it."""
-        submitted = self.submit(write_train(self.path / "train") if folder is None else folder)
+        submitted = self.submit(write_train(self.path / "train") if folder is None else folder, again=True)
         route = submitted.record.manifest.route
         for stop in route.indices:
             self.pass_stop(route.stop(stop).party)

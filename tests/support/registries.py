@@ -23,7 +23,8 @@ import pytest
 from registry.http.auth import Credentials
 from registry.http.remote import HttpRegistry
 from registry.http.request import Http, Trust
-from registry.names import HttpLocation, location
+from registry.names import HttpLocation, Origin, location
+from security.files import locked
 from tests.support.certificates import Authority
 from tests.support.engine import Engine
 from tests.support.tokens import ISSUER, SERVICE, TokenService
@@ -54,7 +55,10 @@ class RealRegistries:
         credentials = (
             Credentials(username=USERNAME, password=password) if kind in {"http-basic", "http-token"} else None
         )
-        trust = Trust(ca_file=self.authority.file if kind == "http-tls" else None)
+        trust = Trust(
+            ca_file=self.authority.file if kind == "http-tls" else None,
+            token_origins=(Origin.of_url(self.tokens.realm),) if kind == "http-token" else (),
+        )
         return HttpRegistry(Http(place.origin, credentials=credentials, trust=trust), prefix=place.prefix)
 
     def close(self) -> None:
@@ -143,15 +147,21 @@ def real_registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRe
 
 
 @pytest.fixture
-def engine_with_a_registry(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
-    """An engine that has the image ``registry:2``: here the program of this machine and its libraries."""
+def engine_with_a_registry(
+    engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """An engine that has the image ``registry:2``: here the program of this machine and its libraries.
+
+    Workers share the engine, and the image is removed afterwards: they take turns.
+    """
     libraries = subprocess.run(["ldd", program()], check=True, capture_output=True, text=True).stdout
     files = [word for word in libraries.split() if word.startswith("/")]
     archive = tmp_path / "image.tar"
     with tarfile.open(archive, "w", dereference=True) as tar:
         for name in (program(), *files):
             tar.add(name)
-    with contextlib.closing(engine.client()) as client:
+    turn = tmp_path_factory.getbasetemp().parent / "registry-image.lock"
+    with locked(turn), contextlib.closing(engine.client()) as client:
         there = bool(client.images("registry:2", quiet=True))
         if not there:
             changes = [f'ENTRYPOINT ["{program()}"]']

@@ -68,6 +68,7 @@ class Room:
             house=house,
             profile=profile,
             image=image,
+            printed=self.path / "printed",
             command=command,
             environment=environment or {},
             mounts=mounts_of(code=code, data={"patients": self.path / "data"}, state=self.state, context=context),

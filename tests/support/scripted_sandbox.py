@@ -27,7 +27,7 @@ class _Run:
     started: datetime
     turns: int
     ended: Ended | None = None
-    output: bytes = b""
+    paused: bool = False
 
 
 class ScriptedSandbox:
@@ -92,26 +92,33 @@ class ScriptedSandbox:
         if run.turns > 0:
             self._runs[name] = replace(run, turns=run.turns - 1)
             return Running(since=run.started)
+        if run.paused:
+            return Running(since=run.started, paused=True)
         said: list[bytes] = []
         code = self._program(run.order)(run.order, said.append)
+        with run.order.printed.open("ab") as printed:
+            printed.write(b"".join(said))
         if code < 0:
             return Running(since=run.started)
-        return self._end(run, code, killed=False, output=b"".join(said))
+        return self._end(run, code, killed=False)
 
     def stop(self, name: str) -> None:
         self._reach()
         run = self._runs.get(name)
         if run is not None and run.ended is None:
-            self._end(run, 137, killed=True, output=b"")
+            self._end(run, 137, killed=True)
 
     def remove(self, name: str) -> None:
         self._reach()
         self._runs.pop(name, None)
 
-    def output(self, name: str, limit: int) -> bytes:
+    def listen(self, order: RunOrder) -> None:
+        del order
         self._reach()
-        run = self._runs.get(name)
-        return b"" if run is None else run.output[-limit:]
+
+    def pause(self, *, paused: bool = True) -> None:
+        """Somebody pauses everything that runs, or lets it go on."""
+        self._runs = {name: replace(run, paused=paused, turns=0) for name, run in self._runs.items()}
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         self._reach()
@@ -135,10 +142,10 @@ class ScriptedSandbox:
             raise RunFailed(msg)
         return found
 
-    def _end(self, run: _Run, code: int, *, killed: bool, output: bytes) -> Ended:
+    def _end(self, run: _Run, code: int, *, killed: bool) -> Ended:
         finished = max(self._clock(), run.started + timedelta(seconds=0))
         ended = Ended(exit_code=code, out_of_memory=False, killed=killed, started=run.started, finished=finished)
-        self._runs[run.order.name] = replace(run, ended=ended, output=output)
+        self._runs[run.order.name] = replace(run, ended=ended)
         return ended
 
     def _reach(self) -> None:

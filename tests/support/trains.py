@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import secrets as random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from security.age import HybridIdentity
 from security.archive import Member
 from security.digest import Digest, digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
@@ -15,6 +16,7 @@ from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Scheme, Secrets, generate
 from security.statement.envelope import Envelope, Verified, sign
 from security.train.journey import JourneyEntry, StateRef, TrainParts, print_entry
+from security.train.letters import Parcel, seal_letter
 from security.train.manifest import (
     Approval,
     DataNeed,
@@ -28,6 +30,9 @@ from security.train.route import SequenceRoute, Stop, counted
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MAIL = HybridIdentity.generate()
+"""The owner's key for the mail of every train made here."""
+LONG_AGO = NOW - timedelta(days=30)
 BASE = digest_of(b"an approved base")
 CODE = {"main.py": b"print('hello')\n", "lib/sums.py": b"TOTAL = 0\n"}
 
@@ -40,6 +45,9 @@ class Consortium:
     roles: dict[PartyId, Role]
     bases: dict[Digest, Base]
     revoked: set[Digest] = field(default_factory=set)
+    """As of the beginning: nothing these key sets ever signed counts."""
+    compromised: dict[Digest, datetime] = field(default_factory=dict)
+    """Revoked as of a time."""
     until: dict[Digest, datetime] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     expires: datetime = NOW + timedelta(days=7)
@@ -74,9 +82,9 @@ class Consortium:
         fingerprint = keys.key_set.fingerprint
         return KeySetRecord(
             key_set=keys.key_set,
-            since=NOW - timedelta(days=30),
+            since=LONG_AGO,
             until=self.until.get(fingerprint),
-            revoked=fingerprint in self.revoked,
+            revoked=self.compromised.get(fingerprint, LONG_AGO if fingerprint in self.revoked else None),
         )
 
     def stop(self, party: str) -> Stop:
@@ -105,6 +113,38 @@ def members(files: Mapping[str, bytes]) -> tuple[Member, ...]:
     return tuple(one(path, files[path]) for path in sorted(files))
 
 
+def in_letters(
+    parts: TrainParts, manifest: TrainManifest, world: Consortium, known: dict[bytes, bytes] | None = None
+) -> Parcel:
+    """Put the parts of a train into letters, each for the readers that `manifest` gives it, whatever is in them."""
+    held = {} if known is None else known
+    keys = {party: one.key_set.sealing for party, one in world.secrets.items()}
+    pinned = {
+        one.key_set.fingerprint: one.key_set.sealing for one in (*world.secrets.values(), *world.earlier.values())
+    }
+
+    def reads(stops: Iterable[int]) -> list[str]:
+        found = map(manifest.route.stop, stops)
+        owner = (manifest.recipient, manifest.mail)
+        return [*(pinned.get(one.key_set, keys[one.party]) for one in found if one.party in keys), *owner]
+
+    def letter(envelope: Envelope, stops: Iterable[int]) -> bytes:
+        raw = envelope.to_bytes()
+        if raw not in held:
+            held[raw] = seal_letter(envelope, reads(stops))
+        return held[raw]
+
+    def after(index: int) -> tuple[int, ...]:
+        return (index, *manifest.route.descendants(index)) if index < manifest.route.home else ()
+
+    return Parcel(
+        manifest=letter(parts.manifest, manifest.route.indices),
+        entries=tuple(letter(one, after(index)) for index, one in enumerate(parts.entries)),
+        code=parts.code,
+        state=parts.state,
+    )
+
+
 @dataclass
 class Train:
     """A train on its way: what it consists of, and the sealed blobs by digest."""
@@ -115,6 +155,8 @@ class Train:
     entries: list[Envelope]
     blobs: dict[Digest, bytes]
     state: StateRef | None = None
+    letters: dict[bytes, bytes] = field(default_factory=dict)
+    """Sealed once, by what is in them: a letter travels unchanged."""
 
     @property
     def verified(self) -> Verified[TrainManifest]:
@@ -141,6 +183,18 @@ class Train:
         return TrainParts(
             manifest=self.envelope, entries=tuple(self.entries), code=self.manifest.code, state=self.state
         )
+
+    @property
+    def parcel(self) -> Parcel:
+        return self.sealed(self.parts)
+
+    def sealed(self, parts: TrainParts) -> Parcel:
+        """Put parts, spoiled or not, into letters for those who read this train's."""
+        return in_letters(parts, self.manifest, self.world, self.letters)
+
+    def receipt(self, stop: int) -> bytes:
+        """The letter with the entry about a stop."""
+        return self.parcel.entries[stop]
 
     def binding(self) -> StateBinding:
         route = self.manifest.route
@@ -214,6 +268,7 @@ def train(world: Consortium, *, owner: str = "alice", route: Sequence[str] = (),
         limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 20),
         route=SequenceRoute(stops=stops),
         recipient=keys.key_set.sealing,
+        mail=str(MAIL.recipient),
         valid_from=NOW - timedelta(hours=1),
         valid_until=NOW + timedelta(days=14),
         nonce=nonce,

@@ -35,7 +35,7 @@ from station.visit.events import (
     Wiped,
 )
 from station.visit.parts import ClearedFile, FurnishedData, Spent
-from station.visit.station_events import DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
+from station.visit.station_events import Answered, DaemonStarted, DaemonStopped, Event, HeadSigned, KeyUsed, Redelivered
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 TRAIN = TrainId("7" * 64)
@@ -50,6 +50,7 @@ ARRIVAL = digest("arrival")
 NOTICED = Noticed(at=NOW, arrival=ARRIVAL, tag="train-1", size=700)
 FETCHED = Fetched(
     at=NOW,
+    letters=(Blob(digest=digest("letter"), size=30),),
     documents=(Blob(digest=digest("manifest"), size=10),),
     sealed=(Blob(digest=digest("code"), size=20),),
 )
@@ -75,9 +76,13 @@ CLEARED = Cleared(
 )
 SEALED = Sealed(at=NOW, blob=digest("state out"), size=16384)
 WIPED = Wiped(at=NOW)
-SIGNED = Signed(at=NOW, entry=digest("entry"), envelope=digest("envelope"), what=SignedKind.ENTRY)
+SIGNED = Signed(
+    at=NOW, entry=digest("entry"), envelope=digest("envelope"), letter=digest("our letter"), what=SignedKind.ENTRY
+)
 WIPED_OF_A_FAILED_RUN = Wiped(at=NOW, printed=Blob(digest=digest("printed"), size=300))
-REFUSAL = Signed(at=NOW, entry=digest("refusal"), envelope=digest("envelope"), what=SignedKind.REFUSAL)
+REFUSAL = Signed(
+    at=NOW, entry=digest("refusal"), envelope=digest("envelope"), letter=digest("our letter"), what=SignedKind.REFUSAL
+)
 PUSHED = Pushed(at=NOW, head=digest("head"))
 RECEIPT = ReceiptSent(at=NOW, head=digest("receipt"))
 DEPARTED = Departed(at=NOW)
@@ -111,6 +116,7 @@ STATION_EVENTS: tuple[Event, ...] = (
     DaemonStopped(at=NOW),
     Redelivered(at=NOW, arrival=ARRIVAL, tag="train-2"),
     KeyUsed(at=NOW, key_set=digest("key set"), purpose="sign"),
+    Answered(at=NOW, arrival=digest("an arrival"), by="grace", text="call us", statement=digest("an answer")),
     HeadSigned(at=NOW, sequence=3, head=digest("head"), envelope=digest("envelope")),
 )
 ONE_OF_EACH: tuple[Event, ...] = (

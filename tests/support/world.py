@@ -23,11 +23,13 @@ from security.digest import Digest
 from security.directory.trust import Base, TrustStore
 from security.errors import FileMissing
 from security.ids import PartyId, TrainId
+from security.statement.envelope import Envelope
 from security.train.journey import Outcome, read_refusal
+from security.train.letters import check_readers, open_letter, open_parcel
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
-from station.daemon.loop import Terms
+from station.daemon.pace import Terms
 from station.daemon.reconcile import reconcile
 from station.data.folder import FolderSource
 from station.data.port import DataSet
@@ -45,7 +47,7 @@ from station.visit.events import VisitEvent
 from station.visit.state import Visit
 from tests.support.clocks import SetClock
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
-from tests.support.trains import BASE, NOW, Consortium, Train, consortium, train
+from tests.support.trains import BASE, MAIL, NOW, Consortium, Train, consortium, train
 
 ROUTE = ("hospital-a", "hospital-b", "hospital-c")
 PATIENTS = {"hospital-a": (3, 5, 7), "hospital-b": (11,), "hospital-c": (13, 17)}
@@ -115,18 +117,19 @@ class World:
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
         party = PartyId(to) if to else made.manifest.expected_at(made.stop).party
-        return self.depot.send(made.parts, MemoryBlobs(made.blobs), to=party, train=made.id, stop=made.stop)
+        return self.depot.send(made.parcel, MemoryBlobs(made.blobs), to=party, train=made.id, stop=made.stop)
 
     def at_home(self, train_id: TrainId, owner: str = "alice") -> bool:
-        return any(one.train == train_id for one in self.depot.arrivals(PartyId(owner)))
+        return bool(self.depot.arrivals(PartyId(owner), train_id))
 
     def results(self, made: Train, into: Path) -> dict[str, bytes]:
         """Open what came home as its owner does: everything verified first."""
         owner = made.manifest.owner.party
-        (arrival,) = (one for one in self.depot.arrivals(owner) if one.train == made.id)
+        (arrival,) = self.depot.arrivals(owner, made.id)
         blobs = MemoryBlobs()
-        parts = self.depot.take(arrival, blobs)
-        home = verify_home(parts, self.consortium.trust, owner=owner, now=self.now)
+        opened = open_parcel(self.depot.take(arrival, blobs), [MAIL])
+        home = verify_home(opened.parts, self.consortium.trust, owner=owner, now=self.now)
+        check_readers(opened, home)
         assert home.state is not None
         into.mkdir()
         open_state(
@@ -145,7 +148,11 @@ class World:
     def outcome(self, made: Train) -> Outcome:
         """What the owner was told about the stop the train did not pass."""
         (receipt,) = self.receipts(made, ReceiptKind.REFUSAL)
-        return read_refusal(self.depot.read_receipt(made.manifest.owner.party, receipt).payload).outcome
+        return read_refusal(self.read(made, receipt).payload).outcome
+
+    def read(self, made: Train, receipt: Receipt) -> Envelope:
+        """Open a receipt as its owner does."""
+        return open_letter(self.depot.read_receipt(made.manifest.owner.party, receipt), [MAIL]).envelope
 
     # --- The stations' side
 
@@ -239,7 +246,7 @@ class World:
         """Point a mailbox's tag at a manifest of it, as anybody who may write there can."""
         repo = mailbox(PartyId(to))
         stored = self.registry.get_manifest(repo, digest)
-        self.registry.put_manifest(repo, train_tag(made.id, stop), stored.raw, stored.media_type)
+        self.registry.put_manifest(repo, train_tag(made.id, PartyId(to), stop), stored.raw, stored.media_type)
 
     def close(self) -> None:
         for house in self.houses.values():

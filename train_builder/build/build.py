@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from registry.blobs import BlobFolder
+from security.age import Identity, another_like
 from security.archive import Member
 from security.digest import Digest, digest_of, digest_stream
 from security.directory.trust import TrustStore
@@ -19,8 +20,9 @@ from security.encoding import dump_json
 from security.files import make_folder, told
 from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
-from security.statement.envelope import sign
+from security.statement.envelope import Envelope, sign
 from security.train.journey import TrainParts
+from security.train.letters import Parcel, manifest_recipients, seal_letter
 from security.train.manifest import print_manifest
 from security.train.seal import CodeBinding, SealedCode, seal_code
 from security.train.verify import AcceptedTrain, verify_train
@@ -34,11 +36,14 @@ from train_builder.spec.spec import TrainSpec
 class BuiltTrain:
     """A train before departure: what will travel, the folder its sealed code lies in, and what it was made from.
 
-    ``content`` is the digest of the plain code; it is known to those who can open the seal and goes nowhere else.
+    ``mail`` opens what the stations will say about it. ``content`` is the digest of the plain code; it is known to those
+    who can open the seal and goes nowhere else.
     """
 
     train: TrainId
-    parts: TrainParts
+    envelope: Envelope
+    parcel: Parcel
+    mail: Identity = field(repr=False)
     blobs: BlobFolder
     content: Digest
     accepted: AcceptedTrain
@@ -66,12 +71,24 @@ def build(
     keys, nonce = secrets.key_set, compose.new_nonce()
     readers = compose.readers(spec, trust, keys, now)
     sealed = _seal(merged(tree, vendored), CodeBinding(owner=owner, nonce=nonce), readers, blobs)
-    manifest = compose.manifest(spec, owner=owner, keys=keys, code=sealed.ref, nonce=nonce, trust=trust, now=now)
+    mail = another_like(secrets.identity.recipient)
+    manifest = compose.manifest(
+        spec, owner=owner, keys=keys, mail=str(mail.recipient), code=sealed.ref, nonce=nonce, trust=trust, now=now
+    )
     envelope = sign(print_manifest(manifest), secrets.signers)
     parts = TrainParts(manifest=envelope, entries=(), code=sealed.ref, state=None)
     (first,) = manifest.route.starts
     accepted = verify_train(parts, trust, here=manifest.expected_at(first).party, now=now)
-    return BuiltTrain(train=accepted.train, parts=parts, blobs=blobs, content=sealed.content, accepted=accepted)
+    letter = seal_letter(envelope, manifest_recipients(readers, manifest.mail))
+    return BuiltTrain(
+        train=accepted.train,
+        envelope=envelope,
+        parcel=Parcel(manifest=letter, entries=(), code=sealed.ref, state=None),
+        mail=mail,
+        blobs=blobs,
+        content=sealed.content,
+        accepted=accepted,
+    )
 
 
 def source_digest(spec: TrainSpec, tree: SourceTree, target: Target) -> Digest:

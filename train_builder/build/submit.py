@@ -20,14 +20,15 @@ from registry.port import Progress
 from security.archive import Member
 from security.digest import Digest
 from security.directory.trust import TrustStore
+from security.encoding import print_time
 from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
 from security.train.verify import verify_train
 from train_builder.build.build import build, source_digest
-from train_builder.code.check import Finding, Level, hint_for, preflight, stops_departure
+from train_builder.code.check import Finding, Level, hint_for, packed, preflight, stops_departure
 from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
-from train_builder.errors import PreflightFailed
+from train_builder.errors import PreflightFailed, TrainAlreadySent
 from train_builder.follow.follow import follow
 from train_builder.home import Home, TrainRecord
 from train_builder.spec.spec import TrainSpec, load_spec
@@ -37,7 +38,7 @@ from train_builder.spec.spec import TrainSpec, load_spec
 class Submitted:
     """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt.
 
-    ``twin`` is an earlier train, made from the same source, that is not known to have ended.
+    ``twin`` is an earlier train made from the same source, if there is one.
     """
 
     record: TrainRecord
@@ -58,6 +59,7 @@ def submit(
     now: datetime,
     allow: Sequence[str] = (),
     target: Target = DEBIAN_12,
+    again: bool = False,
     progress: Progress | None = None,
     working: Working = nullcontext,
 ) -> Submitted:
@@ -65,21 +67,26 @@ def submit(
 
     Raises:
         SpecInvalid, SourcesRejected, PreflightFailed, WheelsUnresolved: there is something to fix first.
+        TrainAlreadySent: this very train was sent before, and not `again` is meant.
         Refused: the directory does not allow this train; one of its leaves, which says why.
         RegistryUnavailable: the train is recorded but not sent; submitting again sends it.
     """
     spec = load_spec(folder)
     tree = collect(folder / spec.code)
-    findings = preflight(spec, tree, trust, now=now, allow=allow)
+    findings = preflight(spec, tree, trust, now=now, allow=allow, target=target)
     _need_clear(findings)
     source = source_digest(spec, tree, target)
-    twin, record = _under_way(home, source, now), _unsent(home, source, now)
+    before, record = _sent_before(home, source, now), _unsent(home, source, now)
     wheels: tuple[Wheel, ...] = ()
     resumed = record is not None
     if record is None:
+        if before is not None and not again:
+            raise already_sent(before, home)
         with tempfile.TemporaryDirectory(dir=home.path) as temporary:
             with working("resolving packages"):
                 wheels, vendored = fetch_wheels(folder, spec, tree, target, Path(temporary))
+            if wheels:
+                _need_clear(packed(spec, tree, vendored, target, allow=allow))
             secrets = unlock()  # which may ask
             with working("sealing the code"):
                 built = build(
@@ -92,9 +99,25 @@ def submit(
                     now=now,
                     vendored=vendored,
                 )
-        record = home.keep(built.parts.manifest, source=source, content=built.content, now=now)
+        record = home.keep(
+            built.envelope,
+            letter=built.parcel.manifest,
+            mail=built.mail,
+            source=source,
+            content=built.content,
+            now=now,
+        )
     first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
+    twin = None if before is None else before.train
     return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed, twin=twin)
+
+
+def already_sent(train: TrainRecord, home: Home) -> TrainAlreadySent:
+    """Return the error that says that nothing has changed since a train was sent, and what became of that one."""
+    msg = "this train was already sent: nothing in its folder has changed since"
+    sent = None if train.sent is None else print_time(train.sent)
+    hint = f"'pht train follow {train.train.short}' tells where it is; to send a second one all the same: --again"
+    return TrainAlreadySent(msg, train=train.train.short, sent=sent, state=home.state_of(train), hint=hint)
 
 
 def fetch_wheels(
@@ -131,7 +154,7 @@ def deliver(
     home.note_seen(record.train, learnt)
     if record.sent is None and learnt is None:
         verify_train(record.parts, trust, here=first, now=now)
-        depot.send(record.parts, home.blobs, to=first, train=record.train, stop=start, progress=progress)
+        depot.send(record.parcel, home.blobs, to=first, train=record.train, stop=start, progress=progress)
     if record.sent is None:
         home.note_sent(record.train, now)
     return first
@@ -145,13 +168,15 @@ def _unsent(home: Home, source: Digest, now: datetime) -> TrainRecord | None:
     return None
 
 
-def _under_way(home: Home, source: Digest, now: datetime) -> TrainId | None:
-    """Find the newest train that was sent from the same source and may still be run somewhere."""
+def _sent_before(home: Home, source: Digest, now: datetime) -> TrainRecord | None:
+    """Find the newest train that was sent from the same source, and came home or may still do so."""
     for record in reversed(home.records()):
-        if record.source == source and record.sent is not None and record.manifest.is_valid_at(now):
+        if record.source == source and record.sent is not None:
             seen = home.seen(record.train)
-            if home.arrival(record.train) is None and (seen is None or not seen.ended):
-                return record.train
+            home_again = home.arrival(record.train) is not None or (seen is not None and seen.passed)
+            under_way = record.manifest.is_valid_at(now) and (seen is None or not seen.ended)
+            if home_again or under_way:
+                return record
     return None
 
 

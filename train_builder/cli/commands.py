@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from console.answer import Answer
-from console.prompts import confirmed_root
+from console.prompts import clock, confirmed_root
 from console.root import Root
 from registry.places import source_at
 from train_builder.cli.departure import train_check, train_init, train_stations, train_submit
@@ -17,6 +17,7 @@ from train_builder.cli.options import PATH, home_option
 from train_builder.cli.render import render_home, render_trains
 from train_builder.desk.setup import settings_for
 from train_builder.desk.trains import list_trains
+from train_builder.desk.watch import look_at_all
 from train_builder.home import make_home, open_home
 
 
@@ -74,9 +75,16 @@ def train_setup(
 
 @train.command("ls")
 @home_option
-def train_ls(*, home_path: Path) -> Answer:
-    """List the trains made here, the oldest first, with what 'pht train follow' learnt last. Asks no one."""
-    return render_trains(list_trains(open_home(home_path)))
+@click.option("--look", is_flag=True, help="First look in the mailbox where each train is that is under way.")
+def train_ls(*, home_path: Path, look: bool) -> Answer:
+    """List the trains made here, the oldest first, with what was learnt of each, and when that was looked for last.
+
+    Without --look it asks no one.
+    """
+    home = open_home(home_path)
+    if look:
+        look_at_all(home, clock.now())
+    return render_trains(list_trains(home))
 
 
 for command in (

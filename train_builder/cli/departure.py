@@ -43,26 +43,39 @@ def train_stations(*, home_path: Path) -> Answer:
 @click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True, help="Which one.")
 @click.option("--name", help="What the train is called. Default: like the folder.")
 @click.option("--route", metavar="A,B,C", shell_complete=complete_route, help="The stations, in order.")
-def train_init(*, folder: Path, template: str, name: str | None, route: str | None) -> Answer:
-    """Begin a new train in FOLDER: a small analysis that runs as it is, for you to change."""
+@click.option("--approval", metavar="TEXT", help="Reference of the ethics vote that covers it, for the hospitals.")
+def train_init(*, folder: Path, template: str, name: str | None, route: str | None, approval: str | None) -> Answer:
+    """Begin a new train in FOLDER: a small analysis that runs as it is, for you to change.
+
+    It has sample data for each station of the route, so that it can be rehearsed.
+    """
     stations = tuple(map(PartyId, route.split(","))) if route else ()
-    return render_begun(folder, start_train(template, folder, name=name, route=stations))
+    files = start_train(template, folder, name=name, route=stations, approval=approval)
+    return render_begun(folder, files, approved=approval is not None)
 
 
 @click.command("check")
 @click.argument("folder", type=PATH)
 @home_option
 @allow_option
+@target_options
 @click.option("--offline", is_flag=True, help="Do not ask the directory whether it knows the stations and the base.")
-def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offline: bool) -> Answer:
-    """Check the train in FOLDER before departure: its train.yaml, data and secrets in its code, its outputs."""
+def train_check(
+    *, folder: Path, home_path: Path, allow: tuple[str, ...], python_version: str, machine: str, offline: bool
+) -> Answer:
+    """Check the train in FOLDER before departure: its train.yaml, its code and what that imports, its outputs.
+
+    Python sources are compiled, not run. What is found in the code may be data, a secret, or an import that nothing
+    brings; in train.yaml, what nobody filled in, and outputs that no gate lets pass without a person.
+    """
     now = clock.now()
 
     def trust() -> TrustStore | None:
         home = None if offline else home_if_any(home_path)
         return None if home is None else trust_of(home, now)
 
-    found = check_folder(folder, trust, now=now, allow=allow)
+    target = Target(python=python_version, machine=machine)
+    found = check_folder(folder, trust, now=now, allow=allow, target=target)
     if not isinstance(found, Checked):
         return render_problems(folder, found)
     return render_checked(found, "--offline" if offline else f"{home_path} is not set up; 'pht train setup' does it")
@@ -73,6 +86,7 @@ def train_check(*, folder: Path, home_path: Path, allow: tuple[str, ...], offlin
 @home_option
 @allow_option
 @target_options
+@click.option("--again", is_flag=True, help="Send a second train from a folder that has not changed since the first.")
 @passphrase_option
 def train_submit(
     *,
@@ -81,11 +95,12 @@ def train_submit(
     allow: tuple[str, ...],
     python_version: str,
     machine: str,
+    again: bool,
     passphrase_file: Path | None,
 ) -> Answer:
     """Check, sign and seal the train in FOLDER and send it to its first station.
 
-    Run again after a failure, it sends the train it had made, not a second one. A requirements.txt in the code folder is
+    Run again after a failure, it sends the train it had made, not a second one; a second one takes --again. A requirements.txt in the code folder is
     resolved to wheels, which travel in vendor/ of the code.
     """
     home, now = open_home(home_path), clock.now()
@@ -99,6 +114,7 @@ def train_submit(
             now=now,
             allow=allow,
             target=Target(python=python_version, machine=machine),
+            again=again,
             progress=carried,
             working=working,
         )

@@ -12,10 +12,11 @@ from console.progress import showing, working
 from console.prompts import clock, passphrase_option, unlocked
 from console.root import Root
 from security.errors import Unavailable
+from security.keys.keyset import Secrets
 from train_builder.cli.complete import complete_train
 from train_builder.cli.options import PATH, home_option
 from train_builder.cli.render_journey import (
-    describe,
+    news,
     render_inspection,
     render_opened,
     render_proof,
@@ -48,14 +49,18 @@ def train_follow(root: Root, *, name: str, home_path: Path, watching: bool, ever
 def _wait(name: str, home: Home, every: float, *, heard: bool) -> Whereabouts:
     """Wait until a journey is over, and say on standard error what changes until then."""
     seen: Whereabouts | None = None
+    told: set[str] = set()
     for found in watch(name, home, clock=clock, every=every):
+        now = clock.now()
         if isinstance(found, Unavailable):
-            if heard:
-                click.echo(f"waiting: {found}", err=True)
-            continue
-        if heard and found != seen and not found.over(clock.now()):
-            click.echo(describe(found, now=clock.now()), err=True)
-        seen = found
+            lines: tuple[str, ...] = (f"waiting: {found}",)
+        else:
+            lines, seen = () if found.over(now) else news(found, told, now=now), found
+            told = {line for line in told if not line.startswith("waiting: ")}  # a second outage is news again
+        for line in lines:
+            if heard and line not in told:
+                click.echo(line, err=True)
+        told.update(lines)
     assert seen is not None  # noqa: S101 - it ends with a train whose journey is over
     return seen
 
@@ -71,7 +76,7 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
     The proof of the journey goes beside it, into OUT.journey.json.
     """
     home = open_home(home_path)
-    fetched = _fetch(name, home)
+    fetched = _fetch(name, home, passphrase_file)
     keys = keys_for(fetched, home)
     secrets = unlocked(keys, str(keys), passphrase_file)
     with working("opening the results"):
@@ -82,10 +87,14 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
 @click.argument("name", metavar="TRAIN", shell_complete=complete_train)
 @home_option
 @click.option("--export", "into", type=PATH, help="Write files and commands for a check without this software.")
-def train_verify(*, name: str, home_path: Path, into: Path | None) -> Answer:
-    """Verify the whole journey of TRAIN and tell it step by step. Needs no passphrase."""
+@passphrase_option
+def train_verify(*, name: str, home_path: Path, into: Path | None, passphrase_file: Path | None) -> Answer:
+    """Verify the whole journey of TRAIN and tell it step by step.
+
+    Needs no passphrase, unless TRAIN is the whole id of a train that was made in another home folder.
+    """
     home = open_home(home_path)
-    fetched = _fetch(name, home)
+    fetched = _fetch(name, home, passphrase_file)
     files = () if into is None else export_proof(fetched, home, into)
     return render_proof(proof_of(fetched), into, len(files))
 
@@ -98,6 +107,9 @@ def train_inspect(*, name: str, home_path: Path) -> Answer:
     return render_inspection(inspect(name, open_home(home_path), clock.now()))
 
 
-def _fetch(name: str, home: Home) -> Fetched:
+def _fetch(name: str, home: Home, passphrase_file: Path | None) -> Fetched:
+    def unlock() -> Secrets:
+        return unlocked(home.keys, str(home.keys), passphrase_file)
+
     with showing("fetching") as carried:
-        return fetch(name, home, now=clock.now(), progress=carried)
+        return fetch(name, home, unlock=unlock, now=clock.now(), progress=carried)

@@ -11,7 +11,8 @@ from click.core import ParameterSource
 
 from security.errors import InvalidInput
 from train_builder.code.wheels import MACHINE, PYTHON
-from train_builder.home import SETTINGS, Home, open_home
+from train_builder.home import Home, open_home
+from train_builder.settings import SETTINGS
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -38,8 +39,8 @@ def allow_option(function: F) -> F:
     return click.option(
         "--allow",
         multiple=True,
-        metavar="PATH",
-        help="Accept findings about this file of the code folder (a name or a pattern); may be repeated.",
+        metavar="PATH|CODE",
+        help="Accept findings about this file of the code folder (a name or a pattern), or of this code; may be repeated.",
     )(function)
 
 

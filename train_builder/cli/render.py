@@ -12,7 +12,7 @@ from security.directory.trust import Base
 from security.encoding import Json, print_time
 from security.keys.keyset import spell
 from train_builder.build.submit import Submitted
-from train_builder.code.check import finding_document, hint_for
+from train_builder.code.check import BY_HAND, Finding, finding_document, hint_for
 from train_builder.desk.check import Checked
 from train_builder.desk.destinations import Destination
 from train_builder.desk.trains import TrainSummary
@@ -55,9 +55,12 @@ def render_destinations(stations: Sequence[Destination], bases: Sequence[Base]) 
     return Answer(text="\n".join(lines), data={"stations": found, "bases": approved})
 
 
-def render_begun(folder: Path, files: Sequence[str]) -> Answer:
-    """Render a train that was just begun."""
-    lines = [f"made {folder}", *(f"  {path}" for path in files), f"next: pht train check {folder}"]
+def render_begun(folder: Path, files: Sequence[str], *, approved: bool) -> Answer:
+    """Render a train that was just begun, and what to do next."""
+    lines = [f"made {folder}", *(f"  {path}" for path in files), f"next: pht train rehearse {folder}"]
+    if not approved:
+        lines.append(f"then: write the reference of your approval into {folder / SPEC_FILE}")
+    lines.append(f"then: pht train check {folder}")
     return Answer(text="\n".join(lines), data={"folder": str(folder), "files": list(files)})
 
 
@@ -79,9 +82,18 @@ def render_checked(found: Checked, why_not_looked_up: str) -> Answer:
         f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
         f"stations and base image: {known}",
         *map(str, found.findings),
-        "ready to depart, if the above is intended" if found.findings else "ready to depart",
+        _verdict(found.findings),
     ]
     return Answer(text="\n".join(lines), data=data)
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    """Say whether a train can depart, and how much of what was found is still to be thought about."""
+    if not findings:
+        return "ready to depart"
+    people = sum(one.code == BY_HAND for one in findings)
+    held = f"; at each station a person decides about {people} of its outputs" if people else ""
+    return f"ready to depart, if the above is intended{held}"
 
 
 def render_problems(folder: Path, problems: Sequence[Problem]) -> Answer:
@@ -103,7 +115,7 @@ def render_submitted(sent: Submitted) -> Answer:
         f"  until  {print_time(manifest.valid_until)}",
         *(f"  {wheel.file}" for wheel in sent.wheels),
         *map(str, sent.findings),
-        *([] if sent.twin is None else [f"note: the same train is already under way as {sent.twin.short}"]),
+        *([] if sent.twin is None else [f"note: the same train was already sent as {sent.twin.short}"]),
         f"next: pht train follow {sent.record.train.short}",
     ]
     data: dict[str, Json] = {
@@ -123,8 +135,23 @@ def render_submitted(sent: Submitted) -> Answer:
 def render_trains(trains: Sequence[TrainSummary]) -> Answer:
     """Render trains as a table, in their order."""
     width = max((len(one.state) for one in trains), default=0)
-    lines = [f"{'train':<12}  {'made':<20}  {'state':<{width}}  name"]
-    lines += [f"{one.train.short}  {print_time(one.recorded)}  {one.state:<{width}}  {one.name}" for one in trains]
-    listed: list[Json] = [{"train": str(one.train), "name": one.name, "state": one.state} for one in trains]
+    lines = [f"{'train':<12}  {'made':<20}  {'state':<{width}}  {'as of':<20}  name"]
+    lines += [
+        f"{one.train.short}  {print_time(one.recorded)}  {one.state:<{width}}  {_looked(one):<20}  {one.name}"
+        for one in trains
+    ]
+    listed: list[Json] = [
+        {
+            "train": str(one.train),
+            "name": one.name,
+            "state": one.state,
+            "looked": None if one.looked is None else print_time(one.looked),
+        }
+        for one in trains
+    ]
     none = "no trains yet; 'pht train submit' sends one"
     return Answer(text="\n".join(lines) if trains else none, data={"trains": listed})
+
+
+def _looked(train: TrainSummary) -> str:
+    return "never looked" if train.looked is None else print_time(train.looked)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from console.answer import Answer
 from security.encoding import Json, print_time
-from security.forms.words import others
+from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
-from train_builder.follow.follow import WHAT_TO_DO, Whereabouts
+from train_builder.follow.follow import StopProgress, Whereabouts
 from train_builder.follow.inspect import Inspection
+from train_builder.proof.check import CheckedExport
 from train_builder.proof.proof import Proof, describe_proof, proof_document
 from train_builder.spec.units import show_duration, show_size
 
@@ -28,7 +30,7 @@ _SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "proces
 
 def render_whereabouts(found: Whereabouts, now: datetime) -> Answer:
     """Render where a train is."""
-    return Answer(text=describe(found, now=now), data=whereabouts_document(found))
+    return Answer(text=describe(found, now=now), data=whereabouts_document(found, now))
 
 
 def render_opened(train: HomeTrain, opened: OpenedResults) -> Answer:
@@ -57,6 +59,18 @@ def render_proof(proof: Proof, into: Path | None = None, files: int = 0) -> Answ
     return Answer(text=text, data=data)
 
 
+def render_checked(checked: CheckedExport, *, offline: bool) -> Answer:
+    """Render what an exported journey proves, and as of when: `offline`, by the directory in the export."""
+    as_of = print_time(checked.as_of)
+    told = (
+        f"as of {as_of}, by the directory in the export; what was revoked later is known only with --directory"
+        if offline
+        else f"as of {as_of}, by the directory as it is published now"
+    )
+    data = proof_document(checked.proof) | {"asOf": as_of, "offline": offline}
+    return Answer(text=f"{describe_proof(checked.proof)}\n{told}", data=data)
+
+
 def render_inspection(inspection: Inspection) -> Answer:
     """Render what a manifest claims, and whether it is believed."""
     return Answer(text=describe_inspection(inspection), data=inspection_document(inspection))
@@ -64,29 +78,60 @@ def render_inspection(inspection: Inspection) -> Answer:
 
 def describe(found: Whereabouts, *, now: datetime) -> str:
     """Say in words where a train is."""
-    lines = [f"{found.name} ({found.train.short})"]
-    for one in found.stops:
-        when = "" if one.at is None else f"  {print_time(one.at)}"
-        what = one.state.value if one.outcome is None else one.outcome.value
-        lines.append(f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}")
+    waited = "" if found.since is None else f" ({show_duration(now - found.since)})"
+    return "\n".join(_lines(found, now, waited))
+
+
+def news(found: Whereabouts, told: Collection[str], *, now: datetime) -> tuple[str, ...]:
+    """Return what can be said in words, without what was `told` before."""
+    return tuple(line for line in _lines(found, now, "") if line not in told)
+
+
+def _lines(found: Whereabouts, now: datetime, waited: str) -> list[str]:
+    return [f"{found.name} ({found.train.short})", *map(_stop_line, found.stops), *_where(found, now, waited)]
+
+
+def _stop_line(one: StopProgress) -> str:
+    when = "" if one.at is None else f"  {print_time(one.at)}"
+    what = one.state.value if one.outcome is None else one.outcome.value
+    return f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}"
+
+
+def _where(found: Whereabouts, now: datetime, waited: str) -> list[str]:
+    lines = []
     stopped = found.stopped
     if stopped is not None and stopped.outcome is not None:
-        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {WHAT_TO_DO[stopped.outcome]}")
+        lines.append(f"ended at {stopped.station}: {stopped.outcome.value}; {stopped.advice}")
+        lines += [] if stopped.answer is None else [f"{stopped.station} says: {stopped.answer}"]
     elif found.passed:
         lines.append("every station has passed it on; 'pht train open' opens what came home")
     elif found.since is not None:
-        waited = show_duration(now - found.since)
-        lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)} ({waited})")
+        lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)}{waited}")
+        lines += _why_silent(found, now)
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
+    if found.cut_off is not None:
+        lines.append(f"{found.waiting_for} cannot pass it on any more: {found.cut_off}; send a new train")
     if found.stranded(now):
         lines.append(f"its validity ended {print_time(found.valid_until)}: no station will run it; send a new one")
-    lines += [f"not believed: {doubt}" for doubt in found.doubts]
-    return "\n".join(lines)
+    return [printable(line) for line in (*lines, *(f"not believed: {doubt}" for doubt in found.doubts))]
 
 
-def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
-    """Return the same for a program."""
+def _why_silent(found: Whereabouts, now: datetime) -> list[str]:
+    silent = found.silent(now)
+    if silent is not None:
+        can_be = "the train waits there for a person or a file, or the station does not work"
+        return [f"  {found.waiting_for} has not answered for {show_duration(silent)}: ask its operator ({can_be})"]
+    if found.over(now):
+        return []
+    run = show_duration(found.longest_run)
+    told = f"the run may take {run}; it may wait for a person, or for a file that is missing there"
+    return [f"  a station says nothing before it is done: {told}"]
+
+
+def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:
+    """Return the same for a program; `silent` is whether the station should have said something by now."""
+    silent = found.silent(now)
     return {
         "train": str(found.train),
         "name": found.name,
@@ -95,12 +140,17 @@ def whereabouts_document(found: Whereabouts) -> dict[str, Json]:
         "waitingFor": None if found.waiting_for is None else str(found.waiting_for),
         "since": None if found.since is None else print_time(found.since),
         "validUntil": print_time(found.valid_until),
+        "cutOff": found.cut_off,
+        "silent": silent is not None,
         "stops": [
             {
                 "stop": one.stop,
                 "station": str(one.station),
                 "state": one.state.value,
                 "outcome": None if one.outcome is None else one.outcome.value,
+                "reason": one.reason,
+                "limit": None if one.limit is None else one.limit.value,
+                "answer": one.answer,
                 "at": None if one.at is None else print_time(one.at),
             }
             for one in found.stops
@@ -140,12 +190,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"  limits       {_limits(manifest.limits)}",
         *(f"  {label:<12} {text}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
     ]
-    return "\n".join(map(_plain, lines))
-
-
-def _plain(line: str) -> str:
-    """Keep line breaks and escape sequences off the terminal: anybody may have written the manifest."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    return "\n".join(map(printable, lines))
 
 
 def _limits(limits: Limits) -> str:

@@ -7,26 +7,41 @@ Findings are values; nothing here prints or stops. An *error* stops a departure 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from console.problems import did_you_mean, line_of
+from security.archive import Member
 from security.directory.trust import TrustStore
 from security.encoding import Json
 from security.errors import BaseNotApproved, InvalidInput, PhtError
 from security.ids import PartyId, Role
 from security.train.output_schema import cost_of
+from security.train.slight import reasons_to_look
 from train_builder.code.contents import looks_into, state_paths
+from train_builder.code.imports import gaps
 from train_builder.code.sources import SourceTree
+from train_builder.code.wheels import DEBIAN_12, Target
 from train_builder.spec.spec import SPEC_FILE, TrainSpec
 from train_builder.spec.units import show_size
 
+BY_HAND: Final = "output.by-hand"
+_LOOK: Final = "at each station a person must look at it and release it, unless the operator names its media type"
+_NARROW: Final = "declare a schema as narrow as the results are: then stations may let it pass by themselves"
+"""The code of findings about outputs that wait for a person at each station."""
 _LARGE_FILE: Final = 10 << 20
 _LARGE_TREE: Final = 100 << 20
-_WITH_SCHEMA: Final = frozenset({"application/json", "text/csv"})
+_JSON: Final = "application/json"
+_WITH_SCHEMA: Final = frozenset({_JSON, "text/csv"})
+_PLACEHOLDER: Final = re.compile(
+    r"(?i)\b(?:to-?do|fixme|xxx+|tb[ad]|place-?holder|change-?me|lorem ipsum|put the reference of|your (?:ethics|reference))\b"
+    r"|^[\s.?<>_-]*$|^<.*>$"
+)
+_OBJECTS: Final = re.compile(r".*\.(?:pkl|pickle|joblib|dill|pt|pth)")
 _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "Rscript", "julia", "node", "perl", "ruby")
 
 
@@ -56,18 +71,37 @@ class Finding:
 
 
 def preflight(
-    spec: TrainSpec, tree: SourceTree, trust: TrustStore | None, *, now: datetime, allow: Sequence[str] = ()
+    spec: TrainSpec,
+    tree: SourceTree,
+    trust: TrustStore | None,
+    *,
+    now: datetime,
+    allow: Sequence[str] = (),
+    target: Target = DEBIAN_12,
 ) -> tuple[Finding, ...]:
     """Check everything that can be checked without running the train. Without a directory, `trust` is None.
 
-    `allow` holds paths, or patterns of paths, whose findings are accepted.
+    `allow` holds paths, or patterns of paths, or codes, of findings that are accepted. `target` is the Python of the base.
     """
     found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_schemas(spec), *_command(spec, tree)]
+    found += [*_python(spec, tree, target, None), *_placeholders(spec), *_for_people(spec)]
     if trust is not None:
         found += _directory(spec, trust, now)
-    return tuple(
-        replace(one, allowed=any(fnmatch.fnmatchcase(one.path, pattern) for pattern in allow)) for one in found
-    )
+    return _allowed(found, allow)
+
+
+def packed(
+    spec: TrainSpec, tree: SourceTree, vendored: Sequence[Member], target: Target, *, allow: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """Check what only the packages that travel along can tell: whether they have what the code imports."""
+    return _allowed(_python(spec, tree, target, vendored), allow)
+
+
+def _allowed(found: Iterable[Finding], allow: Sequence[str]) -> tuple[Finding, ...]:
+    def accepted(one: Finding) -> bool:
+        return any(one.code == pattern or fnmatch.fnmatchcase(one.path, pattern) for pattern in allow)
+
+    return tuple(replace(one, allowed=accepted(one)) for one in found)
 
 
 def stops_departure(findings: Sequence[Finding]) -> bool:
@@ -185,6 +219,49 @@ def _command(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
         yield _error("command.not-executable", f"'{own}' is not executable", line, f"chmod +x {spec.code}/{own}")
 
 
+def _python(spec: TrainSpec, tree: SourceTree, target: Target, vendored: Sequence[Member] | None) -> Iterator[Finding]:
+    for gap in gaps(spec.command, tree, target, vendored):
+        yield Finding(
+            level=Level.ERROR if gap.certain else Level.WARNING,
+            code=gap.code,
+            path=SPEC_FILE if gap.path is None else gap.path,
+            line=line_of(spec.lines, ("command",)) if gap.path is None else gap.line,
+            text=gap.text,
+            hint=gap.hint,
+        )
+
+
+def _placeholders(spec: TrainSpec) -> Iterator[Finding]:
+    """Find words of a form that nobody filled in: what is signed is what a hospital's committee reads."""
+    given = {"approval.reference": spec.approval.reference, "purpose": spec.purpose}
+    for place, text in given.items():
+        if _PLACEHOLDER.search(text):
+            line = line_of(spec.lines, tuple(place.split(".")))
+            hint = "write what the hospitals are to read, for you sign it; if that is it: --allow placeholder"
+            yield _error("placeholder", f"{place} is still a placeholder: '{text[:80]}'", line, hint)
+
+
+def _for_people(spec: TrainSpec) -> Iterator[Finding]:
+    """Name the outputs that no gate may let go on by itself, so that at each station a person must."""
+    all_but: set[str] = set()
+    for index, output in enumerate(spec.outputs):
+        line = line_of(spec.lines, ("outputs", index))
+        if _OBJECTS.fullmatch(output.path) or "pickle" in output.media_type:
+            text = f"'{output.path}' holds pickled objects, which run code when they are opened: expect stations to refuse it"
+            yield _by_hand(text, line, "leave numbers as application/json, under a schema")
+            all_but.add(output.path)
+            continue
+        for reason in reasons_to_look([output]):
+            yield _by_hand(f"{reason}: {_LOOK}", line, _NARROW)
+            all_but.add(output.path)
+    for reason in reasons_to_look([one for one in spec.outputs if one.path not in all_but]):
+        yield _by_hand(f"{reason}: {_LOOK}", line_of(spec.lines, ("outputs",)), _NARROW)
+
+
+def _by_hand(text: str, line: int | None, hint: str) -> Finding:
+    return Finding(level=Level.WARNING, code=BY_HAND, path=SPEC_FILE, line=line, text=text, hint=hint)
+
+
 def _in_code(word: str) -> str | None:
     """Return the path below the code folder a word of the command means, or None if it lies elsewhere."""
     path = word.removeprefix("/pht/code/")
@@ -209,7 +286,10 @@ def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Fi
     except BaseNotApproved as error:
         names = [base.name for base in trust.approved_bases()]
         line = line_of(spec.lines, ("base",))
-        yield _error(error.code, f"base '{spec.base}': {error.message}", line, did_you_mean(spec.base, names))
+        near = did_you_mean(spec.base, names) or ""
+        there = f"approved are: {', '.join(sorted(names))}" if names else "the consortium has approved none yet"
+        hint = f"{near} {there}" if near.startswith("did you mean") else there
+        yield _error(error.code, f"base '{spec.base}': {error.message}", line, hint)
     if spec.valid.days > trust.policy.max_train_days:
         line = line_of(spec.lines, ("valid",))
         text = f"the directory's policy allows no more than {trust.policy.max_train_days} days"

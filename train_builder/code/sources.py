@@ -115,8 +115,15 @@ def collect(folder: Path) -> SourceTree:
             )
         )
     if not members:
+        if ignored:
+            msg = "everything in the code folder is ignored"
+            raise SourcesRejected(
+                msg, folder=folder, ignored=ignored, hint=f"see its {IGNORE_FILE}: what is named there stays here"
+            )
         msg = "the code folder is empty"
-        raise SourcesRejected(msg, folder=folder)
+        raise SourcesRejected(
+            msg, folder=folder, hint="put the analysis there, or name its folder as 'code' in train.yaml"
+        )
     return SourceTree(members=_sorted(members), ignored=ignored)
 
 
@@ -135,7 +142,7 @@ def _sorted(members: list[Member]) -> tuple[Member, ...]:
         first = seen.setdefault(member.path.casefold(), member)
         if first is not member:
             msg = "two files have names that some systems do not tell apart"
-            raise SourcesRejected(msg, first=first.path, second=member.path)
+            raise SourcesRejected(msg, first=first.path, second=member.path, hint="rename one of them")
     return tuple(sorted(members, key=lambda member: member.path.encode()))
 
 
@@ -170,10 +177,11 @@ def _need_plain(path: str, facts: os.stat_result) -> None:
         length = len(path.encode("utf-8"))
     except UnicodeEncodeError as error:
         msg = "a file's name is not text"
-        raise SourcesRejected(msg, path=ascii(path)) from error
+        raise SourcesRejected(msg, path=ascii(path), hint="rename it") from error
     if length > MAX_PATH or not name.isprintable() or "\\" in name:
         msg = "a file's name is too long or not plain"
-        raise SourcesRejected(msg, path=ascii(path)[:120], longest=MAX_PATH)
+        hint = "rename it: printable characters and no backslash, 200 bytes with its folders at most"
+        raise SourcesRejected(msg, path=ascii(path)[:120], bytes=length, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ def _download(requirements: Path, target: Target, into: Path) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         msg = "pip cannot be run, or took longer than half an hour"
-        raise WheelsUnresolved(msg, requirements=requirements) from error
+        hint = f"try 'pip download -r {REQUIREMENTS}' in the code folder: can the package index be reached?"
+        raise WheelsUnresolved(msg, requirements=requirements, reason=type(error).__name__, hint=hint) from error
     if done.returncode != 0:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         msg = "pip cannot meet the requirements"
@@ -137,7 +138,11 @@ def _unpack(path: Path, tree: Path, budget: list[int]) -> None:
                 budget[1] -= 1
                 if min(budget) < 0:
                     msg = "the packages are too large to travel"
-                    raise WheelsUnresolved(msg, at=path.name, most_bytes=MAX_BYTES, most_files=MAX_FILES)
+                    hint = (
+                        f"1 GiB and {MAX_FILES} files travel at most: name fewer packages in {REQUIREMENTS}, or ask the"
+                        " consortium for a base image that has them"
+                    )
+                    raise WheelsUnresolved(msg, at=path.name, hint=hint)
                 make_folder((tree / name).parent)
                 with told(tree / name), wheel.open(entry) as source, (tree / name).open("xb") as out:
                     left = entry.file_size
@@ -146,7 +151,8 @@ def _unpack(path: Path, tree: Path, budget: list[int]) -> None:
                         out.write(piece)
     except (zipfile.BadZipFile, RuntimeError, ValueError) as error:
         msg = "a wheel is damaged"
-        raise WheelsUnresolved(msg, wheel=path.name) from error
+        hint = "remove it from pip's cache ('pip cache purge') and try again; if it stays so, tell who made the package"
+        raise WheelsUnresolved(msg, wheel=path.name, reason=str(error)[:100], hint=hint) from error
 
 
 def _modules(entries: Sequence[zipfile.ZipInfo]) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:

@@ -11,6 +11,7 @@ from console.problems import Problem
 from security.directory.trust import TrustStore
 from train_builder.code.check import Finding, preflight, stops_departure
 from train_builder.code.sources import SourceTree, collect
+from train_builder.code.wheels import DEBIAN_12, Target
 from train_builder.spec.spec import TrainSpec, read_spec
 
 
@@ -30,7 +31,12 @@ class Checked:
 
 
 def check_folder(
-    folder: Path, trust: Callable[[], TrustStore | None], *, now: datetime, allow: Sequence[str]
+    folder: Path,
+    trust: Callable[[], TrustStore | None],
+    *,
+    now: datetime,
+    allow: Sequence[str],
+    target: Target = DEBIAN_12,
 ) -> Checked | tuple[Problem, ...]:
     """Check a train's folder; return everything that is wrong with its train.yaml if that cannot be read.
 
@@ -45,5 +51,5 @@ def check_folder(
         return problems
     tree = collect(folder / spec.code)
     known = trust()
-    findings = preflight(spec, tree, known, now=now, allow=allow)
+    findings = preflight(spec, tree, known, now=now, allow=allow, target=target)
     return Checked(spec=spec, tree=tree, directory=known is not None, findings=findings)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.depot import Depot
+from registry.depot import Depot, layers_of
 from security.digest import Digest
 from security.ids import TrainId
 from train_builder.errors import TrainNotOver
@@ -69,7 +69,7 @@ def forget(trains: Sequence[TrainRecord], home: Home, depot: Depot, now: datetim
     freed = 0
     for one in trains:
         home.note_forgotten(one.train, now)
-        for digest in _sealed(one, home, depot):
+        for digest in _sealed(one, home):
             if home.blobs.has(digest):
                 freed += home.blobs.size(digest)
                 home.blobs.drop(digest)
@@ -91,10 +91,10 @@ def _unopened(train: TrainRecord, home: Home) -> bool:
     return came and not home.opened(train.train)
 
 
-def _sealed(train: TrainRecord, home: Home, depot: Depot) -> Iterator[Digest]:
+def _sealed(train: TrainRecord, home: Home) -> Iterator[Digest]:
     yield train.manifest.code.digest
     arrival = home.arrival(train.train)
     if arrival is not None and home.blobs.has(arrival):
-        state = depot.load(arrival, home.blobs).state
+        state = layers_of(arrival, home.blobs).state
         if state is not None:
             yield state.digest

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from registry.places import source_at
 from registry.port import Progress
+from security.directory.carried import carried
 from security.directory.trust import TrustStore
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from train_builder.desk.reach import depot_of, trust_of
+from train_builder.errors import TrainNotHere
 from train_builder.follow.collect import HomeTrain, OpenedResults, bring_home, open_home_train
 from train_builder.home import Home
 from train_builder.proof.export import export_journey
@@ -28,16 +32,27 @@ class Fetched:
     trust: TrustStore
 
 
-def fetch(name: str, home: Home, *, now: datetime, progress: Progress | None = None) -> Fetched:
-    """Bring a train home and verify its whole journey. A whole id may also be that of a train this home never made.
+def fetch(
+    name: str, home: Home, *, unlock: Callable[[], Secrets], now: datetime, progress: Progress | None = None
+) -> Fetched:
+    """Bring a train home and verify its whole journey.
+
+    A whole id may also be that of a train this home never made. Then there is no key here for its mail, and `unlock` is
+    called for the owner's own.
 
     Raises:
         NotHomeYet, TrainRefused, TrainFailed, Refused: see `bring_home`.
         TrainNotHere, InvalidInput: see `Home.find`.
     """
-    whole = TrainId(name) if len(name) == _ID_CHARACTERS else home.find(name).train
+    try:
+        record = home.find(name)
+        whole, identity = record.train, record.mail
+    except TrainNotHere:
+        if len(name) != _ID_CHARACTERS:
+            raise
+        whole, identity = TrainId(name), unlock().identity
     trust = trust_of(home, now)
-    train = bring_home(whole, home, depot=depot_of(home), trust=trust, now=now, progress=progress)
+    train = bring_home(whole, home, identity=identity, depot=depot_of(home), trust=trust, now=now, progress=progress)
     return Fetched(train=train, trust=trust)
 
 
@@ -65,4 +80,6 @@ def proof_of(fetched: Fetched) -> Proof:
 
 def export_proof(fetched: Fetched, home: Home, into: Path) -> tuple[str, ...]:
     """Write files and commands for a check without this software into the new folder `into`; see `export_journey`."""
-    return export_journey(proof_of(fetched), fetched.train.parts, home.blobs, into)
+    source = source_at(home.settings.directory, home.settings.login)
+    directory = carried(home.cache, home.root(), source)
+    return export_journey(proof_of(fetched), fetched.train.parts, home.blobs, directory, into)

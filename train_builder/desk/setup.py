@@ -8,7 +8,7 @@ from registry.places import Login, anchored, registry_at, source_at
 from security.ids import PartyId
 from security.keys.store import read_folder
 from train_builder.errors import HomeInvalid
-from train_builder.home import Settings
+from train_builder.settings import Settings
 
 
 def settings_for(home: Path, *, party: str, registry: str, directory: str | None, login: Login, here: Path) -> Settings:

@@ -16,18 +16,25 @@ from train_builder.home import Home
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSummary:
-    """A train as it is listed; `state` is what was heard of it last."""
+    """A train as it is listed: `state` is what was heard of it when somebody `looked` last, if ever."""
 
     train: TrainId
     name: str
     recorded: datetime
     state: str
+    looked: datetime | None
 
 
 def list_trains(home: Home) -> tuple[TrainSummary, ...]:
     """Return the trains made here, the oldest first. Asks no one."""
     return tuple(
-        TrainSummary(train=one.train, name=one.manifest.name, recorded=one.recorded, state=home.state_of(one))
+        TrainSummary(
+            train=one.train,
+            name=one.manifest.name,
+            recorded=one.recorded,
+            state=home.state_of(one),
+            looked=home.looked(one.train),
+        )
         for one in home.records()
     )
 

@@ -23,6 +23,20 @@ def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
     return _look(home.find(name), home, depot_of(home), now)
 
 
+def look_at_all(home: Home, now: datetime) -> None:
+    """Look where every train is that may still be under way, and keep how far each was seen.
+
+    Raises:
+        Unavailable: the registry or the directory cannot be reached.
+    """
+    depot, trust = depot_of(home), trust_of(home, now)
+    for one in home.records():
+        seen = home.seen(one.train)
+        over = home.arrival(one.train) is not None or home.forgotten(one.train) or (seen is not None and seen.ended)
+        if one.sent is not None and not over:
+            _learn(follow(one, depot, trust, now=now), home, now)
+
+
 def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Whereabouts | Unavailable]:
     """Yield where a train is, `every` so many seconds, until its journey is over; or why that cannot be said now.
 
@@ -45,5 +59,10 @@ def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Wher
 
 def _look(record: TrainRecord, home: Home, depot: Depot, now: datetime) -> Whereabouts:
     found = follow(record, depot, trust_of(home, now), now=now)
-    home.note_seen(found.train, found.learnt)
+    _learn(found, home, now)
     return found
+
+
+def _learn(found: Whereabouts, home: Home, now: datetime) -> None:
+    home.note_seen(found.train, found.learnt)
+    home.note_looked(found.train, now)

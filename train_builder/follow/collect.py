@@ -6,14 +6,16 @@ are opened into a folder without a name, which gets its name at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from registry.depot import Depot
 from registry.errors import NotInRegistry
 from registry.port import Progress
+from security.age import Unwrapper
 from security.archive import MAX_MEMBERS, Budget
 from security.digest import Digest
 from security.directory.trust import TrustStore
@@ -24,6 +26,7 @@ from security.errors import (
     JourneyForeignEntry,
     JourneyIncomplete,
     Malformed,
+    NotARecipient,
     PhtError,
     Refused,
 )
@@ -31,9 +34,11 @@ from security.files import making_folder, write_file
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
+from security.train.letters import Parcel, check_readers, open_parcel
+from security.train.route import MAX_STOPS
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty, TrainForgotten
+from train_builder.errors import FolderNotEmpty, TrainForgotten, TrainNotHere
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -41,7 +46,7 @@ from train_builder.proof.proof import proof_document, prove
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeTrain:
-    """A train that came home and is believed, its envelopes, and the name its artifact has in the mailbox."""
+    """A train that came home and is believed, its envelopes out of their letters, and the name its artifact has."""
 
     accepted: AcceptedTrain
     parts: TrainParts
@@ -63,6 +68,7 @@ def bring_home(
     train: TrainId,
     home: Home,
     *,
+    identity: Unwrapper,
     depot: Depot,
     trust: TrustStore,
     now: datetime,
@@ -71,20 +77,24 @@ def bring_home(
     """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
 
     It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
-    mailbox cannot take away what is here already. Of several arrivals under the train's name, the first that verifies
-    is the train; if none does, the first refusal is told.
+    mailbox cannot take away what is here already. A train made here is asked for under its one name; of one made
+    elsewhere the route is not known, and the first arrival that verifies is the train. If none does, the first refusal
+    is told. `identity` opens the letters: the key for the train's mail, or the
+    owner's own.
 
     Raises:
         NotHomeYet, TrainRefused, TrainFailed: it is not home, and why.
         Refused: its journey is not proven; one of its leaves, which says why.
     """
 
-    def verified(parts: TrainParts) -> AcceptedTrain:
-        accepted = verify_home(parts, trust, owner=home.party, now=now)
+    def verified(parcel: Parcel, digest: Digest) -> HomeTrain:
+        opened = open_parcel(parcel, [identity])
+        accepted = verify_home(opened.parts, trust, owner=home.party, now=now)
         if accepted.train != train:
             msg = "the artifact under this train's name is another train"
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
-        return accepted
+        check_readers(opened, accepted)
+        return HomeTrain(accepted=accepted, parts=opened.parts, digest=digest)
 
     found = _kept(train, home, depot, verified)
     if found is None:
@@ -131,48 +141,59 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
     return OpenedResults(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 
-def _kept(
-    train: TrainId, home: Home, depot: Depot, verified: Callable[[TrainParts], AcceptedTrain]
-) -> HomeTrain | None:
+_Verify: TypeAlias = Callable[[Parcel, Digest], HomeTrain]
+
+
+def _kept(train: TrainId, home: Home, depot: Depot, verified: _Verify) -> HomeTrain | None:
     """Return what came home before, verified again; None if it is not here, or no longer whole."""
     digest = home.arrival(train)
     if digest is None:
         return None
     try:
-        parts = depot.load(digest, home.blobs)
+        parcel = depot.load(digest, home.blobs)
     except (FileMissing, DigestMismatch, Malformed):
         return None
-    if home.forgotten(train):
-        return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
-    sealed = [parts.code.digest, *([] if parts.state is None else [parts.state.digest])]
-    if not all(map(home.blobs.has, sealed)):
+    sealed = [parcel.code.digest, *([] if parcel.state is None else [parcel.state.digest])]
+    if not home.forgotten(train) and not all(map(home.blobs.has, sealed)):
         return None
-    return HomeTrain(accepted=verified(parts), parts=parts, digest=digest)
+    return verified(parcel, digest)
 
 
 def _waiting(
     train: TrainId,
     home: Home,
     depot: Depot,
-    verified: Callable[[TrainParts], AcceptedTrain],
+    verified: _Verify,
     progress: Progress | None,
 ) -> HomeTrain | None:
     """Fetch the train from the mailbox; None if nothing waits under its name."""
-
-    def demand(parts: TrainParts) -> None:
-        verified(parts)
-
     refusals: list[PhtError] = []
-    named = {one.digest: one for one in depot.arrivals(home.party) if one.train == train}
-    for arrival in sorted(named.values(), key=lambda one: one.stop, reverse=True):
+    for stop in _homes(train, home):
+        found: list[HomeTrain] = []
+
         try:
-            parts = depot.take(arrival, home.blobs, accept=demand, progress=progress)
-            return HomeTrain(accepted=verified(parts), parts=parts, digest=arrival.digest)
-        except (Refused, NotInRegistry) as error:
+            arrival = depot.arrival(home.party, train, stop)
+            if arrival is None:
+                continue
+
+            def demand(parcel: Parcel, digest: Digest = arrival.digest, into: list[HomeTrain] = found) -> None:
+                into.append(verified(parcel, digest))
+
+            depot.take(arrival, home.blobs, accept=demand, progress=progress)
+            return found[0]
+        except (Refused, NotARecipient, NotInRegistry) as error:
             refusals.append(error)
     if refusals:
         raise refusals[0]
     return None
+
+
+def _homes(train: TrainId, home: Home) -> Iterable[int]:
+    """Return the stops under which a train can come home: of one made elsewhere, after however many stops it made."""
+    try:
+        return (home.find(train).manifest.route.home,)
+    except TrainNotHere:
+        return range(1, MAX_STOPS + 1)
 
 
 def _need_empty(folder: Path) -> None:

@@ -7,31 +7,52 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from registry.depot import Depot, Receipt, ReceiptKind
+from security.age import Unwrapper
 from security.directory.trust import TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, PhtError, Refused
-from security.ids import PartyId, TrainId
-from security.statement.envelope import Envelope, Verified
-from security.train.journey import JourneyEntry, Outcome, Refusal, check_entry, check_link, check_refusal
+from security.errors import JourneyForeignEntry, NotARecipient, NotYet, PhtError, Refused
+from security.ids import PartyId, Role, TrainId
+from security.statement.envelope import Verified
+from security.train.journey import (
+    JourneyEntry,
+    Limit,
+    Outcome,
+    Refusal,
+    StationAnswer,
+    check_answer,
+    check_entry,
+    check_link,
+    check_refusal,
+)
+from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import counted
+from security.train.route import Stop, counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
 
-WHAT_TO_DO: Final = {
-    Outcome.REFUSED: "the station does not admit this train or its outputs; its operator knows why: ask there",
+S = TypeVar("S", Refusal, StationAnswer)
+
+PATIENCE: Final = timedelta(days=1)
+"""Beside the run itself: for fetching, for looking through the outputs, and for a station that is down overnight."""
+
+WHAT_TO_DO: Final[Mapping[Outcome, str]] = {
+    Outcome.REFUSED: "a person there refused it, or its outputs were not let out: ask the station's operator",
     Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",
+    Outcome.CUT_OFF: "a station after it has no valid keys any more ('pht train stations' tells which): send a new train",
     Outcome.WITHHELD: "the station gives no reason; ask its operator",
 }
+
+
+_LIMIT: Final = {Limit.MEMORY: "limits.memory", Limit.TIME: "limits.wall_time", Limit.OUTPUT: "limits.output"}
 
 
 class StopState(StrEnum):
@@ -46,13 +67,28 @@ class StopState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopProgress:
-    """What is known of one stop, and since when."""
+    """What is known of one stop, and since when.
+
+    ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
+    """
 
     stop: int
     station: PartyId
     state: StopState
     at: datetime | None = None
     outcome: Outcome | None = None
+    reason: str | None = None
+    limit: Limit | None = None
+    answer: str | None = None
+
+    @property
+    def advice(self) -> str:
+        """Why it ended there, as far as the station says so, and what to do."""
+        if self.reason is not None:
+            return self.reason
+        if self.limit is not None:
+            return f"the analysis went over {_LIMIT[self.limit]} of train.yaml: use less, or ask for more"
+        return "" if self.outcome is None else WHAT_TO_DO[self.outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +101,10 @@ class Whereabouts:
     waiting_for: PartyId | None
     since: datetime | None
     valid_until: datetime
+    longest_run: timedelta
     doubts: tuple[str, ...]
+    cut_off: str | None = None
+    """Why the directory lets nobody go on with it where it is."""
 
     @property
     def passed(self) -> bool:
@@ -102,29 +141,42 @@ class Whereabouts:
         """Whether it is under way, and no station may run it any more."""
         return not self.ended and now >= self.valid_until
 
+    def silent(self, now: datetime) -> timedelta | None:
+        """Return for how long the station that has the train owes a word, if it is longer than anything takes by itself.
+
+        A station says nothing before it is done. That it waits for a person there, or does not work at all, looks the
+        same from here; that it still runs can be ruled out, for the manifest says how long a run may take.
+        """
+        if self.since is None or self.over(now):
+            return None
+        waited = now - self.since
+        return waited if waited >= self.longest_run + PATIENCE else None
+
     def over(self, now: datetime) -> bool:
         """Whether there is nothing left to wait for."""
-        return self.ended or self.stranded(now)
+        return self.ended or self.stranded(now) or self.cut_off is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """A receipt and its envelope, or why it could not be read; nothing of it is believed."""
+    """A receipt and its letter, opened, or why it could not be read; nothing of it is believed."""
 
     receipt: Receipt
-    envelope: Envelope | PhtError
+    letter: Letter | PhtError
 
 
-def read_mail(depot: Depot, owner: PartyId, train: TrainId) -> tuple[Mail, ...]:
-    """Fetch the receipts of one train. One that is broken does not hide the others."""
+def read_mail(
+    depot: Depot, owner: PartyId, train: TrainId, stops: Iterable[int], identity: Unwrapper
+) -> tuple[Mail, ...]:
+    """Fetch and open the receipts of one train, each by its name. One that is broken does not hide the others."""
     found = []
-    for receipt in depot.receipts(owner, train):
-        envelope: Envelope | PhtError
+    for receipt in depot.receipts_of(owner, train, stops):
+        letter: Letter | PhtError
         try:
-            envelope = depot.read_receipt(owner, receipt)
-        except Refused as error:
-            envelope = error
-        found.append(Mail(receipt=receipt, envelope=envelope))
+            letter = open_letter(depot.read_receipt(owner, receipt), [identity])
+        except (Refused, NotARecipient) as error:
+            letter = error
+        found.append(Mail(receipt=receipt, letter=letter))
     return tuple(found)
 
 
@@ -135,7 +187,8 @@ def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetim
         RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
-    mail = read_mail(depot, record.manifest.owner.party, record.train)
+    stops = record.manifest.route.indices
+    mail = read_mail(depot, record.manifest.owner.party, record.train, stops, record.mail)
     return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
@@ -154,14 +207,17 @@ def whereabouts_of(
         try:
             heard.take(one)
         except PhtError as error:
-            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error.message} [{error.code}]")
+            advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
+            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error} [{error.code}]{advice}")
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
+    cut_off: str | None = None
     if not any(one.state is StopState.STOPPED for one in stops):
         here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
         waiting = manifest.value.expected_at(here).party
         since = max((entry.value.time for entry in heard.entries.values()), default=sent)
+        cut_off = None if here == manifest.value.route.home else _cut_off(manifest.value.route.stop(here), trust, now)
     return Whereabouts(
         train=train_id(manifest),
         name=manifest.value.name,
@@ -169,8 +225,21 @@ def whereabouts_of(
         waiting_for=waiting,
         since=since,
         valid_until=manifest.value.valid_until,
+        longest_run=timedelta(seconds=manifest.value.limits.wall_seconds),
         doubts=tuple(doubts),
+        cut_off=cut_off,
     )
+
+
+def _cut_off(stop: Stop, trust: TrustStore, now: datetime) -> str | None:
+    """Return why nothing that a station signs about this train will count, whatever it does; None if it would."""
+    try:
+        trust.pinned(stop.party, Role.STATION, stop.key_set, now)
+    except Refused as error:
+        return error.message
+    except NotYet:
+        return None
+    return None
 
 
 def not_home(found: Whereabouts) -> PhtError:
@@ -181,15 +250,19 @@ def not_home(found: Whereabouts) -> PhtError:
         msg = "the train did not pass a station"
         return kind(
             msg,
-            hint=WHAT_TO_DO[stopped.outcome],
+            hint=stopped.advice,
             train=found.train.short,
             station=stopped.station,
             place=f"{counted(stopped.stop)} of {len(found.stops)}",
             outcome=stopped.outcome.value,
+            **({} if stopped.answer is None else {"station_says": stopped.answer}),
         )
     msg = "the train is not home yet"
     since = None if found.since is None else print_time(found.since)
-    return NotHomeYet(msg, train=found.train.short, waiting_for=found.waiting_for, since=since)
+    hint = (
+        None if found.cut_off is None else f"{found.waiting_for} cannot pass it on: {found.cut_off}; send a new train"
+    )
+    return NotHomeYet(msg, hint=hint, train=found.train.short, waiting_for=found.waiting_for, since=since)
 
 
 class _Heard:
@@ -199,6 +272,7 @@ class _Heard:
         self._manifest, self._route, self._trust, self._now = manifest, manifest.value.route, trust, now
         self.entries: dict[int, Verified[JourneyEntry]] = {}
         self.refusals: dict[int, Verified[Refusal]] = {}
+        self.answers: dict[int, Verified[StationAnswer]] = {}
 
     @property
     def passed(self) -> frozenset[int]:
@@ -212,21 +286,26 @@ class _Heard:
             PhtError: it does not count, and why.
         """
         stop = mail.receipt.stop
-        if isinstance(mail.envelope, PhtError):
-            raise mail.envelope
+        letter, manifest = mail.letter, self._manifest.value
+        if isinstance(letter, PhtError):
+            raise letter
         if stop >= self._route.home:
             msg = "receipt is for a stop the route does not have"
             raise JourneyForeignEntry(msg, stop=counted(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
-            refusal = check_refusal(self._manifest, mail.envelope, self._trust)
-            if refusal.value.stop != stop:
-                msg = "receipt is about a stop other than the one in its name"
-                raise JourneyForeignEntry(msg, stop=counted(stop))
+            refusal = _about(stop, check_refusal(self._manifest, letter.envelope, self._trust))
+            check_refusal_readers(letter, manifest, stop)
             self.refusals[stop] = refusal
             return
-        entry = check_entry(self._manifest, mail.envelope, stop, self._trust, now=self._now)
+        if mail.receipt.kind is ReceiptKind.ANSWER:
+            answer = _about(stop, check_answer(self._manifest, letter.envelope, self._trust))
+            check_refusal_readers(letter, manifest, stop)
+            self.answers[stop] = answer
+            return
+        entry = check_entry(self._manifest, letter.envelope, stop, self._trust, now=self._now)
         if self.entries.keys() >= set(self._route.before(stop)):
             check_link(self._manifest, entry, self.entries)
+        check_entry_readers(letter, manifest, stop)
         self.entries[stop] = entry
 
     def stops(self) -> Iterator[StopProgress]:
@@ -234,15 +313,39 @@ class _Heard:
         passed = self.passed
         ended = not self.refusals.keys() <= passed
         for stop in self._route.indices:
-            state, at, outcome = StopState.AHEAD, None, None
+            state, at = StopState.AHEAD, None
             if stop in self.entries:
                 state, at = StopState.PASSED, self.entries[stop].value.time
             elif stop in passed:
                 state = StopState.PRESUMED
             elif stop in self.refusals:
-                refusal = self.refusals[stop].value
-                state, at, outcome = StopState.STOPPED, refusal.time, refusal.outcome
+                yield self._stopped(self.refusals[stop].value)
+                continue
             elif not ended and passed.issuperset(self._route.before(stop)):
                 state = StopState.WAITING
-            station = self._route.stop(stop).party
-            yield StopProgress(stop=stop, station=station, state=state, at=at, outcome=outcome)
+            yield StopProgress(stop=stop, station=self._route.stop(stop).party, state=state, at=at)
+
+    def _stopped(self, refusal: Refusal) -> StopProgress:
+        answer = self.answers.get(refusal.stop)
+        return StopProgress(
+            stop=refusal.stop,
+            station=refusal.station,
+            state=StopState.STOPPED,
+            at=refusal.time,
+            outcome=refusal.outcome,
+            reason=refusal.reason,
+            limit=refusal.limit,
+            answer=None if answer is None else answer.value.text,
+        )
+
+
+def _about(stop: int, found: Verified[S]) -> Verified[S]:
+    """Return a statement if it is about this stop.
+
+    Raises:
+        JourneyForeignEntry: it is about another one.
+    """
+    if found.value.stop != stop:
+        msg = "receipt is about a stop other than the one in its name"
+        raise JourneyForeignEntry(msg, stop=counted(stop))
+    return found

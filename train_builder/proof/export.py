@@ -2,16 +2,18 @@
 
 `export_journey` writes every signed statement taken apart (envelope, payload, the bytes that were signed, raw
 signatures), the public keys, the sealed files, the exact commands in a README, and ``verify.sh``, which runs them with
-``sha256sum``, ``base64`` and ``openssl`` and, if it is there, ``in-toto``.
+``sha256sum``, ``base64`` and ``openssl`` and, if it is there, ``in-toto``. The directory that the journey was verified
+against goes along, so that `train_builder.proof.check` can judge all of it by a pinned root.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from registry.blobs import BlobFolder
 from security.digest import digest_stream
@@ -30,6 +32,12 @@ _OPENSSL = {
     Scheme.ML_DSA_65: "openssl pkeyutl -verify -pubin -inkey {key} -rawin -in {folder}/pae.bin -sigfile {folder}/{id}.sig",
 }
 _MODE = 0o644
+MANIFEST: Final = "manifest"
+ENTRY: Final = "entry-"
+ENVELOPE: Final = "envelope.json"
+DIRECTORY: Final = "directory"
+CODE: Final = "blobs/code.age"
+STATE: Final = "blobs/state.age"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +49,12 @@ class ExportedStatement:
     witness: Witness
 
 
-def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Path) -> tuple[str, ...]:
+def export_journey(
+    proof: Proof, parts: TrainParts, blobs: BlobFolder, directory: Mapping[str, bytes], into: Path
+) -> tuple[str, ...]:
     """Write a verified journey to a folder that does not exist yet or is empty; return the files.
+
+    `directory` are the files of the directory, under the names they are published by.
 
     Raises:
         FolderNotEmpty: there is something in the folder already.
@@ -56,11 +68,13 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
             _write_statement(one, new)
         for party, key_set in {one.witness.party: one.witness.key_set for one in statements}.items():
             _write_keys(key_set, make_folder(new / "keys" / party))
-        held = {"code.age": parts.code.digest} | ({} if parts.state is None else {"state.age": parts.state.digest})
+        held = {CODE: parts.code.digest} | ({} if parts.state is None else {STATE: parts.state.digest})
         for name, digest in held.items():
             make_folder(new / "blobs")
-            with blobs.open(digest) as source, (new / "blobs" / name).open("xb") as out:
+            with blobs.open(digest) as source, (new / name).open("xb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
+        for name, raw in directory.items():
+            write_file(make_folder(new / DIRECTORY) / name, raw, mode=_MODE)
         witnesses = "".join(f"{one.folder} {one.witness.party}\n" for one in statements)
         write_file(new / "witnesses.txt", witnesses.encode(), mode=_MODE)
         write_file(new / "proof.json", dump_pretty(proof_document(proof)), mode=_MODE)
@@ -73,14 +87,14 @@ def export_journey(proof: Proof, parts: TrainParts, blobs: BlobFolder, into: Pat
 
 
 def _statements(proof: Proof, parts: TrainParts) -> Iterator[ExportedStatement]:
-    yield ExportedStatement(folder="manifest", envelope=parts.manifest, witness=proof.owner)
+    yield ExportedStatement(folder=MANIFEST, envelope=parts.manifest, witness=proof.owner)
     for step, envelope in zip(proof.steps, parts.entries, strict=True):
-        yield ExportedStatement(folder=f"entry-{counted(step.stop)}", envelope=envelope, witness=step.witness)
+        yield ExportedStatement(folder=f"{ENTRY}{counted(step.stop)}", envelope=envelope, witness=step.witness)
 
 
 def _write_statement(statement: ExportedStatement, new: Path) -> None:
     folder, envelope = make_folder(new / statement.folder), statement.envelope
-    write_file(folder / "envelope.json", envelope.to_bytes(), mode=_MODE)
+    write_file(folder / ENVELOPE, envelope.to_bytes(), mode=_MODE)
     write_file(folder / "payload.json", envelope.payload, mode=_MODE)
     write_file(folder / "pae.bin", envelope.pae(), mode=_MODE)
     for signature in envelope.signatures:
@@ -136,7 +150,12 @@ def _readme(proof: Proof, statements: tuple[ExportedStatement, ...]) -> str:
         "",
         "   age -d -i identity.txt blobs/state.age | tar -tv",
         "",
-        "5. in-toto (pip install in-toto) reads the envelopes as well: see the end of verify.sh.",
+        "5. Whose keys these are says the consortium's directory, whose files are in directory/ (TUF). This software checks",
+        "   everything above, and that, from a root.json that you have pinned yourself (pht directory pin):",
+        "",
+        "   pht verify . --root root.json",
+        "",
+        "6. in-toto (pip install in-toto) reads the envelopes as well: see the end of verify.sh.",
         "",
     ]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from datetime import datetime
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import Json, print_time
+from security.forms.words import printable
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import KeySet, spell
 from security.train.route import counted
@@ -96,7 +97,7 @@ def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
 
 
 def describe_proof(proof: Proof) -> str:
-    """Put a proof into numbered sentences."""
+    """Put a proof into numbered sentences, for a terminal and for a file that will be read on one."""
     lines = [
         f"{proof.name} ({proof.train.short}): the journey is complete and every step of it is proven",
         f"  0. {_signed(proof.owner)} the manifest, which is the train",
@@ -117,7 +118,7 @@ def describe_proof(proof: Proof) -> str:
         f"verified against directory version {version.targets} (root version {version.root}),",
         f"  which is good until {print_time(proof.directory_expires)}",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def proof_document(proof: Proof) -> dict[str, Json]:
@@ -159,7 +160,7 @@ def _shortly(digests: tuple[Digest, ...]) -> str:
 
 
 def _witness(trust: TrustStore, party: PartyId, role: Role, fingerprint: Digest, at: datetime) -> Witness:
-    key_set = trust.pinned(party, role, fingerprint, at)
+    key_set = trust.signer(party, role, fingerprint, at)
     return Witness(party=party, title=trust.parties[party].title, key_set=key_set)
 
 

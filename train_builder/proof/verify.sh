@@ -1,5 +1,7 @@
 #!/bin/sh
 # Checks an exported journey with sha256sum, base64 and openssl alone; with in-toto as well, if it is installed.
+# It shows that the statements hang together and who signed them, by keys that lie beside them. Whose keys these are it cannot
+# know: compare the fingerprints at its end, or let `pht verify . --root root.json` judge by the consortium's directory.
 # Exit status: 0 everything checked out, 1 something did not, 3 something could not be checked with this openssl.
 set -eu
 cd "$(dirname "$0")"
@@ -8,7 +10,58 @@ skipped=0
 fail() { printf 'FAILED  %s\n' "$*"; exit 1; }
 good() { printf 'ok      %s\n' "$*"; }
 digest() { sha256sum <"$1" | cut -c1-64; }
-says() { grep -qF -- "$2" "$1/payload.json" || fail "$1: does not say $2"; }
+
+# What a statement says, one value a line: `predicate.route.stops.0.party hospital-a`; `.#` is the length of a list. A key
+# that is not plain becomes `?`, so that no text and no part of another document is taken for what the statement says.
+told=$(mktemp -d)
+trap 'rm -rf "$told"' EXIT
+flatten() { # FOLDER
+    LC_ALL=C awk '
+    function wrong() { exit 1 }
+    function blank() { while (at <= size && index(" \t\r\n", substr(text, at, 1))) at++ }
+    function string(  from, c) {
+        from = ++at
+        while ((c = substr(text, at, 1)) != "\"") { if (c == "") wrong(); at += (c == "\\") ? 2 : 1 }
+        at++
+        return substr(text, from, at - from - 1)
+    }
+    function value(path,  c, key, count) {
+        if (path in seen && path !~ /[?]/) wrong()
+        seen[path]
+        blank()
+        c = substr(text, at, 1)
+        if (c == "{" || c == "[") {
+            at++; blank(); count = 0
+            if (substr(text, at, 1) != (c == "{" ? "}" : "]")) {
+                do {
+                    blank(); key = count
+                    if (c == "{") {
+                        if (substr(text, at, 1) != "\"") wrong()
+                        key = string(); if (key !~ /^[A-Za-z_]+[A-Za-z0-9_]*$/) key = "?"
+                        blank(); if (substr(text, at++, 1) != ":") wrong()
+                    }
+                    value(path (path == "" ? "" : ".") key); count++
+                    blank()
+                } while (substr(text, at++, 1) == ",")
+                at--
+            }
+            if (substr(text, at++, 1) != (c == "{" ? "}" : "]")) wrong()
+            if (c == "[") print path ".# " count
+        } else if (c == "\"") print path " " string()
+        else {
+            if (!match(substr(text, at, 40), /^[-+.0-9A-Za-z]+/)) wrong()
+            print path " " substr(text, at, RLENGTH); at += RLENGTH
+        }
+    }
+    BEGIN {
+        while ((getline line < ARGV[1]) > 0) text = text line "\n"
+        size = length(text); at = 1
+        value(""); blank()
+        if (at <= size) wrong()
+    }' "$1/payload.json" >"$told/$1" || fail "$1: is not a statement"
+}
+value() { awk -v path="$2" '$1 == path { sub(/^[^ ]* /, ""); print }' "$told/$1"; }
+says() { [ "$(value "$1" "$2")" = "$3" ] || fail "$1: does not say $2 $3"; }
 
 # The files are those that were exported. (This guards against damage; what follows guards against lies.)
 sha256sum --check --quiet --strict SHA256SUMS || fail 'SHA256SUMS'
@@ -32,7 +85,7 @@ signature() { # FOLDER SCHEME KEYID PARTY
         if [ $mldsa = no ]; then
             printf 'SKIPPED %s: %s signature of %s needs openssl 3.5\n' "$1" "$2" "$4"
             skipped=1
-            return
+            return 0
         fi
         openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$1/pae.bin" -sigfile "$1/$3.sig" >/dev/null ||
             fail "$1: signature of $4 under $3" ;;
@@ -41,39 +94,59 @@ signature() { # FOLDER SCHEME KEYID PARTY
     good "$1: signed by $4 ($2)"
 }
 
-statement() { # FOLDER PARTY: every key of the party's set signed exactly these bytes
+statement() { # FOLDER PARTY PLACE: every key of the party's set, which the manifest names there, signed exactly these bytes
     tr -d ' \n' <"$1/envelope.json" | sed 's/.*"payload":"\([^"]*\)".*/\1/' | base64 -d | cmp -s - "$1/payload.json" ||
         fail "$1: payload is not the envelope's"
     { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c <"$1/payload.json")"; cat "$1/payload.json"; } |
         cmp -s - "$1/pae.bin" || fail "$1: what was signed is not the payload (DSSE v1, PAE)"
-    says manifest "{\"keySet\":\"sha256:$(digest "keys/$2/key-set.txt")\",\"party\":\"$2\"}"
+    flatten "$1"
+    says manifest "$3.party" "$2"
+    says manifest "$3.keySet" "sha256:$(digest "keys/$2/key-set.txt")"
+    signed=no
     while read -r word scheme key; do
-        [ "$word" != sign ] || signature "$1" "$scheme" "$key" "$2"
+        [ "$word" != sign ] || { signature "$1" "$scheme" "$key" "$2" && signed=yes; }
     done <"keys/$2/key-set.txt"
+    [ $signed = yes ] || fail "$1: nobody signed"
 }
 
-train=$(digest manifest/pae.bin)
 stop=0 before=manifest state=
 while read -r folder party; do
-    statement "$folder" "$party"
-    [ "$folder" != manifest ] || continue
-    says "$folder" "\"train\":\"$train\""
-    says "$folder" "\"stop\":$stop,"
-    says "$folder" "\"station\":\"$party\""
-    says "$folder" "\"previous\":[\"sha256:$(digest "$before/pae.bin")\"]"
-    says "$folder" "\"statesIn\":[$state],"
-    state=$(sed 's/.*"subject":\[{"digest":{"sha256":"\([0-9a-f]\{64\}\)"},"name":"state"}\].*/"sha256:\1"/' "$folder/payload.json")
+    case $party in *[!a-z0-9-]* | '') fail "witnesses.txt: not a party: $party" ;; esac
+    if [ "$folder" = manifest ] && [ $stop = 0 ] && [ ! -f "$told/manifest" ]; then
+        statement manifest "$party" predicate.owner
+        says manifest predicateType urn:pht:statement:train-manifest:v1
+        says manifest predicate.route.kind sequence
+        train=$(digest manifest/pae.bin)
+        continue
+    fi
+    [ "$folder" = "entry-$((stop + 1))" ] && [ -f "$told/manifest" ] || fail "witnesses.txt: $folder is out of order"
+    statement "$folder" "$party" "predicate.route.stops.$stop"
+    says "$folder" predicateType urn:pht:statement:journey-entry:v1
+    says "$folder" predicate.train "$train"
+    says "$folder" predicate.stop "$stop"
+    says "$folder" predicate.station "$party"
+    says "$folder" predicate.base "$(value manifest predicate.base)"
+    says "$folder" predicate.outcome passed
+    says "$folder" predicate.previous.# 1
+    says "$folder" predicate.previous.0 "sha256:$(digest "$before/pae.bin")"
+    says "$folder" predicate.statesIn.# "$([ -z "$state" ] && echo 0 || echo 1)"
+    says "$folder" predicate.statesIn.0 "$state"
+    says "$folder" subject.# 1
+    says "$folder" subject.0.name state
+    state=sha256:$(value "$folder" subject.0.digest.sha256)
     good "$folder: stop $((stop + 1)), at $party, follows $before"
     before=$folder stop=$((stop + 1))
 done <witnesses.txt
 
-# The route in the manifest is the order of the witnesses, each with its key set, and no one else.
-route=$(sed 's/.*"stops":\[\([^]]*\)\].*/\1/' manifest/payload.json | grep -o '"party":"[^"]*"' | cut -d'"' -f4)
-[ "$route" = "$(tail -n +2 witnesses.txt | cut -d' ' -f2)" ] || fail 'the journey is not the route of the manifest'
+# The entries are those of all stops of the signed route, in its order, and there are no others.
+[ -f "$told/manifest" ] || fail 'witnesses.txt: there is no manifest'
+says manifest predicate.route.stops.# "$stop"
+for folder in entry-*; do [ -f "$told/$folder" ] || fail "$folder: is about no stop of the route"; done
 good "the journey is the whole route: $stop stops"
 
-[ ! -f blobs/code.age ] || says manifest "{\"digest\":{\"sha256\":\"$(digest blobs/code.age)\"},\"name\":\"code\"}"
-[ ! -f blobs/state.age ] || [ "$state" = "\"sha256:$(digest blobs/state.age)\"" ] || fail 'blobs/state.age is not what the last stop sent'
+says manifest subject.0.name code
+[ ! -f blobs/code.age ] || says manifest subject.0.digest.sha256 "$(digest blobs/code.age)"
+[ ! -f blobs/state.age ] || [ "$state" = "sha256:$(digest blobs/state.age)" ] || fail 'blobs/state.age is not what the last stop sent'
 good 'the sealed files are the ones the statements name'
 
 # The same once more with in-toto's own reader of DSSE envelopes (pip install in-toto; 2.0 or later knows them).

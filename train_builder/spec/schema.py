@@ -39,7 +39,10 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
     "environment": {"default": {}, "examples": [{"TRAIN_VERBOSE": "1"}]},
     "route": {"markdownDescription": "`pht train stations` lists them.", "examples": [["hospital-a", "hospital-b"]]},
     "data": {"markdownDescription": "Each is a folder `/pht/data/NAME` of the run, read-only.", "default": []},
-    "outputs": {"markdownDescription": "A station's gate refuses files in `/pht/state` that are not listed here."},
+    "outputs": {
+        "markdownDescription": "A station's gate refuses files in `/pht/state` that are not listed here. JSON and CSV travel as"
+        " the gate prints them anew: sorted keys, `1` for `1.0`, quotes only where needed."
+    },
     "outputs[].schema": {
         "markdownDescription": "What the gate checks the file against. The narrower it is, the better a station knows"
         " what leaves it.",

@@ -77,9 +77,15 @@ def read_spec(folder: Path) -> tuple[TrainSpec | None, tuple[Problem, ...]]:
         FileMissing: there is no train.yaml.
     """
     path = folder / SPEC_FILE
+    if folder.is_file():
+        msg = "a train is a folder, and this is a file"
+        raise FileMissing(msg, file=folder, hint=f"name the folder that {SPEC_FILE} is in: {folder.parent}")
+    if not folder.exists():
+        msg = "there is no such folder"
+        raise FileMissing(msg, folder=folder, hint=f"'pht train init {folder}' begins a train there")
     if not path.is_file():
         msg = "there is no train.yaml here"
-        raise FileMissing(msg, folder=folder, hint="'pht train init FOLDER' makes one to start from")
+        raise FileMissing(msg, folder=folder, hint="name a train's folder; 'pht train init FOLDER' begins one")
     found = read_edited(read_file(path, limit=MAX_SPEC), spec_schema())
     if not isinstance(found, Edited):
         return None, found
@@ -126,7 +132,9 @@ class _Reader:
         if spec.valid > MAX_VALIDITY:
             self._complain(("valid",), "is longer than a year")
         if not (self._folder / spec.code).is_dir():
-            self._complain(("code",), f"there is no folder '{spec.code}' beside train.yaml")
+            is_file = (self._folder / spec.code).exists()
+            text = f"'{spec.code}' is a file" if is_file else f"there is no folder '{spec.code}' beside train.yaml"
+            self._complain(("code",), text, "name the folder that the analysis is in")
         return spec
 
     def _output(self, fields: Fields, index: int) -> Output:

@@ -19,6 +19,7 @@ from station.sandbox.folder import hand_over
 from station.sandbox.image import BaseImage
 from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of
 from station.sandbox.port import Ended, Sandbox
+from station.sandbox.printed import read_printed
 
 _OLDEST: Final = (1, 41)  # Docker 20.10: private cgroup namespaces
 _NAME: Final = "pht-doctor"
@@ -143,6 +144,7 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
             house=_NAME,
             profile=sandbox.profile,
             image=sandbox.prepare(base),
+            printed=Path(room) / "printed",
             command=("/bin/sh", "-c", _SCRIPT),
             environment={},
             mounts=mounts_of(code=folders["code"], data={}, state=folders["state"], context=context),
@@ -156,7 +158,7 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
                 if isinstance(sandbox.look(name), Ended):
                     break
                 time.sleep(0.1)
-            return sandbox.output(name, MIB).decode("utf-8", "replace")
+            return read_printed(order.printed, MIB).decode("utf-8", "replace")
         finally:
             sandbox.remove(name)
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
 from docker import APIClient
@@ -25,7 +28,9 @@ from station.check import CheckResult
 from station.errors import RunFailed, SandboxRefused, SandboxUnavailable, SandboxUnfit
 from station.sandbox.docker import doctor
 from station.sandbox.docker.compare import differences
+from station.sandbox.docker.ending import KILLED, ended_from_outside, killed_for_memory, vanished
 from station.sandbox.docker.image import engine_name, image_id, load_archive, mismatches
+from station.sandbox.docker.listen import Listeners
 from station.sandbox.docker.payload import GVISOR, LABEL_HOUSE, create_payload
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
@@ -33,23 +38,26 @@ from station.sandbox.port import Absent, Ended, Running, Sight
 
 _PATIENCE: Final = 60  # seconds for one answer of the engine
 _LOAD_PATIENCE: Final = 3600  # the engine is silent while it unpacks an image
-# 128 + SIGKILL. Linux lets no program do this to process 1 of its own container; gVisor does, and the train gains
-# nothing but another attempt, of which a visit has few.
-_KILLED: Final = 137
-_LOST: Final = 255  # what an engine reports for a container that went down with the machine
 _NO_PROGRAM: Final = frozenset({126, 127})  # the engine's words for: not to be run, not found
 _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executable")  # runc; runsc; runsc
 
 
 class DockerSandbox:
-    """Runs orders on the engine at ``url``, a local ``unix://`` socket, with the runtime of that name."""
+    """Runs orders on the engine at ``url``, a local ``unix://`` socket, with the runtime of that name.
 
-    def __init__(self, *, url: str, runtime: str = "runc") -> None:
+    A container whose process has been missing for `missing_seconds` is over, whatever the engine says.
+    """
+
+    def __init__(self, *, url: str, runtime: str = "runc", missing_seconds: float = 20.0) -> None:
         if not url.startswith("unix://"):
             msg = "the engine must be reached through a local socket"  # mounts are paths on this machine
             raise SandboxUnfit(msg, url=url, hint="use an address such as unix:///var/run/docker.sock")
         self._url = url
         self._runtime = runtime
+        self._missing_seconds = missing_seconds
+        self._listeners = Listeners()
+        self._kills: dict[str, int] = {}  # by the name of a run: the kernel's kills for memory before it was first seen
+        self._vanished: dict[str, float] = {}  # by the name of a run: since when its process is not there
 
     @property
     def sealed(self) -> bool:
@@ -83,18 +91,53 @@ class DockerSandbox:
             if inspected is None or differences(order, self._runtime, inspected):
                 _remove(engine, order.name)  # attack: a container with other options waiting under the right name
                 inspected = _create(engine, order, self._runtime)
+            container = str(inspected["Id"])  # by id: a name may by now be another container's
+            self._kills.setdefault(order.name, killed_for_memory())
             if _state(inspected).get("Status") == "created":
-                _start(engine, str(inspected["Id"]))  # by id: a name may by now be another container's
+                self._listeners.begin(self._url, engine.api_version, container, order)
+                _start(engine, container)
 
     def look(self, name: str) -> Sight:
-        """Say how the run is doing, by the engine's record of it."""
+        """Say how the run is doing, by the engine's record of it and by what it remembers of its end."""
         with self._engine() as engine:
             inspected = _inspect(engine, name)
-        return Absent() if inspected is None else _sight(inspected)
+            if inspected is None:
+                return Absent()
+            sight = _sight(inspected)
+            if isinstance(sight, Ended) and sight.exit_code and not sight.out_of_memory:
+                asked = partial(_remembered, engine, str(inspected["Id"]), sight.started)
+                outside = ended_from_outside(asked, sight.exit_code)
+                memory = sight.exit_code == KILLED and killed_for_memory() > self._kills.get(name, sys.maxsize)
+                sight = replace(sight, killed=outside or memory)
+            if isinstance(sight, Running) and self._vanished_for_good(name, inspected):
+                finished = max(sight.since, _clock_of(engine))
+                return Ended(exit_code=KILLED, out_of_memory=False, killed=True, started=sight.since, finished=finished)
+        if isinstance(sight, Ended):
+            self._listeners.await_end(name)
+        return sight
+
+    def listen(self, order: RunOrder) -> None:
+        """Attach to the container, unless we are."""
+        if self._listeners.listens(order.name):
+            return
+        self._kills.setdefault(order.name, killed_for_memory())
+        with self._engine() as engine:
+            inspected = _inspect(engine, order.name)
+            if inspected is not None and _state(inspected).get("Running"):
+                self._listeners.begin(self._url, engine.api_version, str(inspected["Id"]), order)
+
+    def _vanished_for_good(self, name: str, inspected: Mapping[str, object]) -> bool:
+        """Whether the process of a run that the engine calls running has been gone for a while."""
+        if not vanished(_state(inspected), self._url):
+            self._vanished.pop(name, None)
+            return False
+        return time.monotonic() - self._vanished.setdefault(name, time.monotonic()) > self._missing_seconds
 
     def stop(self, name: str) -> None:
         """Kill the run and wait for its end."""
         with self._engine() as engine, contextlib.suppress(NotFound):
+            with contextlib.suppress(APIError):
+                engine.unpause(name)  # a paused one cannot be killed on every engine
             try:
                 engine.kill(name)
             except APIError as error:
@@ -103,16 +146,12 @@ class DockerSandbox:
             engine.wait(name, timeout=_PATIENCE)
 
     def remove(self, name: str) -> None:
-        """Remove the container with its volumes and its log."""
+        """Remove the container with its volumes."""
         with self._engine() as engine:
             _remove(engine, name)
-
-    def output(self, name: str, limit: int) -> bytes:
-        """Return the end of the log, both streams in the order they came."""
-        with self._engine() as engine, contextlib.suppress(NotFound):
-            said: bytes = engine.logs(name, stdout=True, stderr=True)  # all of it: the order bounds it
-            return said[-limit:]
-        return b""
+        self._listeners.forget(name)
+        self._kills.pop(name, None)
+        self._vanished.pop(name, None)
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         """Find containers by the label of the station installation."""
@@ -252,20 +291,36 @@ def _remove(engine: APIClient, name: str) -> None:
         engine.remove_container(name, v=True, force=True)
 
 
+def _remembered(engine: APIClient, container: str, since: datetime) -> list[Mapping[str, object]]:
+    """Return what the engine remembers of kills and of the end of a container."""
+    asked: dict[str, str | int] = {
+        "since": int(since.timestamp()) - 1,
+        "until": f"{_clock_of(engine).timestamp():.6f}",  # or it would wait for what has not happened yet
+        "filters": json.dumps({"type": ["container"], "container": [container], "event": ["kill", "die"]}),
+    }
+    # Not the client's own method: it leaves the connection open.
+    answer = engine.get(f"{engine.base_url}/v{engine.api_version}/events", params=asked, timeout=_PATIENCE)
+    answer.raise_for_status()
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def _clock_of(engine: APIClient) -> datetime:
+    return datetime.fromisoformat(str(engine.info()["SystemTime"]))
+
+
 def _sight(inspected: Mapping[str, object]) -> Sight:
     state = _state(inspected)
     started = _time(state.get("StartedAt"))
     if started is None:
         return Absent()
     if state.get("Running"):
-        return Running(since=started)
+        return Running(since=started, paused=bool(state.get("Paused")))
     finished = max(started, _time(state.get("FinishedAt")) or started)  # engines note the start of a short run late
     code, out_of_memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
-    went_down = code == _LOST and started < _booted() <= finished
     return Ended(
-        exit_code=code if isinstance(code, int) else _LOST,
+        exit_code=code if isinstance(code, int) else KILLED,
         out_of_memory=out_of_memory,
-        killed=not out_of_memory and (code == _KILLED or went_down),
+        killed=False,
         started=started,
         finished=finished,
     )
@@ -275,10 +330,3 @@ def _time(text: object) -> datetime | None:
     """Parse an engine's time (RFC 3339 with nanoseconds); year 1 means never."""
     moment = datetime.fromisoformat(str(text)) if text else datetime.min.replace(tzinfo=UTC)
     return None if moment.year == 1 else moment.astimezone(UTC)
-
-
-def _booted() -> datetime:
-    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-        if line.startswith("btime "):
-            return datetime.fromtimestamp(int(line.split()[1]), UTC)
-    return datetime.min.replace(tzinfo=UTC)

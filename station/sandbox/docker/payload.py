@@ -63,7 +63,7 @@ def _host_config(order: RunOrder, runtime: str) -> Payload:
         "GroupAdd": [],
         "Init": False,
         "IpcMode": "private",
-        "LogConfig": {"Type": "json-file", "Config": {"max-file": "1", "max-size": str(limits.output_bytes)}},
+        "LogConfig": {"Type": "none", "Config": {}},  # a log of the engine's can outlive the visit (attack T20)
         "Memory": limits.memory_bytes,
         "MemorySwap": limits.memory_bytes,
         "Mounts": [_mount(mount) for mount in order.mounts],

@@ -11,16 +11,9 @@ import pyrage  # type: ignore[import-untyped] # it has no annotations
 import pytest
 
 from security.digest import digest_of
-from security.errors import (
-    FileExists,
-    FileMissing,
-    InvalidInput,
-    KeyDamaged,
-    KeyUnreadable,
-    NotAKeyFile,
-    WrongPassphrase,
-)
+from security.errors import FileExists, FileMissing, InvalidInput, KeyUnreadable
 from security.ids import PartyId, Role
+from security.keys.errors import KeyDamaged, NotAKeyFile, WrongPassphrase
 from security.keys.keyset import Scheme, Secrets, generate
 from security.keys.store import (
     KeyFolder,

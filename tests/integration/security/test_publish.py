@@ -39,10 +39,10 @@ from security.errors import (
     MalformedStatement,
     NotPublished,
     PartyUnknown,
-    WrongPassphrase,
 )
 from security.files import read_file, write_file
 from security.ids import PartyId, Role
+from security.keys.errors import WrongPassphrase
 from security.keys.keyset import KeySet, Scheme, SoftwareSigner, generate
 from security.keys.store import lock
 from tests.support.directories import PASSPHRASE, QUICK, House, Place, card_of, clock, house
@@ -121,7 +121,7 @@ def test_a_new_version_tells_what_changed(home: House, tmp_path: Path) -> None:
     home.publish(place)
     assert unpublished(home.workspace) == {}
     approve_base(home.workspace, "python", DIGEST, note="built in CI")
-    revoke(home.workspace, A, None)
+    revoke(home.workspace, A, None, since=clock(), now=clock())
     assert unpublished(home.workspace) == {"base.python.json": "added", "party.hospital-a.json": "changed"}
     assert load_trust(place, tmp_path / "cache", home.root, clock()).bases == {}, "staged is not published"
     home.publish(place)
@@ -382,11 +382,11 @@ def test_a_party_with_anothers_key_is_not_staged(home: House) -> None:
 
 def test_only_what_is_there_is_revoked(home: House) -> None:
     with pytest.raises(PartyUnknown):
-        revoke(home.workspace, PartyId("nobody"), None)
+        revoke(home.workspace, PartyId("nobody"), None, since=clock(), now=clock())
     with pytest.raises(InvalidInput):
-        revoke(home.workspace, A, "0" * 32)
+        revoke(home.workspace, A, "0" * 32, since=clock(), now=clock())
     assert not home.workspace.staged().parties[A].revoked
-    assert revoke(home.workspace, A, None).revoked
+    assert revoke(home.workspace, A, None, since=clock(), now=clock()).revoked
 
 
 def test_base_images_are_approved_and_withdrawn(home: House) -> None:

@@ -13,7 +13,8 @@ from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
 from security.ids import PartyId
-from station.daemon.loop import Pace, Shift
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace
 from tests.support.world import ROOMY, World, world
 
 POLL = 30

@@ -252,8 +252,8 @@ def test_a_person_sees_what_waits_for_release(here: World) -> None:
     for _ in range(12):
         here.step("hospital-a")
     visit = here.visit("hospital-a")
-    assert waiting_results(visit, rooms, wanted=None).files == (("sums.json", 19),)
-    assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"sum": 15, "n": 3}'
+    assert waiting_results(visit, rooms, wanted=None).files == (("sums.json", 17),)
+    assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"n":3,"sum":15}\n'
     with pytest.raises(FileMissing, match="no such file"):
         waiting_results(visit, rooms, wanted="../code/main.py")
 
@@ -365,16 +365,16 @@ def test_a_base_withdrawn_while_waiting_is_not_run(here: World) -> None:
     assert here.plaintext("hospital-a") == []
 
 
-def test_a_policy_that_wants_to_know_the_code_leaves_none_of_it(here: World) -> None:
-    from station.admission.policy import KnownCode
+def test_a_policy_that_wants_to_know_the_analysis_leaves_none_of_it(here: World) -> None:
+    from station.admission.policy import KnownAnalysis
 
-    here.change("hospital-a", policy=KnownCode(approved=frozenset()), by_code=True)
+    here.change("hospital-a", policy=KnownAnalysis(approved=frozenset()), by_analysis=True)
     made = here.train(route=("hospital-a",))
     here.submit(made)
     here.settle()
     held = here.visit("hospital-a").held
     assert held is not None
-    assert held.reason == "this code has not been approved here"
+    assert held.reason == "this analysis has not been approved here"
     assert here.plaintext("hospital-a") == []
     house = here.houses["hospital-a"]
     uses = [one for one in house.journal.station_events() if isinstance(one, KeyUsed)]
@@ -421,6 +421,6 @@ def test_a_train_refused_after_a_rotation_is_answered_with_the_keys_it_knows(her
     here.submit(made)
     here.settle()
     (receipt,) = here.receipts(made, ReceiptKind.REFUSAL)
-    envelope = here.depot.read_receipt(made.manifest.owner.party, receipt)
+    envelope = here.read(made, receipt)
     assert verify(envelope, old.key_set).value
     assert here.outcome(made) is Outcome.REFUSED

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from station.daemon.loop import Pace, Shift, Terms
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace, Terms
+from station.daemon.retention import remains_of
 from station.daemon.sweep import Keeper, sweep
 from station.house.config import Retention
 from station.sandbox.order import RunOrder
@@ -100,7 +102,8 @@ def test_of_one_that_failed_the_sealed_code_stays_until_evidence_is_too_old(here
 def test_evidence_never_exceeds_its_bytes(here: World) -> None:
     trains = [failed(here) for _ in range(4)]
     size = trains[0].manifest.code.size
-    assert swept(here, Retention(evidence_bytes=2 * size)) == 2
+    documents = sum(remains_of(visit).document_bytes for visit in here.visits(STATION))
+    assert swept(here, Retention(evidence_bytes=2 * size + documents)) == 2
     left = [made.manifest.code.digest.hex in spooled(here) for made in trains]
     assert left == [False, False, True, True]
 

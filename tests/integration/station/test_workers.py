@@ -23,7 +23,8 @@ from registry.port import StoredManifest
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from station.daemon.lanes import WORKERS, Lane
-from station.daemon.loop import Pace, Terms, run
+from station.daemon.loop import run
+from station.daemon.pace import Pace, Terms
 from station.daemon.retention import kept, remains_of
 from station.house.capacity import Capacity
 from station.house.trust import FreshTrust

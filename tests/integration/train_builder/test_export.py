@@ -19,7 +19,6 @@ from security.train.manifest import read_manifest
 from tests.support.owners import OwnerWorld
 from tests.support.trains import consortium
 from train_builder.errors import FolderNotEmpty
-from train_builder.follow.collect import bring_home
 from train_builder.proof.export import export_journey
 from train_builder.proof.proof import prove
 
@@ -29,8 +28,8 @@ SCHEMES = {"hospital-b": [Scheme.P256], "hospital-c": [Scheme.ED25519, Scheme.P2
 
 def exported(here: OwnerWorld, into: Path) -> Path:
     train = here.journey()
-    found = bring_home(train, here.home(), depot=here.depot, trust=here.world.trust, now=here.now)
-    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, into)
+    found = here.bring_home(train)
+    export_journey(prove(found.accepted, here.world.trust), found.parts, here.home().blobs, {}, into)
     return into
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from registry.depot import Depot
+from registry.depot import Depot, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
+from registry.port import StoredManifest
 from security.digest import Digest
 from security.encoding import print_time
 from security.ids import PartyId
@@ -20,7 +22,7 @@ from security.train.journey import Outcome
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from train_builder.cli.render_journey import describe
+from train_builder.cli.render_journey import describe, news
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -29,8 +31,8 @@ from train_builder.errors import (
     TrainNotHere,
     TrainRefused,
 )
-from train_builder.follow.collect import bring_home, open_home_train
-from train_builder.follow.follow import StopState, follow
+from train_builder.follow.collect import open_home_train
+from train_builder.follow.follow import StopState
 from train_builder.proof.proof import describe_proof, prove
 
 
@@ -42,7 +44,7 @@ def owners(tmp_path: Path) -> OwnerWorld:
 def test_a_train_goes_round_and_its_results_open(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
     home, trust = owners.home(), owners.world.trust
-    found = bring_home(train, home, depot=owners.depot, trust=trust, now=owners.now)
+    found = owners.bring_home(train)
     opened = open_home_train(found, home, secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
 
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
@@ -93,7 +95,7 @@ def test_the_manifest_says_what_the_spec_says(owners: OwnerWorld, tmp_path: Path
 
 def test_two_trains_of_one_folder_are_two_trains(owners: OwnerWorld, tmp_path: Path) -> None:
     folder = write_train(tmp_path / "t")
-    first, second = owners.submit(folder), owners.submit(folder)
+    first, second = owners.submit(folder), owners.submit(folder, again=True)
     assert first.record.train != second.record.train
     assert not second.resumed
 
@@ -129,7 +131,7 @@ def test_submitting_again_sends_the_same_train(owners: OwnerWorld, tmp_path: Pat
     assert again.resumed
     assert again.record.train == recorded.train
     (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == recorded.train
+    assert arrival.tag == train_tag(recorded.train, PartyId("hospital-a"), 0)
     (now_sent,) = owners.home().records()
     assert now_sent.sent == owners.now
 
@@ -167,16 +169,16 @@ def test_findings_stop_a_departure_before_keys_are_asked_for(owners: OwnerWorld,
 
 def test_following_tells_each_stop_and_for_whom_it_waits(owners: OwnerWorld, tmp_path: Path) -> None:
     record = owners.submit(write_train(tmp_path / "t")).record
-    before = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    before = owners.follow(record)
     assert (before.waiting_for, before.untouched) == ("hospital-a", True)
     owners.now += timedelta(hours=1)
     owners.pass_stop("hospital-a")
-    after = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    after = owners.follow(record)
     assert [one.state for one in after.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]
     assert (after.waiting_for, after.since) == ("hospital-b", owners.now)
     owners.pass_stop("hospital-b", receipt=False)
     owners.pass_stop("hospital-c")
-    last = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    last = owners.follow(record)
     assert [one.state for one in last.stops] == [StopState.PASSED, StopState.PRESUMED, StopState.PASSED]
     assert last.ended
     assert last.waiting_for == "alice"
@@ -197,11 +199,11 @@ def test_a_refusal_is_told_with_what_to_do(
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
     owners.refuse("hospital-b", record, 1, outcome)
-    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    progress = owners.follow(record)
     assert progress.stopped is not None
     assert (progress.stopped.station, progress.stopped.outcome) == ("hospital-b", outcome)
     with pytest.raises(error) as caught:
-        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+        owners.bring_home(record.train)
     assert caught.value.hint
 
 
@@ -209,14 +211,14 @@ def test_a_train_under_way_is_not_home(owners: OwnerWorld, tmp_path: Path) -> No
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
     with pytest.raises(NotHomeYet) as caught:
-        bring_home(record.train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+        owners.bring_home(record.train)
     assert caught.value.fields["waiting_for"] == "hospital-b"
 
 
 def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: OwnerWorld, tmp_path: Path) -> None:
     record = owners.submit(write_train(tmp_path / "t")).record
     owners.pass_stop("hospital-a")
-    progress = follow(record, owners.depot, owners.world.trust, now=owners.now)
+    progress = owners.follow(record)
     assert not progress.stranded(owners.now)
     assert "validity ended" not in describe(progress, now=owners.now)
     arrived = print_time(owners.now)
@@ -224,6 +226,37 @@ def test_a_train_that_nobody_may_run_any_more_is_told_to_be_stranded(owners: Own
     late = record.manifest.valid_until
     assert progress.stranded(late)
     assert "validity ended 2026-03-15T" in describe(progress, now=late)
+
+
+def test_a_station_that_says_nothing_for_longer_than_anything_takes_is_named(
+    owners: OwnerWorld, tmp_path: Path
+) -> None:
+    owners.submit(write_train(tmp_path / "t", SPEC.replace("wall_time: 5min", "wall_time: 2d")))
+    record = owners.home().find("latest")
+    found = owners.follow(record)
+    early, late = owners.now + timedelta(days=2), owners.now + timedelta(days=3, hours=1)
+    assert found.silent(early) is None
+    assert "the run may take 2 days; it may wait for a person" in describe(found, now=early)
+    assert found.silent(late) == timedelta(days=3, hours=1)
+    assert "hospital-a has not answered for 3 days: ask its operator" in describe(found, now=late)
+    assert found.silent(record.manifest.valid_until) is None
+
+
+def test_only_what_is_new_is_told_again(owners: OwnerWorld, tmp_path: Path) -> None:
+    owners.submit(write_train(tmp_path / "t"))
+    record = owners.home().find("latest")
+
+    def look(told: Collection[str]) -> tuple[str, ...]:
+        return news(owners.follow(record), told, now=owners.now)
+
+    first = look(())
+    assert first[0] == f"sums ({record.train.short})"
+    owners.now += timedelta(hours=2)
+    assert look(first) == ()
+    owners.pass_stop("hospital-a")
+    second = look(first)
+    assert [line.split()[1] for line in second[:2]] == ["hospital-a", "hospital-b"]
+    assert second[2:] == (f"waiting for hospital-b since {print_time(owners.now)}",)
 
 
 def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld, tmp_path: Path) -> None:
@@ -237,12 +270,12 @@ def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld
     again = owners.submit(folder)
     assert not again.resumed
     (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
-    assert arrival.train == again.record.train
+    assert arrival.tag == train_tag(again.record.train, PartyId("hospital-a"), 0)
 
 
 def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(FolderNotEmpty):
@@ -254,7 +287,7 @@ def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) ->
 
 def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     (tmp_path / "out").mkdir()
     open_home_train(
         found, owners.home(), secrets=owners.secrets("alice"), trust=owners.world.trust, into=tmp_path / "out"
@@ -265,15 +298,15 @@ def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> N
 class Away(MemoryRegistry):
     """A registry nobody answers at."""
 
-    def list_tags(self, repo: Repository) -> tuple[()]:
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
         msg = "gone"
-        raise RegistryUnavailable(msg, repository=repo)
+        raise RegistryUnavailable(msg, repository=repo, reference=reference)
 
 
 def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld, tmp_path: Path) -> None:
     train, trust = owners.journey(), owners.world.trust
-    bring_home(train, owners.home(), depot=owners.depot, trust=trust, now=owners.now)
-    found = bring_home(train, owners.home(), depot=Depot(Away()), trust=trust, now=owners.now)
+    owners.bring_home(train)
+    found = owners.bring_home(train, depot=Depot(Away()))
     open_home_train(found, owners.home(), secrets=owners.secrets("alice"), trust=trust, into=tmp_path / "out")
     assert (tmp_path / "out" / "sums.json").read_bytes() == b'{"n":3}'
 
@@ -281,7 +314,7 @@ def test_what_came_home_once_opens_while_the_registry_is_away(owners: OwnerWorld
 def test_what_never_came_home_does_not_open_while_the_registry_is_away(owners: OwnerWorld) -> None:
     train = owners.journey()
     with pytest.raises(RegistryUnavailable):
-        bring_home(train, owners.home(), depot=Depot(Away()), trust=owners.world.trust, now=owners.now)
+        owners.bring_home(train, depot=Depot(Away()))
 
 
 def test_trains_are_found_by_the_beginning_of_their_id(owners: OwnerWorld, tmp_path: Path) -> None:
@@ -319,5 +352,5 @@ def test_validity_does_not_begin_before_the_owners_keys(owners: OwnerWorld, tmp_
 def test_a_station_may_be_visited_twice(owners: OwnerWorld, tmp_path: Path) -> None:
     spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a, hospital-b, hospital-a]")
     train = owners.journey(write_train(tmp_path / "t", spec))
-    found = bring_home(train, owners.home(), depot=owners.depot, trust=owners.world.trust, now=owners.now)
+    found = owners.bring_home(train)
     assert found.accepted.stop == 3

@@ -23,14 +23,15 @@ from train_builder.templates import TEMPLATES, start_train
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_template_departs_as_it_is(tmp_path: Path, template: str) -> None:
-    start_train(template, tmp_path / "first-train")
+def test_a_template_departs_once_its_approval_is_named(tmp_path: Path, template: str) -> None:
+    start_train(template, tmp_path / "first-train", approval='Vote "7": 2026/1')
     spec = load_spec(tmp_path / "first-train")
     assert spec.name == "first-train"
     findings = preflight(spec, collect(tmp_path / "first-train" / spec.code), consortium().trust, now=NOW)
-    assert findings == ()
+    assert [one.code for one in findings] == {"python": [], "shell": ["output.by-hand"]}[template]
     sent = OwnerWorld(tmp_path / "world").submit(tmp_path / "first-train")
-    assert read_manifest(sent.record.envelope.payload).name == "first-train"
+    made = read_manifest(sent.record.envelope.payload)
+    assert (made.name, made.approval.reference) == ("first-train", 'Vote "7": 2026/1')
 
 
 @pytest.mark.parametrize(

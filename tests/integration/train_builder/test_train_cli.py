@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -111,7 +111,7 @@ def ready(scientist: Scientist) -> Scientist:
 
 def test_the_whole_way(ready: Scientist) -> None:
     folder, out, journey = (str(ready.path / name) for name in ("ages", "out", "journey"))
-    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     assert "train.yaml" in str(made.data["files"])
     assert ready.run("check", folder).data["findings"] == []
     sent = ready.run("submit", folder)
@@ -136,7 +136,8 @@ def test_the_whole_way(ready: Scientist) -> None:
     (sealed,) = ready.home.glob("trains/*/manifest.json")
     assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
-    assert ready.run("ls").data["trains"] == [{"train": name, "name": "ages", "state": "opened"}]
+    (listed,) = cast("list[dict[str, object]]", ready.run("ls").data["trains"])
+    assert (listed["train"], listed["name"], listed["state"]) == (name, "ages", "opened")
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
@@ -266,7 +267,7 @@ def test_the_stations_that_can_be_visited(ready: Scientist) -> None:
 
 def test_a_station_that_cannot_be_visited_is_told_with_the_reason(ready: Scientist) -> None:
     consort = ready.house
-    revoke(consort.workspace, PartyId("hospital-b"), None)
+    revoke(consort.workspace, PartyId("hospital-b"), None, since=clock(), now=clock())
     withdraw_base(consort.workspace, "python")
     consort.publish(RegistryDirectory(LayoutRegistry(ready.path / "registry")))
     told = ready.run("stations")
@@ -329,7 +330,8 @@ def test_check_tells_everything_and_stops(ready: Scientist) -> None:
     assert "patients.csv: has the name of a table" in found.text
     assert "key.pem:1: holds a private key" in found.text
     allowed = ready.run("check", str(folder), "--allow", "patients.csv", "--allow", "key.pem")
-    assert len(allowed.data["findings"]) == 2  # type: ignore[arg-type]
+    findings: Any = allowed.data["findings"]
+    assert [one["code"] for one in findings if one["allowed"]] == ["secret.private-key", "data.file"]
 
 
 def test_check_without_a_home_says_that_nobody_was_asked(scientist: Scientist) -> None:
@@ -358,7 +360,7 @@ def test_check_tells_every_line_that_is_wrong(scientist: Scientist) -> None:
 
 def test_submitting_twice_makes_two_trains_only_when_the_first_is_away(ready: Scientist) -> None:
     folder = str(write_train(ready.path / "t"))
-    first, second = ready.run("submit", folder), ready.run("submit", folder)
+    first, second = ready.run("submit", folder), ready.run("submit", folder, "--again")
     assert first.data["train"] != second.data["train"]
     assert ready.fails("follow", "zz").code == "input.invalid"
 
@@ -388,13 +390,29 @@ def test_the_list_tells_what_was_learnt_last_and_asks_nobody(ready: Scientist) -
     registry = ready.path / "registry"
     registry.rename(ready.path / "away")
     assert listed() == {"one": "at hospital-b", "two": "failed at hospital-a"}
-    assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "name"]
+    assert ready.run("ls").text.splitlines()[0].split() == ["train", "made", "state", "as", "of", "name"]
     (ready.path / "away").rename(registry)
     ready.pass_on("hospital-b", "hospital-c")
     ready.run("follow", first)
     assert listed()["one"] == "ready to open"
     ready.run("open", first, str(ready.path / "out"))
     assert listed()["one"] == "opened"
+
+
+def test_the_list_says_when_it_was_looked_last_and_can_look_itself(ready: Scientist) -> None:
+    for name in ("one", "two"):
+        ready.run("submit", str(write_train(ready.path / name, SPEC.replace("train: sums", f"train: {name}"))))
+        ready.pass_on("hospital-a")
+    before: Any = ready.run("ls")
+    assert [(one["state"], one["looked"]) for one in before.data["trains"]] == [("sent", None)] * 2
+    assert before.text.count("never looked") == 2
+    after: Any = ready.run("ls", "--look").data["trains"]
+    assert [one["state"] for one in after] == ["at hospital-b"] * 2
+    assert all(one["looked"] for one in after)
+    registry = ready.path / "registry"
+    registry.rename(ready.path / "away")
+    again: Any = ready.run("ls").data["trains"]
+    assert again == after
 
 
 def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist) -> None:
@@ -423,9 +441,13 @@ def test_a_second_train_of_the_same_source_is_told(ready: Scientist) -> None:
     folder = str(write_train(ready.path / "t"))
     first = ready.run("submit", folder)
     assert first.data["twin"] is None
-    second = ready.run("submit", folder)
+    refused = ready.fails("submit", folder)
+    assert (refused.code, refused.fields["train"]) == ("train.already-sent", str(first.data["train"])[:12])
+    assert "--again" in str(refused.hint)
+    assert len(open_home(ready.home).records()) == 1
+    second = ready.run("submit", folder, "--again")
     assert second.data["twin"] == first.data["train"]
-    assert f"note: the same train is already under way as {str(first.data['train'])[:12]}" in second.text
+    assert f"note: the same train was already sent as {str(first.data['train'])[:12]}" in second.text
     ready.world.now = clock()
     for record in open_home(ready.home).records():
         ready.world.refuse("hospital-a", record, 0, Outcome.REFUSED)
@@ -439,7 +461,7 @@ def test_the_hint_of_a_check_fits_what_it_found(ready: Scientist) -> None:
     assert found.error is not None
     assert found.error.hint == "did you mean 'hospital-b'?"
     findings: Any = found.data["findings"]
-    assert [one["hint"] for one in findings] == ["did you mean 'hospital-b'?"]
+    assert [one["hint"] for one in findings if one["level"] == "error"] == ["did you mean 'hospital-b'?"]
     data = write_train(ready.path / "data", files={"main.py": "pass\n", "patients.csv": "a\n"})
     error = ready.fails("check", str(data))
     assert "--allow patients.csv" in str(error.hint)
@@ -486,7 +508,7 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scien
 
 def came_home(ready: Scientist) -> str:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     name = str(ready.run("submit", folder).data["train"])
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     return name
@@ -494,7 +516,7 @@ def came_home(ready: Scientist) -> str:
 
 def mailbox_of_alice(ready: Scientist) -> int:
     depot = ready.world.depot
-    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipts(PartyId("alice")))
+    return len(depot.arrivals(PartyId("alice"))) + len(depot.receipt_tags(PartyId("alice")))
 
 
 def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) -> None:
@@ -519,7 +541,7 @@ def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) 
 
 def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Scientist) -> None:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c")
+    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
     ready.run("submit", folder)
     assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")

@@ -21,7 +21,9 @@ from tests.support.desk import in_a_process
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from train_builder.build.submit import Submitted, submit
 from train_builder.code.wheels import Target, vendor
-from train_builder.errors import WheelsUnresolved
+from train_builder.errors import PreflightFailed, WheelsUnresolved
+
+VENDORED = 'import sys\n\nsys.path.insert(0, "vendor")\nimport helper\n'
 
 
 def wheel(folder: Path, name: str, files: Mapping[str, bytes], *, tag: str = "py3-none-any", needs: str = "") -> Path:
@@ -132,7 +134,7 @@ def test_modules_of_the_data_folder_come_scripts_do_not(tmp_path: Path) -> None:
 def test_a_train_takes_its_packages_along_and_leaves_the_folder_alone(tmp_path: Path) -> None:
     wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
     listed = requirements(tmp_path, "helper").read_text()
-    folder = write_train(tmp_path / "train", files={"main.py": "import helper\n", "requirements.txt": listed})
+    folder = write_train(tmp_path / "train", files={"main.py": VENDORED, "requirements.txt": listed})
     here = OwnerWorld(tmp_path / "world")
     sent = here.submit(folder)
     assert [one.file for one in sent.wheels] == ["helper-1.0-py3-none-any.whl"]
@@ -140,6 +142,17 @@ def test_a_train_takes_its_packages_along_and_leaves_the_folder_alone(tmp_path: 
     (room,) = (here.path / "rooms").iterdir()
     assert (room / "code" / "vendor" / "helper.py").read_bytes() == b"ONE = 1\n"
     assert sorted(path.name for path in (folder / "code").iterdir()) == ["main.py", "requirements.txt"]
+
+
+def test_what_no_wheel_brings_is_found_before_the_train_is_signed(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    listed = requirements(tmp_path, "helper").read_text()
+    code = {"main.py": VENDORED + "import helpers_tools\n", "requirements.txt": listed}
+    here = OwnerWorld(tmp_path / "world")
+    with pytest.raises(PreflightFailed) as caught:
+        here.submit(write_train(tmp_path / "train", files=code))
+    assert "imports 'helpers_tools'" in str(caught.value)
+    assert here.home().records() == ()
 
 
 def test_an_unsent_train_is_sent_again_only_with_packages_for_the_same_python(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def authority(service: Service, *, credentials: Credentials | None = ACCOUNT, na
 
 def test_token_is_fetched_once_per_scope_and_again_when_refused() -> None:
     service = Service()
-    us = authority(service)
+    us = authority(service, named=("https://registry.example.org:8443",))
     challenges = parse_challenges('Bearer realm="https://registry.example.org:8443/t?x=1",service="a b"')
     assert us.header(SCOPES) is None
     assert us.answer(challenges, SCOPES, refused=None) == "Bearer t1"
@@ -98,6 +98,7 @@ def test_anonymous_token() -> None:
     "realm",
     [
         "http://registry.example.org/t",
+        "https://registry.example.org:8443/t",
         "https://evil.example.org/t",
         "https://registry.example.org.evil.org/t",
         "https://registry.example.org@evil.org/t",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from security.errors import DiskFull, FileExists, FileMissing, KeyUnreadable, PhtError
+from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
 from security.files import (
     expect_new,
     explain,
@@ -60,7 +60,7 @@ def mode(path: Path) -> int:
         (errno.EDQUOT, DiskFull, "disk.full"),
         (errno.EEXIST, FileExists, "file.exists"),
         (errno.EACCES, FileMissing, "file.missing"),
-        (errno.EROFS, FileMissing, "file.missing"),
+        (errno.EROFS, DiskReadOnly, "disk.read-only"),
         (errno.ELOOP, FileMissing, "file.missing"),
         (errno.EIO, FileMissing, "file.missing"),
     ],

@@ -14,13 +14,6 @@ from security.errors import InvalidInput, KeyUnreadable, MalformedStatement, Sig
 from security.keys.keyset import KeySet, PublicKey, Scheme, SoftwareSigner, confirms, generate, spell
 
 SCHEMES = list(Scheme)
-P = 2**255 - 19
-ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
-
-
-def ed25519_pem(height: int) -> str:
-    key = ed25519.Ed25519PublicKey.from_public_bytes(height.to_bytes(32, "little"))
-    return pem(key)
 
 
 def pem(key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
@@ -66,18 +59,17 @@ def test_a_p256_signature_is_accepted_in_der_only() -> None:
             signer.public.verify(b"x", other)
 
 
-@pytest.mark.parametrize("sign", [0, 1])
-@pytest.mark.parametrize("height", [0, 1, P - 1, ORDER_8, P - ORDER_8, P, P + 1])
-def test_points_of_low_order_are_no_keys(height: int, sign: int) -> None:
-    with pytest.raises(MalformedStatement):
-        PublicKey.of_pem(ed25519_pem(height | sign << 255))
+def ed25519_pem(height: int) -> str:
+    key = ed25519.Ed25519PublicKey.from_public_bytes(height.to_bytes(32, "little"))
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, spki).decode()
 
 
 def test_a_key_under_which_one_signature_passes_for_every_message_is_refused() -> None:
     """The attack works against the library alone, on each such point it loads; so ours must refuse them."""
     signature = (1).to_bytes(32, "little") + bytes(32)
     forgeable = []
-    for height in (1, 1 | 1 << 255, P + 1):
+    for height in (1, 1 | 1 << 255, 2**255 - 18):
         text = ed25519_pem(height)
         theirs = serialization.load_pem_public_key(text.encode())
         assert isinstance(theirs, ed25519.Ed25519PublicKey)

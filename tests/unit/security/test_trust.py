@@ -30,6 +30,7 @@ from security.errors import (
     Malformed,
     MalformedJson,
     MalformedStatement,
+    NotYet,
     OutsideValidity,
     PartyUnknown,
 )
@@ -46,7 +47,11 @@ BASE = Base(name="python-3.11", digest=digest_of(b"base"), note="", withdrawn=Fa
 
 
 def record(
-    key_set: KeySet = OLD, *, since: datetime = NOW - DAY, until: datetime | None = None, revoked: bool = False
+    key_set: KeySet = OLD,
+    *,
+    since: datetime = NOW - DAY,
+    until: datetime | None = None,
+    revoked: datetime | None = None,
 ) -> KeySetRecord:
     return KeySetRecord(key_set=key_set, since=since, until=until, revoked=revoked)
 
@@ -63,7 +68,7 @@ def store(*parties: Party, policy: Policy | None = None, bases: tuple[Base, ...]
 
 
 def test_documents_say_again_what_was_printed() -> None:
-    one = party(record(until=NOW + DAY, revoked=True), record(PQ))
+    one = party(record(until=NOW + DAY, revoked=NOW - DAY), record(PQ))
     assert parse_party(print_party(one)) == one
     assert parse_base(print_base(BASE)) == BASE
     assert parse_policy(print_policy(Policy(max_train_days=7, post_quantum=True))) == Policy(
@@ -95,15 +100,17 @@ def test_a_key_set_counts_from_since_until_before_until() -> None:
     trust = store(party(record(since=NOW, until=NOW + DAY)))
     assert trust.current(A, Role.STATION, NOW) == OLD
     assert trust.pinned(A, Role.STATION, OLD.fingerprint, NOW + DAY - timedelta(seconds=1)) == OLD
-    for moment in (NOW - timedelta(seconds=1), NOW + DAY):
+    for moment, error in ((NOW - timedelta(seconds=1), NotYet), (NOW + DAY, KeyOutsideValidity)):
         with pytest.raises(KeyOutsideValidity):
             trust.current(A, Role.STATION, moment)
-        with pytest.raises(KeyOutsideValidity):
+        with pytest.raises(error):
             trust.pinned(A, Role.STATION, OLD.fingerprint, moment)
+        with pytest.raises(KeyOutsideValidity):  # what was signed then is not going to be signed later
+            trust.signer(A, Role.STATION, OLD.fingerprint, moment)
 
 
 def test_a_revoked_key_set_never_counted() -> None:
-    trust = store(party(record(revoked=True)))
+    trust = store(party(record(revoked=NOW - DAY)))
     for moment in (NOW - DAY, NOW, NOW + DAY):
         with pytest.raises(KeyRevoked):
             trust.current(A, Role.STATION, moment)
@@ -112,7 +119,7 @@ def test_a_revoked_key_set_never_counted() -> None:
 
 
 def test_revoking_the_newer_key_set_leaves_the_older() -> None:
-    trust = store(party(record(), record(NEW, revoked=True)))
+    trust = store(party(record(), record(NEW, revoked=NOW - DAY)))
     assert trust.current(A, Role.STATION, NOW) == OLD
 
 
@@ -226,7 +233,7 @@ def test_a_spoiled_key_set_is_refused(field: str, value: object) -> None:
 
 def test_a_party_has_a_key_set_once() -> None:
     with pytest.raises(MalformedStatement):
-        parse_party(print_party(party(record(), record(revoked=True))))
+        parse_party(print_party(party(record(), record(revoked=NOW - DAY))))
 
 
 def test_hostile_json_is_refused() -> None:

@@ -16,7 +16,7 @@ from registry.places import Login
 from security.digest import Digest
 from security.errors import FileMissing
 from security.ids import PartyId
-from station.admission.policy import AllOf, ByHand, KnownCode
+from station.admission.policy import AllOf, ByHand, KnownAnalysis
 from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
 from station.house.assembly import capacity_of, policy_of
@@ -77,14 +77,14 @@ sandbox: {engine: "unix:///run/docker.sock", runtime: runsc}
 data:
   patients: {folder: /srv/patients, description: all of them, owners: [alice]}
 admission:
-  approve: known-code
+  approve: known-analysis
   release: by-hand
   answer: withheld
   owners: [alice, bob]
   bases: [python]
   approvals: ["ethics-*"]
   legal_bases: [consent]
-  known_code: ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+  known_analyses: ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
   limits: {memory_bytes: 1, cpu_millis: 2, wall_seconds: 3, processes: 4, output_bytes: 5}
 daemon: {poll_seconds: 1}
 """,
@@ -98,14 +98,14 @@ daemon: {poll_seconds: 1}
         blob_hosts=("https://blobs.example:8443",),
     )
     assert config.data["patients"].owners == frozenset({PartyId("alice")})
-    assert config.admission.known_code == {Digest("sha256:" + "0" * 64)}
+    assert config.admission.known_analyses == {Digest("sha256:" + "0" * 64)}
     assert config.admission.limits.output_bytes == 5
     assert config.sandbox.runtime == "runsc"
     assert config.release_by_hand
     assert config.withhold
     rule = policy_of(config.admission, config.data, capacity_of(config))
     assert isinstance(rule, AllOf)
-    assert any(isinstance(one, KnownCode) for one in rule.rules)
+    assert any(isinstance(one, KnownAnalysis) for one in rule.rules)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ daemon: {poll_seconds: 1}
         (("approve: by-hand", "approve: never"), 11, "admission.approve: is 'never'"),
         (("owners: [alice]", "owners: alice"), 12, "admission.owners: is 'alice'"),
         (("owners: [alice]", "owners: [alice, ALICE]"), 12, "admission.owners[1]: is 'ALICE'"),
-        (("owners: [alice]", "owners: [alice]\n  known_code: []"), 13, "unless 'approve' is 'known-code'"),
+        (("owners: [alice]", "owners: [alice]\n  known_analyses: []"), 13, "unless 'approve' is 'known-analysis'"),
         (("party: hospital-a", "party: hospital-a\nparty: hospital-b"), 2, "is given twice"),
         (("data: {}", "data: {}\n1: 2"), 10, "1: is not a field"),
         (("data: {}", "data: &x {}\ndaemon: *x"), 9, "anchors and aliases"),
@@ -217,6 +217,7 @@ def test_without_owners_or_by_hand_nothing_is_automatic() -> None:
     for changes in wishes:
         config = parse_config(print_config(new(Path("/srv/pht"), **changes)).encode(), file=FILE)
         assert config.admission.approve is Approve.BY_HAND
+        assert config.release_by_hand
         rule = policy_of(config.admission, config.data, capacity_of(config))
         assert isinstance(rule, AllOf)
         assert any(isinstance(one, ByHand) for one in rule.rules)

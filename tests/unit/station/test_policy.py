@@ -20,7 +20,7 @@ from station.admission.policy import (
     CheckableOutputs,
     DataSets,
     Hold,
-    KnownCode,
+    KnownAnalysis,
     LegalBases,
     Owners,
     Request,
@@ -31,13 +31,13 @@ from station.house.config import CEILING
 from tests.support.trains import consortium, train
 
 MANIFEST = train(consortium()).manifest
-CODE = digest_of(b"code")
+ANALYSIS = digest_of(b"analysis")
 
 
 def ask(rule: Rule, manifest: TrainManifest = MANIFEST, missing: Mapping[str, tuple[str, ...]] | None = None) -> str:
     """Return ``admit``, the reason of a hold, or the code of a refusal."""
     try:
-        verdict = rule.consider(Request(manifest=manifest, base="python", code=CODE, missing=missing or {}))
+        verdict = rule.consider(Request(manifest=manifest, base="python", analysis=ANALYSIS, missing=missing or {}))
     except PolicyRefused as error:
         return error.code
     return verdict.reason if isinstance(verdict, Hold) else "admit"
@@ -70,8 +70,8 @@ ALICE, BOB = PartyId("alice"), PartyId("bob")
         (Ceiling(most=replace(CEILING, cpu_millis=1)), "policy.refused"),
         (CheckableOutputs(), "admit"),
         (ByHand(), "a person approves every train here"),
-        (KnownCode(approved=frozenset({CODE})), "admit"),
-        (KnownCode(approved=frozenset()), "this code has not been approved here"),
+        (KnownAnalysis(approved=frozenset({ANALYSIS})), "admit"),
+        (KnownAnalysis(approved=frozenset()), "this analysis has not been approved here"),
     ],
 )
 def test_a_rule_says(rule: Rule, verdict: str) -> None:
@@ -99,7 +99,7 @@ def test_t19_outputs_that_could_not_be_checked_are_refused_before_the_run() -> N
 
 
 def test_a_refusal_outweighs_a_hold_and_holds_are_told_together() -> None:
-    held = AllOf(rules=(ByHand(), KnownCode(approved=frozenset())))
-    assert ask(held) == "a person approves every train here; this code has not been approved here"
+    held = AllOf(rules=(ByHand(), KnownAnalysis(approved=frozenset())))
+    assert ask(held) == "a person approves every train here; this analysis has not been approved here"
     assert ask(AllOf(rules=(held, Owners(allowed=frozenset())))) == "policy.refused"
     assert isinstance(Admit(), Admit)

@@ -74,7 +74,12 @@ def test_what_a_run_printed_stays_for_its_time() -> None:
 def test_a_visit_that_is_over_tells_what_it_left() -> None:
     found = remains_of(replay(QUIET_DAY))
     assert found.ending is Ending.PASSED
-    assert found.documents == {ARRIVAL, SIGNED.envelope, *(blob.digest for blob in FETCHED.documents)}
+    assert found.documents == {
+        ARRIVAL,
+        SIGNED.envelope,
+        SIGNED.letter,
+        *(blob.digest for blob in (*FETCHED.letters, *FETCHED.documents)),
+    }
     assert found.sealed == FETCHED.sealed
     with pytest.raises(VisitUnknown):
         remains_of(replay(QUIET_DAY[:-1]))

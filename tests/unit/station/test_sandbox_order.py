@@ -52,6 +52,7 @@ ORDER = RunOrder(
     house="clinic",
     profile="docker-runc-v1",
     image=digest_of(b"image"),
+    printed=Path("/room/printed"),
     command=("python3", "main.py"),
     environment={"THREADS": "2"},
     mounts=mounts_of(**FOLDERS),
@@ -82,7 +83,6 @@ CHANGES: dict[str, RunOrder] = {
     "state bytes": replace(ORDER, limits=replace(LIMITS, state_bytes=1)),
     "open files": replace(ORDER, limits=replace(LIMITS, open_files=1)),
     "tmp": replace(ORDER, limits=replace(LIMITS, tmp_bytes=1)),
-    "output": replace(ORDER, limits=replace(LIMITS, output_bytes=1)),
 }
 
 
@@ -243,7 +243,7 @@ def test_handing_over_follows_no_link(tmp_path: Path) -> None:
 def test_a_run_that_ended_too_late_while_nobody_looked_is_too_late(tmp_path: Path) -> None:
     clock = [BEGINNING]
     sandbox = ScriptedSandbox(lambda _order, _say: 0, turns=0, clock=lambda: clock[0])
-    order = replace(mounted(state=tmp_path), profile=sandbox.profile)
+    order = replace(mounted(state=tmp_path), profile=sandbox.profile, printed=tmp_path.with_suffix(".printed"))
     sandbox.start(order)
     clock[0] += timedelta(seconds=60)
     with pytest.raises(RunTimedOut):
@@ -340,6 +340,7 @@ def test_a_plain_process_finds_its_folders(tmp_path: Path) -> None:
             context=tmp_path / "context.json",
         ),
         command=("sh", "-c", 'cp "$PHT_DATA/a/x" "$1/x"', "sh", "/pht/state"),
+        printed=tmp_path / "printed",
         profile=sandbox.profile,
     )
     sandbox.start(order)

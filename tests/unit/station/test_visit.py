@@ -73,6 +73,8 @@ def test_the_spool_keeps_what_arrived_and_what_was_made() -> None:
     assert replay((NOTICED,)).blobs == {ARRIVAL}
     assert replay(QUIET_DAY).blobs == {
         ARRIVAL,
+        digest("letter"),
+        digest("our letter"),
         digest("manifest"),
         digest("code"),
         digest("state out"),

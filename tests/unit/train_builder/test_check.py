@@ -18,7 +18,7 @@ from security.ids import PartyId
 from security.keys.keyset import Secrets
 from tests.support.owners import SPEC, write_train
 from tests.support.trains import BASE, NOW, Consortium, consortium
-from train_builder.code.check import Finding, Level, finding_document, preflight, stops_departure
+from train_builder.code.check import BY_HAND, Finding, Level, finding_document, preflight, stops_departure
 from train_builder.code.contents import state_paths
 from train_builder.code.sources import SourceTree
 from train_builder.spec.spec import load_spec
@@ -43,7 +43,12 @@ def look(
 ) -> tuple[Finding, ...]:
     read = load_spec(write_train(tmp_path / "t", spec))
     tree = SourceTree(members=members({**MAIN, **files}), ignored=0)
-    return preflight(read, tree, None if world is None else world.trust, now=NOW, allow=allow)
+    return apart(preflight(read, tree, None if world is None else world.trust, now=NOW, allow=allow))
+
+
+def apart(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Leave out that results without a schema wait for a person, which is always so here."""
+    return tuple(one for one in found if one.code != BY_HAND)
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_files_for_secrets_are_found_by_name(tmp_path: Path, name: str) -> None:
 
 
 def test_what_looks_like_a_password_is_a_warning(tmp_path: Path) -> None:
-    (found,) = look(tmp_path, {"db.py": b"import x\nDB_PASSWORD = 'correct-horse-battery'\n"})
+    (found,) = look(tmp_path, {"db.py": b"import os\nDB_PASSWORD = 'correct-horse-battery'\n"})
     assert (found.code, found.line, found.level) == ("secret.assignment", 2, Level.WARNING)
     assert not stops_departure([found])
 
@@ -124,7 +129,7 @@ def test_what_looks_like_a_password_is_a_warning(tmp_path: Path) -> None:
     ],
 )
 def test_no_false_alarm(tmp_path: Path, data: bytes) -> None:
-    assert look(tmp_path, {"x.py": data}) == ()
+    assert look(tmp_path, {"x.txt": data}) == ()
 
 
 def test_a_finding_may_be_allowed_by_its_path(tmp_path: Path) -> None:
@@ -230,7 +235,7 @@ def test_a_near_name_is_suggested(tmp_path: Path) -> None:
 def test_large_files_are_a_warning(tmp_path: Path) -> None:
     big = Member(path="big", size=(100 << 20) + 1, executable=False, open=lambda: io.BytesIO(b""))
     tree = SourceTree(members=(*members(MAIN), big), ignored=0)
-    found = preflight(load_spec(write_train(tmp_path / "t")), tree, None, now=NOW)
+    found = apart(preflight(load_spec(write_train(tmp_path / "t")), tree, None, now=NOW))
     assert [(one.code, one.level) for one in found] == [("size.file", Level.WARNING), ("size.code", Level.WARNING)]
 
 
@@ -254,7 +259,11 @@ def test_a_revoked_station(tmp_path: Path) -> None:
 def test_an_unknown_base_and_a_withdrawn_one(tmp_path: Path) -> None:
     world = consortium()
     (found,) = look(tmp_path / "a", {}, spec=SPEC.replace("base: python", "base: pyhton"), world=world)
-    assert (found.code, found.line, found.hint) == ("base.not-approved", 4, "did you mean 'python'?")
+    assert (found.code, found.line, found.hint) == (
+        "base.not-approved",
+        4,
+        "did you mean 'python'? approved are: python",
+    )
     world.bases[BASE] = Base(name="python", digest=BASE, note="", withdrawn=True)
     (found,) = look(tmp_path / "b", {}, world=world)
     assert found.code == "base.not-approved"

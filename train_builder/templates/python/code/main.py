@@ -6,6 +6,7 @@ before left there, and what is in it at the end goes on. Nothing of a single pat
 
 import csv
 import json
+import math
 import os
 import pathlib
 import sys
@@ -16,11 +17,22 @@ DATA = pathlib.Path(os.environ["PHT_DATA"])
 SUMMARY = pathlib.Path(os.environ["PHT_STATE"]) / "summary.json"
 LEAST_PATIENTS = 5
 
+
+def whole_years(text: str | None) -> int | None:
+    """Return the whole years of 63, 63.0 or 63.5; None if there is no number, as in NA."""
+    try:
+        age = float(text or "")
+    except ValueError:
+        return None
+    return int(age) if math.isfinite(age) else None
+
+
 summary = json.loads(SUMMARY.read_text()) if SUMMARY.exists() else {"patients": 0, "years": 0}
 ages = []
 for path in sorted((DATA / "patients").glob("*.csv")):
     with path.open(newline="") as source:
-        ages += [int(row["age"]) for row in csv.DictReader(source)]
+        known = (whole_years(row["age"]) for row in csv.DictReader(source))
+        ages += [age for age in known if age is not None]
 if len(ages) < LEAST_PATIENTS:
     sys.exit(f"fewer than {LEAST_PATIENTS} patients: their sum would say too much about each of them")
 summary["patients"] += len(ages)

@@ -1,0 +1,187 @@
+"""How do statements about a train travel, so that only those who need them can read them?
+
+Each in a *letter*: its envelope, padded with zeros, in an age file for those who verify it later. A letter is sealed once,
+by whoever signed the statement, and travels unchanged. Who carries it sees its digest and its padded size.
+
+- The manifest: for every station of the route, and its owner.
+- A journey entry: for the station that signed it, every station that comes after it in the route, and the owner.
+- A refusal: for the station that signed it, and the owner.
+
+A station reads what it has signed itself, because its journal may have been restored from an older backup (attack T5). The
+owner reads with two keys, the one that results are sealed for and the train's own (`TrainManifest.mail`). Everyone counts
+the recipients of what they open: one more than these, and somebody has been let in (attack T9).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from security.age import Unwrapper, decrypt, encrypt, parse_recipient
+from security.archive import padme
+from security.directory.trust import TrustStore
+from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
+from security.ids import Role
+from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from security.train.journey import StateRef, TrainParts
+from security.train.manifest import CodeRef, TrainManifest
+from security.train.route import MAX_STOPS
+from security.train.verify import AcceptedTrain
+
+LEAST: Final = 4096
+"""Bytes that every statement is padded to: an entry and a refusal under one kind of key have the same size."""
+MAX_ENTRY: Final = 64 << 10
+"""Bytes of the envelope of a journey entry or a refusal; both are short, and signatures take up to 20 KiB."""
+_STANZA: Final = 2 << 10  # a hybrid recipient takes some 1 600 bytes of the header
+_HEADER: Final = (MAX_STOPS + 2) * _STANZA
+
+
+def _most(envelope: int) -> int:
+    padded = envelope + envelope // 8
+    return _HEADER + padded + padded // 2048 + _STANZA
+
+
+MAX_MANIFEST_LETTER: Final = _most(MAX_ENVELOPE)
+MAX_ENTRY_LETTER: Final = _most(MAX_ENTRY)
+MAX_JOURNEY: Final = 48 << 20
+"""Bytes of all entries' letters together. Those of the longest route take 34 MiB under hybrid keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A train as it travels: letters that not everybody can open, and the sealed code and state, by name."""
+
+    manifest: bytes
+    entries: tuple[bytes, ...]
+    code: CodeRef
+    state: StateRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What was in a letter, and for how many it is sealed. Nothing in it is believed yet."""
+
+    envelope: Envelope
+    readers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedParcel:
+    """The letters of a parcel, opened."""
+
+    manifest: Letter
+    entries: tuple[Letter, ...]
+    code: CodeRef
+    state: StateRef | None
+
+    @property
+    def parts(self) -> TrainParts:
+        """What is to be verified."""
+        return TrainParts(
+            manifest=self.manifest.envelope,
+            entries=tuple(one.envelope for one in self.entries),
+            code=self.code,
+            state=self.state,
+        )
+
+
+def seal_letter(envelope: Envelope, recipients: Iterable[str]) -> bytes:
+    """Seal a statement for its readers (age recipients)."""
+    raw, sealed = envelope.to_bytes(), io.BytesIO()
+    with encrypt(sealed, [parse_recipient(one) for one in dict.fromkeys(recipients)]) as plain:
+        plain.write(raw.ljust(_padded(raw), b"\0"))
+    return sealed.getvalue()
+
+
+def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = MAX_ENTRY) -> Letter:
+    """Open a letter; the envelope in it may have up to `limit` bytes.
+
+    Raises:
+        NotARecipient: it is for others.
+        SealBroken: it was changed, or is no letter.
+        MalformedJson, MalformedStatement, BudgetExceeded: there is no envelope in it, or none that is padded as it must be.
+    """
+    with decrypt(io.BytesIO(letter), identities) as plain:
+        content, readers = plain.read(), len(plain.stanzas)
+    raw = content.rstrip(b"\0")
+    if len(raw) > limit:
+        msg = "statement is too large for one of its kind"
+        raise BudgetExceeded(msg, bytes=len(raw), limit=limit)
+    if len(content) != _padded(raw):
+        msg = "statement is not padded as it must be"
+        raise MalformedStatement(msg)
+    return Letter(envelope=parse_envelope(raw), readers=readers)
+
+
+def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel:
+    """Open every letter of a train; see `open_letter`. Nothing is verified here."""
+    return OpenedParcel(
+        manifest=open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE),
+        entries=tuple(open_letter(one, identities) for one in parcel.entries),
+        code=parcel.code,
+        state=parcel.state,
+    )
+
+
+def manifest_recipients(code_readers: Sequence[str], mail: str) -> tuple[str, ...]:
+    """Return who reads the manifest: whoever reads the code, and the owner with the key of the train."""
+    return (*code_readers, mail)
+
+
+def entry_recipients(manifest: TrainManifest, stop: int, trust: TrustStore, now: datetime) -> tuple[str, ...]:
+    """Return who reads the entry about a stop, by the keys the directory has for whom the signed route names.
+
+    Raises:
+        KeyNotTrusted, KeyRevoked, KeyOutsideValidity, PartyUnknown: one of them cannot be sealed to.
+    """
+    stops = map(manifest.route.stop, _readers_of(manifest, stop))
+    stations = [trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in stops]
+    return tuple(dict.fromkeys((*stations, manifest.recipient, manifest.mail)))
+
+
+def refusal_recipients(manifest: TrainManifest, station: str) -> tuple[str, ...]:
+    """Return who reads a refusal: the station that signs it, and the owner. Needs no directory."""
+    return tuple(dict.fromkeys((station, manifest.recipient, manifest.mail)))
+
+
+def check_readers(opened: OpenedParcel, accepted: AcceptedTrain) -> None:
+    """Demand that the letters of a verified train have the readers that its route gives them, by number (attack T9).
+
+    Raises:
+        SealRecipients: one has more or fewer.
+    """
+    manifest = accepted.manifest.value
+    _need_readers(opened.manifest, manifest, manifest.route.indices)
+    for letter, entry in zip(opened.entries, accepted.journey.entries, strict=True):
+        check_entry_readers(letter, manifest, entry.value.stop)
+
+
+def check_entry_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:
+    """Demand the number of readers that the entry about a stop has; see `check_readers`."""
+    _need_readers(letter, manifest, _readers_of(manifest, stop))
+
+
+def check_refusal_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:
+    """Demand the number of readers that a refusal at a stop has; see `check_readers`."""
+    _need_readers(letter, manifest, (stop,))
+
+
+def _readers_of(manifest: TrainManifest, stop: int) -> Iterator[int]:
+    """Yield the stops whose stations read the entry about a stop."""
+    yield stop
+    yield from manifest.route.descendants(stop)
+
+
+def _need_readers(letter: Letter, manifest: TrainManifest, stops: Iterable[int]) -> None:
+    parties = {manifest.owner.party, *(manifest.route.stop(one).party for one in stops)}
+    expected = len(parties) + 1  # the owner has two keys
+    if letter.readers != expected:
+        msg = "the recipients of a letter are not those of the route"
+        raise SealRecipients(msg, expected=expected, found=letter.readers)
+
+
+def _padded(raw: bytes) -> int:
+    return max(LEAST, padme(len(raw)))

@@ -1,0 +1,67 @@
+"""What does a station remember of its mailbox from one look to the next?
+
+Anybody who may write to a mailbox can put as much there as they like. So a look has a size, whatever the mailbox holds:
+tags never looked at come first, and of those it goes on where it left off. Nothing here is evidence: a station that
+forgets it looks again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from registry.names import Tag
+from security.digest import Digest
+from security.directory.trust import DirectoryVersion
+
+LOOKS: Final = 512
+"""Tags that are resolved in one look, each a request; a mailbox with no more is looked through whole every time."""
+_AGAIN: Final = 64
+"""Of these, how many were looked at before: a tag may have been moved."""
+_MOST_JUNK: Final = 100_000
+
+
+@dataclass(slots=True)
+class MailboxMemory:
+    """Which tags were looked at, the longest ago first, and which arrivals turned out to be none of ours.
+
+    `doubtful` are visits that were begun without knowing whether they are a train.
+    """
+
+    seen: dict[Tag, None] = field(default_factory=dict)
+    junk: set[Digest] = field(default_factory=set)
+    doubtful: set[Digest] = field(default_factory=set)
+    _left_off: Tag | None = None
+    _directory: DirectoryVersion | None = None
+
+    def choose(self, tags: Sequence[Tag]) -> tuple[Tag, ...]:
+        """Return which of the sorted `tags` to look at now."""
+        there = set(tags)
+        self.seen = {tag: None for tag in self.seen if tag in there}
+        fresh = [tag for tag in tags if tag not in self.seen]
+        start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
+        room = max(LOOKS - len(self.seen), LOOKS - _AGAIN)
+        first = (fresh[start:] + fresh[:start])[:room]
+        again = list(self.seen)[: LOOKS - len(first)]
+        return (*first, *again)
+
+    def looked_at(self, tag: Tag) -> None:
+        """Note that a tag was looked at now."""
+        if tag not in self.seen:
+            self._left_off = tag
+        self.seen.pop(tag, None)
+        self.seen[tag] = None
+
+    def judge_with(self, directory: DirectoryVersion) -> None:
+        """Forget what was junk by another version of the directory: its owner may have become a party since."""
+        if directory != self._directory:
+            self.junk.clear()
+            self._directory = directory
+
+    def note_junk(self, arrival: Digest) -> None:
+        """Note that an arrival is no train for us."""
+        if len(self.junk) >= _MOST_JUNK:
+            self.junk.clear()
+        self.junk.add(arrival)

@@ -1,0 +1,287 @@
+"""What does a mailbox full of junk cost those who look for a train or a receipt in it? Requests, counted. (T13, T17)"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from registry.artifact import CODE_LAYER, MANIFEST_LAYER, TRAIN, pack
+from registry.check import put_bytes
+from registry.depot import Depot, mailbox
+from registry.errors import RegistryUnavailable
+from registry.memory import MemoryRegistry
+from registry.names import Reference, Repository, Tag
+from registry.oci import EMPTY, EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
+from registry.port import StoredManifest
+from security.digest import digest_of
+from security.ids import PartyId
+from security.keys.keyset import Scheme, generate
+from security.statement.envelope import sign
+from security.train.letters import seal_letter
+from security.train.route import MAX_STOPS
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace
+from station.house.mailbox import LOOKS, MailboxMemory
+from station.steps.notice import FEW
+from tests.support.liar import Liar, Reply
+from tests.support.owners import OwnerWorld, write_train
+from tests.support.trains import Train
+from tests.support.world import ROOMY, World, world
+from train_builder.errors import NotHomeYet
+from train_builder.follow.follow import StopState
+
+STATION, OWNER = PartyId("hospital-a"), PartyId("alice")
+MANY = 50_001
+JUNK = 1_600
+
+
+class Counting(MemoryRegistry):
+    """Counts requests by what they ask for, and lists a mailbox as full of tags that nothing waits under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self.padding: dict[Repository, tuple[Tag, ...]] = {}
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        self.asked["list"] += 1
+        return tuple(sorted((*super().list_tags(repo), *self.padding.get(repo, ()))))
+
+    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+        self.asked["tag" if isinstance(reference, Tag) else "digest"] += 1
+        return super().get_manifest(repo, reference)
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+        self.asked["blob"] += 1
+        return super().open_blob(repo, descriptor)
+
+
+class Unlisted(Counting):
+    """The owner's mailbox cannot be listed: whoever knows the name of what they look for does not need to."""
+
+    def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
+        assert repo != mailbox(OWNER), "listed, although the tags are known"
+        return super().list_tags(repo)
+
+
+def names(count: int, what: str = "t") -> tuple[Tag, ...]:
+    return tuple(Tag(f"{what}-{digest_of(b'%d' % number).hex}") for number in range(count))
+
+
+# --- The owner -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> OwnerWorld:
+    return OwnerWorld(tmp_path, registry=Unlisted())
+
+
+def asked(owner: OwnerWorld) -> Counter[str]:
+    assert isinstance(owner.registry, Unlisted)
+    return owner.registry.asked
+
+
+def test_submit_follow_and_open_ask_for_known_tags_only(owner: OwnerWorld) -> None:
+    record = owner.submit(write_train(owner.path / "train")).record
+    stops = len(record.manifest.route.indices)
+    asked(owner).clear()
+    found = owner.follow(record)
+    assert found.stops[0].state is StopState.WAITING
+    assert asked(owner) == {"tag": 3 * stops}
+    asked(owner).clear()
+    with pytest.raises(NotHomeYet):
+        owner.bring_home(record.train)
+    assert asked(owner) == {"tag": 1 + 3 * stops}
+    for station in ("hospital-a", "hospital-b", "hospital-c"):
+        owner.pass_stop(station)
+    assert owner.follow(record).passed
+    owner.bring_home(record.train)
+
+
+def test_a_train_made_elsewhere_is_asked_for_under_every_name_it_can_have(owner: OwnerWorld) -> None:
+    record = owner.submit(write_train(owner.path / "train")).record
+    for station in ("hospital-a", "hospital-b", "hospital-c"):
+        owner.pass_stop(station)
+    shutil.rmtree(owner.path / "home-alice" / "trains")
+    asked(owner).clear()
+    found = owner.bring_home(record.train)
+    assert found.accepted.train == record.train
+    assert asked(owner)["tag"] <= MAX_STOPS
+
+
+def test_a_station_asks_by_name_whether_it_has_signed_before(tmp_path: Path) -> None:
+    here = world(tmp_path, stations=(STATION,), registry=Unlisted())
+    try:
+        made = here.train(route=(STATION,))
+        here.submit(made)
+        for _ in range(20):
+            here.step(STATION)
+        assert here.visit(STATION).departed is not None
+    finally:
+        here.close()
+
+
+# --- The station -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path, stations=(STATION,), registry=Counting())
+    yield made
+    made.close()
+
+
+def registry_of(here: World) -> Counting:
+    assert isinstance(here.registry, Counting)
+    return here.registry
+
+
+def junk(here: World, number: int, *, signed: bool) -> None:
+    """Put something into the mailbox that has the form of a train: no letter at all, or one that a stranger signed."""
+    repo, registry = mailbox(STATION), here.registry
+    put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
+    raw = b"junk %d" % number
+    if signed:
+        reader = here.consortium.secrets[STATION].key_set.sealing
+        raw = seal_letter(sign(b"junk %d" % number, STRANGER.signers), [reader])
+    document = put_bytes(registry, repo, raw, MANIFEST_LAYER)
+    code = put_bytes(registry, repo, b"code", CODE_LAYER)
+    manifest = make_manifest(config=EMPTY, layers=[document, code], artifact_type=TRAIN)
+    tag = Tag(f"t-{digest_of(raw).hex}")
+    registry.put_manifest(repo, tag, manifest.raw, OCI_MANIFEST)
+
+
+STRANGER = generate([Scheme.ED25519])
+
+
+def looks_until_begun(here: World, made: Train, *, most: int) -> int:
+    arrival = pack(made.parcel).manifest.digest
+    for count in range(1, most + 1):
+        here.notice(STATION)
+        if here.houses[STATION].journal.find(arrival) is not None:
+            return count
+    pytest.fail("the train was not noticed")
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_train_does_not_wait_for_junk(here: World, signed: bool) -> None:
+    """1 600 arrivals that are none: the train is begun within the looks it takes to see every tag once, after few others."""
+    for number in range(JUNK):
+        junk(here, number, signed=signed)
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    registry = registry_of(here)
+    registry.asked.clear()
+    looks = looks_until_begun(here, made, most=-(-(JUNK + 1) // (LOOKS - 64)))
+    assert registry.asked["list"] == looks
+    assert registry.asked["tag"] <= looks * LOOKS
+    assert registry.asked["blob"] <= JUNK + 1
+    assert len(here.visits(STATION)) <= FEW + 1
+
+
+def test_junk_is_read_once_and_looked_into_a_few_at_a_time(here: World) -> None:
+    for number in range(60):
+        junk(here, number, signed=False)
+    registry = registry_of(here)
+    for _ in range(3):
+        here.notice(STATION)
+    assert registry.asked["blob"] == 60
+    assert len(here.visits(STATION)) == FEW
+    first = here.train(route=(STATION,))
+    here.submit(first)
+    here.notice(STATION)  # the next look finds it, though nothing of the junk is gone
+    assert len(here.visits(STATION)) == FEW + 1
+    here.settle()
+    assert here.at_home(first.id)
+    refused = [visit for visit in here.visits(STATION) if visit.refused]
+    assert len(refused) == 60  # each has its record, in the end
+    assert here.waits_for(STATION) == ()
+
+
+def test_a_mailbox_of_50_001_tags_is_looked_through_piece_by_piece(here: World) -> None:
+    registry = registry_of(here)
+    registry.padding[mailbox(STATION)] = names(MANY)
+    registry.asked.clear()
+    here.notice(STATION)
+    assert (registry.asked["list"], registry.asked["tag"]) == (1, LOOKS)
+    here.houses[STATION].mailbox.seen = dict.fromkeys(names(MANY))  # as after the looks it takes
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    registry.asked.clear()
+    assert looks_until_begun(here, made, most=1) == 1  # what was never looked at comes first
+    assert registry.asked["tag"] <= LOOKS
+
+
+def test_every_tag_is_looked_at_in_turn_and_a_moved_one_again() -> None:
+    tags, memory = names(5_000), MailboxMemory()
+    looked: Counter[Tag] = Counter()
+    for _ in range(-(-5_000 // (LOOKS - 64))):
+        chosen = memory.choose(tuple(sorted(tags)))
+        assert len(chosen) == len(set(chosen)) <= LOOKS
+        for tag in chosen:
+            memory.looked_at(tag)
+            looked[tag] += 1
+    assert looked.keys() == set(tags)
+    again: Counter[Tag] = Counter()
+    for _ in range(-(-5_000 // LOOKS)):
+        for tag in memory.choose(tuple(sorted(tags))):
+            memory.looked_at(tag)
+            again[tag] += 1
+    assert again.keys() == set(tags)
+    few = names(10)
+    assert set(memory.choose(few)) == set(few)
+    assert memory.seen.keys() <= set(few)  # what is not there any more is forgotten
+
+
+def test_trains_of_owners_who_are_not_admitted_do_not_stand_before_others(here: World) -> None:
+    unwanted = [here.train(owner="mallory", route=(STATION,)) for _ in range(FEW + 5)]
+    for one in unwanted:
+        here.submit(one)
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    here.notice(STATION)
+    arrivals = {visit.arrival for visit in here.visits(STATION)}
+    assert pack(made.parcel).manifest.digest in arrivals
+    assert len(arrivals) == FEW + 1
+
+
+def test_a_tag_that_cannot_be_read_now_does_not_hide_the_others(here: World) -> None:
+    broken = names(1)[0]
+
+    class Broken(Counting):
+        def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+            if reference == broken:
+                msg = "the server fails on this one"
+                raise RegistryUnavailable(msg)
+            return super().get_manifest(repo, reference)
+
+    registry = Broken()
+    here.registry = registry
+    here.change(STATION, depot=Depot(registry))
+    registry.padding[mailbox(STATION)] = (broken,)
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    shift = Shift(here.houses[STATION], Pace(clock=here.clock, poll_seconds=1), ROOMY)
+    for _ in range(40):
+        shift.turn()
+        here.now += timedelta(seconds=1)
+    assert here.at_home(made.id)
+
+
+def test_the_registry_on_the_network_lists_50_001_tags() -> None:
+    liar = Liar()
+    try:
+        tags = names(MANY)
+        path = f"/v2/{mailbox(STATION)}/tags/list"
+        liar.says("GET", path, Reply(body=json.dumps({"name": str(mailbox(STATION)), "tags": tags}).encode()))
+        assert len(liar.client().list_tags(mailbox(STATION))) == MANY
+        assert len(liar.asked) == 1
+    finally:
+        liar.close()

@@ -1,0 +1,150 @@
+"""What does a member of the consortium whom this hospital does not admit cost it? Documents, and no large blob. (T17)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from registry.memory import MemoryRegistry
+from registry.names import Repository
+from registry.oci import Descriptor
+from security.digest import Digest
+from security.errors import BudgetExceeded
+from security.ids import PartyId
+from security.train.journey import Outcome
+from security.train.manifest import CodeRef
+from security.train.seal import CODE_BUDGET, most_sealed
+from security.train.verify import verify_train
+from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOutputs, DataSets, Owners, Rule
+from station.daemon.retention import Ending, Remains, kept
+from station.house.config import CEILING, Retention
+from station.visit.events import HoldFor
+from tests.support.trains import NOW
+from tests.support.visits import digest
+from tests.support.world import World, usual_policy, world
+
+STATION = PartyId("hospital-a")
+
+
+class Metered(MemoryRegistry):
+    """Counts how many times each blob is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[Digest] = []
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+        self.opened.append(descriptor.digest)
+        return super().open_blob(repo, descriptor)
+
+
+@pytest.fixture
+def registry() -> Metered:
+    return Metered()
+
+
+@pytest.fixture
+def here(tmp_path: Path, registry: Metered) -> Iterator[World]:
+    made = world(tmp_path, stations=(STATION,), registry=registry)
+    yield made
+    made.close()
+
+
+def rules(**changes: Rule) -> Rule:
+    usual: dict[str, Rule] = {
+        "owners": Owners(allowed=frozenset({PartyId("alice")})),
+        "bases": Bases(allowed=frozenset({"python"})),
+        "data": DataSets(offered={"patients": None}),
+        "ceiling": Ceiling(most=CEILING),
+        "outputs": CheckableOutputs(),
+    }
+    return AllOf(rules=tuple((usual | changes).values()))
+
+
+UNWANTED = {
+    "owner": rules(owners=Owners(allowed=frozenset({PartyId("mallory")}))),
+    "base": rules(bases=Bases(allowed=frozenset({"r"}))),
+    "data": rules(data=DataSets(offered={"other": None})),
+    "limit": rules(ceiling=Ceiling(most=replace(CEILING, output_bytes=1))),
+    "owner, and a person": AllOf(rules=(ByHand(), Owners(allowed=frozenset()))),
+}
+
+
+@pytest.mark.parametrize("why", UNWANTED)
+def test_what_the_manifest_shows_to_be_unwanted_costs_no_large_blob(here: World, registry: Metered, why: str) -> None:
+    """Its owner is told all the same: the refusal is signed, as that of a train that was looked into."""
+    here.change(STATION, policy=UNWANTED[why])
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    here.settle()
+    visit = here.visit(STATION)
+    assert made.manifest.code.digest not in registry.opened
+    assert visit.refused is not None
+    assert visit.refused.code == "policy.refused"
+    assert visit.fetched is not None
+    assert visit.fetched.sealed == ()
+    assert visit.departed is not None
+    assert here.outcome(made) is Outcome.REFUSED
+    assert not (here.folder(STATION) / "spool" / made.manifest.code.digest.hex).exists()
+
+
+def test_what_a_person_may_still_admit_is_fetched(here: World, registry: Metered) -> None:
+    here.change(STATION, policy=AllOf(rules=(usual_policy(), ByHand())))
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    here.settle()
+    visit = here.visit(STATION)
+    assert visit.held is not None
+    assert visit.held.hold is HoldFor.ADMISSION
+    assert made.manifest.code.digest in registry.opened
+
+
+def test_a_policy_that_changes_meanwhile_does_not_run_what_was_not_fetched(here: World) -> None:
+    here.change(STATION, policy=UNWANTED["owner"])
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    while not here.visits(STATION) or here.visit(STATION).fetched is None:
+        here.step(STATION)
+    here.change(STATION, policy=usual_policy())
+    here.settle()
+    visit = here.visit(STATION)
+    assert visit.refused is not None
+    assert visit.refused.code == "policy.refused"
+    assert here.outcome(made) is Outcome.REFUSED
+
+
+def test_code_larger_than_any_code_can_be_is_refused_by_its_announced_size(here: World) -> None:
+    """The owner signed the size; who is admitted must not fill the disk either."""
+    honest = here.train(route=(STATION,))
+    huge = CodeRef(digest=honest.manifest.code.digest, size=most_sealed(CODE_BUDGET.total_bytes) + 1)
+    with pytest.raises(BudgetExceeded):
+        verify_train(here.train(route=(STATION,), code=huge).parts, here.consortium.trust, here=STATION, now=NOW)
+    verify_train(
+        here.train(route=(STATION,), code=replace(huge, size=huge.size - 1)).parts,
+        here.consortium.trust,
+        here=STATION,
+        now=NOW,
+    )
+
+
+def answered(number: int, *, size: int) -> Remains:
+    return Remains(
+        since=NOW - timedelta(days=1),
+        ending=Ending.ANSWERED,
+        documents=frozenset({digest(f"document {number}")}),
+        sealed=(),
+        printed=None,
+        document_bytes=size,
+    )
+
+
+def test_documents_of_refused_trains_are_evidence_within_a_number_of_bytes() -> None:
+    """Manifests of 4 MiB, signed by a member and refused, used to be kept for ten years, however many."""
+    flood = [answered(number, size=4 << 20) for number in range(1600)]
+    found = kept(flood, Retention(evidence_bytes=64 << 20), NOW)
+    assert found == {digest(f"document {number}") for number in range(1584, 1600)}

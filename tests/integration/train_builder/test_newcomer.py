@@ -1,0 +1,94 @@
+"""Who begins with the README's steps, and stations of their own, gets through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from security.errors import InvalidInput
+from security.ids import PartyId
+from tests.support.desk import in_a_process
+from train_builder.spec.spec import load_spec
+from train_builder.templates import TEMPLATES, start_train
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_stations_of_a_route_have_samples_and_it_is_rehearsed(tmp_path: Path, template: str) -> None:
+    route = ("cleveland", "budapest", "zurich", "cleveland")
+    words = ("train", "init", "first", "--template", template, "--route", ",".join(route), "--approval", "vote 17")
+    made: Any = in_a_process(tmp_path, {}, "--json", *words).document
+    assert sorted(path.name for path in (tmp_path / "first" / "samples").iterdir()) == sorted(set(route))
+    assert {f"samples/{party}/patients/sample.csv" for party in route} <= set(made["files"])
+    done: Any = in_a_process(tmp_path, {}, "--json", "train", "rehearse", "first").document
+    assert [(one["station"], one["passed"]) for one in done["stops"]] == [(party, True) for party in route]
+    checked = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline")
+    assert checked.exit == 0, str(checked)
+
+
+def test_what_init_says_to_do_next_is_enough(tmp_path: Path) -> None:
+    told = in_a_process(tmp_path, {}, "train", "init", "first").out.splitlines()
+    steps = [line for line in told if line.startswith(("next: ", "then: "))]
+    assert steps == [
+        "next: pht train rehearse first",
+        "then: write the reference of your approval into first/train.yaml",
+        "then: pht train check first",
+    ]
+    refused = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline").document
+    assert [one["code"] for one in refused["findings"]] == ["placeholder"]
+    spec = tmp_path / "first" / "train.yaml"
+    spec.write_text(spec.read_text().replace("Put the reference of your ethics vote here", "vote 17"))
+    assert in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline").document["findings"] == []
+
+
+def test_ages_are_read_as_people_write_them(tmp_path: Path) -> None:
+    start_train("python", tmp_path / "t", route=[PartyId("cleveland")])
+    sample = tmp_path / "t" / "samples" / "cleveland" / "patients" / "sample.csv"
+    sample.write_text("id,age\n1,63.0\n2,44\n3,\n4,NA\n5,51.9\n6,70\n7,nan\n8,41\n9\n")
+    words = ("--json", "train", "rehearse", "t", "--into", "out")
+    done = in_a_process(tmp_path, {}, *words)
+    assert done.document["home"] is True, str(done)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == {
+        "patients": 5,
+        "years": 63 + 44 + 51 + 70 + 41,
+    }
+
+
+@pytest.mark.parametrize("approval", ["", " ", "two\nlines", "x" * 301, "\x1b[2J"])
+def test_an_approval_that_is_no_reference(tmp_path: Path, approval: str) -> None:
+    with pytest.raises(InvalidInput):
+        start_train("python", tmp_path / "t", approval=approval)
+    assert not (tmp_path / "t").exists()
+
+
+def test_an_approval_is_written_as_it_was_given(tmp_path: Path) -> None:
+    told = 'Vote: "7" \\1 # 2026, München'
+    start_train("shell", tmp_path / "t", approval=told)
+    assert load_spec(tmp_path / "t").approval.reference == told
+
+
+PICKLE = "{path: m.pkl, media_type: application/octet-stream, max_bytes: 1KB}"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "stops"),
+    [
+        ({"code/main.py": "x = (\n"}, "python.syntax", True),
+        ({"code/main.py": "import pandas\n"}, "import.missing", True),
+        ({"train.yaml": ("vote 17", "ethics-vote-placeholder")}, "placeholder", True),
+        ({"train.yaml": ("outputs:\n", f"outputs:\n  - {PICKLE}\n")}, "output.by-hand", False),
+    ],
+)  # fmt: skip
+def test_check_does_not_say_that_all_is_well(tmp_path: Path, change: dict[str, Any], code: str, *, stops: bool) -> None:
+    start_train("python", tmp_path / "t", approval="vote 17")
+    for name, text in change.items():
+        path = tmp_path / "t" / name
+        path.write_text(text if isinstance(text, str) else path.read_text().replace(*text))
+    checked = in_a_process(tmp_path, {}, "--json", "train", "check", "t", "--offline")
+    assert code in [one["code"] for one in checked.document["findings"]], str(checked)
+    assert checked.exit == (40 if stops else 0)
+    told = in_a_process(tmp_path, {}, "train", "check", "t", "--offline").out
+    assert ("ready to depart" in told) is not stops
+    assert stops or "a person decides about 1 of its outputs" in told

@@ -1,0 +1,75 @@
+"""What a list of visits says of a station where no daemon works, and how one visit of several is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from console.answer import Answer
+from station.cli.render import render_visits
+from station.desk.opening import find_visit
+from station.desk.visits import summary
+from station.errors import VisitUnknown
+from station.journal.journal import Journal
+from station.visit.events import Accepted, Noticed, VisitEvent
+from station.visit.state import Visit
+from tests.support.visits import ACCEPTED, ADMITTED, FETCHED, FURNISHED, HELD, NOTICED, NOW, OPENED, STARTED, digest
+
+RUNNING = (NOTICED, FETCHED, ACCEPTED, ADMITTED, OPENED, FURNISHED, STARTED)
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    with Journal.in_memory() as opened:
+        yield opened
+
+
+def written(journal: Journal, *events: VisitEvent, arrival: str = "arrival") -> Visit:
+    """Record a visit, event by event."""
+    noticed = Noticed(at=NOW, arrival=digest(arrival), tag=f"train-{arrival}", size=700)
+    for expect, event in enumerate((noticed, *events)):
+        journal.append(noticed.arrival, event, expect=expect)
+    return journal.visit(noticed.arrival)
+
+
+def table(visit: Visit, *, worked: bool) -> Answer:
+    return render_visits([summary(visit, NOW, worked=worked)])
+
+
+def test_nothing_runs_where_no_daemon_works(journal: Journal) -> None:
+    visit = written(journal, *RUNNING[1:])
+    alive, dead = table(visit, worked=True), table(visit, worked=False)
+    assert "running" in alive.text
+    assert "no daemon" not in alive.text
+    assert "was running" in dead.text
+    assert "nothing, for no daemon works here: pht station run" in dead.text
+
+
+def test_a_visit_that_waits_for_a_person_does_so_with_and_without_a_daemon(journal: Journal) -> None:
+    visit = written(journal, FETCHED, ACCEPTED, HELD)
+    for worked in (True, False):
+        assert summary(visit, NOW, worked=worked).next == "a person, for admission: a first train of this owner"
+
+
+def test_a_daemon_that_says_nothing_is_told_below_the_list(journal: Journal) -> None:
+    visit = written(journal, *RUNNING[1:])
+    told = render_visits([summary(visit, NOW, worked=True)], silence=timedelta(minutes=31))
+    assert told.text.splitlines()[-1] == "the daemon has said nothing for 31 min: pht station check"
+
+
+def test_of_several_visits_of_a_train_the_digits_are_listed(journal: Journal) -> None:
+    def accepted(stop: int) -> Accepted:
+        return replace(ACCEPTED, stop=stop)
+
+    first = written(journal, FETCHED, accepted(1), arrival="first")
+    second = written(journal, FETCHED, accepted(3), arrival="second")
+    with pytest.raises(VisitUnknown) as caught:
+        find_visit(journal, "7" * 12)
+    assert f"{first.arrival.short} (stop 2, accepted)" in str(caught.value.hint)
+    assert f"{second.arrival.short} (stop 4, accepted)" in str(caught.value.hint)
+    assert find_visit(journal, second.arrival.short) == second
+    listed = render_visits([summary(one, NOW, worked=True) for one in (first, second)]).text.splitlines()
+    assert [line.split()[0] for line in listed] == ["VISIT", first.arrival.short, second.arrival.short]
