@@ -15,7 +15,7 @@ SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help dev machine engine registry base demo test check lint fmt lock docs clean down
+.PHONY: help dev machine engine registry base demo test bench check lint fmt lock docs clean down
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,10 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
 	@$(MAKE) machine engine base dev
 	@$(ENGINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+bench:  ## measure, and write docs/performance.md (ARGS='S1 --quick' to try one)
+	@$(MAKE) machine engine base dev
+	@$(ENGINE) $(BIN)/python -m bench $(ARGS)
 
 check: lint  ## static checks: style, types, import contracts
 	@$(BIN)/mypy
