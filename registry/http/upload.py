@@ -68,8 +68,10 @@ class Upload:
             return False
         try:
             self._chunks(offset)
-        except DigestMismatch:
-            return False  # the remains of the broken attempt may be to blame: start again
+        except (DigestMismatch, NotInRegistry):
+            # The remains of the broken attempt may be to blame, or the registry still received them when it told where
+            # to go on, and has given the upload up: start again.
+            return False
         return True
 
     def _begin(self) -> None:

@@ -112,6 +112,24 @@ def test_upload_goes_on_where_the_registry_says(liar: Liar, data: bytes) -> None
     assert ranges[-1].endswith(f"-{SIZE - 1}")
 
 
+def test_upload_that_is_forgotten_while_it_goes_on_starts_again(liar: Liar, data: bytes) -> None:
+    """A registry that still took in a cut chunk when it told where to go on: `BLOB_UPLOAD_INVALID` at the next one."""
+    path, first = "/v2/test/r/blobs/uploads/", f"0-{(16 << 20) - 1}"
+    liar.says("POST", path, *(Reply(status=202, headers={"Location": f"/up/{number}"}) for number in (1, 2)))
+    forgotten = Reply(status=404, body=b'{"errors": [{"code": "BLOB_UPLOAD_INVALID"}]}')
+    liar.says(
+        "PATCH", "/up/1", Reply(status=202, headers={"Location": "/up/1", "Range": first}), Reply(status=503), forgotten
+    )
+    liar.says("GET", "/up/1", Reply(status=204, headers={"Location": "/up/1", "Range": first}))
+    liar.says("PATCH", "/up/2", Reply(status=202, headers={"Location": "/up/2"}))
+    liar.says("PUT", "/up/2", Reply(status=201))
+    carried: list[int] = []
+    registry = RetryingRegistry(liar.client(), sleep=no_wait)
+    registry.put_blob(Repository("test/r"), blob_of(data), lambda offset: io.BytesIO(data[offset:]), carried.append)
+    assert sum(int(asked.headers["content-length"]) for asked in liar.asked if asked.path == "/up/2") == SIZE
+    assert sum(carried) == SIZE
+
+
 def test_registry_without_chunks_gets_one_request(liar: Liar, data: bytes) -> None:
     liar.says("POST", "/v2/test/r/blobs/uploads/", Reply(status=202, headers={"Location": "/up?state=1"}))
     liar.says("PATCH", "/up", Reply(status=405))
