@@ -385,3 +385,10 @@ class InvalidInput(Misconfigured):
 
     code = "input.invalid"
     default_hint = "see the command's --help"
+
+
+class SelectionInvalid(InvalidInput):
+    """What a train wants of a data set cannot be read, or does not fit its columns."""
+
+    code = "selection.invalid"
+    default_hint = "'pht data show' tells the columns of a data set; docs/train-yaml.md how rows are selected"

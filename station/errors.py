@@ -17,6 +17,13 @@ class PolicyRefused(Refused):
     default_hint = "to let it run here, change 'admission' in station.yaml and ask for a new train"
 
 
+class CohortTooSmall(Refused):
+    """What the train asks for is there for fewer patients than this station lets an analysis see."""
+
+    code = "cohort.too-small"
+    default_hint = "ask for more patients: a wider 'where'; the station's operator sets the least number"
+
+
 class GateRefused(Refused):
     """What the run left behind is not what the signed manifest declared. Nothing leaves the station."""
 
@@ -181,6 +188,13 @@ class DataClosed(Misconfigured):
 
     code = "data.closed"
     default_hint = "'pht station check' names the file, and what to do; the train waits"
+
+
+class DataUnfit(Misconfigured):
+    """A data set is not what station.yaml says: a column is gone, a cell is not of its type, a right is too narrow or too wide."""
+
+    code = "data.unfit"
+    default_hint = "'pht station data check' says what is different; correct the data or station.yaml. The train waits"
 
 
 class ConfigInvalid(Misconfigured):

@@ -16,12 +16,15 @@ from security.age import parse_recipient
 from security.digest import Digest
 from security.encoding import Json
 from security.errors import InvalidInput, Malformed
-from security.forms.form import Number, Text
+from security.forms.form import Flag, Number, Text
 from security.forms.many import AnyObject, Many, Table
 from security.forms.record import Record, Rule
 from security.ids import Role, TrainId
 from security.statement.envelope import MAX_PAYLOAD, Verified
 from security.statement.form import StatementForm
+from security.tables.column import MOST_COLUMNS
+from security.tables.column import NAME as COLUMN_NAME
+from security.tables.parse import LONGEST as MOST_WHERE
 from security.train.route import KINDS, Route, Stop
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
@@ -67,18 +70,51 @@ class CodeRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataNeed:
-    """A data set the train asks each station for, by name, and the files it expects to find in it."""
+    """A data set the train asks each station for, by name: a table's columns and rows, or a folder with files.
+
+    Of a table, ``columns`` in their order, for the rows that ``where`` is true for (`security.tables.parse`), as CSV, and
+    as Parquet too if ``parquet``. Of a folder, all of it, in which ``files`` are expected.
+    """
+
+    RULES: ClassVar = (
+        Rule(
+            says="a table is asked for by columns, a folder by files",
+            holds=lambda need: (need.columns is None) != (need.files is None),
+            field="files",
+        ),
+        Rule(
+            says="only of a table rows are selected",
+            holds=lambda need: need.columns is not None or (need.where is None and need.parquet is None),
+            field="columns",
+        ),
+    )
 
     name: Annotated[str, _NAME]
     description: Annotated[str, Text(most=2000, says="what the data set should hold, in up to 2000 characters")]
+    columns: Annotated[
+        tuple[str, ...] | None,
+        Many(of=COLUMN_NAME, least=1, most=MOST_COLUMNS, says="the columns wanted of a table, as a list"),
+    ] = None
+    where: Annotated[
+        str | None, Text(most=MOST_WHERE, says="which rows are wanted, such as: age >= 18 and sex in ('f', 'm')")
+    ] = None
+    parquet: Annotated[bool | None, Flag(says="true for a Parquet file beside the CSV one")] = None
     files: Annotated[
-        tuple[str, ...],
+        tuple[str, ...] | None,
         Many(
             of=Text(most=200, pattern=PATTERNS, says="a relative file name or pattern, such as '*.csv'"),
             most=64,
             says="file names or patterns, as a list",
         ),
-    ]
+    ] = None
+
+    @property
+    def asks(self) -> str:
+        """What is asked for, in words, and whole: a person decides on it."""
+        if self.columns is None:
+            return ", ".join(self.files or ()) or "any files"
+        rows = "all rows" if self.where is None else f"rows with {self.where}"
+        return f"{', '.join(self.columns)}; {rows}" + ("; as Parquet too" if self.parquet else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

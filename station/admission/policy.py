@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from security.digest import Digest
+from security.errors import SelectionInvalid
 from security.ids import PartyId
+from security.tables.column import Column, column_named
+from security.tables.fit import fit
+from security.tables.parse import parse
 from security.train.manifest import Limits, TrainManifest
 from station.errors import PolicyRefused
 from station.gate.rules import need_usable
@@ -139,6 +143,31 @@ class DataSets:
             lacking += [f"{need.name}/{name}" for name in request.missing.get(need.name, ())]
         if lacking:
             return Hold(reason=f"files that the train expects are missing: {', '.join(lacking)}")
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selections:
+    """Only columns that are there, and rows selected by a condition that fits them; None stands for a folder, given whole."""
+
+    described: Mapping[str, tuple[Column, ...] | None]
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        for need in request.manifest.data:
+            columns = self.described.get(need.name)
+            if (columns is None) != (need.columns is None):
+                msg = "this data set is a folder, and has no columns" if columns is None else "this data set is a table"
+                raise PolicyRefused(msg, data=need.name, hint="'pht data show' tells what a data set is")
+            for name in need.columns or ():
+                if column_named(columns or (), name) is None:
+                    msg = "a data set does not have a column that the train asks for"
+                    raise PolicyRefused(msg, data=need.name, column=name)
+            if need.where is not None:
+                try:
+                    fit(parse(need.where), columns or ())
+                except SelectionInvalid as error:
+                    raise PolicyRefused(str(error), data=need.name, hint=error.hint) from error
         return Admit()
 
 

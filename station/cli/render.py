@@ -286,7 +286,7 @@ def _place(visit: Visit, manifest: TrainManifest) -> str:
 
 
 def _need_lines(need: DataNeed) -> list[str]:
-    lines = [f"  data       {need.name}: {visible(', '.join(need.files)) or 'any files'}"]
+    lines = [f"  data       {need.name}: {visible(need.asks)}"]
     return [*lines, f"             {visible(need.description)}"] if need.description else lines
 
 

@@ -12,8 +12,9 @@ from typing import Final
 from security.files import told
 from security.train.manifest import DataNeed
 from station.check import CheckResult
-from station.data.port import Reader
+from station.data.port import Asked, Delivered, Reader
 from station.errors import DataClosed, DataSourceUnavailable
+from station.visit.parts import FurnishedData
 
 _MOST_FILES: Final = 100_000
 _SEARCH, _READ = 0o5, 0o4
@@ -51,16 +52,17 @@ class FolderSource:
     def missing(self, need: DataNeed) -> tuple[str, ...]:
         """See `DataSource`."""
         self._reach()
-        return missing(self.folder, need.files)
+        return missing(self.folder, need.files or ())
 
-    def furnish(self, need: DataNeed, into: Path, reader: Reader | None) -> Path:
+    def furnish(self, asked: Asked, into: Path, scratch: Path) -> Delivered:
         """See `DataSource`."""
-        del into  # nothing is copied
+        del into, scratch  # nothing is copied
+        need, reader = asked.need, asked.reader
         self._reach()
-        if reader is not None and closed(self.folder, reader.uid, reader.gid, need.files) is not None:
+        if reader is not None and closed(self.folder, reader.uid, reader.gid, need.files or ()) is not None:
             msg = "the sandbox's user cannot read what the train asks for"
             raise DataClosed(msg, data=self.name, folder=self.folder, user=reader.uid)
-        return self.folder
+        return Delivered(folder=self.folder, record=FurnishedData(name=self.name, source=self.kind))
 
     def _reach(self) -> None:
         if not self.folder.is_dir():

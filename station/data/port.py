@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from security.ids import TrainId
+from security.tables.column import Column
 from security.train.manifest import DataNeed
 from station.check import CheckResult
+from station.visit.parts import FurnishedData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,23 @@ class Reader:
 
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a train asks a data set for. `reader` is the user its run runs as, where that is not the station's own."""
+
+    need: DataNeed
+    train: TrainId
+    reader: Reader | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Where a run finds a data set, and what is written down about it."""
+
+    folder: Path
+    record: FurnishedData
 
 
 class DataSource(Protocol):
@@ -41,23 +61,29 @@ class DataSource(Protocol):
         """
         ...
 
-    def furnish(self, need: DataNeed, into: Path, reader: Reader | None) -> Path:
-        """Put what the train asked for where `reader` can read it; return the folder that the run is given, read-only.
+    def furnish(self, asked: Asked, into: Path, scratch: Path) -> Delivered:
+        """Put what the train asked for where its run can read it, in a folder that the run is given, read-only.
 
-        `into` is an empty folder in the visit's workroom, given to `reader` afterwards and wiped with the room: copies go
-        there, and nowhere else. A source whose data are on this machine returns the folder they are in, and copies nothing.
-        Either all of it is furnished, or an error is raised.
+        `into` and `scratch` are empty folders in the visit's workroom, wiped with the room: copies go into the first, which
+        is given to the reader afterwards, what is needed meanwhile into the second. A source whose data are on this machine
+        may return the folder they are in, and copy nothing. Either all of it is furnished, or an error is raised.
 
         Raises:
             DataSourceUnavailable: the data set cannot be reached now.
-            DataClosed: `reader` may not read what the train asked for.
+            DataClosed: the reader may not read what the train asked for.
+            DataUnfit: the data are not what the operator described.
+            CohortTooSmall: the train asks for fewer patients than it may see.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
-    """A data set that a station offers: where it lives, and what a run is told about it."""
+    """A data set that a station offers: where it lives, and what a run is told about it.
+
+    `columns` are those a train can ask for; None for a data set that is given as a folder, whole.
+    """
 
     source: DataSource
     description: str
+    columns: tuple[Column, ...] | None = None

@@ -181,7 +181,7 @@ def _data(config: StationConfig) -> Iterator[CheckResult]:
         )
     uid, gid = run_user(os.geteuid(), os.getegid())
     for name, one in config.data.items():
-        yield from source_of(name, one).check(Reader(uid=uid, gid=gid))
+        yield from source_of(name, one, config).check(Reader(uid=uid, gid=gid))
 
 
 def _disk(name: str, folder: Path) -> CheckResult:

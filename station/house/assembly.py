@@ -17,6 +17,7 @@ from security.directory.client import load_trust, read_root
 from security.directory.trust import Base, TrustStore
 from security.encoding import Fields, parse_json
 from security.keys.keyset import Secrets
+from security.tables.column import Column
 from station.admission.policy import (
     AllOf,
     Approvals,
@@ -29,16 +30,23 @@ from station.admission.policy import (
     LegalBases,
     Owners,
     Rule,
+    Selections,
 )
 from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
+from station.data.tables.cohorts import Cohorts
+from station.data.tables.dataset import TableData
+from station.data.tables.files import FilesSource
+from station.data.tables.secret import secret_at
+from station.data.tables.source import TableSource
+from station.errors import ConfigInvalid
 from station.gate.port import Gate, GateRule
 from station.gate.release import ReleaseUnlessSlight
 from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
-from station.house.places import DockerPlace, FolderPlace
+from station.house.places import DockerPlace, FilesPlace, FolderPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -68,9 +76,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
-        data={
-            name: DataSet(source=source_of(name, one), description=one.description) for name, one in config.data.items()
-        },
+        data={name: dataset_of(name, one, config) for name, one in config.data.items()},
         policy=policy_of(config.admission, config.data, capacity_of(config)),
         gate=gate_of(release_by_hand=config.release_by_hand, named=config.release_types),
         by_analysis=config.admission.approve is Approve.KNOWN_ANALYSIS,
@@ -83,11 +89,45 @@ def house_name(config: StationConfig) -> str:
     return f"{config.party}-{digest_of(str(config.folder.resolve()).encode()).short}"
 
 
-def source_of(name: str, entry: DataEntry) -> DataSource:
-    """Return where a data set lives."""
-    match entry.place:
-        case FolderPlace(folder=folder):
-            return FolderSource(name=name, folder=folder)
+def dataset_of(name: str, entry: DataEntry, config: StationConfig) -> DataSet:
+    """Return a data set, as trains are given it."""
+    return DataSet(source=source_of(name, entry, config), description=entry.description, columns=columns_of(entry))
+
+
+def columns_of(entry: DataEntry) -> tuple[Column, ...] | None:
+    """Return the columns of a table as trains know them; None for a folder."""
+    return None if entry.table is None else tuple(one.column for one in entry.table.columns)
+
+
+def source_of(name: str, entry: DataEntry, config: StationConfig) -> DataSource:
+    """Return where a data set lives.
+
+    Raises:
+        ConfigInvalid: a table without columns.
+    """
+    place, terms = entry.place, entry.table
+    if isinstance(place, FolderPlace):
+        return FolderSource(name=name, folder=place.folder)
+    if terms is None:
+        msg = "a table has no columns"
+        raise ConfigInvalid(msg, data=name)
+    return TableData(
+        name=name,
+        source=table_of(name, place),
+        columns=terms.columns,
+        patient=terms.patient,
+        secret=lambda: secret_at(config.data_secret),
+        keep=Cohorts(config.cohorts).keep,
+        withdrawn=terms.withdrawn,
+        least=terms.least,
+    )
+
+
+def table_of(name: str, place: FilesPlace) -> TableSource:
+    """Return where the rows of a table are."""
+    match place:
+        case FilesPlace(folder=folder, pattern=pattern, spelling=spelling):
+            return FilesSource(name=name, folder=folder, pattern=pattern, spelling=spelling)
 
 
 def sandbox_of(config: StationConfig) -> Sandbox:
@@ -150,6 +190,7 @@ def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Cap
     rules: list[Rule] = [
         Owners(allowed=admission.owners),
         DataSets(offered={name: one.owners for name, one in data.items()}),
+        Selections(described={name: columns_of(one) for name, one in data.items()}),
         Ceiling(most=capacity.ceiling(admission.limits)),
         CheckableOutputs(),
     ]

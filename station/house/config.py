@@ -25,7 +25,7 @@ from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
 from station.house.capacity import CapacitySettings
-from station.house.places import DockerPlace, FolderPlace, data_place, sandbox_place
+from station.house.places import DataPlace, DockerPlace, TableTerms, data_place, sandbox_place, table_terms
 
 FILE: Final = "station.yaml"
 _LIMIT: Final = 256 << 10
@@ -50,9 +50,10 @@ class DirectoryPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataEntry:
-    """A data set that trains may read, and where it lives. `owners` is None for every admitted owner."""
+    """A data set that trains may read, and where it lives. `owners` is None for every admitted owner, `table` for a folder."""
 
-    place: FolderPlace
+    place: DataPlace
+    table: TableTerms | None
     description: str
     owners: frozenset[PartyId] | None
 
@@ -127,6 +128,16 @@ class StationConfig:
         return self.folder / "directory"
 
     @property
+    def data_secret(self) -> Path:
+        """Where the secret is under which patients get numbers."""
+        return self.folder / "data.key"
+
+    @property
+    def cohorts(self) -> Path:
+        """Where the patients that runs saw are kept, as keyed hashes."""
+        return self.folder / "cohorts"
+
+    @property
     def health(self) -> Path:
         """Where the daemon says that it lives."""
         return self.folder / "health.json"
@@ -196,6 +207,7 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         data={
             name: DataEntry(
                 place=data_place(home, one),
+                table=table_terms(name, home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
             )
@@ -219,7 +231,8 @@ def _capacity(value: Mapping[str, Any]) -> CapacitySettings:
 
 def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
-    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys)
+    lists = (one.table.withdrawn for one in config.data.values() if one.table)
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists)
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()

@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from security.errors import InvalidInput
+from security.tables.column import Column, ColumnType, column_named, names_apart
+from station.data.tables.source import Described, Spelling
+
+LEAST_PATIENTS: Final = 10
 ENGINE: Final = "unix:///var/run/docker.sock"
 
 
@@ -18,6 +23,7 @@ class SourceKind(StrEnum):
     """What kind of place a data set lives in."""
 
     FOLDER = "folder"
+    FILES = "files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,33 @@ class FolderPlace:
     def folders(self) -> tuple[Path, ...]:
         """The folders of this machine that runs see."""
         return (self.folder,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesPlace:
+    """A table in the files of a folder of this machine that match a pattern."""
+
+    folder: Path
+    pattern: str
+    spelling: Spelling
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given a copy."""
+        return ()
+
+
+DataPlace: TypeAlias = FolderPlace | FilesPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableTerms:
+    """What of a table trains may ask for, and on which terms: see `station.data.tables.dataset`."""
+
+    columns: tuple[Described, ...]
+    patient: str
+    withdrawn: Path | None
+    least: int
 
 
 class SandboxKind(StrEnum):
@@ -46,11 +79,65 @@ class DockerPlace:
     runtime: str
 
 
-def data_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:
+def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
     """Read where a data set lives from its entry under ``data``; `home` is the folder of the file."""
     match SourceKind(value.get("source", SourceKind.FOLDER)):
         case SourceKind.FOLDER:
             return FolderPlace(folder=home / value["folder"])
+        case SourceKind.FILES:
+            pattern = value.get("files", "*.csv")
+            return FilesPlace(
+                folder=home / value["folder"], pattern=pattern, spelling=_spelling(value.get("spelling", {}), pattern)
+            )
+
+
+def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:
+    usual = {"delimiter": "\t"} if pattern.endswith(".tsv") else {}
+    return Spelling(**{**usual, **value, "missing": tuple(value.get("missing", ()))})
+
+
+def table_terms(name: str, home: Path, value: Mapping[str, Any]) -> TableTerms | None:
+    """Read the columns of a data set and its terms; None for one that is no table.
+
+    Raises:
+        InvalidInput: a column contradicts itself or another, or no column tells patients apart.
+    """
+    if "columns" not in value:
+        return None
+    columns = tuple(_column(name, one, about) for one, about in value["columns"].items())
+    described = [one.column for one in columns]
+    if not names_apart(described):
+        msg = "two columns have one name in different case"
+        raise InvalidInput(msg, data=name)
+    patient = column_named(described, value["patient"])
+    if patient is None or patient.type is not ColumnType.IDENTIFIER:
+        msg = "the patient must be one of the columns, of the type identifier"
+        raise InvalidInput(msg, data=name, patient=value["patient"])
+    return TableTerms(
+        columns=columns,
+        patient=patient.name,
+        withdrawn=home / value["withdrawn"] if "withdrawn" in value else None,
+        least=value.get("least_patients", LEAST_PATIENTS),
+    )
+
+
+def _column(data: str, name: str, value: Mapping[str, Any]) -> Described:
+    least, most = (str(one) for one in value["range"]) if "range" in value else (None, None)
+    column = Column(
+        name=name,
+        type=ColumnType(value["type"]),
+        description=value.get("description"),
+        measure=value.get("measure"),
+        coding=value.get("coding"),
+        values=tuple(value["values"]) if "values" in value else None,
+        least=least,
+        most=most,
+    )
+    broken = next((rule.says for rule in Column.RULES if rule.holds and not rule.holds(column)), None)
+    if broken is not None:
+        msg = f"a column contradicts itself: {broken}"
+        raise InvalidInput(msg, data=data, column=name)
+    return Described(column=column, origin=value.get("from", name))
 
 
 def sandbox_place(value: Mapping[str, Any]) -> DockerPlace:

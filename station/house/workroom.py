@@ -65,6 +65,11 @@ class Workroom:
         return self.path / "data"
 
     @property
+    def scratch(self) -> Path:
+        """What a data set needs while it is furnished."""
+        return self.path / "scratch"
+
+    @property
     def furnished(self) -> Path:
         """A file that says where each data set of the run is."""
         return self.path / "furnished.json"
@@ -123,6 +128,19 @@ class Workrooms:
             WorkroomNotWiped: something in the folder cannot be removed.
         """
         return self._emptied(self.find(visit).data / data, visit)
+
+    @contextlib.contextmanager
+    def scratch(self, visit: ArrivalId) -> Iterator[Path]:
+        """Yield an empty folder of the visit's room that runs never see, and remove it.
+
+        Raises:
+            RoomMissing: the room is gone.
+            WorkroomNotWiped: something in the folder cannot be removed.
+        """
+        folder = self.find(visit).scratch
+        yield self._emptied(folder, visit)
+        with self._removing(visit), _entered(str(folder.parent)) as parent:
+            _remove(folder.name, parent)
 
     def outgoing(self, visit: ArrivalId) -> Path:
         """Return an empty folder of the visit's room for what may leave, whatever was in it before.

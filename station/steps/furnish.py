@@ -11,7 +11,7 @@ from security.encoding import dump_json, parse_json
 from security.errors import FileMissing, MalformedJson
 from security.files import read_file, write_file
 from security.train.manifest import DataNeed
-from station.data.port import DataSet, Reader
+from station.data.port import Asked, DataSet, Reader
 from station.errors import PolicyRefused, RoomMissing
 from station.house.house import House
 from station.house.workroom import Workroom
@@ -19,7 +19,6 @@ from station.sandbox.folder import hand_over
 from station.sandbox.order import run_user
 from station.steps.evidence import verified
 from station.visit.events import Furnished
-from station.visit.parts import FurnishedData
 from station.visit.state import Visit
 
 
@@ -29,9 +28,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     Raises:
         RoomMissing: the workroom is gone.
         PolicyRefused: a data set is no longer offered here.
-        DataSourceUnavailable, DataClosed: a data set cannot be read, or not by a run; the train waits.
+        DataSourceUnavailable, DataClosed, DataUnfit: a data set cannot be read, or not by a run; the train waits.
+        CohortTooSmall: the train asks for fewer patients than it may see.
     """
-    needs = verified(visit, house, house.trust(now), now).manifest.value.data
+    accepted = verified(visit, house, house.trust(now), now)
+    needs = accepted.manifest.value.data
     uid, gid = run_user(os.geteuid(), os.getegid())
     reader = Reader(uid=uid, gid=gid) if house.sandbox.sealed else None
     places: dict[str, Path] = {}
@@ -39,9 +40,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     for need in needs:
         source = offered(need.name, house).source
         into = house.workrooms.room_for(need.name, visit.arrival)
-        places[need.name] = source.furnish(need, into, reader)
+        with house.workrooms.scratch(visit.arrival) as scratch:
+            delivered = source.furnish(Asked(need=need, train=accepted.train, reader=reader), into, scratch)
+        places[need.name] = delivered.folder
         hand_over(into, uid, gid)
-        furnished.append(FurnishedData(name=need.name, source=source.kind))
+        furnished.append(delivered.record)
     note = dump_json({name: str(place) for name, place in places.items()})
     write_file(house.workrooms.find(visit.arrival).furnished, note)
     return Furnished(at=now, data=tuple(furnished))

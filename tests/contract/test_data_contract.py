@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from security.ids import TrainId
 from security.train.manifest import DataNeed
 from station.data.folder import FolderSource, closed
-from station.data.port import DataSource, Reader
+from station.data.port import Asked, DataSource, Reader
 from station.errors import DataClosed, DataSourceUnavailable
 from station.sandbox.folder import hand_over
 from tests.support.copying_source import CopyingSource
@@ -35,7 +36,10 @@ class Bench:
         """Furnish as the step does: into an empty folder, which is handed over."""
         into = self.room / str(len(list(self.room.iterdir())))
         into.mkdir(mode=0o700)
-        place = self.source.furnish(need(*files), into, reader)
+        scratch = self.room / f"{into.name}.scratch"
+        scratch.mkdir()
+        asked = Asked(need=need(*files), train=TrainId("0" * 64), reader=reader)
+        place = self.source.furnish(asked, into, scratch).folder
         if reader is not None:
             hand_over(into, reader.uid, reader.gid)
         return place

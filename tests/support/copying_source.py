@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from security.train.manifest import DataNeed
 from station.check import CheckResult
-from station.data.port import Reader
+from station.data.port import Asked, Delivered, Reader
 from station.errors import DataSourceUnavailable
+from station.visit.parts import FurnishedData
 
 
 class CopyingSource:
@@ -33,19 +34,19 @@ class CopyingSource:
 
     def missing(self, need: DataNeed) -> tuple[str, ...]:
         self._reach()
-        return tuple(pattern for pattern in need.files if not self._matching(pattern))
+        return tuple(pattern for pattern in need.files or () if not self._matching(pattern))
 
-    def furnish(self, need: DataNeed, into: Path, reader: Reader | None) -> Path:
-        del reader
+    def furnish(self, asked: Asked, into: Path, scratch: Path) -> Delivered:
+        del scratch
         self._reach()
-        files = sorted({path for pattern in need.files for path in self._matching(pattern)})
+        files = sorted({path for pattern in asked.need.files or () for path in self._matching(pattern)})
         for count, path in enumerate(files):
             if count == self.after:
                 self._fail()
             place = into / path.relative_to(self._store)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-        return into
+        return Delivered(folder=into, record=FurnishedData(name=self._name, source=self.kind))
 
     @property
     def _gone(self) -> bool:

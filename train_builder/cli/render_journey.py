@@ -180,7 +180,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"  command      {' '.join(manifest.command)}",
         *(f"  environment  {name}={value}" for name, value in sorted(manifest.environment.items())),
         f"  route        {manifest.route} -> {manifest.owner.party}",
-        *(f"  reads        {need.name} ({', '.join(need.files)}): {need.description}" for need in manifest.data),
+        *(f"  reads        {need.name} ({need.asks}): {need.description}" for need in manifest.data),
         *(
             f"  leaves       {output.path} ({output.media_type}, at most {show_size(output.max_bytes)}"
             + (", with a schema)" if output.schema is not None else ")")

@@ -88,12 +88,26 @@ def _body(defs: Definitions) -> Schema:
             "maxItems": MAX_STOPS,
             "items": Text(most=40, pattern=PartyId.PATTERN, says=PartyId.SAYS).schema(defs),
         },
-        "data": _list("data", _group("a data set: name, description, files", _fields(Record(DataNeed), defs))),
+        "data": _list("data", _need(defs)),
         "outputs": _list("outputs", _output(defs)),
         "limits": _limits(defs),
         "valid": _duration("how long after departure stations may run it, such as 14d"),
     }
     return _group(None, fields, optional={"code", "environment", "data"})
+
+
+def _need(defs: Definitions) -> Schema:
+    record = Record(DataNeed)
+    optional = {part.name for part in record.parts if part.optional}
+    found = _group(
+        "a data set: name, description, and columns of a table or files of a folder",
+        _fields(record, defs),
+        optional=optional,
+    )
+    return found | {
+        "oneOf": [{"required": ["columns"]}, {"required": ["files"]}],
+        "dependentRequired": {"where": ["columns"]},
+    }
 
 
 def _output(defs: Definitions) -> Schema:

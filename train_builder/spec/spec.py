@@ -222,7 +222,14 @@ def _refers_outside(schema: Json) -> bool:
 
 
 def _need(fields: Fields) -> DataNeed:
-    return DataNeed(name=fields.text("name"), description=fields.text("description"), files=fields.texts("files"))
+    return DataNeed(
+        name=fields.text("name"),
+        description=fields.text("description"),
+        columns=fields.texts("columns") if fields.has("columns") else None,
+        where=fields.text("where") if fields.has("where") else None,
+        parquet=True if fields.has("parquet") and fields.take("parquet") else None,
+        files=fields.texts("files") if fields.has("files") else None,
+    )
 
 
 def _texts(mapping: Mapping[str, Json]) -> Mapping[str, str]:

@@ -1,0 +1,93 @@
+"""Which engine reads tables, and what may it touch?
+
+DuckDB, in this process, with a bounded memory. It is opened for one selection, may read and write the folders that are named
+and nothing else, loads no extensions, and its configuration is locked before it sees a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from security.tables.column import NAME
+from station.errors import DataUnfit
+
+MEMORY_MIB: Final = 128
+THREADS: Final = 2
+
+
+class CellRejected(Exception):
+    """A cell of a column is not of its type."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+class Engine:
+    """An open engine: statements with parameters."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection) -> None:
+        self._database = database
+
+    def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
+        """Run a statement.
+
+        Raises:
+            CellRejected: it evaluated ``error('column')``, which is how `cell` refuses what it reads.
+        """
+        try:
+            self._database.execute(statement, parameters)
+        except duckdb.InvalidInputException as error:
+            told = str(error).removeprefix("Invalid Input Error: ")
+            if NAME.accepts(told):
+                raise CellRejected(told) from None
+            raise
+
+    def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query: for few of them."""
+        return self._database.execute(statement, parameters).fetchall()
+
+
+@contextlib.contextmanager
+def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iterator[Engine]:
+    """Open an engine that may touch `folders` and keeps in `scratch`, if there is one, what does not fit into memory.
+
+    Raises:
+        DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
+    """
+    database = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": str(THREADS),
+            "memory_limit": f"{MEMORY_MIB}MiB",
+            "temp_directory": str(scratch or ""),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+    try:
+        allowed = ", ".join(quoted(f"{folder}/") for folder in (*folders, *([scratch] if scratch else [])))
+        database.execute(f"SET allowed_directories = [{allowed}]")
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+        yield Engine(database)
+    except duckdb.Error as error:
+        msg = "a table cannot be read as it is described"
+        raise DataUnfit(msg, data=about, reason=type(error).__name__) from None
+    finally:
+        database.close()
+
+
+def quoted(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def named(name: str) -> str:
+    """Return the name of a column as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'

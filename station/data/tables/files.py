@@ -1,0 +1,116 @@
+"""How is a table read that lies in files of a folder of this machine: CSV, TSV, Parquet?
+
+The engine reads them where they are. All files that match make one table, and have the same columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from security.encoding import print_time
+from security.files import told
+from station.check import CheckResult
+from station.data.tables.engine import opened
+from station.data.tables.scan import header_of, kinds_in
+from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
+from station.errors import DataSourceUnavailable, DataUnfit
+
+_FORMS = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesSource:
+    """The table of the data set `name`, in the files of `folder` that match `pattern`."""
+
+    name: str
+    folder: Path
+    pattern: str
+    spelling: Spelling = PLAIN
+
+    @property
+    def kind(self) -> str:
+        """See `TableSource`."""
+        return "files"
+
+    def check(self) -> tuple[CheckResult, ...]:
+        """See `TableSource`."""
+        what = f"data {self.name}"
+        try:
+            found = self._staged({})
+        except (DataSourceUnavailable, DataUnfit) as error:
+            return (CheckResult(name=what, ok=False, detail=str(error), hint=error.hint),)
+        return (CheckResult(name=what, ok=True, detail=f"{self.folder}: {found.version}"),)
+
+    def columns(self) -> tuple[Found, ...]:
+        """See `TableSource`."""
+        staged = self._staged({})
+        with opened([self.folder], scratch=None, about=self.name) as engine:
+            return tuple(Found(name=name, type=kind) for name, kind in kinds_in(engine, staged).items())
+
+    def stage(self, wanted: Wanted, into: Path) -> Staged:
+        """See `TableSource`."""
+        del into  # nothing is copied
+        return self._staged({one.column.name: one.origin for one in wanted.columns})
+
+    def _staged(self, names: dict[str, str]) -> Staged:
+        paths = self._paths()
+        forms = {_FORMS.get(path.suffix.lower()) for path in paths}
+        form = forms.pop()
+        if forms or form is None:
+            msg = "the files of a table must all be CSV, TSV or Parquet"
+            raise DataUnfit(msg, data=self.name, pattern=self.pattern)
+        spelling = self.spelling
+        if form is Form.CSV:
+            self._need_one_header(paths)
+        seen = facts(paths)
+        return Staged(
+            form=form,
+            paths=paths,
+            names=names,
+            version=version_of(seen),
+            spelling=spelling,
+            unchanged=lambda: facts(paths) == seen,
+        )
+
+    def _paths(self) -> tuple[Path, ...]:
+        if not self.folder.is_dir():
+            msg = "the folder of a data set is not there"
+            raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
+        with told(self.folder):
+            found = tuple(path for path in sorted(self.folder.glob(self.pattern)) if path.is_file())
+        if not found:
+            msg = "no file of a data set is there"
+            raise DataSourceUnavailable(msg, data=self.name, folder=self.folder, pattern=self.pattern)
+        return found
+
+    def _need_one_header(self, paths: Sequence[Path]) -> None:
+        first = header_of(paths[0], self.spelling)
+        for path in paths[1:]:
+            if header_of(path, self.spelling) != first:
+                msg = "the files of a table do not have the same columns"
+                raise DataUnfit(msg, data=self.name, file=path, first=paths[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What tells one state of a file from another."""
+
+    inode: int
+    size: int
+    changed: int  # nanoseconds
+
+
+def facts(paths: Sequence[Path]) -> tuple[Facts, ...]:
+    """Return what the file system says of files now."""
+    with told(paths[0]):
+        seen = [path.stat() for path in paths]
+    return tuple(Facts(inode=one.st_ino, size=one.st_size, changed=one.st_mtime_ns) for one in seen)
+
+
+def version_of(seen: Sequence[Facts]) -> str:
+    """Return what people call this state of some files."""
+    newest = datetime.fromtimestamp(max(one.changed for one in seen) // 10**9, tz=UTC)
+    return f"{len(seen)} {'file' if len(seen) == 1 else 'files'}, newest of {print_time(newest)}"

@@ -1,0 +1,71 @@
+"""How does the engine read what a source has staged?
+
+The header of a CSV file is read here, and the engine is told the columns: it guesses nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from security.files import told
+from station.data.tables.cell import Cell
+from station.data.tables.engine import Engine, quoted
+from station.data.tables.source import Form, Spelling, Staged
+from station.errors import DataUnfit
+
+_LONGEST_HEADER: Final = 1 << 20
+
+
+def scan(staged: Staged, *, in_order: bool = False) -> str:
+    """Return the staged rows as a table of the engine's SQL. Cells of CSV are texts: what they are is for `cell` to say."""
+    paths = "[" + ", ".join(quoted(str(path)) for path in staged.paths) + "]"
+    if staged.form is Form.PARQUET:
+        return f"read_parquet({paths}, union_by_name = true)"
+    spelling = staged.spelling
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header_of(staged.paths[0], spelling))
+    options = {
+        "header": "true",
+        "columns": f"{{{columns}}}",
+        "auto_detect": "false",
+        "delim": quoted(spelling.delimiter),
+        "quote": quoted(spelling.quote),
+        "escape": quoted(spelling.quote),
+        "encoding": quoted(spelling.encoding),
+        "parallel": "false" if in_order else "true",
+    }
+    return f"read_csv({paths}, {', '.join(f'{name} = {value}' for name, value in options.items())})"
+
+
+def header_of(path: Path, spelling: Spelling) -> tuple[str, ...]:
+    """Return the names of the columns of a CSV file.
+
+    Raises:
+        DataUnfit: a name is empty or given twice, or it is not text.
+    """
+    with told(path), path.open(encoding=spelling.encoding, newline="") as text:
+        try:
+            first = text.readline(_LONGEST_HEADER).removeprefix("\ufeff")
+            names = tuple(
+                next(csv.reader([first], delimiter=spelling.delimiter, quotechar=spelling.quote, strict=True), ())
+            )
+        except (UnicodeDecodeError, csv.Error):
+            names = ()
+    if not names or "" in names or len(set(map(str.lower, names))) != len(names):
+        msg = "the first row of a table must hold different names"
+        raise DataUnfit(msg, file=path)
+    return names
+
+
+def kinds_in(engine: Engine, staged: Staged) -> Mapping[str, str]:
+    """Return the engine's types of the staged columns, by name."""
+    return {name: kind for name, kind, *_ in engine.rows(f"DESCRIBE SELECT * FROM {scan(staged)}")}
+
+
+def first_bad(engine: Engine, staged: Staged, cell: Cell) -> int | None:
+    """Return the number of the first row, the header not counted, whose cell is not of its type."""
+    numbered = f'SELECT row_number() OVER () AS "#row", * FROM {scan(staged, in_order=True)}'
+    ((found,),) = engine.rows(f'SELECT min("#row") FROM ({numbered}) WHERE {cell.bad}')
+    return None if found is None else int(found)

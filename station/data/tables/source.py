@@ -1,0 +1,118 @@
+"""What does a table need from wherever its rows are?
+
+A source brings rows to this machine, or tells where they are; one engine reads them, decides which are wanted, and delivers
+(`select`). A source may leave out rows and columns that are not wanted, so that they never leave where they are, and needs
+not: what it brings is decided on all the same. So a selection means the same at every source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from security.tables.column import Column
+from security.tables.expression import Condition
+from station.check import CheckResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """A column, and what the source calls it, or computes it from."""
+
+    column: Column
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a source is asked for: these columns, and rows that may satisfy the condition (None for all)."""
+
+    columns: tuple[Described, ...]
+    where: Condition | None = None
+
+
+class Form(StrEnum):
+    """How staged rows are written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelling:
+    """How a CSV file is written. `dates` is a pattern of strptime, None for 2026-11-27; `missing` are further words for nothing."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    decimal: str = "."
+    dates: str | None = None
+    missing: tuple[str, ...] = ()
+
+
+PLAIN = Spelling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Rows where the engine can read them.
+
+    `names` tells what the column of a name is called there. `version` tells people which state of the source this is: a
+    snapshot, a time, a digest; nothing of the data. `unchanged`, asked when everything was read, tells whether it still is.
+    `carry` copies the file that a cell of type `file` names.
+    """
+
+    form: Form
+    paths: tuple[Path, ...]
+    names: Mapping[str, str]
+    version: str
+    spelling: Spelling = PLAIN
+    unchanged: Callable[[], bool] = field(default=lambda: True, compare=False)
+    carry: Callable[[str, Path], None] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A column as a source has it, before anybody has described it: `type` is what the source calls it."""
+
+    name: str
+    type: str
+
+
+class TableSource(Protocol):
+    """Where the rows of one table are. Nothing here changes it, and every call may be repeated.
+
+    Errors name the data set and what the operator configured, and nothing that is in the data (attack T20).
+    """
+
+    @property
+    def kind(self) -> str:
+        """What ``source:`` in station.yaml, and the journal, call this kind of source."""
+        ...
+
+    def check(self) -> tuple[CheckResult, ...]:
+        """Say whether the source can be reached, and only be read. Raises nothing."""
+        ...
+
+    def columns(self) -> tuple[Found, ...]:
+        """Return the columns there are.
+
+        Raises:
+            DataSourceUnavailable: it cannot be reached now.
+            DataUnfit: it is no table, or not one that can be read.
+        """
+        ...
+
+    def stage(self, wanted: Wanted, into: Path) -> Staged:
+        """Bring rows into the empty folder `into`, or tell where on this machine they are.
+
+        All rows that may be wanted are brought, or an error is raised: never a part of them.
+
+        Raises:
+            DataSourceUnavailable: the source is away, too slow, or broke off; the train waits.
+            DataUnfit: a column is gone, or rights are too narrow; the operator must act.
+        """
+        ...
