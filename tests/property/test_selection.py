@@ -1,0 +1,82 @@
+"""Does a selection mean the same wherever the rows are, and what plain Python says?"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from security.errors import SelectionInvalid
+from security.tables.expression import Condition
+from security.tables.fit import fit
+from security.tables.parse import LONGEST, parse
+from station.data.tables.files import FilesSource
+from station.errors import CohortTooSmall
+from tests.support.tables import (
+    COLUMNS,
+    NAMES,
+    Row,
+    conditions,
+    csv_of,
+    holds,
+    rows_of,
+    selected_from,
+    selection,
+    spelled,
+    table_in,
+    text_of,
+)
+
+
+@given(conditions())
+def test_what_is_written_is_read_back(condition: Condition) -> None:
+    text = text_of(condition)
+    if len(text) <= LONGEST:
+        assert parse(text) == condition
+        fit(parse(text), COLUMNS)
+
+
+@given(st.text(max_size=80) | st.text(alphabet="age()'\"<>=,.-+0123456789 \nandortis", max_size=60))
+def test_any_other_text_is_an_error_with_a_place(text: str) -> None:
+    place = _place(text)
+    assert place is None or 1 <= place <= len(text) + 1
+
+
+def _place(text: str) -> int | None:
+    try:
+        parse(text)
+    except SelectionInvalid as error:
+        return int(str(error.fields["character"]))
+    return None
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows_of(), conditions())
+def test_files_give_the_rows_that_plain_python_gives(rows: list[Row], condition: Condition) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "a.csv").write_text(csv_of(rows))
+        source = FilesSource(name="heart", folder=folder, pattern="*.csv")
+        expected = [row for row in rows if holds(condition, row)]
+        if not expected:
+            with pytest.raises(CohortTooSmall):
+                selected_from(source, selection(condition), folder)
+            return
+        found, into = selected_from(source, selection(condition), folder)
+        assert (found.rows, found.patients) == (len(expected), len({row["patient"] for row in expected}))
+        assert sorted(_plain(one) for one in table_in(into)) == sorted(_wanted(row) for row in expected)
+
+
+def _plain(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(_number(row[name]) if name == "height" else row[name] for name in NAMES[1:])
+
+
+def _wanted(row: Row) -> tuple[str, ...]:
+    return tuple(_number(spelled(row[name])) if name == "height" else spelled(row[name]) for name in NAMES[1:])
+
+
+def _number(text: str) -> str:
+    return repr(float(text)) if text else ""
