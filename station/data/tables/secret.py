@@ -14,7 +14,7 @@ from pathlib import Path
 
 from security.digest import Digest, digest_of
 from security.errors import FileExists, FileMissing
-from security.files import read_file, write_file
+from security.files import make_folder, read_file, write_file
 from security.ids import TrainId
 
 _LENGTH = 32
@@ -54,6 +54,7 @@ def secret_at(path: Path) -> DataSecret:
     except FileMissing:
         if path.exists():
             raise
+        make_folder(path.parent)
         with contextlib.suppress(FileExists):  # another process may be first
             write_file(path, secrets.token_bytes(_LENGTH), replace=False)
         found = read_file(path, limit=_LENGTH)

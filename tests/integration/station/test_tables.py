@@ -1,0 +1,252 @@
+"""What of a table is a run given, and what never?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from security.ids import TrainId
+from security.tables.parse import parse
+from station.data.tables.dataset import band
+from station.data.tables.files import FilesSource
+from station.data.tables.secret import secret_at
+from station.data.tables.source import Spelling
+from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
+from tests.support.tables import Row, csv_of, selected_from, selection, table_in
+
+OTHER_TRAIN = TrainId("1" * 64)
+
+
+def person(number: int, **changes: object) -> Row:
+    found: Row = {
+        "patient": f"canary-{number}",
+        "age": 40 + number,
+        "height": 170.5,
+        "sex": "f",
+        "smokes": False,
+        "note": None,
+        "admitted": None,
+        "left": None,
+    }
+    return found | changes  # type: ignore[operator]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "a.csv").write_text(csv_of([person(number) for number in range(30)]))
+    return folder
+
+
+def source(folder: Path, pattern: str = "*.csv", **spelling: object) -> FilesSource:
+    return FilesSource(name="heart", folder=folder, pattern=pattern, spelling=Spelling(**spelling))  # type: ignore[arg-type]
+
+
+def test_a_run_gets_the_columns_and_rows_that_were_asked_for(store: Path, tmp_path: Path) -> None:
+    _, into = selected_from(source(store), selection(parse("age >= 60"), delivered=("age", "sex")), tmp_path)
+    assert sorted(path.name for path in into.iterdir()) == ["table.csv"]
+    assert sorted(int(row["age"]) for row in table_in(into)) == list(range(60, 70))
+    assert set(table_in(into)[0]) == {"age", "sex"}
+
+
+def test_identifiers_are_numbers_of_a_train(store: Path, tmp_path: Path) -> None:
+    first, again, other = (
+        {
+            row["age"]: row["patient"]
+            for row in table_in(selected_from(source(store), selection(train=train), tmp_path)[1])
+        }
+        for train in (TrainId("0" * 64), TrainId("0" * 64), OTHER_TRAIN)
+    )
+    assert first == again
+    assert len(set(first.values())) == 30
+    assert all(number.isdigit() for number in first.values())
+    assert not set(first.values()) & set(other.values())
+
+
+def test_the_order_says_nothing_and_is_another_in_another_train(store: Path, tmp_path: Path) -> None:
+    ages = [
+        [row["age"] for row in table_in(selected_from(source(store), selection(train=train), tmp_path)[1])]
+        for train in (TrainId("0" * 64), TrainId("0" * 64), OTHER_TRAIN)
+    ]
+    assert ages[0] == ages[1]
+    assert ages[0] != sorted(ages[0])
+    assert ages[0] != ages[2]
+
+
+def test_who_withdrew_is_in_no_cohort(store: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text("canary-3\n canary-7 \nsomebody else\n")
+    found, into = selected_from(source(store), selection(parse("age < 60"), withdrawn=listed), tmp_path)
+    assert {int(row["age"]) for row in table_in(into)} == set(range(40, 60)) - {43, 47}
+    assert (found.rows, found.patients, found.withdrawn) == (18, 18, 2)
+
+
+def test_too_few_patients_are_nobodys(store: Path, tmp_path: Path) -> None:
+    found, _ = selected_from(source(store), selection(parse("age < 50"), least=10), tmp_path)
+    assert found.patients == 10
+    with pytest.raises(CohortTooSmall):
+        selected_from(source(store), selection(parse("age < 49"), least=10), tmp_path)
+    (store / "a.csv").write_text(csv_of([person(1) for _ in range(30)]))  # rows are not patients
+    with pytest.raises(CohortTooSmall):
+        selected_from(source(store), selection(least=10), tmp_path)
+
+
+def test_the_same_patients_are_the_same_cohort_and_the_same_table_too(store: Path, tmp_path: Path) -> None:
+    one, same, wider = (
+        selected_from(source(store), selection(parse(where)), tmp_path)[0]
+        for where in ("age < 60", "not age >= 60", "age < 61")
+    )
+    assert (one.cohort, one.table) == (same.cohort, same.table)
+    assert wider.cohort != one.cohort
+    (store / "a.csv").write_text(csv_of([person(number) for number in range(30)][::-1]))
+    turned, _ = selected_from(source(store), selection(parse("age < 60")), tmp_path)
+    assert (turned.cohort, turned.table) == (one.cohort, one.table)
+
+
+def test_a_cohort_names_nobody(store: Path, tmp_path: Path) -> None:
+    found, into = selected_from(source(store), selection(), tmp_path)
+    kept = found.cohort_file.read_text()
+    assert len(kept.split()) == 30
+    assert "canary" not in kept
+    assert "canary" not in (into / "table.csv").read_text()
+
+
+def test_parquet_where_it_is_asked_for(store: Path, tmp_path: Path) -> None:
+    _, into = selected_from(source(store), selection(parquet=True), tmp_path)
+    (tmp_path / "again").mkdir()
+    (into / "table.parquet").rename(tmp_path / "again" / "t.parquet")
+    found, again = selected_from(source(tmp_path / "again", "*.parquet"), selection(), tmp_path)
+    assert found.patients == 30
+    assert sorted(row["age"] for row in table_in(again)) == sorted(row["age"] for row in table_in(into))
+
+
+def test_a_hospitals_own_spelling(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    text = "patient;age;height;sex;smokes;note;admitted;left\n1;40;170,5;f;ja;Grüße;31.01.2020;\n2;NA;-0,25;m;0;NA;29.02.2020;NA\n"
+    (store / "a.csv").write_bytes(text.replace("ja", "yes").encode("latin-1"))
+    found, into = selected_from(
+        source(store, delimiter=";", encoding="latin-1", decimal=",", dates="%d.%m.%Y", missing=("NA",)),
+        selection(),
+        tmp_path,
+    )
+    assert found.rows == 2
+    rows = {row["admitted"]: row for row in table_in(into)}
+    assert rows["2020-01-31"] | {"patient": ""} == {
+        "patient": "",
+        "age": "40",
+        "height": "170.5",
+        "sex": "f",
+        "smokes": "true",
+        "note": "Grüße",
+        "admitted": "2020-01-31",
+        "left": "",
+    }
+    assert (rows["2020-02-29"]["age"], rows["2020-02-29"]["height"], rows["2020-02-29"]["note"]) == ("", "-0.25", "")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("age", "old"),
+        ("age", "1.5"),
+        ("age", "9223372036854775808"),
+        ("height", "1,5"),
+        ("sex", "F"),
+        ("smokes", "perhaps"),
+        ("admitted", "30.02.2020"),
+        ("admitted", "2020-02-30"),
+        ("admitted", "infinity"),
+    ],
+)
+def test_a_cell_of_another_type_stops_everything_and_is_told_by_its_row(
+    store: Path, tmp_path: Path, column: str, cell: str
+) -> None:
+    rows = [person(number) for number in range(30)]
+    text = (
+        csv_of(rows[:20])
+        + csv_of([person(99, **{column: cell})]).split("\n", 1)[1]
+        + csv_of(rows[20:]).split("\n", 1)[1]
+    )
+    (store / "a.csv").write_text(text)
+    with pytest.raises(DataUnfit) as caught:
+        selected_from(source(store), selection(), tmp_path)
+    assert (caught.value.fields["column"], caught.value.fields["row"]) == (column, 21)
+    assert cell not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("table.*") if "room" in str(path)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "patient,age,age\n",
+        "patient,age,AGE\n",
+        "patient,,age\n",
+        "patient;age\n1;2\n",
+    ],
+)
+def test_what_is_no_table_is_told(store: Path, tmp_path: Path, text: str) -> None:
+    (store / "a.csv").write_text(text)
+    with pytest.raises(DataUnfit):
+        selected_from(source(store), selection(), tmp_path)
+    assert not source(store).check()[0].ok or text.startswith("patient;")
+
+
+def test_a_row_that_is_cut_stops_everything(store: Path, tmp_path: Path) -> None:
+    text = (store / "a.csv").read_text()
+    (store / "a.csv").write_text(text[: text.rindex("f")])
+    with pytest.raises(DataUnfit):
+        selected_from(source(store), selection(), tmp_path)
+
+
+def test_bytes_that_are_no_text_stop_everything(store: Path, tmp_path: Path) -> None:
+    raw = (store / "a.csv").read_bytes()
+    (store / "a.csv").write_bytes(raw + b"canary-99,1,1,f,true,\xff\xfe,,\n")
+    with pytest.raises(DataUnfit) as caught:
+        selected_from(source(store), selection(), tmp_path)
+    assert "canary" not in str(caught.value)
+
+
+def test_several_files_are_one_table_if_they_have_the_same_columns(store: Path, tmp_path: Path) -> None:
+    (store / "b.csv").write_text(csv_of([person(number) for number in range(30, 40)]))
+    assert selected_from(source(store), selection(), tmp_path)[0].patients == 40
+    (store / "c.csv").write_text("patient,age\n1,2\n")
+    with pytest.raises(DataUnfit, match="same columns"):
+        selected_from(source(store), selection(), tmp_path)
+
+
+def test_a_store_that_is_away_makes_the_train_wait(store: Path, tmp_path: Path) -> None:
+    (store / "a.csv").unlink()
+    with pytest.raises(DataSourceUnavailable, match="no file"):
+        selected_from(source(store), selection(), tmp_path)
+    store.rmdir()
+    with pytest.raises(DataSourceUnavailable, match="folder"):
+        selected_from(source(store), selection(), tmp_path)
+
+
+def test_one_secret_a_station(tmp_path: Path) -> None:
+    first, again = (secret_at(tmp_path / "state" / "data.key") for _ in range(2))
+    assert first == again
+    assert (tmp_path / "state" / "data.key").stat().st_mode & 0o777 == 0o600
+    assert secret_at(tmp_path / "elsewhere" / "data.key") != first
+    assert first.key.hex() not in repr(first)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0"),
+        (1, "1"),
+        (2, "2-4"),
+        (4, "2-4"),
+        (5, "5-9"),
+        (10, "10-19"),
+        (999, "500-999"),
+        (10**6, "1000000-1999999"),
+    ],
+)
+def test_counts_are_kept_in_bands(count: int, said: str) -> None:
+    assert band(count) == said
