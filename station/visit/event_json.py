@@ -18,10 +18,11 @@ from security.encoding import Fields, Json, print_time
 from security.errors import InvalidInput, MalformedStatement
 from security.ids import PartyId, TrainId
 from station.visit.events import Blob, HoldFor, SignedKind
-from station.visit.parts import LONGEST_TEXT, ClearedFile, FurnishedData, Spent, plain
+from station.visit.parts import LONGEST_TEXT, ClearedFile, FurnishedData, Spent, TableRecord, plain
 from station.visit.station_events import Event
 
 MOST_ITEMS: Final = 20_000
+_TABLE: Final = tuple(one.name for one in dataclasses.fields(TableRecord))
 
 
 def print_event(event: Event) -> dict[str, Json]:
@@ -82,7 +83,21 @@ def _cleared(fields: Fields) -> ClearedFile:
 
 
 def _furnished(fields: Fields) -> FurnishedData:
-    found = FurnishedData(name=fields.text("name"), source=fields.text("source"))
+    table = _table(fields.fields("table")) if fields.has("table") else None
+    found = FurnishedData(name=fields.text("name"), source=fields.text("source"), table=table)
+    fields.end()
+    return found
+
+
+def _print_furnished(one: FurnishedData) -> Json:
+    table = {} if one.table is None else {"table": {name: str(getattr(one.table, name)) for name in _TABLE}}
+    return {"name": one.name, "source": one.source, **table}
+
+
+def _table(fields: Fields) -> TableRecord:
+    texts = {name: fields.text(name, most=LONGEST_TEXT) for name in _TABLE}
+    cohort, content = Digest(texts.pop("cohort")), Digest(texts.pop("content"))
+    found = TableRecord(**texts, cohort=cohort, content=content)
     fields.end()
     return found
 
@@ -134,7 +149,7 @@ _FORMS: Final[Mapping[object, _Form]] = {
     SignedKind: _word(SignedKind),
     Blob | None: _BLOB,
     tuple[Blob, ...]: _many(_blob, _BLOB.write),
-    tuple[FurnishedData, ...]: _many(_furnished, lambda one: {"name": one.name, "source": one.source}),
+    tuple[FurnishedData, ...]: _many(_furnished, _print_furnished),
     tuple[Spent, ...]: _many(_spent, lambda one: {"budget": one.budget, "amount": one.amount}),
     tuple[ClearedFile, ...]: _many(_cleared, lambda file: {"path": file.path, "size": file.size}),
 }

@@ -11,28 +11,37 @@ LONGEST_TEXT: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FurnishedData:
-    """A data set that a run is given: its name, and the kind of source it came from. No path, and no hash of its content.
+class TableRecord:
+    """What is written down of a table that a run is given.
 
-    Of a table also: which `version` of the source it was, how many `rows` and `patients`, and how many patients were left
-    out as `withdrawn`, in bands; and two digests that only this station can compute, of the set of patients (`cohort`) and
-    of what was delivered (`table`), by which two runs are seen to have had the same.
+    Which `version` of the source it was; how many `rows` and `patients`, and how many patients were left out as `withdrawn`,
+    in bands; and two digests that only this station can compute, of the set of patients (`cohort`) and of what was delivered
+    (`content`), by which two runs are seen to have had the same.
     """
+
+    version: str
+    rows: str
+    patients: str
+    withdrawn: str
+    cohort: Digest
+    content: Digest
+
+    def __post_init__(self) -> None:
+        for name in ("version", "rows", "patients", "withdrawn"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FurnishedData:
+    """A data set that a run is given: its name, and the kind of source it came from. No path, and no hash of its content."""
 
     name: str
     source: str
-    version: str | None = None
-    rows: str | None = None
-    patients: str | None = None
-    withdrawn: str | None = None
-    cohort: Digest | None = None
-    table: Digest | None = None
+    table: TableRecord | None = None
 
     def __post_init__(self) -> None:
-        for name in ("name", "source", "version", "rows", "patients", "withdrawn"):
-            text = getattr(self, name)
-            if text is not None:
-                object.__setattr__(self, name, plain(text))
+        object.__setattr__(self, "name", plain(self.name))
+        object.__setattr__(self, "source", plain(self.source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

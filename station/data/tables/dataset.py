@@ -19,7 +19,7 @@ from station.data.tables.secret import DataSecret
 from station.data.tables.select import Selection, needed, select
 from station.data.tables.source import Described, TableSource, Wanted
 from station.errors import DataSourceUnavailable
-from station.visit.parts import FurnishedData
+from station.visit.parts import FurnishedData, TableRecord
 
 SCHEMA: Final = "schema.json"
 _COLUMN: Final = Record(Column)
@@ -90,12 +90,14 @@ class TableData:
             record=FurnishedData(
                 name=self.name,
                 source=self.kind,
-                version=staged.version,
-                rows=band(found.rows),
-                patients=band(found.patients),
-                withdrawn=band(found.withdrawn),
-                cohort=found.cohort,
-                table=found.table,
+                table=TableRecord(
+                    version=staged.version,
+                    rows=band(found.rows),
+                    patients=band(found.patients),
+                    withdrawn=band(found.withdrawn),
+                    cohort=found.cohort,
+                    content=found.table,
+                ),
             ),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
 from station.data.tables.source import Spelling
 from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
-from tests.support.tables import Row, csv_of, selected_from, selection, table_in
+from tests.support.tables import Cell, Row, csv_of, selected_from, selection, table_in
 
 OTHER_TRAIN = TrainId("1" * 64)
 
 
-def person(number: int, **changes: object) -> Row:
+def person(number: int, **changes: Cell) -> Row:
     found: Row = {
         "patient": f"canary-{number}",
         "age": 40 + number,
@@ -29,7 +30,7 @@ def person(number: int, **changes: object) -> Row:
         "admitted": None,
         "left": None,
     }
-    return found | changes  # type: ignore[operator]
+    return found | changes
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def store(tmp_path: Path) -> Path:
     return folder
 
 
-def source(folder: Path, pattern: str = "*.csv", **spelling: object) -> FilesSource:
-    return FilesSource(name="heart", folder=folder, pattern=pattern, spelling=Spelling(**spelling))  # type: ignore[arg-type]
+def source(folder: Path, pattern: str = "*.csv", **spelling: Any) -> FilesSource:
+    return FilesSource(name="heart", folder=folder, pattern=pattern, spelling=Spelling(**spelling))
 
 
 def test_a_run_gets_the_columns_and_rows_that_were_asked_for(store: Path, tmp_path: Path) -> None:

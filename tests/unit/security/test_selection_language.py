@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from security.errors import SelectionInvalid
@@ -35,7 +37,7 @@ def test_words_are_the_same_in_any_case_and_names_are_not() -> None:
         ("age > ", 7, "expected a value"),
         ("age > 1 2", 9, "expected 'and', 'or' or the end"),
         ("age > 1; drop table patients", 8, "not expected here: ';'"),
-        ("age > 1 -- comment", 11, "a number is expected after '-'"),
+        ("age > 1 -- comment", 12, "a number is expected after '-'"),
         ("sex = 'f", 7, "has no closing '"),
         ("age in ()", 9, "expected a value"),
         ("age in (sex)", 9, "expected a value"),
@@ -93,7 +95,8 @@ def test_what_does_not_fit_the_columns_is_told(text: str, says: str) -> None:
         ({"type": ColumnType.NUMBER, "least": "2", "most": "1"}, "the range is not empty"),
     ],
 )
-def test_a_column_does_not_contradict_itself(changes: dict[str, object], says: str) -> None:
-    column = Column(name="one", **changes)  # type: ignore[arg-type]
-    assert [rule.says for rule in Column.RULES if not rule.holds(column)]
-    assert says in str([rule.says for rule in Column.RULES if not rule.holds(column)])
+def test_a_column_does_not_contradict_itself(changes: dict[str, Any], says: str) -> None:
+    column = Column(name="one", **changes)
+    broken = [rule.says for rule in Column.RULES if rule.holds and not rule.holds(column)]
+    assert len(broken) == 1
+    assert says in broken[0]
