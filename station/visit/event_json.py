@@ -90,8 +90,10 @@ def _furnished(fields: Fields) -> FurnishedData:
 
 
 def _print_furnished(one: FurnishedData) -> Json:
-    table = {} if one.table is None else {"table": {name: str(getattr(one.table, name)) for name in _TABLE}}
-    return {"name": one.name, "source": one.source, **table}
+    found: dict[str, Json] = {"name": one.name, "source": one.source}
+    if one.table is not None:
+        found["table"] = {name: str(getattr(one.table, name)) for name in _TABLE}
+    return found
 
 
 def _table(fields: Fields) -> TableRecord:
