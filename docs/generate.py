@@ -82,6 +82,7 @@ def design() -> str:
 
 def schemas() -> dict[str, str]:
     """Return the published schema of every document, by its path: each follows from one declaration."""
+    from security.catalogue import CATALOGUE
     from security.directory.card import CARD
     from security.directory.documents import BASE, PARTY, POLICY
     from security.statement.envelope import ENVELOPE
@@ -91,7 +92,7 @@ def schemas() -> dict[str, str]:
     from station.journal.audit import HEAD
     from train_builder.spec.schema import train_schema
 
-    statements = (MANIFEST, ENTRY, REFUSAL, ANSWER, CARD, HEAD)
+    statements = (MANIFEST, ENTRY, REFUSAL, ANSWER, CARD, HEAD, CATALOGUE)
     documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
     found = {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
     return found | {"train_builder/spec/train.schema.json": _laid_out(train_schema())}

@@ -1,0 +1,67 @@
+"""Is a table as it is described?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from station.data.tables.cell import cell_of
+from station.data.tables.engine import Engine, named
+from station.data.tables.scan import first_bad, kinds_in, scan
+from station.data.tables.source import Described, Staged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """What is different about a column: it is `absent`, or so many cells are not of its type, or not in its range."""
+
+    column: str
+    absent: bool = False
+    bad: int = 0
+    first_row: int | None = None
+    outside: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found: for the operator's eyes, with exact numbers."""
+
+    rows: int
+    patients: int
+    without_patient: int
+    flaws: tuple[Flaw, ...]
+
+
+def examine(engine: Engine, staged: Staged, columns: Sequence[Described], patient: str) -> Examination:
+    """Look at every cell of every described column."""
+    flaws = tuple(_flaws(engine, staged, columns))
+    if any(one.absent and one.column == patient for one in flaws):
+        return Examination(rows=0, patients=0, without_patient=0, flaws=flaws)
+    place = named(staged.names.get(patient, patient))
+    ((rows, patients, without),) = engine.rows(
+        f"SELECT count(*), count(DISTINCT {place}), count(*) FILTER ({place} IS NULL) FROM {scan(staged)}"
+    )
+    return Examination(rows=rows, patients=patients, without_patient=without, flaws=flaws)
+
+
+def _flaws(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[Flaw]:
+    kinds = kinds_in(engine, staged)
+    for one in columns:
+        name = one.column.name
+        place = staged.names.get(name, name)
+        if place not in kinds:
+            yield Flaw(column=name, absent=True)
+            continue
+        cell = cell_of(one, place, kinds[place], staged.spelling)
+        beyond = [
+            f"{cell.value} {sign} CAST({bound} AS DOUBLE)"
+            for sign, bound in (("<", one.column.least), (">", one.column.most))
+            if bound is not None
+        ]
+        ((bad, outside),) = engine.rows(
+            f"SELECT count(*) FILTER ({cell.bad}), count(*) FILTER (NOT ({cell.bad}) AND ({' OR '.join(beyond) or 'FALSE'}))"
+            f" FROM {scan(staged)}"
+        )
+        if bad or outside:
+            first = first_bad(engine, staged, cell) if bad else None
+            yield Flaw(column=name, bad=bad, first_row=first, outside=outside)
