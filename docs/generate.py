@@ -155,6 +155,13 @@ def _first(one: type) -> str:
     return " ".join((one.__doc__ or "").split("\n\n")[0].split())
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write everything that is generated: the schemas first, as the references are made from them."""
+    for name, text in schemas().items():
+        (HERE.parent / name).write_text(text, encoding="utf-8")
     for path, text in generated().items():
         (HERE.parent / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
