@@ -20,6 +20,7 @@ from security.keys.keyset import Scheme
 from security.version import VERSION
 from station.cli.audit import audit
 from station.cli.complete import complete_train, complete_waiting
+from station.cli.data import station_data
 from station.cli.options import PATH, by_option, folder_argument, person, station_option, unlocker
 from station.cli.render import render_checkup, render_made, render_visits, visit_in_short
 from station.cli.show import station_show
@@ -294,5 +295,6 @@ def station_answer(*, train: str, folder: Path, text: str, by: str | None, passp
 
 station.add_command(station_show)
 station.add_command(audit)
+station.add_command(station_data)
 station.add_command(station_unit_command)
 station.add_command(station_sweep)

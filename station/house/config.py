@@ -56,6 +56,8 @@ class DataEntry:
     table: TableTerms | None
     description: str
     owners: frozenset[PartyId] | None
+    known: bool
+    """Whether it is in the catalogue that the station publishes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,7 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
                 table=table_terms(name, home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
+                known=one.get("catalogue", False),
             )
             for name, one in value["data"].items()
         },

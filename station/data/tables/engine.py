@@ -7,6 +7,7 @@ and nothing else, loads no extensions, and its configuration is locked before it
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from station.errors import DataUnfit
 
 MEMORY_MIB: Final = 128
 THREADS: Final = 2
+_LINE: Final = re.compile(r"Line: ([0-9]{1,15})\b")
 
 
 class CellRejected(Exception):
@@ -78,7 +80,9 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iter
         yield Engine(database)
     except duckdb.Error as error:
         msg = "a table cannot be read as it is described"
-        raise DataUnfit(msg, data=about, reason=type(error).__name__) from None
+        line = _LINE.search(str(error))
+        where = {"line": int(line[1])} if line else {}
+        raise DataUnfit(msg, data=about, reason=type(error).__name__, **where) from None
     finally:
         database.close()
 

@@ -1,0 +1,196 @@
+"""How does an operator offer data, check them, and make them known?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from console.answer import Answer
+from console.progress import working
+from console.prompts import clock, passphrase_option, sure
+from console.visible import visible
+from security.encoding import Json
+from security.tables.column import Column
+from station.cli.options import PATH, station_option, unlocker
+from station.data.tables.examine import Examination, Flaw
+from station.desk.data import (
+    Examined,
+    add_data,
+    catalogue_of,
+    examine_data,
+    print_entry,
+    propose_data,
+    publish_data,
+)
+from station.desk.opening import station_at
+from station.errors import DataUnfit
+from station.house.config import DataEntry
+from station.house.places import SourceKind
+
+
+@click.group("data")
+def station_data() -> None:
+    """Offer data sets to trains: add, check and publish them.
+
+    \b
+    pht station data add heart --source files --folder /srv/heart
+    pht station data check heart         every cell against its description
+    pht station data ls
+    pht station data publish             make known what is marked 'catalogue: true' in station.yaml
+    """
+
+
+@station_data.command("ls")
+@station_option
+def data_ls(*, folder: Path) -> Answer:
+    """List the data sets: where they are, and what trains can ask for."""
+    config = station_at(folder)
+    lines = [_line(name, one) for name, one in config.data.items()]
+    text = "\n".join(lines) or "no data sets; 'pht station data add' adds one"
+    return Answer(text=text, data={"data": [_document(name, one) for name, one in config.data.items()]})
+
+
+@station_data.command("add")
+@click.argument("name")
+@click.option(
+    "--source",
+    type=click.Choice([kind.value for kind in SourceKind if kind is not SourceKind.FOLDER]),
+    default=SourceKind.FILES.value,
+    show_default=True,
+    help="Where the rows are.",
+)
+@click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
+@click.option("--files", help="Of files: which of them, as a pattern.  [default: *.csv]")
+@click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
+@station_option
+def data_add(
+    *, name: str, source: str, place: Path | None, files: str | None, only_print: bool, folder: Path
+) -> Answer:
+    """Look at a table, propose its columns, and add it as NAME to station.yaml.
+
+    Trains can ask for what station.yaml then says: correct the types, add units and codes, and remove the columns that are
+    nobody's. The daemon offers it after its next start.
+    """
+    config = station_at(folder)
+    given = {"source": source, "folder": place and str(place.absolute()), "files": files}
+    entry = {key: value for key, value in given.items() if value is not None}
+    with working("looking at every row"):
+        proposal = propose_data(name, entry, config.file.parent)
+    text = print_entry(name, entry, proposal)
+    if not only_print:
+        add_data(config.file, name, text)
+    done = "" if only_print else f"\nadded to {config.file}: correct it, then: pht station data check {name}"
+    return Answer(
+        text=text.rstrip() + done,
+        data={
+            "data": name,
+            "columns": [_column(one.column) for one in proposal.columns],
+            "patient": proposal.patient,
+            "file": None if only_print else str(config.file),
+        },
+    )
+
+
+@station_data.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@station_option
+def data_check(*, names: tuple[str, ...], folder: Path) -> Answer:
+    """Check data sets, all unless some are named: their sources, and every cell against its column's type."""
+    config = station_at(folder)
+    with working("reading every row"):
+        found = [examine_data(config, name) for name in names or tuple(config.data)]
+    wrong = [one.name for one in found if not one.ok]
+    msg = "a data set is not as station.yaml describes it"
+    return Answer(
+        text="\n".join(line for one in found for line in _lines(one)),
+        data={"ok": not wrong, "data": [_examined(one) for one in found]},
+        error=DataUnfit(msg, data=", ".join(wrong)) if wrong else None,
+    )
+
+
+@station_data.command("publish")
+@passphrase_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@station_option
+def data_publish(*, folder: Path, yes: bool, passphrase_file: Path | None) -> Answer:
+    """Sign the catalogue of the data sets that are marked 'catalogue: true', and publish it in the registry.
+
+    Everybody who may read the registry sees it: names, descriptions, columns, and how many patients there are in coarse
+    bands. It replaces what was published before; with nothing marked, an empty one does.
+    """
+    config = station_at(folder)
+    with working("reading every row"):
+        catalogue = catalogue_of(config, clock.now())
+    shown = [
+        f"  {one.name}: {len(one.columns or ())} columns, patients {one.patients or 'not told'}"
+        for one in catalogue.data
+    ]
+    sure("\n".join([f"{config.party} makes known:", *(shown or ["  nothing"])]), yes=yes)
+    publish_data(config, catalogue, unlocker(config, passphrase_file))
+    return Answer(
+        text=f"published {len(catalogue.data)} data sets of {config.party}",
+        data={"station": config.party, "data": [one.name for one in catalogue.data]},
+    )
+
+
+def _line(name: str, entry: DataEntry) -> str:
+    kind = type(entry.place).__name__.removesuffix("Place").lower()
+    what = "a folder, whole" if entry.table is None else f"{len(entry.table.columns)} columns"
+    known = ", in the catalogue" if entry.known else ""
+    return f"{name}  {kind}  {what}{known}" + (f"  {visible(entry.description)}" if entry.description else "")
+
+
+def _document(name: str, entry: DataEntry) -> Json:
+    columns: list[Json] | None = None if entry.table is None else [_column(one.column) for one in entry.table.columns]
+    owners: list[Json] | None = None if entry.owners is None else list[Json](sorted(entry.owners))
+    return {
+        "name": name,
+        "description": entry.description,
+        "columns": columns,
+        "catalogue": entry.known,
+        "owners": owners,
+    }
+
+
+def _column(column: Column) -> Json:
+    return {"name": column.name, "type": column.type.value, "values": list(column.values or ())}
+
+
+def _lines(found: Examined) -> list[str]:
+    lines = [f"{'ok  ' if one.ok else 'NOT '} {one.name}: {one.detail}" for one in found.results]
+    lines += [f"       {one.hint}" for one in found.results if one.hint and not one.ok]
+    if found.found is None:
+        return lines
+    told = found.found
+    lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
+
+
+def _flaw(flaw: Flaw) -> str:
+    if flaw.absent:
+        return f"{flaw.column}: no such column in the source"
+    parts = [f"{flaw.bad} cells are not of its type, the first in row {flaw.first_row}"] if flaw.bad else []
+    parts += [f"{flaw.outside} cells are outside its range"] if flaw.outside else []
+    return f"{flaw.column}: {'; '.join(parts)}"
+
+
+def _examined(one: Examined) -> Json:
+    return {
+        "name": one.name,
+        "ok": one.ok,
+        "results": [{"name": r.name, "ok": r.ok, "detail": r.detail, "hint": r.hint} for r in one.results],
+        "found": None if one.found is None else _numbers(one.found),
+    }
+
+
+def _numbers(found: Examination) -> Json:
+    return {
+        "rows": found.rows,
+        "patients": found.patients,
+        "without_patient": found.without_patient,
+        "flaws": [
+            {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
+            for one in found.flaws
+        ],
+    }
