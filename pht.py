@@ -38,6 +38,7 @@ _GROUPS: Final = {
         "Run the consortium's directory of parties, bases and revocations.",
     ),
     "registry": ("console.registry:registry", "Start a registry and publish base images in it."),
+    "data": ("train_builder.cli.data:data", "See which data are where, and draw synthetic ones (for scientists)."),
     "train": ("train_builder.cli.commands:train", "Build, submit, follow and open trains (for scientists)."),
     "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
 }

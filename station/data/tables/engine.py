@@ -81,8 +81,8 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iter
     except duckdb.Error as error:
         msg = "a table cannot be read as it is described"
         line = _LINE.search(str(error))
-        where = {"line": int(line[1])} if line else {}
-        raise DataUnfit(msg, data=about, reason=type(error).__name__, **where) from None
+        where = f"in line {line[1]}" if line else type(error).__name__
+        raise DataUnfit(msg, data=about, where=where) from None
     finally:
         database.close()
 

@@ -1,0 +1,1 @@
+"""What data the stations of a consortium say they have, beside each other."""
