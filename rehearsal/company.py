@@ -21,15 +21,15 @@ from registry.errors import EngineUnavailable
 from registry.memory import MemoryRegistry
 from registry.port import Registry
 from rehearsal.process import ProcessSandbox
+from rehearsal.tables import sample_set
 from security.clock import Clock
 from security.digest import digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
 from security.files import make_folder
 from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, Secrets, generate
-from station.admission.policy import AllOf, CheckableOutputs, DataSets
-from station.data.folder import FolderSource, closed, how_to_open
-from station.data.port import DataSet
+from station.admission.policy import AllOf, CheckableOutputs, DataSets, Selections
+from station.data.folder import closed, how_to_open
 from station.errors import DataClosed
 from station.house.assembly import base_loader, gate_of
 from station.house.house import BaseLoader, House
@@ -200,10 +200,7 @@ def _house(
     room: Path,
 ) -> House:
     folder = make_folder(room / party)
-    sets = {
-        name: DataSet(source=FolderSource(name=name, folder=path.absolute()), description="")
-        for name, path in data.items()
-    }
+    sets = {name: sample_set(name, path, room=folder) for name, path in data.items()}
     return House(
         party=party,
         name=f"rehearsal-{room.name}-{party}",
@@ -216,6 +213,12 @@ def _house(
         trust=lambda _now: trust,
         base_image=shared.base_image,
         data=sets,
-        policy=AllOf(rules=(DataSets(offered=dict.fromkeys(sets)), CheckableOutputs())),
+        policy=AllOf(
+            rules=(
+                DataSets(offered=dict.fromkeys(sets)),
+                Selections(described={name: one.columns for name, one in sets.items()}),
+                CheckableOutputs(),
+            )
+        ),
         gate=gate_of(),
     )

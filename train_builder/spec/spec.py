@@ -16,9 +16,10 @@ import jsonschema
 from console.problems import Lines, Place, Problem, first_of, line_of, show_place
 from console.yaml import Edited, read_edited
 from security.encoding import MAX_NUMBER, Fields, Json, parse_json
-from security.errors import FileMissing, InvalidInput, Malformed
+from security.errors import FileMissing, InvalidInput, Malformed, SelectionInvalid
 from security.files import read_file
 from security.ids import PartyId
+from security.tables.parse import parse
 from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
 from train_builder.errors import SpecInvalid
 from train_builder.spec.schema import train_schema
@@ -128,6 +129,8 @@ class _Reader:
             lines=self._lines,
         )
         self._refuse_doubles("data", [need.name for need in spec.data])
+        for index, need in enumerate(spec.data):
+            self._check_where(need, ("data", index))
         self._refuse_doubles("outputs", [output.path for output in spec.outputs])
         if spec.valid > MAX_VALIDITY:
             self._complain(("valid",), "is longer than a year")
@@ -136,6 +139,13 @@ class _Reader:
             text = f"'{spec.code}' is a file" if is_file else f"there is no folder '{spec.code}' beside train.yaml"
             self._complain(("code",), text, "name the folder that the analysis is in")
         return spec
+
+    def _check_where(self, need: DataNeed, place: Place) -> None:
+        try:
+            if need.where is not None:
+                parse(need.where)
+        except SelectionInvalid as error:
+            self._complain((*place, "where"), str(error), error.hint)
 
     def _output(self, fields: Fields, index: int) -> Output:
         schema: Json = None
