@@ -1,0 +1,153 @@
+"""From an operator's table to a scientist's rehearsal, as both type it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from registry.catalogue import publish_catalogue
+from registry.layout import LayoutRegistry
+from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
+from security.ids import PartyId
+from security.keys.keyset import Scheme, generate
+from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished
+from tests.support.directories import clock
+from tests.support.tables import Row, csv_of
+
+__all__ = ["desk", "furnished"]
+
+AT = ("-s", "hospital-a")
+
+
+@pytest.fixture
+def offered(desk: Desk) -> Desk:
+    """A hospital with a table of its patients in its station.yaml, as the operator corrected it."""
+    nothing: Row = dict.fromkeys(("smokes", "note", "admitted", "left"))
+    rows: list[Row] = [
+        {"patient": f"canary-{one}", "age": 20 + one, "height": 150.5 + one, "sex": "fm"[one % 2], **nothing}
+        for one in range(60)
+    ]
+    (desk.path / "heart").mkdir()
+    (desk.path / "heart" / "a.csv").write_text(csv_of(rows, ("patient", "age", "height", "sex")))
+    desk.answer("station", "data", "add", "heart", "--folder", "heart", *AT)
+    file = desk.path / "hospital-a" / "station.yaml"
+    edit(file, "    # catalogue: true", "    catalogue: true #")
+    edit(file, "height: {type: number}", "height: {type: number, measure: cm, range: [50, 250]}")
+    edit(file, "age: {type: integer}", "age: {type: integer, measure: a, range: [0, 120]}")
+    return desk
+
+
+def test_columns_are_proposed_from_the_data(desk: Desk) -> None:
+    (desk.path / "heart").mkdir()
+    text = "pat_id,Größe (cm),rare,day,yes\n" + "".join(
+        f"{i},{i}.5,{'x' if i else 'y'},2020-01-0{i % 9 + 1},true\n" for i in range(30)
+    )
+    (desk.path / "heart" / "a.csv").write_text(text)
+    before = desk.files()
+    shown = desk.answer("station", "data", "add", "heart", "--folder", "heart", "--print", *AT)
+    assert desk.files() == before
+    assert shown["patient"] == "pat_id"
+    assert [(one["name"], one["type"], one["values"]) for one in shown["columns"]] == [
+        ("pat_id", "identifier", []),
+        ("Gr_e_cm", "number", []),
+        ("rare", "text", []),  # a word in one row is nothing to publish
+        ("day", "date", []),
+        ("yes", "boolean", []),
+    ]
+
+
+def test_a_data_set_is_added_once_and_only_to_a_file_that_is_right(offered: Desk) -> None:
+    assert offered.fails("station", "data", "add", "heart", "--folder", "heart", *AT) == "input.invalid"
+    assert offered.fails("station", "data", "add", "other", "--folder", "nowhere", *AT) == "data.unavailable"
+    assert offered.fails("station", "data", "add", "No Name", "--folder", "heart", *AT) == "config.invalid"
+    assert offered.fails("station", "data", "check", "lungs", *AT) == "input.invalid"
+
+
+def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
+    assert offered.answer("station", "data", "check", "heart", *AT)["ok"]
+    with (offered.path / "heart" / "a.csv").open("a") as out:
+        out.write("canary-99,old,300,q\n")
+    typed = offered.pht("--json", "station", "data", "check", "heart", *AT)
+    assert typed.exit == 40
+    (found,) = typed.document["data"]
+    assert {one["column"]: (one["bad"], one["row"], one["outside"]) for one in found["found"]["flaws"]} == {
+        "age": (1, 61, 0),
+        "height": (0, None, 1),
+        "sex": (1, 61, 0),
+    }
+    assert "canary" not in typed.out
+    assert offered.fails("station", "data", "publish", "--yes", *AT, *WITH) == "input.invalid"
+
+
+def test_a_scientist_sees_what_a_hospital_made_known_and_nothing_of_its_patients(offered: Desk) -> None:
+    assert offered.answer("data", "ls", *HOME)["stations"][0]["data"] == []
+    assert offered.fails("data", "show", "heart", *HOME) == "input.invalid"
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    assert offered.answer("data", "ls", *HOME)["stations"][0]["data"] == ["heart"]
+    shown = offered.answer("data", "show", "heart", *HOME)
+    assert shown["stations"]["hospital-a"]["patients"] == "50-99"
+    assert [one["name"] for one in shown["columns"]] == ["patient", "age", "height", "sex"]
+    assert shown["columns"][2]["at"]["hospital-a"] == {
+        "name": "height",
+        "type": "number",
+        "measure": "cm",
+        "least": "50",
+        "most": "250",
+    }
+    for path in (offered.path / "registry").rglob("*"):
+        assert not path.is_file() or b"canary" not in path.read_bytes()
+
+
+def test_a_catalogue_that_another_party_signed_is_not_believed(offered: Desk) -> None:
+    mine = generate([Scheme.ED25519])
+    forged = Catalogue(station=PartyId("hospital-a"), made_at=clock(), data=(CatalogueEntry(name="lungs"),))
+    registry = LayoutRegistry(offered.path / "registry")
+    publish_catalogue(registry, PartyId("hospital-a"), sign_catalogue(forged, mine.signers).to_bytes())
+    (station,) = offered.answer("data", "ls", *HOME)["stations"]
+    assert station["data"] == []
+    assert station["code"] == "signature.missing"
+    publish_catalogue(registry, PartyId("hospital-a"), b"no envelope")
+    (station,) = offered.answer("data", "ls", *HOME)["stations"]
+    assert station["code"].startswith("malformed")
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    assert offered.answer("data", "ls", *HOME)["stations"][0]["data"] == ["heart"]
+
+
+def test_synthetic_rows_let_a_train_be_rehearsed_with_the_columns_it_asks_for(offered: Desk) -> None:
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    wants(offered, "columns: [age, sex], where: \"age >= 18 and sex in ('f')\"")
+    made = offered.answer("data", "sample", "heart", "-o", "my-train/samples", "--rows", "50", *HOME)
+    (folder,) = made["folders"]
+    with Path(offered.path, folder, "table.csv").open() as text:
+        rows = list(csv.DictReader(text))
+    assert len(rows) == 50
+    assert {row["sex"] for row in rows} <= {"f", "m", ""}
+    assert all(0 <= int(row["age"]) <= 120 for row in rows if row["age"])
+    assert offered.fails("data", "sample", "heart", "-o", "my-train/samples", *HOME) == "file.exists"
+    again = offered.answer("data", "sample", "heart", "-o", "elsewhere", "--rows", "50", *HOME)["folders"][0]
+    assert Path(offered.path, again, "table.csv").read_text() == Path(offered.path, folder, "table.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asks", "place"),
+    [
+        ("columns: [age], where: age >", "data[0].where"),
+        ("columns: [age], where: 'age = 1; drop table x'", "data[0].where"),
+        ("files: ['*.csv'], where: age > 1", "data[0]"),
+        ("columns: []", "data[0].columns"),
+        ("columns: [a b]", "data[0].columns[0]"),
+        ("columns: [age], files: ['*.csv']", "data[0]"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_with_the_line_before_departure(desk: Desk, asks: str, place: str) -> None:
+    wants(desk, asks)
+    typed = desk.pht("train", "check", "my-train", "--offline")
+    assert typed.exit == 40
+    assert place in typed.out + typed.err, str(typed)
+
+
+def wants(desk: Desk, asks: str) -> None:
+    need = f"data:\n  - {{name: heart, description: ages, {asks}}}\noutputs:"
+    edit(desk.path / "my-train" / "train.yaml", "outputs:", need)
