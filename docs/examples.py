@@ -24,6 +24,7 @@ from registry.memory import MemoryRegistry
 from registry.names import Tag
 from security.age import X25519Identity, decrypt
 from security.archive import Budget, Member, unpack
+from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
 from security.digest import Digest, digest_of
 from security.directory.card import make_card
 from security.directory.documents import base_file, parse_trust, party_file, print_base, print_party, print_policy
@@ -31,6 +32,7 @@ from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Secrets, SoftwareSigner
 from security.statement.envelope import Envelope, sign
+from security.tables.column import Column, ColumnType
 from security.train.journey import (
     JourneyEntry,
     Outcome,
@@ -139,6 +141,7 @@ def examples() -> dict[str, str]:
         "refusal": _of(refused.payload),
         "answer": _of(print_answer(told)),
         "party-card": _of(card.payload),
+        "catalogue": _of(sign_catalogue(_catalogue(), keys[ULM].signers).payload),
         "journal-head": _of(sign_head(ended, station=KIEL, signers=keys[KIEL].signers, now=NOW).payload),
         "envelope": _of(refused.to_bytes()),
         "meta-code": _of(code_meta),
@@ -171,6 +174,25 @@ def laid_out(value: Any, indent: int = 0, before: int = 0) -> str:  # noqa: ANN4
             lines.append(text)
     pad, (opening, closing) = "\n" + " " * (indent + 1), "{}" if isinstance(value, dict) else "[]"
     return opening + pad + f",{pad}".join(lines) + "\n" + " " * indent + closing
+
+
+def _catalogue() -> Catalogue:
+    columns = (
+        Column(name="patient", type=ColumnType.IDENTIFIER),
+        Column(name="age", type=ColumnType.INTEGER, measure="a", least="0", most="120"),
+        Column(
+            name="sex", type=ColumnType.CATEGORY, values=("f", "m"), coding="http://hl7.org/fhir/administrative-gender"
+        ),
+    )
+    entry = CatalogueEntry(
+        name="heart",
+        description="patients with heart failure since 2015",
+        columns=columns,
+        patient="patient",
+        patients="500-999",
+        least_patients=10,
+    )
+    return Catalogue(station=ULM, made_at=NOW, data=(entry,))
 
 
 def _of(raw: bytes) -> str:

@@ -11,7 +11,7 @@ import importlib.resources
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from security.catalogue import CATALOGUE, Catalogue, CatalogueEntry
 from security.directory.card import CARD, make_card
 from security.directory.documents import parse_base, parse_party, parse_policy, print_base, print_party, print_policy
 from security.directory.trust import DirectoryVersion, KeySetRecord, Party, Policy
@@ -43,6 +44,7 @@ from security.train.manifest import read_manifest
 from security.train.seal import CODE_META, STATE_META, CodeBinding, CodeMeta
 from station.journal.audit import read_head, sign_head
 from station.journal.chain import START
+from tests.support.tables import COLUMNS
 from tests.support.trains import BASE, NOW, consortium, train
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +81,22 @@ def formats() -> dict[str, Format]:
 
     card = make_card(keys, party=alice, title="Alice", roles=[Role.OWNER], now=NOW)
     code = CodeMeta(binding=CodeBinding(owner=alice, nonce=here.manifest.nonce), content=BASE)
+    catalogue = Catalogue(
+        station=HOSPITAL,
+        made_at=NOW,
+        data=(
+            CatalogueEntry(
+                name="heart",
+                columns=tuple(replace(one, description="what it means") for one in COLUMNS),
+                patient="patient",
+                patients="100-199",
+                least_patients=10,
+            ),
+            CatalogueEntry(name="images", description="a folder"),
+        ),
+    )
     found = (
+        Format("catalogue", json.loads(CATALOGUE.print(catalogue)), CATALOGUE.read),
         Format("train-manifest", json.loads(here.envelope.payload), read_manifest),
         Format("journey-entry", json.loads(here.entries[1].payload), read_entry),
         Format("refusal", json.loads(print_refusal(refusal)), read_refusal),
@@ -97,6 +114,7 @@ def formats() -> dict[str, Format]:
 
 
 NAMES = (
+    "catalogue",
     "train-manifest",
     "journey-entry",
     "refusal",
