@@ -34,9 +34,7 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
     _refuse_deep(raw)
     try:
         text = raw.decode("utf-8")
-        value: Json = json.loads(
-            text, object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_int, parse_float=_float
-        )
+        value: Json = _DECODER.decode(text)
         if "\\u" in text:  # UTF-8 itself has none: only an escape can make one
             _refuse_surrogates(value)
     except MalformedJson:
@@ -49,7 +47,7 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
 
 def dump_json(value: object) -> bytes:
     """Write JSON the same way every time: sorted keys, no spaces, UTF-8. Never used to check a signature."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def dump_pretty(value: object) -> bytes:
@@ -100,6 +98,12 @@ def _float(digits: str) -> float:
         msg = "number out of range"
         raise MalformedJson(msg)
     return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_int, parse_float=_float
+)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _refuse_surrogates(value: Json) -> None:

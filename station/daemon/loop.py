@@ -20,12 +20,12 @@ from typing import Final, TypeAlias
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
-from station.daemon.heads import sign_end
+from station.daemon.heads import known_head, sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import Sweeper
+from station.daemon.sweep import SWEEP_EVERY, Sweeper
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
@@ -40,7 +40,7 @@ from station.visit.station_events import DaemonStarted, DaemonStopped
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
-SWEEP_EVERY: Final = timedelta(hours=1)
+CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
@@ -56,6 +56,7 @@ class Errand(Enum):
     MAILBOX = "mailbox"
     DIRECTORY = "directory"
     SWEEP = "sweep"
+    CHAIN = "chain"
     CLOCK = "clock"
 
 
@@ -95,11 +96,14 @@ class Shift:
         self._seen = False
 
     def begin(self, version: str) -> None:
-        """Check the journal, record the start, and remove what crashes left."""
-        self._house.journal.check()
-        self._house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
-        tidy(self._house)
-        self._sweeper.sweep(self._pace.clock.now())
+        """Check the journal as far as nobody has vouched for it, record the start, and remove what crashes left.
+
+        The whole chain is followed, and the whole spool swept, beside the first steps.
+        """
+        house = self._house
+        house.journal.follow(known_head(house.journal, house.spool, house.keyring, station=house.party))
+        house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
+        tidy(house)
 
     def turn(self) -> Turn:
         """Take in what was done, and begin what can be done now."""
@@ -205,6 +209,7 @@ class Shift:
     def _begin_errands(self) -> None:
         self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
+        self._errand(Errand.CHAIN, Lane.MACHINE, CHAIN_EVERY, self._follow)
         clock = partial(clock_trouble, self._house, self._pace.clock)
         self._errand(Errand.CLOCK, Lane.REGISTRY, CLOCK_EVERY, clock)
         if self._runs_go_on():  # watching runs makes no requests: revocations are read here
@@ -244,6 +249,13 @@ class Shift:
     def _sweep(self) -> PhtError | None:
         try:
             self._sweeper.sweep(self._pace.clock.now())
+        except PhtError as error:
+            return error
+        return None
+
+    def _follow(self) -> PhtError | None:
+        try:
+            self._house.journal.follow()
         except PhtError as error:
             return error
         return None

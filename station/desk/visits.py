@@ -18,6 +18,8 @@ from station.visit.plan import Ask, Do, Over, Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
 
 NO_DAEMON: Final = "nothing, for no daemon works here: pht station run"
+RECENT: Final = 20
+"""Of the newest visits, so many are listed also if they are over."""
 LONGEST_SILENCE: Final = timedelta(minutes=15)
 """A daemon says every few seconds that it is there, but a step may keep it from that for a while."""
 
@@ -36,16 +38,29 @@ class VisitSummary:
     since: datetime
 
 
-def list_visits(config: StationConfig, now: datetime, *, waiting: bool) -> tuple[VisitSummary, ...]:
-    """Return all visits, the newest last; if `waiting`, only those that wait for a person.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Visits as they are listed, in the order of their arrival, and how many `more` there were before that are over."""
+
+    visits: tuple[VisitSummary, ...]
+    more: int
+
+
+def list_visits(config: StationConfig, now: datetime, *, waiting: bool = False, every: bool = False) -> Listing:
+    """Return the visits under way and the newest that are over, or every one; if `waiting`, those that wait for a person.
 
     Raises:
         VisitUnknown: the station has no journal yet.
     """
     with journal_of(config) as journal:
-        visits = [journal.visit(arrival) for arrival in journal.arrivals()]
+        newest = () if waiting else journal.arrivals(None if every else RECENT)
+        shown = frozenset(newest)
+        older = [arrival for arrival in journal.unfinished() if arrival not in shown]
+        visits = [journal.visit(arrival) for arrival in (*older, *newest)]
+        more = 0 if waiting else journal.count() - len(visits)
     worked = held(config.folder)
-    return tuple(summary(one, now, worked=worked) for one in visits if one.held or not waiting)
+    told = tuple(summary(one, now, worked=worked) for one in visits if one.held or not waiting)
+    return Listing(visits=told, more=max(0, more))
 
 
 def silence(config: StationConfig, now: datetime) -> timedelta | None:
