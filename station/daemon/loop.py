@@ -364,7 +364,7 @@ def _finish(shift: Shift, pace: Pace) -> int:
 
 def tidy(house: House) -> None:
     """Remove what crashes and finished visits left: orphaned containers and rooms, and half-written files."""
-    unfinished = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+    unfinished = house.journal.going_on()
     wanted = {name for visit in unfinished for name in containers_of(visit)}
     try:
         for name in house.sandbox.leftovers(house.name):
@@ -372,8 +372,9 @@ def tidy(house: House) -> None:
                 house.sandbox.remove(name)
     except PhtError as error:
         log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
+    rooms = {visit.arrival for visit in unfinished}
     for room in house.workrooms.names():
-        if room not in {visit.arrival for visit in unfinished}:
+        if room not in rooms:
             house.workrooms.wipe(room)
     house.spool.clear_unfinished()
 

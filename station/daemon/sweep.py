@@ -65,7 +65,7 @@ class Keeper:
         if self._read is None:
             read = self._journal.head().sequence
             over = self._visits(self._journal.finished(until=read))
-            going = self._visits(self._journal.unfinished())
+            going: Iterable[Visit] = self._journal.going_on()
             heads = self._signed_heads(0)
             self._read = read
             self._note(over, going, heads, now)

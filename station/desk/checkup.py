@@ -209,7 +209,7 @@ def _journal(config: StationConfig) -> str:
         return "none yet; the daemon begins it"
     with Journal.open(config.journal) as journal:
         head = journal.check()
-        waiting = sum(journal.visit(one).held is not None for one in journal.unfinished())
+        waiting = sum(visit.held is not None for visit in journal.going_on())
     return f"{head.sequence} records, chain unbroken, {waiting} waiting for a person"
 
 

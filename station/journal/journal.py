@@ -8,7 +8,7 @@ stop: asked first, for a clear answer, and held by the log whatever was answered
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -89,9 +89,13 @@ class Journal:
                     raise JournalRaced(msg, visit=visit.short, expected=expect, found=length)
                 self._refuse_second(visit, known, event)
                 try:
-                    return self._add(end, visit, length, event)
+                    after = self._add(end, visit, length, event)
                 except LogMoved:
                     continue
+                self._fold(visit, known, (event,))
+                self._seen = after.sequence  # whatever came before was taken in, or the log would have moved
+                self._touched.add(visit)
+                return after
 
     def note(self, event: StationEvent) -> Head:
         """Record what happened at the station outside any visit."""
@@ -144,18 +148,7 @@ class Journal:
         """Return a visit, if there is one. Of a visit under way, only what is new is read: the rest cannot have changed."""
         with self._lock:
             self._take_in_news()
-            known = self._folded.get(arrival)
-            if known is not None and arrival not in self._stale:
-                return known
-            events = self._events(arrival, known.length if known else 0)
-            if events:
-                known = resume(known, events) if known else replay(events)
-            self._stale.discard(arrival)
-            if known is not None and known.departed is None:
-                self._folded[arrival] = known
-            else:
-                self._folded.pop(arrival, None)  # it will not change any more, and is seldom asked for
-            return known
+            return self._up_to_date(arrival)
 
     def accepted(self, train: TrainId, stop: int) -> Visit | None:
         """Return the visit in which this train was accepted at this stop, if it was."""
@@ -177,6 +170,13 @@ class Journal:
     def unfinished(self) -> tuple[ArrivalId, ...]:
         """Return the names of the visits that have not departed, oldest first."""
         return self._log.index.under_way()
+
+    def going_on(self) -> tuple[Visit, ...]:
+        """Return the visits that have not departed, oldest first."""
+        with self._lock:
+            self._take_in_news()
+            found = map(self._up_to_date, self._log.index.under_way())
+            return tuple(visit for visit in found if visit is not None)
 
     def finished(self, *, after: int = 0, until: int) -> tuple[ArrivalId, ...]:
         """Return the names of the visits whose departure is a record after one number and until another, in that order."""
@@ -229,6 +229,24 @@ class Journal:
         self._seen, news = self._log.index.news(self._seen)
         self._touched |= news
         self._stale |= news & self._folded.keys()
+
+    def _up_to_date(self, arrival: ArrivalId) -> Visit | None:
+        known = self._folded.get(arrival)
+        if known is not None and arrival not in self._stale:
+            return known
+        events = self._events(arrival, known.length if known else 0)
+        self._stale.discard(arrival)
+        return self._fold(arrival, known, events)
+
+    def _fold(self, arrival: ArrivalId, known: Visit | None, events: Sequence[VisitEvent]) -> Visit | None:
+        visit = known
+        if events:
+            visit = replay(events) if known is None else resume(known, events)
+        if visit is None or visit.departed is not None:
+            self._folded.pop(arrival, None)  # it will not change any more, and is seldom asked for
+        else:
+            self._folded[arrival] = visit
+        return visit
 
     def _events(self, arrival: ArrivalId, length: int) -> tuple[VisitEvent, ...]:
         events: list[VisitEvent] = []
