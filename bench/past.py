@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from security.digest import Digest, digest_of
 from security.ids import TrainId
@@ -54,3 +55,11 @@ def _a_quiet_day(number: int) -> Iterator[VisitEvent]:
 
 def _named(number: int, what: str) -> Digest:
     return digest_of(f"{what} {number}".encode())
+
+
+def leave_documents(spool: Path, visits: int) -> None:
+    """Put where a station keeps them what `live_through`'s visits have left: the documents of trains that passed."""
+    spool.mkdir(exist_ok=True)
+    for number in range(visits):
+        for what in ("arrival", "letter", "manifest", "envelope", "our letter"):
+            (spool / _named(number, what).hex).touch()

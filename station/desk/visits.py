@@ -13,6 +13,7 @@ from station.daemon.health import read_health
 from station.desk.opening import journal_of
 from station.house.config import StationConfig
 from station.house.lock import held
+from station.journal.journal import Journal
 from station.visit.events import ArrivalId
 from station.visit.plan import Ask, Do, Over, Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
@@ -53,14 +54,20 @@ def list_visits(config: StationConfig, now: datetime, *, waiting: bool = False, 
         VisitUnknown: the station has no journal yet.
     """
     with journal_of(config) as journal:
-        newest = () if waiting else journal.arrivals(None if every else RECENT)
-        shown = frozenset(newest)
-        older = [arrival for arrival in journal.unfinished() if arrival not in shown]
-        visits = [journal.visit(arrival) for arrival in (*older, *newest)]
-        more = 0 if waiting else journal.count() - len(visits)
-    worked = held(config.folder)
-    told = tuple(summary(one, now, worked=worked) for one in visits if one.held or not waiting)
-    return Listing(visits=told, more=max(0, more))
+        return listing(journal, now, worked=held(config.folder), waiting=waiting, every=every)
+
+
+def listing(journal: Journal, now: datetime, *, worked: bool, waiting: bool = False, every: bool = False) -> Listing:
+    """Return what `list_visits` does; `worked` is whether a daemon works here."""
+    if waiting:
+        asked = (visit for visit in journal.going_on() if visit.held)
+        return Listing(visits=tuple(summary(one, now, worked=worked) for one in asked), more=0)
+    newest = journal.arrivals(None if every else RECENT)
+    shown = frozenset(newest)
+    older = (visit for visit in journal.going_on() if visit.arrival not in shown)
+    visits = (*older, *map(journal.visit, newest))
+    found = tuple(summary(one, now, worked=worked) for one in visits)
+    return Listing(visits=found, more=max(0, journal.count() - len(found)))
 
 
 def silence(config: StationConfig, now: datetime) -> timedelta | None:

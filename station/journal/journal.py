@@ -1,18 +1,19 @@
 """What has happened here, in order, for good?
 
 A log that only grows (`log`), which finds its records by what they are about (`index`), and a hash chain over them
-(`chain`). Nothing of it is kept in memory but the visits under way. A visit is signed once and a train accepted once at a
-stop: asked first, for a clear answer, and held by the log whatever was answered.
+(`chain`). Nothing of it is kept in memory but the visits under way, and a few that have just ended. A visit is signed once
+and a train accepted once at a stop: asked first, for a clear answer, and held by the log whatever was answered.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from security.digest import Digest
 from security.errors import Forked, Replayed
@@ -26,6 +27,9 @@ from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent
 from station.visit.state import Visit, replay, resume
 from station.visit.station_events import Event, HeadSigned, StationEvent
 
+_LATELY: Final = 64
+"""Visits that are over and still in memory: whoever has just seen one end asks what it has left."""
+
 
 class Journal:
     """The journal of one station. Several processes and threads may use it; whoever loses a race gets an error."""
@@ -36,6 +40,7 @@ class Journal:
         self._seen: int | None = None
         self._folded: dict[ArrivalId, Visit] = {}
         self._stale: set[ArrivalId] = set()
+        self._over: deque[ArrivalId] = deque()
         self._touched: set[ArrivalId] = set()
 
     @classmethod
@@ -242,10 +247,13 @@ class Journal:
         visit = known
         if events:
             visit = replay(events) if known is None else resume(known, events)
-        if visit is None or visit.departed is not None:
-            self._folded.pop(arrival, None)  # it will not change any more, and is seldom asked for
-        else:
-            self._folded[arrival] = visit
+        if visit is None:
+            return None
+        self._folded[arrival] = visit
+        if visit.departed is not None:  # it will not change any more, and will soon not be asked for
+            self._over.append(arrival)
+            if len(self._over) > _LATELY:
+                self._folded.pop(self._over.popleft(), None)
         return visit
 
     def _events(self, arrival: ArrivalId, length: int) -> tuple[VisitEvent, ...]:
