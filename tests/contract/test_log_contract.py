@@ -152,8 +152,8 @@ def test_news_are_told_by_number(log: Log) -> None:
     live(log, "one", NOTICED)
     live(log, "two", NOTICED, FETCHED)
     add(log, started(1))
-    assert log.index.news(0) == (4, {digest("one"), digest("two")})
-    assert log.index.news(1) == (4, {digest("two")})
+    assert log.index.news(0) == (4, frozenset({digest("one"), digest("two")}))
+    assert log.index.news(1) == (4, frozenset({digest("two")}))
     assert log.index.news(3) == (4, frozenset())
     assert log.index.news(4) == (4, frozenset())
 
