@@ -33,9 +33,9 @@ from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
 from station.visit.events import ArrivalId, Departed, VisitEvent
-from station.visit.plan import Phase, Wait, next_step, phase_of
+from station.visit.plan import Wait, next_step
 from station.visit.state import Visit
-from station.visit.station_events import DaemonStarted, DaemonStopped
+from station.visit.station_events import DaemonStarted, DaemonStopped, HeadSigned
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class Shift:
         self._trouble: PhtError | None = None
         self._clock_wrong: PhtError | None = None
         self._seen = False
+        self._signed: HeadSigned | None = None
 
     def begin(self, version: str) -> None:
         """Check the journal as far as nobody has vouched for it, record the start, and remove what crashes left.
@@ -263,11 +264,13 @@ class Shift:
     def _sign_head(self) -> PhtError | None:
         """Sign the journal's end once a day, if anything happened since."""
         house, now = self._house, self._pace.clock.now()
-        last = house.journal.last_signed_head()
+        if self._signed is None or not timedelta(0) <= now - self._signed.at < HEADS_EVERY:
+            self._signed = house.journal.last_signed_head()
+        last = self._signed
         if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
             return None
         try:
-            sign_end(
+            self._signed = sign_end(
                 house.journal,
                 house.spool,
                 house.secrets,
@@ -283,10 +286,7 @@ class Shift:
     def _runs_go_on(self) -> bool:
         """Whether a run goes on that is not held and not backing off."""
         now = self._pace.clock.now()
-        return any(
-            phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
-            for visit in self._agenda.visits()
-        )
+        return any(not isinstance(next_step(visit, now), Wait) for visit in self._agenda.running())
 
 
 def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, terms: Terms) -> None:
