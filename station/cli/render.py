@@ -262,7 +262,7 @@ def _document(visit: VisitSummary) -> dict[str, Json]:
         "stop": visit.stop,
         "name": visit.name,
         "owner": visit.owner,
-        "phase": visit.phase.value,
+        "phase": _phase(visit),
         "next": visit.next,
         "since": print_time(visit.since),
     }
