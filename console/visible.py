@@ -2,6 +2,7 @@
 
 Whole, always. A character that cannot be seen, or that changes how others are seen, is shown by its number, «U+001B»; so
 is « itself, so that what looks like such a mark is one. More blanks in a row than a reader could count become «2100 blanks».
+In the middle of a line of code that is soon: what stands far to the right of a line is not read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import Final
 _OPEN, _CLOSE = "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 _COMMON = re.compile(r"[^\x20-\x7e]")
 _BLANKS: Final = 3
-_BLANKS_IN_CODE: Final = 60
+_INDENT: Final = 60
+"""Columns that a line of code may be indented by."""
+_GAP: Final = 8
+"""Columns that may be empty within it."""
+_TAB: Final = 8
 _EMPTY_LINES: Final = 20
 _UNSEEN: Final = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + _OPEN)
 """Letters and symbols that look like a blank, whatever their category says; and the mark itself."""
@@ -28,7 +33,7 @@ def visible(text: str) -> str:
 def visible_lines(data: bytes) -> str:
     """Return the text of a file with its lines and tabs; what is not UTF-8 is shown byte by byte."""
     text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-    shown = _runs(_COMMON.sub(_shown("\n\t"), text), _BLANKS_IN_CODE)
+    shown = _gaps(_COMMON.sub(_shown("\n\t"), text))
     return re.sub(
         rf"(?:\n[ \t]*){{{_EMPTY_LINES},}}(?=\n)",
         lambda run: f"\n{_OPEN}{run[0].count(chr(10))} empty lines{_CLOSE}",
@@ -52,3 +57,12 @@ def _shown(kept: str) -> Callable[[re.Match[str]], str]:
 
 def _runs(text: str, least: int) -> str:
     return re.sub(rf"[ \t]{{{least},}}", lambda run: f"{_OPEN}{len(run[0])} blanks{_CLOSE}", text)
+
+
+def _gaps(text: str) -> str:
+    def show(run: re.Match[str]) -> str:
+        columns = sum(_TAB if one == "\t" else 1 for one in run[0])
+        begins = run.start() == 0 or text[run.start() - 1] == "\n"
+        return run[0] if columns <= (_INDENT if begins else _GAP) else f"{_OPEN}{len(run[0])} blanks{_CLOSE}"
+
+    return re.sub(r"[ \t]+", show, text)

@@ -34,10 +34,9 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
     _refuse_deep(raw)
     try:
         text = raw.decode("utf-8")
-        value: Json = json.loads(
-            text, object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_int, parse_float=_float
-        )
-        _refuse_surrogates(value)
+        value: Json = _DECODER.decode(text)
+        if "\\u" in text:  # UTF-8 itself has none: only an escape can make one
+            _refuse_surrogates(value)
     except MalformedJson:
         raise
     except (ValueError, RecursionError) as error:
@@ -48,7 +47,7 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
 
 def dump_json(value: object) -> bytes:
     """Write JSON the same way every time: sorted keys, no spaces, UTF-8. Never used to check a signature."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def dump_pretty(value: object) -> bytes:
@@ -57,6 +56,8 @@ def dump_pretty(value: object) -> bytes:
 
 
 def _refuse_deep(raw: bytes) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
     depth = 0
     for token in _DEEP.finditer(raw):
         first = raw[token.start()]
@@ -97,6 +98,12 @@ def _float(digits: str) -> float:
         msg = "number out of range"
         raise MalformedJson(msg)
     return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_int, parse_float=_float
+)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _refuse_surrogates(value: Json) -> None:
@@ -203,15 +210,17 @@ class Fields:
             raise MalformedStatement(msg, field=f"{self.where}.{min(self._left)[:60]}")
 
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 
 
 def parse_time(text: str, *, where: str = "time") -> datetime:
     """Parse a UTC time with whole seconds (RFC 3339)."""
-    if _TIME.fullmatch(text) is None:
+    found = _TIME.fullmatch(text)
+    if found is None:
         _wrong(where, "a UTC time such as 2026-01-31T12:00:00Z")
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        year, month, day, hour, minute, second = map(int, found.groups())
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         _wrong(where, "a time that exists")
 

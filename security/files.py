@@ -170,10 +170,11 @@ def _sync(handle: int) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True) -> Iterator[BinaryIO]:
+def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a file that is whole and durable after the block, and does not exist if the block raises.
 
-    ``replace=False`` refuses, at the end and without a race, if the name has been taken in the meantime.
+    ``replace=False`` refuses, at the end and without a race, if the name has been taken in the meantime. What is not
+    `durable` is whole for whoever reads it now, and after a power cut whatever the disk had got.
 
     Raises:
         DiskFull: no space; nothing is left behind.
@@ -189,22 +190,26 @@ def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True) -> It
             os.fchmod(handle, mode)
             yield out
             out.flush()
-            os.fsync(out.fileno())
+            if durable:
+                os.fsync(out.fileno())
         with told(path):
             if replace:
                 temporary.replace(path)
             else:
                 os.link(temporary, path)
                 temporary.unlink()
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_file(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = True) -> None:
+def write_file(
+    path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = True, durable: bool = True
+) -> None:
     """Write a small file atomically and durably; see `writing`."""
-    with writing(path, mode=mode, replace=replace) as out:
+    with writing(path, mode=mode, replace=replace, durable=durable) as out:
         out.write(data)
 
 

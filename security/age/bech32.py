@@ -6,12 +6,19 @@ Bech32 (BIP 173) without its limit of 90 characters, which age lifts (C2SP age, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import xor
 from typing import Final
 
 from security.errors import InvalidInput
 
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_TERMS: Final = tuple(
+    reduce(xor, (term for index, term in enumerate(_GENERATOR) if top >> index & 1), 0) for top in range(32)
+)
+"""What the five highest bits add to the rest of a division."""
 _CHECKSUM: Final = 6
 _WIDTH: Final = 5
 _LIMIT: Final = 4096  # a hybrid recipient, the longest there is, takes 1 959 characters
@@ -43,7 +50,7 @@ def decode(text: str) -> tuple[str, bytes]:
     if not mark or not prefix or len(tail) < _CHECKSUM or not set(tail) <= set(_ALPHABET):
         msg = "key text is not Bech32"
         raise InvalidInput(msg)
-    values = [_ALPHABET.index(letter) for letter in tail]
+    values = [_VALUES[letter] for letter in tail]
     if _polymod([*_expand(prefix), *values]) != 1:
         msg = "key text has a wrong checksum"
         raise InvalidInput(msg, hint="copy the whole text again; a character is missing or wrong")
@@ -73,9 +80,5 @@ def _expand(prefix: str) -> list[int]:
 def _polymod(values: Iterable[int]) -> int:
     rest = 1
     for value in values:
-        top = rest >> 25
-        rest = (rest & 0x1FFFFFF) << 5 ^ value
-        for index, term in enumerate(_GENERATOR):
-            if top >> index & 1:
-                rest ^= term
+        rest = (rest & 0x1FFFFFF) << 5 ^ value ^ _TERMS[rest >> 25]
     return rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from security.age import bech32, hybrid, x25519
@@ -40,6 +41,7 @@ class Identity(Unwrapper, Protocol):
         """Return the private key as the text age tools read. For key files only."""
 
 
+@lru_cache(maxsize=256)  # a manifest names its owner's keys each time it is read; they are public, and values
 def parse_recipient(text: str) -> Recipient:
     """Read a recipient, ``age1pq…`` or ``age1…``. Its ``str`` is `text` again.
 

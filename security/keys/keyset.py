@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -300,6 +301,7 @@ def _scheme_of(part: PublicPart) -> Scheme:
             return Scheme.P256
 
 
+@lru_cache(maxsize=256)  # a station verifies with the same few keys all the time; they are public, and values
 def _load_public(pem: str) -> PublicPart:
     """Parse a PEM SubjectPublicKeyInfo of one of the three algorithms."""
     msg = "not a public signing key in PEM"

@@ -57,7 +57,11 @@ def _judged(output: Output) -> tuple[int, str | None]:
 
 
 class _Counting:
-    """Counts as if every reference were written out."""
+    """Counts as if every reference were written out.
+
+    Whatever may be there or not, or be one thing or another, says something: a constant among others is a letter, an empty
+    list in a list counts. So every node that is reached is a value at least.
+    """
 
     def __init__(self, root: Mapping[str, Json]) -> None:
         self._root = root
@@ -75,12 +79,11 @@ class _Counting:
         for key in ("anyOf", "oneOf"):
             if isinstance(some := node.get(key), list):
                 found.append(_all([self.most(one, depth + 1) for one in some], max))
-        return min((one for one in found if one is not None), default=None)  # each of them bounds it
+        bounds = [one for one in found if one is not None]  # each of them bounds it
+        return max(1, min(bounds)) if bounds else None
 
     def _own(self, node: Mapping[str, Json], depth: int) -> int | None:
-        if "const" in node:
-            return 0
-        if "enum" in node:
+        if "const" in node or "enum" in node:
             return 1
         kinds = node.get("type")
         named = kinds if isinstance(kinds, list) else [kinds]

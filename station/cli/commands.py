@@ -52,7 +52,7 @@ def station() -> None:
     All commands work on the station in this folder, or the one PHT_STATION names.
 
     \b
-    pht station ls                       trains that are and were here
+    pht station ls                       trains that are here, and the newest that were
     pht station show TRAIN --code        what a train is, wants, and will leave behind
     pht station approve TRAIN            or: refuse TRAIN --reason "…"
     pht station answer TRAIN --text "…"  tell its owner more about why it ended here
@@ -222,11 +222,13 @@ def _stoppable(config: StationConfig) -> Iterator[Pace]:
 @station.command("ls")
 @folder_argument
 @click.option("--waiting", is_flag=True, help="Only those that wait for a person.")
-def station_ls(folder: Path, waiting: bool) -> Answer:
-    """List the trains that are and were here."""
+@click.option("--all", "every", is_flag=True, help="Also those that were here long ago.")
+def station_ls(folder: Path, waiting: bool, every: bool) -> Answer:
+    """List the trains that are here, and the newest that were."""
     none = "no train waits for a person" if waiting else "no train has been here"
     config, now = station_at(folder), clock.now()
-    return render_visits(list_visits(config, now, waiting=waiting), none=none, silence=silence(config, now))
+    listed = list_visits(config, now, waiting=waiting, every=every)
+    return render_visits(listed.visits, none=none, more=listed.more, silence=silence(config, now))
 
 
 def _daemon(config: StationConfig) -> str:

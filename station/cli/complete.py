@@ -14,7 +14,7 @@ from station.desk.visits import VisitSummary, list_visits
 
 
 def complete_train(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the trains that are and were here, the newest first."""
+    """Offer the trains that `pht station ls` lists, the newest first."""
     return _offer(context, begun, waiting=False)
 
 
@@ -25,10 +25,10 @@ def complete_waiting(context: click.Context, _parameter: click.Parameter, begun:
 
 def _offer(context: click.Context, begun: str, *, waiting: bool) -> list[CompletionItem]:
     try:
-        visits = list_visits(station_at(context.params.get("folder") or Path()), clock.now(), waiting=waiting)
+        listed = list_visits(station_at(context.params.get("folder") or Path()), clock.now(), waiting=waiting)
     except (PhtError, OSError):  # a shell has no place for a message; the command itself says what is wrong
         return []
-    named = {_name(one): one for one in reversed(visits)}
+    named = {_name(one): one for one in reversed(listed.visits)}
     return [CompletionItem(name, help=_help(one)) for name, one in named.items() if name.startswith(begun)]
 
 

@@ -41,16 +41,25 @@ _SHOWN_OF_LIMITS: Final = ("memory_bytes", "cpu_millis", "wall_seconds", "proces
 
 
 def render_visits(
-    visits: Sequence[VisitSummary], *, none: str = "no train has been here", silence: timedelta | None = None
+    visits: Sequence[VisitSummary],
+    *,
+    none: str = "no train has been here",
+    more: int = 0,
+    silence: timedelta | None = None,
 ) -> Answer:
-    """Render visits as a table, in their order; `silence` is for how long the daemon has said nothing, if too long."""
+    """Render visits as a table, in their order; `more` are over and were left out.
+
+    `silence` is for how long the daemon has said nothing, if too long.
+    """
     rows = [_TITLES, *map(_row, visits)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     listed: list[Json] = [_document(one) for one in visits]
+    if more:
+        lines.append(f"{more} more were here before: --all")
     if silence is not None:
         lines.append(f"the daemon has said nothing for {int(silence.total_seconds()) // 60} min: pht station check")
-    return Answer(text="\n".join(lines) if visits else none, data={"visits": listed})
+    return Answer(text="\n".join(lines) if visits else none, data={"visits": listed, "more": more})
 
 
 def render_train(sheet: TrainSheet, code: Inside | None, now: datetime, *, worked: bool) -> Answer:
@@ -253,7 +262,7 @@ def _document(visit: VisitSummary) -> dict[str, Json]:
         "stop": visit.stop,
         "name": visit.name,
         "owner": visit.owner,
-        "phase": visit.phase.value,
+        "phase": _phase(visit),
         "next": visit.next,
         "since": print_time(visit.since),
     }

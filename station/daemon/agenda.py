@@ -16,7 +16,7 @@ from station.daemon.lanes import LANES, Lane
 from station.daemon.turns import Waiting, needs_of, next_to_open, used_by
 from station.house.capacity import Capacity, Resources
 from station.visit.events import ArrivalId
-from station.visit.plan import Do, Step, Wait, next_step
+from station.visit.plan import Do, Phase, Step, Wait, next_step, phase_of
 from station.visit.state import Visit
 
 
@@ -42,6 +42,7 @@ class Agenda:
     _ready: dict[Lane, list[tuple[int, int, ArrivalId]]] = field(default_factory=lambda: {lane: [] for lane in Lane})
     _later: list[tuple[datetime, int, ArrivalId]] = field(default_factory=list)
     _to_open: dict[ArrivalId, None] = field(default_factory=dict)
+    _running: dict[ArrivalId, None] = field(default_factory=dict)
     _last_turn: dict[PartyId, datetime] = field(default_factory=dict)
     _ages: int = 0
     _changed: bool = True
@@ -94,6 +95,10 @@ class Agenda:
         """Yield every visit under way, as it was last seen."""
         return (place.visit for place in self._places.values())
 
+    def running(self) -> Iterator[Visit]:
+        """Yield the visits whose runs go on, and that no person is asked about."""
+        return (self._places[arrival].visit for arrival in self._running)
+
     def busy(self, arrival: ArrivalId) -> bool:
         """Whether a step of this visit is being taken."""
         place = self._places.get(arrival)
@@ -103,6 +108,9 @@ class Agenda:
         place.turn, place.let_in, self._changed = place.turn + 1, False, True
         arrival = place.visit.arrival
         self._to_open.pop(arrival, None)
+        self._running.pop(arrival, None)
+        if phase_of(place.visit) is Phase.RUNNING and place.visit.held is None:
+            self._running[arrival] = None
         match next_step(place.visit, now):
             case Do(step=Step.OPEN):
                 self._to_open[arrival] = None
@@ -153,4 +161,5 @@ class Agenda:
     def _forget(self, arrival: ArrivalId) -> None:
         self._places.pop(arrival, None)
         self._to_open.pop(arrival, None)
+        self._running.pop(arrival, None)
         self._changed = True

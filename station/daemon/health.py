@@ -54,7 +54,7 @@ def say(
         "trouble": sorted(codes),
     }
     try:
-        write_file(path, dump_pretty(told), mode=0o644)
+        write_file(path, dump_pretty(told), mode=0o644, durable=False)  # a daemon that works says it again at once
     except PhtError as error:  # a full disk must not end the daemon: it goes on when there is room
         log.warning("cannot write the health file", extra={"code": error.code, "reason": str(error)})
 

@@ -20,12 +20,12 @@ from typing import Final, TypeAlias
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
-from station.daemon.heads import sign_end
+from station.daemon.heads import known_head, sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import Sweeper
+from station.daemon.sweep import SWEEP_EVERY, Sweeper
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
@@ -33,14 +33,14 @@ from station.house.house import House
 from station.house.lock import holding
 from station.steps.wipe import containers_of
 from station.visit.events import ArrivalId, Departed, VisitEvent
-from station.visit.plan import Phase, Wait, next_step, phase_of
+from station.visit.plan import Wait, next_step
 from station.visit.state import Visit
-from station.visit.station_events import DaemonStarted, DaemonStopped
+from station.visit.station_events import DaemonStarted, DaemonStopped, HeadSigned
 
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
-SWEEP_EVERY: Final = timedelta(hours=1)
+CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
@@ -56,6 +56,7 @@ class Errand(Enum):
     MAILBOX = "mailbox"
     DIRECTORY = "directory"
     SWEEP = "sweep"
+    CHAIN = "chain"
     CLOCK = "clock"
 
 
@@ -93,13 +94,17 @@ class Shift:
         self._trouble: PhtError | None = None
         self._clock_wrong: PhtError | None = None
         self._seen = False
+        self._signed: HeadSigned | None = None
 
     def begin(self, version: str) -> None:
-        """Check the journal, record the start, and remove what crashes left."""
-        self._house.journal.check()
-        self._house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
-        tidy(self._house)
-        self._sweeper.sweep(self._pace.clock.now())
+        """Check the journal as far as nobody has vouched for it, record the start, and remove what crashes left.
+
+        The whole chain is followed, and the whole spool swept, beside the first steps.
+        """
+        house = self._house
+        house.journal.follow(known_head(house.journal, house.spool, house.keyring, station=house.party))
+        house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
+        tidy(house)
 
     def turn(self) -> Turn:
         """Take in what was done, and begin what can be done now."""
@@ -205,6 +210,7 @@ class Shift:
     def _begin_errands(self) -> None:
         self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
+        self._errand(Errand.CHAIN, Lane.MACHINE, CHAIN_EVERY, self._follow)
         clock = partial(clock_trouble, self._house, self._pace.clock)
         self._errand(Errand.CLOCK, Lane.REGISTRY, CLOCK_EVERY, clock)
         if self._runs_go_on():  # watching runs makes no requests: revocations are read here
@@ -248,14 +254,23 @@ class Shift:
             return error
         return None
 
+    def _follow(self) -> PhtError | None:
+        try:
+            self._house.journal.follow()
+        except PhtError as error:
+            return error
+        return None
+
     def _sign_head(self) -> PhtError | None:
         """Sign the journal's end once a day, if anything happened since."""
         house, now = self._house, self._pace.clock.now()
-        last = house.journal.last_signed_head()
+        if self._signed is None or not timedelta(0) <= now - self._signed.at < HEADS_EVERY:
+            self._signed = house.journal.last_signed_head()
+        last = self._signed
         if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
             return None
         try:
-            sign_end(
+            self._signed = sign_end(
                 house.journal,
                 house.spool,
                 house.secrets,
@@ -271,10 +286,7 @@ class Shift:
     def _runs_go_on(self) -> bool:
         """Whether a run goes on that is not held and not backing off."""
         now = self._pace.clock.now()
-        return any(
-            phase_of(visit) is Phase.RUNNING and visit.held is None and not isinstance(next_step(visit, now), Wait)
-            for visit in self._agenda.visits()
-        )
+        return any(not isinstance(next_step(visit, now), Wait) for visit in self._agenda.running())
 
 
 def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, terms: Terms) -> None:
@@ -352,7 +364,7 @@ def _finish(shift: Shift, pace: Pace) -> int:
 
 def tidy(house: House) -> None:
     """Remove what crashes and finished visits left: orphaned containers and rooms, and half-written files."""
-    unfinished = [house.journal.visit(arrival) for arrival in house.journal.unfinished()]
+    unfinished = house.journal.going_on()
     wanted = {name for visit in unfinished for name in containers_of(visit)}
     try:
         for name in house.sandbox.leftovers(house.name):
@@ -360,8 +372,9 @@ def tidy(house: House) -> None:
                 house.sandbox.remove(name)
     except PhtError as error:
         log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
+    rooms = {visit.arrival for visit in unfinished}
     for room in house.workrooms.names():
-        if room not in {visit.arrival for visit in unfinished}:
+        if room not in rooms:
             house.workrooms.wipe(room)
     house.spool.clear_unfinished()
 

@@ -1,44 +1,109 @@
 """What lies in the spool that nothing refers to any more?
 
-Asked after each departure and once an hour, and by an operator: `pht station sweep`.
+Asked after each departure about what the visit leaves behind, once an hour about everything, and by an operator: `pht
+station sweep`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
 
 from security.digest import Digest
-from station.daemon.retention import Remains, kept, remains_of
+from station.daemon.retention import Ending, Left, remains_of
 from station.house.config import Retention
 from station.house.house import House
 from station.house.spool import Spool
 from station.journal.journal import Journal
 from station.visit.events import ArrivalId, Blob
+from station.visit.state import Visit
 from station.visit.station_events import HeadSigned
+
+SWEEP_EVERY: Final = timedelta(hours=1)
 
 
 class Keeper:
-    """Knows what the spool must keep. What visits that are over have left is read once: they do not change."""
+    """Knows what the spool must keep. A visit that is over is read once: it does not change."""
 
     def __init__(self, journal: Journal, retention: Retention) -> None:
-        self._journal, self._retention = journal, retention
-        self._over: dict[ArrivalId, Remains] = {}
+        self._journal, self._left = journal, Left(retention)
+        self._read: int | None = None  # the newest record that was taken in
+        self._heads: set[Digest] = set()
+        self._going: dict[ArrivalId, frozenset[Digest]] = {}
+        self._used: Counter[Digest] = Counter()  # by how many visits under way
+        self._evidence: frozenset[Digest] = frozenset()
+        self._loose: set[Digest] = set()
 
     def references(self, now: datetime) -> frozenset[Digest]:
         """Return every blob that something refers to."""
-        found: set[Digest] = {event.envelope for event in self._heads()}
-        going_on = set(self._journal.unfinished())
-        for arrival in going_on:
-            found |= self._journal.visit(arrival).blobs
-        for arrival in self._journal.arrivals():
-            if arrival not in going_on and arrival not in self._over:
-                self._over[arrival] = remains_of(self._journal.visit(arrival))
-        ended = sorted(self._over.values(), key=lambda one: one.since)
-        return frozenset(found | kept(ended, self._retention, now))
+        self._take_in(now)
+        self._evidence = self._left.evidence(now)
+        return frozenset(self._heads | (+self._used).keys() | self._left.kept(now))
 
-    def _heads(self) -> Iterable[HeadSigned]:
-        return (event for event in self._journal.station_events() if isinstance(event, HeadSigned))
+    def loosened(self, now: datetime) -> frozenset[Digest]:
+        """Return what has lost a reason to be kept since this was last asked; it may have others (`among`).
+
+        It is what visits that are over had, and evidence that newer evidence has displaced.
+        """
+        self._take_in(now)
+        found, self._loose = frozenset(self._loose), set()
+        return found
+
+    def among(self, some: Collection[Digest], now: datetime) -> frozenset[Digest]:
+        """Return which of some blobs something refers to. What has only become too old since `references` counts."""
+        self._take_in(now)
+        return frozenset(
+            one
+            for one in some
+            if one in self._heads or self._used[one] or one in self._evidence or self._left.keeps(one, now)
+        )
+
+    def _take_in(self, now: datetime) -> None:
+        """Take in what was recorded since the last time. Everything is read first: what fails changes nothing."""
+        if self._read is None:
+            read = self._journal.head().sequence
+            over = self._visits(self._journal.finished(until=read))
+            going: Iterable[Visit] = self._journal.going_on()
+            heads = self._signed_heads(0)
+            self._read = read
+            self._note(over, going, heads, now)
+        last, touched = self._journal.news(self._read)
+        if last > self._read:
+            gone = self._journal.finished(after=self._read, until=last)
+            over, going = self._visits(gone), self._visits(touched - set(gone))
+            heads = self._signed_heads(self._read)
+            self._read = last
+            self._note(over, going, heads, now)
+
+    def _note(self, over: Iterable[Visit], going: Iterable[Visit], heads: Collection[Digest], now: datetime) -> None:
+        self._heads.update(heads)
+        for visit in going:
+            self._replace(visit.arrival, visit.blobs)
+        judge = False
+        for visit in over:
+            self._replace(visit.arrival, frozenset())
+            left = remains_of(visit)
+            self._left.add(left)
+            self._loose |= visit.blobs
+            judge = judge or left.ending not in {Ending.PASSED, Ending.UNVERIFIED}
+        if judge:
+            before, self._evidence = self._evidence, self._left.evidence(now)
+            self._loose |= before - self._evidence
+
+    def _replace(self, arrival: ArrivalId, blobs: frozenset[Digest]) -> None:
+        self._used.subtract(self._going.pop(arrival, frozenset()))
+        if blobs:
+            self._going[arrival] = blobs
+            self._used.update(blobs)
+
+    def _visits(self, arrivals: Iterable[ArrivalId]) -> list[Visit]:
+        return [self._journal.visit(arrival) for arrival in arrivals]
+
+    def _signed_heads(self, after: int) -> set[Digest]:
+        events = self._journal.station_events(HeadSigned, after=after)
+        return {event.envelope for event in events if isinstance(event, HeadSigned)}
 
 
 def sweep(spool: Spool, keeper: Keeper, now: datetime) -> tuple[Blob, ...]:
@@ -52,7 +117,15 @@ class Sweeper:
 
     def __init__(self, house: House, retention: Retention) -> None:
         self._spool, self._keeper = house.spool, Keeper(house.journal, retention)
+        self._whole: datetime | None = None
 
     def sweep(self, now: datetime) -> tuple[Blob, ...]:
-        """Remove what nothing refers to."""
-        return sweep(self._spool, self._keeper, now)
+        """Remove what nothing refers to: of everything once an hour, otherwise of what may have become so."""
+        if self._whole is None or not timedelta(0) <= now - self._whole < SWEEP_EVERY:
+            self._spool.let_go()  # looked at with everything else
+            self._keeper.loosened(now)
+            removed, self._whole = sweep(self._spool, self._keeper, now), now
+            return removed
+        with self._spool.unswept():
+            loose = self._spool.let_go() | self._keeper.loosened(now)
+            return self._spool.sweep(lambda: self._keeper.among(loose, now), among=loose) if loose else ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from station.house.clocks import compare, past_by, told_by
 from station.house.config import StationConfig
 from station.house.disk import Rest, at_rest
 from station.house.lock import held
-from station.journal.chain import parse_record
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
@@ -154,8 +152,7 @@ def _newest_record(config: StationConfig) -> datetime | None:
     if not config.journal.exists():
         return None
     with Journal.open(config.journal) as journal:
-        newest = deque(journal.records(), maxlen=1)
-    return parse_record(newest[0][0]).event.at if newest else None
+        return journal.newest()
 
 
 def _registry(config: StationConfig) -> str:
@@ -212,7 +209,7 @@ def _journal(config: StationConfig) -> str:
         return "none yet; the daemon begins it"
     with Journal.open(config.journal) as journal:
         head = journal.check()
-        waiting = sum(journal.visit(one).held is not None for one in journal.unfinished())
+        waiting = sum(visit.held is not None for visit in journal.going_on())
     return f"{head.sequence} records, chain unbroken, {waiting} waiting for a person"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ Unlock: TypeAlias = Callable[[Path, str], Secrets]
 """Opens the private keys in a folder, for which it may ask a person; the text says whose keys they are."""
 
 _LEAST_DIGITS: Final = 4
+_DIGITS: Final = re.compile(r"[0-9a-f]+")
 
 
 def station_at(folder: Path) -> StationConfig:
@@ -74,14 +76,9 @@ def find_visit(journal: Journal, name: str) -> Visit:
     if len(name) < _LEAST_DIGITS:
         msg = "not a train: give four or more digits of its id, or of its visit's"
         raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
-    known = [journal.visit(arrival) for arrival in journal.arrivals()]
-    meant = [
-        one
-        for one in known
-        if one.arrival.hex.startswith(name) or (one.accepted and one.accepted.train.startswith(name))
-    ]
+    meant = journal.beginning(name) if _DIGITS.fullmatch(name) else ()
     going = [one for one in meant if phase_of(one) is not Phase.GONE]
-    found = going if len(meant) > 1 and going else meant
+    found = going if len(meant) > 1 and going else list(meant)
     if len(found) != 1:
         if not found:
             msg = "no such train here"

@@ -13,11 +13,14 @@ from station.daemon.health import read_health
 from station.desk.opening import journal_of
 from station.house.config import StationConfig
 from station.house.lock import held
+from station.journal.journal import Journal
 from station.visit.events import ArrivalId
 from station.visit.plan import Ask, Do, Over, Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
 
 NO_DAEMON: Final = "nothing, for no daemon works here: pht station run"
+RECENT: Final = 20
+"""Of the newest visits, so many are listed also if they are over."""
 LONGEST_SILENCE: Final = timedelta(minutes=15)
 """A daemon says every few seconds that it is there, but a step may keep it from that for a while."""
 
@@ -36,16 +39,35 @@ class VisitSummary:
     since: datetime
 
 
-def list_visits(config: StationConfig, now: datetime, *, waiting: bool) -> tuple[VisitSummary, ...]:
-    """Return all visits, the newest last; if `waiting`, only those that wait for a person.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Visits as they are listed, in the order of their arrival, and how many `more` there were before that are over."""
+
+    visits: tuple[VisitSummary, ...]
+    more: int
+
+
+def list_visits(config: StationConfig, now: datetime, *, waiting: bool = False, every: bool = False) -> Listing:
+    """Return the visits under way and the newest that are over, or every one; if `waiting`, those that wait for a person.
 
     Raises:
         VisitUnknown: the station has no journal yet.
     """
     with journal_of(config) as journal:
-        visits = [journal.visit(arrival) for arrival in journal.arrivals()]
-    worked = held(config.folder)
-    return tuple(summary(one, now, worked=worked) for one in visits if one.held or not waiting)
+        return listing(journal, now, worked=held(config.folder), waiting=waiting, every=every)
+
+
+def listing(journal: Journal, now: datetime, *, worked: bool, waiting: bool = False, every: bool = False) -> Listing:
+    """Return what `list_visits` does; `worked` is whether a daemon works here."""
+    if waiting:
+        asked = (visit for visit in journal.going_on() if visit.held)
+        return Listing(visits=tuple(summary(one, now, worked=worked) for one in asked), more=0)
+    newest = journal.arrivals(None if every else RECENT)
+    shown = frozenset(newest)
+    older = (visit for visit in journal.going_on() if visit.arrival not in shown)
+    visits = (*older, *map(journal.visit, newest))
+    found = tuple(summary(one, now, worked=worked) for one in visits)
+    return Listing(visits=found, more=max(0, journal.count() - len(found)))
 
 
 def silence(config: StationConfig, now: datetime) -> timedelta | None:

@@ -1,14 +1,15 @@
 """What does a station remember of its mailbox from one look to the next?
 
 Anybody who may write to a mailbox can put as much there as they like. So a look has a size, whatever the mailbox holds:
-tags never looked at come first, and of those it goes on where it left off. Nothing here is evidence: a station that
-forgets it looks again.
+tags never looked at come first, and of those it goes on where it left off. A tag under which a train came that was accepted
+is not looked at while that visit goes on, however long a person takes: what else comes under it is the same train again, and
+is still there when the visit is over. Nothing here is evidence: a station that forgets it looks again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,29 +31,30 @@ class MailboxMemory:
     `doubtful` are visits that were begun without knowing whether they are a train.
     """
 
-    seen: dict[Tag, None] = field(default_factory=dict)
+    seen: dict[Tag, Digest | None] = field(default_factory=dict)
+    """With what each named then."""
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None
 
-    def choose(self, tags: Sequence[Tag]) -> tuple[Tag, ...]:
-        """Return which of the sorted `tags` to look at now."""
+    def choose(self, tags: Sequence[Tag], going: Collection[Digest]) -> tuple[Tag, ...]:
+        """Return which of the sorted `tags` to look at now; `going` are arrivals that were accepted and are still here."""
         there = set(tags)
-        self.seen = {tag: None for tag in self.seen if tag in there}
+        self.seen = {tag: named for tag, named in self.seen.items() if tag in there}
         fresh = [tag for tag in tags if tag not in self.seen]
         start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
         room = max(LOOKS - len(self.seen), LOOKS - _AGAIN)
         first = (fresh[start:] + fresh[:start])[:room]
-        again = list(self.seen)[: LOOKS - len(first)]
+        again = [tag for tag, named in self.seen.items() if named not in going][: LOOKS - len(first)]
         return (*first, *again)
 
-    def looked_at(self, tag: Tag) -> None:
-        """Note that a tag was looked at now."""
+    def looked_at(self, tag: Tag, named: Digest | None = None) -> None:
+        """Note that a tag was looked at now, and what it named."""
         if tag not in self.seen:
             self._left_off = tag
         self.seen.pop(tag, None)
-        self.seen[tag] = None
+        self.seen[tag] = named
 
     def judge_with(self, directory: DirectoryVersion) -> None:
         """Forget what was junk by another version of the directory: its owner may have become a party since."""

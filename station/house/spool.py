@@ -38,6 +38,7 @@ class Spool(BlobFolder):
         super().__init__(path)
         self._lock, self._thread = threading.Lock(), threading.local()
         self._held: Counter[Digest] = Counter()
+        self._let_go: set[Digest] = set()
         self._spared: set[Digest] | None = None  # what was held at any time since the sweep under way began
 
     @contextlib.contextmanager
@@ -51,6 +52,13 @@ class Spool(BlobFolder):
             self._thread.mine = None
             with self._lock:
                 self._held -= Counter(mine)
+                self._let_go |= mine
+
+    def let_go(self) -> frozenset[Digest]:
+        """Return, once, what steps have held and hold no more: what no event came to name is swept, whoever had sent it."""
+        with self._lock:
+            found, self._let_go = frozenset(self._let_go), set()
+            return found
 
     def _hold(self, digest: Digest) -> None:
         mine: set[Digest] | None = getattr(self._thread, "mine", None)
@@ -134,8 +142,10 @@ class Spool(BlobFolder):
         with locked(self.path / ".sweeping"):
             yield
 
-    def sweep(self, references: Callable[[], Collection[Digest]]) -> tuple[Blob, ...]:
-        """Remove every blob that nothing refers to and no step holds; return what was removed.
+    def sweep(
+        self, references: Callable[[], Collection[Digest]], *, among: Collection[Digest] | None = None
+    ) -> tuple[Blob, ...]:
+        """Remove every blob, or of those in `among`, that nothing refers to and no step holds; return what was removed.
 
         `references` is asked once it is known what is held: what is recorded and let go of later is spared all the same.
         """
@@ -146,7 +156,8 @@ class Spool(BlobFolder):
         try:
             swept = []
             with told(self.path):
-                found = sorted(path for path in self.path.iterdir() if _NAME.fullmatch(path.name))
+                there = self.path.iterdir() if among is None else filter(Path.is_file, map(self.at, among))
+                found = sorted(path for path in there if _NAME.fullmatch(path.name))
                 kept = references()
                 for path in found:
                     digest = Digest.of_hex(path.name)

@@ -33,19 +33,29 @@ class FreshTrust:
             DirectoryUnavailable: its place does not answer, or what it has is out of date.
             DirectoryRejected: what is published cannot be believed.
         """
-        held = self._held
-        if held is None or not 0 <= (now - held[0]).total_seconds() < self._seconds:
-            return self.again(now)
-        held[1].check_fresh(now)
-        return held[1]
+        with self._lock:  # an answer that has just come counts: it is there before the next question can be
+            held = self._held
+            if held is None or not 0 <= (now - held[0]).total_seconds() < self._seconds:
+                question = self._asked(now)
+            else:
+                held[1].check_fresh(now)
+                return held[1]
+        return self._answer(question, now)
 
     def again(self, now: datetime) -> TrustStore:
         """Ask now, and return that."""
         with self._lock:
-            if self._asking is None:
-                self._asking = _Question(now)
-                threading.Thread(target=self._ask, args=(self._asking,), name="directory", daemon=True).start()
-            question = self._asking
+            question = self._asked(now)
+        return self._answer(question, now)
+
+    def _asked(self, now: datetime) -> _Question:
+        """Return the question that is under way, or a new one. The lock is held."""
+        if self._asking is None:
+            self._asking = _Question(now)
+            threading.Thread(target=self._ask, args=(self._asking,), name="directory", daemon=True).start()
+        return self._asking
+
+    def _answer(self, question: _Question, now: datetime) -> TrustStore:
         if not question.answered.wait(self._patience):
             msg = "the place of the directory does not answer"
             raise DirectoryUnavailable(msg, waited_seconds=int(self._patience))
@@ -60,7 +70,8 @@ class FreshTrust:
     def _ask(self, question: _Question) -> None:
         try:
             question.store = self._load(question.now)
-            self._held = (question.now, question.store)
+            with self._lock:
+                self._held = (question.now, question.store)
         except PhtError as error:
             question.error = error
         finally:

@@ -95,15 +95,32 @@ def check_chain(records: Iterable[tuple[bytes, Digest]]) -> Head:
     """Follow the chain from its start over records and the hashes they claim; return where it ends.
 
     Raises:
-        JournalDamaged: a record was changed, removed, added or moved.
+        JournalDamaged: a record was changed, removed, added or moved, or is none.
     """
     head = START
     for raw, claimed in records:
-        head = link(head, raw)
-        if head.hash != claimed or parse_record(raw).sequence != head.sequence:
-            msg = "the journal's chain is broken"
-            raise JournalDamaged(msg, sequence=head.sequence)
+        head = follow(head, raw, claimed)
+        if parse_record(raw).sequence != head.sequence:
+            raise broken(head)
     return head
+
+
+def follow(head: Head, raw: bytes, claimed: Digest) -> Head:
+    """Follow the chain from a head that is believed by one record, which is not looked into.
+
+    Raises:
+        JournalDamaged: the record does not follow.
+    """
+    after = link(head, raw)
+    if after.hash != claimed:
+        raise broken(after)
+    return after
+
+
+def broken(head: Head) -> JournalDamaged:
+    """Return the error that the record at this head does not follow from those before."""
+    msg = "the journal's chain is broken"
+    return JournalDamaged(msg, sequence=head.sequence)
 
 
 def _digest(value: Json) -> Digest | None:

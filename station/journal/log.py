@@ -1,17 +1,18 @@
 """What does the journal need from the place where its records lie?
 
-Three things: append one record at the end, read records in order, tell where they end. A file (`sqlite`), the memory of a
-process, or a database server elsewhere can each be that place; what the records mean is the business of `index`.
+Append one record at the end, read records in order, tell where they end; and find the few that a question is about
+(`index`). A file (`sqlite`), the memory of a process, or a database server elsewhere can each be that place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from security.digest import Digest
 from station.journal.chain import Head
+from station.journal.index import Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class Stored:
 
 class Log(Protocol):
     """An append-only log of records. Several processes, and several threads of one, may use it at once."""
+
+    @property
+    def index(self) -> Index:
+        """What finds records by what they are about."""
 
     def append(self, record: bytes, *, after: Head, head: Head) -> None:
         """Add a record whose head is `head` to a log that ends at `after`; durable when this returns.
@@ -42,13 +47,6 @@ class Log(Protocol):
 
         Raises:
             JournalDamaged: this is no log, or cannot be read.
-        """
-
-    def at(self, sequences: Iterable[int]) -> tuple[bytes, ...]:
-        """Return the records with these numbers, in the order given.
-
-        Raises:
-            JournalDamaged: one of them is not there.
         """
 
     def head(self) -> Head:

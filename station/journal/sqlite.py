@@ -4,7 +4,7 @@ One table in SQLite that only grows. A row is a record and the hash of the chain
 from the record by the database, so none of them can tell a different story. Triggers refuse update, delete and
 replacement; unique indexes refuse a second signature for a visit and a second acceptance of a train at a stop, whatever
 the program above believes. Who can write the file can still drop all that, which is why there is a chain, and why heads
-are signed (`audit`).
+are signed (`audit`). The indexes that only find records are in `sqlite_index`.
 
 ``synchronous=FULL``: at ``NORMAL`` a power cut may lose a commit in WAL mode, a lost `Signed` is forgotten, and a second,
 different signature would follow (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -16,7 +16,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -26,6 +26,7 @@ from security.files import PRIVATE_FILE, make_folder, sync_folder, told
 from station.errors import JournalBusy, JournalDamaged, JournalUnwritable, LogMoved
 from station.journal.chain import START, Head
 from station.journal.log import Stored
+from station.journal.sqlite_index import INDEXES, SqliteIndex
 
 _APPLICATION: Final = 0x70687401
 _PATIENCE_SECONDS: Final = 10.0
@@ -80,6 +81,7 @@ class SqliteLog:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._lock = threading.RLock()  # one connection, used by every thread of the daemon
+        self._index = SqliteIndex(database, self._reading)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -124,6 +126,11 @@ class SqliteLog:
                 raise JournalDamaged(msg)
         return log
 
+    @property
+    def index(self) -> SqliteIndex:
+        """See `Log`."""
+        return self._index
+
     def close(self) -> None:
         """See `Log`."""
         with self._lock:
@@ -147,31 +154,23 @@ class SqliteLog:
                 yield Stored(sequence=sequence, record=record.encode(), hash=_digest(claimed))
             after = rows[-1][0]
 
-    def at(self, sequences: Iterable[int]) -> tuple[bytes, ...]:
-        """See `Log`."""
-        wanted = tuple(sequences)
-        with self._lock, _explained():
-            rows = [
-                self._database.execute("SELECT record FROM journal WHERE sequence = ?", (one,)).fetchone()
-                for one in wanted
-            ]
-        if None in rows:
-            msg = "a record of the journal is missing"
-            raise JournalDamaged(msg, sequence=wanted[rows.index(None)])
-        return tuple(row[0].encode() for row in rows)
-
     def head(self) -> Head:
         """See `Log`."""
-        with self._lock, _explained():
+        with self._reading():
             row = self._database.execute("SELECT sequence, hash FROM journal ORDER BY sequence DESC LIMIT 1").fetchone()
         return START if row is None else Head(sequence=row[0], hash=_digest(row[1]))
 
     def _rows(self, after: int) -> list[tuple[int, str, str]]:
-        with self._lock, _explained():
+        with self._reading():
             return self._database.execute(
                 "SELECT sequence, record, hash FROM journal WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (after, _AT_ONCE),
             ).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, _explained():
+            yield
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -197,7 +196,7 @@ def _digest(text: object) -> Digest:
 def _statements() -> Iterator[str]:
     """Split the schema; `executescript` would commit the transaction it is to be part of."""
     statement = ""
-    for line in _SCHEMA.splitlines(keepends=True):
+    for line in (_SCHEMA + INDEXES).splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             yield statement

@@ -45,7 +45,7 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
     look = _Look(house, now)
-    for tag in house.mailbox.choose(house.depot.train_tags(house.party)):
+    for tag in house.mailbox.choose(house.depot.train_tags(house.party), look.accepted):
         house.mailbox.looked_at(tag)
         try:
             found = house.depot.look_up(house.party, tag)
@@ -53,6 +53,7 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
             look.trouble = error
             break
         if found is not None:
+            house.mailbox.looked_at(tag, found.arrival.digest)
             look.take(found)
     begun = look.begin()
     if look.trouble is not None and not begun:
@@ -65,7 +66,9 @@ class _Look:
 
     def __init__(self, house: House, now: datetime) -> None:
         self._house, self._now = house, now
-        self._known = set(house.journal.unfinished())
+        going = house.journal.going_on()
+        self.accepted = frozenset(visit.arrival for visit in going if visit.accepted is not None)
+        self._known = {visit.arrival for visit in going}
         self._new: list[Waiting] = []
         self.trouble: PhtError | None = None
 

@@ -153,15 +153,15 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
             internal = visit.internal_stumbles + (event.code == INTERNAL)
             return replace(visit, stumbled=event, stumbles=visit.stumbles + 1, internal_stumbles=internal)
         case Opened():  # no question is asked here: the room exists or it does not
-            return replace(_onward(visit), approval=None)
+            return _onward(visit, approval=None)
         case Held():
-            return replace(_onward(visit), held=event)
+            return _onward(visit, held=event)
         case Approved():
-            return replace(_onward(visit), approval=event, asked=visit.held, rooms_lost=0)
+            return _onward(visit, approval=event, asked=visit.held, rooms_lost=0)
         case RoomLost():
             # State out is always computed from the state that came in, and a release is for the results it was about.
-            return replace(
-                _onward(visit),
+            return _onward(
+                visit,
                 furnished=None,
                 started=None,
                 ended=None,
@@ -171,12 +171,12 @@ def _after(visit: Visit, event: VisitEvent) -> Visit:
                 rooms_lost=visit.rooms_lost + 1,
             )
         case _:
-            fact: dict[str, Any] = {_FIELD_OF[type(event)]: event}
-            return replace(_onward(visit), approval=None, **fact)
+            return _onward(visit, **{"approval": None, _FIELD_OF[type(event)]: event})
 
 
-def _onward(visit: Visit) -> Visit:
-    return replace(visit, held=None, stumbled=None, stumbles=0, internal_stumbles=0)
+def _onward(visit: Visit, **facts: object) -> Visit:
+    onward: dict[str, Any] = {"held": None, "stumbled": None, "stumbles": 0, "internal_stumbles": 0}
+    return replace(visit, **(onward | facts))
 
 
 _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from console.visible import visible_lines
 from security.digest import Digest, digest_of
 from security.errors import InvalidInput
 from security.train.analysis import DIFFERS, analysis_digest
@@ -209,6 +210,21 @@ def test_nothing_in_a_file_hides_from_the_person_who_reads_it(desk: Desk) -> Non
     train = arrive(desk, STATION_SPEC, {"main.py": "print(1)\n", "notes.txt": text})
     shown = desk.pht("station", "show", train, "--code", "notes.txt", *AT).out
     assert shown == "a = 1«200 blanks»; steal()\n«50 empty lines»\n«U+001B»[8mb = 2«U+200B»\n    indented()\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("a = 1" + "\t" * 59 + "; steal()", "a = 1«59 blanks»; steal()"),
+        ("a = 1" + (" " * 9 + "#") * 5 + "; steal()", "a = 1" + "«9 blanks»#" * 5 + "; steal()"),
+        ("\t" * 8 + "deep()", "«8 blanks»deep()"),
+        ("\t" * 7 + "deep()  # told", "\t" * 7 + "deep()  # told"),
+        (" " * 60 + "deep()", " " * 60 + "deep()"),
+        (" " * 61 + "far()", "«61 blanks»far()"),
+    ],
+)
+def test_nothing_stands_so_far_to_the_right_that_nobody_reads_it(line: str, shown: str) -> None:
+    assert visible_lines(f"first\n{line}\n".encode()) == f"first\n{shown}\n"
 
 
 @pytest.mark.parametrize("command", [("x" * 1001,), ("x" * 1000,) * 5])

@@ -223,7 +223,7 @@ def test_every_tag_is_looked_at_in_turn_and_a_moved_one_again() -> None:
     tags, memory = names(5_000), MailboxMemory()
     looked: Counter[Tag] = Counter()
     for _ in range(-(-5_000 // (LOOKS - 64))):
-        chosen = memory.choose(tuple(sorted(tags)))
+        chosen = memory.choose(tuple(sorted(tags)), ())
         assert len(chosen) == len(set(chosen)) <= LOOKS
         for tag in chosen:
             memory.looked_at(tag)
@@ -231,12 +231,12 @@ def test_every_tag_is_looked_at_in_turn_and_a_moved_one_again() -> None:
     assert looked.keys() == set(tags)
     again: Counter[Tag] = Counter()
     for _ in range(-(-5_000 // LOOKS)):
-        for tag in memory.choose(tuple(sorted(tags))):
+        for tag in memory.choose(tuple(sorted(tags)), ()):
             memory.looked_at(tag)
             again[tag] += 1
     assert again.keys() == set(tags)
     few = names(10)
-    assert set(memory.choose(few)) == set(few)
+    assert set(memory.choose(few, ())) == set(few)
     assert memory.seen.keys() <= set(few)  # what is not there any more is forgotten
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -93,6 +94,27 @@ def rows(table: str) -> str:
     return "[" + ",".join(table.split()[1:]) + "]"
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789\n ,.-"
+ONE: Json = {"const": 1}
+LETTER: Json = {"anyOf": [{"const": one} for one in LETTERS]}
+
+
+def spelt(table: str) -> str:
+    """Write a table letter by letter."""
+    return json.dumps(list(table))
+
+
+def by_presence(table: str) -> str:
+    """Write a table by which of many constants are there."""
+    bits = "".join(f"{letter:08b}" for letter in table.encode())
+    return json.dumps({f"at{place}": 1 for place, bit in enumerate(bits) if bit == "1"})
+
+
+def by_length(table: str) -> str:
+    """Write a number by how often nothing is said."""
+    return json.dumps([0] * int(table.split()[1]))
+
+
 THEFTS: dict[str, tuple[Output, Callable[[str], str]]] = {
     "a table": (Output(path="out.csv", media_type="text/csv", max_bytes=1 << 20), str),
     "a table under a schema": (
@@ -123,6 +145,18 @@ THEFTS: dict[str, tuple[Output, Callable[[str], str]]] = {
     "more bytes than numbers need": (
         Output(path="out.json", media_type="application/json", max_bytes=1 << 20, schema={"type": "array", "maxItems": 9, "items": NUMBER}),
         rows,
+    ),
+    "letters that are constants": (
+        Output(path="out.json", media_type="application/json", max_bytes=9000, schema={"type": "array", "maxItems": 1500, "items": LETTER}),
+        spelt,
+    ),
+    "constants that are there or not": (
+        Output(path="out.json", media_type="application/json", max_bytes=16000, schema=closed(**{f"at{place}": ONE for place in range(1000)})),
+        by_presence,
+    ),
+    "the length of a list of nothing": (
+        Output(path="out.json", media_type="application/json", max_bytes=9000, schema={"type": "array", "maxItems": 4000, "items": {"const": 0}}),
+        by_length,
     ),
 }  # fmt: skip
 
@@ -180,6 +214,34 @@ def test_several_small_outputs_are_counted_together(here: World) -> None:
     assert f"{MOST_VALUES + 2} values" in held.reason
 
 
+def test_many_outputs_of_letters_are_counted_together(here: World) -> None:
+    few: Json = {"type": "array", "maxItems": 10, "items": LETTER}
+    declared = [
+        Output(path=f"{name}.json", media_type="application/json", max_bytes=9000, schema=few) for name in range(11)
+    ]
+
+    def run(order: RunOrder, say: Callable[[bytes], None]) -> int:
+        del say
+        table = (order.source(f"{DATA}/patients") / "patients.csv").read_text()
+        for number, one in enumerate(declared):
+            (order.state / one.path).write_text(spelt(table[number * 10 : number * 10 + 10]))
+        return 0
+
+    runs(here, run)
+    made = here.train(route=("hospital-a",), outputs=tuple(declared))
+    here.submit(made)
+    assert "110 values" in asked(here).reason
+
+
+def test_by_hand_is_for_what_leaves_too(here: World) -> None:
+    config = as_init_makes_it(by_hand=True)
+    here.change("hospital-a", gate=gate_of(release_by_hand=config.release_by_hand, named=config.release_types))
+    made = here.train(route=("hospital-a",), outputs=(SUMS,))
+    here.submit(made)
+    assert asked(here).hold is HoldFor.RELEASE
+    assert not here.at_home(made.id)
+
+
 def test_a_type_that_the_operator_names_goes_on(here: World) -> None:
     config = as_init_makes_it(release=("text/csv",))
     assert config.release_types == {"text/csv"}
@@ -200,15 +262,20 @@ WORD: Json = {"enum": ["low", "high"]}
     [
         (NUMBER, 1),
         ({"type": ["integer", "null"]}, 1),
-        ({"const": {"any": ["thing"]}}, 0),
+        ({"const": {"any": ["thing"]}}, 1),
         (WORD, 1),
-        (closed(), 0),
+        (closed(), 1),
         (closed(a=NUMBER, b=WORD, c=closed(d=NUMBER)), 3),
         ({"type": "array", "maxItems": 7, "items": closed(a=NUMBER, b=NUMBER)}, 14),
         ({"type": "array", "prefixItems": [NUMBER, WORD], "items": False}, 2),
         ({"type": "array", "prefixItems": [NUMBER], "maxItems": 3, "items": WORD}, 3),
-        ({"type": "array", "maxItems": 0}, 0),
+        ({"type": "array", "maxItems": 0}, 1),
         ({"$ref": "#/$defs/n", "$defs": {"n": NUMBER}}, 1),
+        ({"type": "array", "maxItems": 1500, "items": LETTER}, 1500),
+        ({"type": "array", "maxItems": 8000, "items": {"const": 0}}, 8000),
+        ({"type": "array", "maxItems": 300, "items": {"type": "array", "maxItems": 0}}, 300),
+        (closed(**{f"at{place}": ONE for place in range(200)}), 200),
+        (False, 0),
         ({"anyOf": [NUMBER, closed(a=NUMBER, b=NUMBER)]}, 2),
         ({"allOf": [{"minProperties": 1}, closed(a=NUMBER)]}, 1),
         (True, None),

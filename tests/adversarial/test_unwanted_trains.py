@@ -21,7 +21,7 @@ from security.train.manifest import CodeRef
 from security.train.seal import CODE_BUDGET, most_sealed
 from security.train.verify import verify_train
 from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOutputs, DataSets, Owners, Rule
-from station.daemon.retention import Ending, Remains, kept
+from station.daemon.retention import Ending, Left, Remains
 from station.house.config import CEILING, Retention
 from station.visit.events import HoldFor
 from tests.support.trains import NOW
@@ -146,5 +146,8 @@ def answered(number: int, *, size: int) -> Remains:
 def test_documents_of_refused_trains_are_evidence_within_a_number_of_bytes() -> None:
     """Manifests of 4 MiB, signed by a member and refused, used to be kept for ten years, however many."""
     flood = [answered(number, size=4 << 20) for number in range(1600)]
-    found = kept(flood, Retention(evidence_bytes=64 << 20), NOW)
+    over = Left(Retention(evidence_bytes=64 << 20))
+    for one in flood:
+        over.add(one)
+    found = over.kept(NOW)
     assert found == {digest(f"document {number}") for number in range(1584, 1600)}

@@ -56,7 +56,8 @@ def test_an_empty_journal_ends_where_it_starts(journal: Journal) -> None:
 def test_what_was_recorded_is_told_again(journal: Journal) -> None:
     record(journal, *QUIET_DAY)
     assert journal.visit(ARRIVAL).events == QUIET_DAY
-    assert journal.check() == journal.head()
+    assert Journal(journal._log).visit(ARRIVAL).events == QUIET_DAY
+    assert journal.check() == journal.follow() == journal.head()
     assert journal.head().sequence == len(QUIET_DAY)
 
 

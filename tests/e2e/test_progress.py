@@ -86,9 +86,11 @@ def test_a_program_that_follows_is_told_at_the_end(desk: Desk) -> None:
         desk.answer("station", "refuse", train, "-s", "hospital-a", "--reason", "no", "--yes")
         desk.answer("station", "once", "hospital-a", *WITH)
         out, err = program.communicate(timeout=60)
-        person.communicate(timeout=60)
+        _, rest = person.communicate(timeout=60)
     assert (program.returncode, err) == (0, "")
     assert json.loads(out)["ended"] is True
+    lines = [*told, *rest.splitlines(keepends=True)]
+    assert len(lines) == len(set(lines)), "what was told before is told again"
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def train_init(*, folder: Path, template: str, name: str | None, route: str | No
 @home_option
 @allow_option
 @target_options
-@click.option("--offline", is_flag=True, help="Do not ask the directory whether it knows the stations and the base.")
+@click.option("--offline", is_flag=True, help="Ask nobody: neither the directory nor a package index.")
 def train_check(
     *, folder: Path, home_path: Path, allow: tuple[str, ...], python_version: str, machine: str, offline: bool
 ) -> Answer:
@@ -75,7 +75,7 @@ def train_check(
         return None if home is None else trust_of(home, now)
 
     target = Target(python=python_version, machine=machine)
-    found = check_folder(folder, trust, now=now, allow=allow, target=target)
+    found = check_folder(folder, trust, now=now, allow=allow, target=target, offline=offline, working=working)
     if not isinstance(found, Checked):
         return render_problems(folder, found)
     return render_checked(found, "--offline" if offline else f"{home_path} is not set up; 'pht train setup' does it")

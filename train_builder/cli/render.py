@@ -12,7 +12,7 @@ from security.directory.trust import Base
 from security.encoding import Json, print_time
 from security.keys.keyset import spell
 from train_builder.build.submit import Submitted
-from train_builder.code.check import BY_HAND, Finding, finding_document, hint_for
+from train_builder.code.check import BY_HAND, finding_document, hint_for
 from train_builder.desk.check import Checked
 from train_builder.desk.destinations import Destination
 from train_builder.desk.trains import TrainSummary
@@ -71,6 +71,7 @@ def render_checked(found: Checked, why_not_looked_up: str) -> Answer:
         "train": spec.name,
         "files": [member.path for member in tree.members],
         "directory": found.directory,
+        "packages": found.packages,
         "findings": [finding_document(finding) for finding in found.findings],
     }
     if not found.ready:
@@ -82,13 +83,16 @@ def render_checked(found: Checked, why_not_looked_up: str) -> Answer:
         f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
         f"stations and base image: {known}",
         *map(str, found.findings),
-        _verdict(found.findings),
+        _verdict(found),
     ]
     return Answer(text="\n".join(lines), data=data)
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
+def _verdict(found: Checked) -> str:
     """Say whether a train can depart, and how much of what was found is still to be thought about."""
+    findings = found.findings
+    if found.packages is False:
+        return "not known to be ready: what its packages bring was not looked up; without --offline it is"
     if not findings:
         return "ready to depart"
     people = sum(one.code == BY_HAND for one in findings)

@@ -25,7 +25,8 @@ from security.train.slight import reasons_to_look
 from train_builder.code.contents import looks_into, state_paths
 from train_builder.code.imports import gaps
 from train_builder.code.sources import SourceTree
-from train_builder.code.wheels import DEBIAN_12, Target
+from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target
+from train_builder.errors import WheelsUnresolved
 from train_builder.spec.spec import SPEC_FILE, TrainSpec
 from train_builder.spec.units import show_size
 
@@ -54,7 +55,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something found before departure. ``path`` is below the code folder, or ``train.yaml``."""
+    """Something found before departure. ``path`` is below the code folder, or ``train.yaml``.
+
+    What has an ``about`` is accepted by code and that together, ``import.missing:numpy``: the code alone would hide others.
+    """
 
     level: Level
     code: str
@@ -63,6 +67,7 @@ class Finding:
     text: str
     hint: str | None = None
     allowed: bool = False
+    about: str | None = None
 
     def __str__(self) -> str:
         where = self.path if self.line is None else f"{self.path}:{self.line}"
@@ -99,7 +104,8 @@ def packed(
 
 def _allowed(found: Iterable[Finding], allow: Sequence[str]) -> tuple[Finding, ...]:
     def accepted(one: Finding) -> bool:
-        return any(one.code == pattern or fnmatch.fnmatchcase(one.path, pattern) for pattern in allow)
+        code = one.code if one.about is None else f"{one.code}:{one.about}"
+        return any(code == pattern or fnmatch.fnmatchcase(one.path, pattern) for pattern in allow)
 
     return tuple(replace(one, allowed=accepted(one)) for one in found)
 
@@ -228,7 +234,14 @@ def _python(spec: TrainSpec, tree: SourceTree, target: Target, vendored: Sequenc
             line=line_of(spec.lines, ("command",)) if gap.path is None else gap.line,
             text=gap.text,
             hint=gap.hint,
+            about=gap.about,
         )
+
+
+def unresolved(error: WheelsUnresolved) -> Finding:
+    """Return what it means for a departure that packages cannot be had."""
+    path, text = f"{REQUIREMENTS}", str(error)
+    return Finding(level=Level.ERROR, code=error.code, path=path, line=None, text=text, hint=error.hint)
 
 
 def _placeholders(spec: TrainSpec) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ _OTHER_NAMES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """What would stop Python. `path` is None for what the command itself says."""
+    """What would stop Python. `path` is None for what the command itself says; `about` is the module that is missing."""
 
     code: str
     path: str | None
@@ -46,6 +46,7 @@ class Gap:
     text: str
     hint: str | None
     certain: bool
+    about: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +236,8 @@ class _Look:
                 certain = certain and self._vendored is not None  # a package may be called otherwise, or need this one
             package = _OTHER_NAMES.get(top, top)
             hint = self._near(top) or f"name '{package}' in {REQUIREMENTS} of the code folder, and it travels along"
-            hint += "; if the base image has it: --allow import.missing"
-        return Gap(code="import.missing", path=path, line=one.line, text=text, hint=hint, certain=certain)
+            hint += f"; if the base image has it: --allow import.missing:{top}"
+        return Gap(code="import.missing", path=path, line=one.line, text=text, hint=hint, certain=certain, about=top)
 
     def _near(self, top: str) -> str | None:
         own = {part for path in self._members if path.endswith(".py") for part in path.removesuffix(".py").split("/")}
@@ -257,6 +258,7 @@ def _less(gap: Gap) -> Gap:
         text=gap.text,
         hint="nothing that the command runs is seen to import it; leave it out with .phtignore if it is not used",
         certain=False,
+        about=gap.about,
     )
 
 

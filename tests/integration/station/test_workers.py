@@ -25,7 +25,7 @@ from security.directory.trust import TrustStore
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.loop import run
 from station.daemon.pace import Pace, Terms
-from station.daemon.retention import kept, remains_of
+from station.daemon.sweep import Keeper
 from station.house.capacity import Capacity
 from station.house.trust import FreshTrust
 from station.sandbox.order import RunOrder
@@ -285,9 +285,7 @@ def test_many_trains_at_once_each_come_home_once_with_one_signature(here: World)
         assert here.at_home(one.id)
     assert here.plaintext(STATION) == []
     spooled = {path.name for path in (here.folder(STATION) / "spool").iterdir()} - {".sweeping"}
-    over = [remains_of(journal.visit(arrival)) for arrival in journal.arrivals()]
-    heads = {event.envelope.hex for event in journal.station_events() if event.kind == "head-signed"}  # type: ignore[union-attr]
-    assert spooled == {digest.hex for digest in kept(over, ROOMY.retention, NOW + timedelta(seconds=1))} | heads
+    assert spooled == {digest.hex for digest in Keeper(journal, ROOMY.retention).references(NOW + timedelta(seconds=1))}
 
 
 def test_a_daemon_that_is_asked_to_end_does_so_although_a_step_hangs(here: World, registry: Hanging) -> None:

@@ -155,6 +155,28 @@ def test_what_no_wheel_brings_is_found_before_the_train_is_signed(tmp_path: Path
     assert here.home().records() == ()
 
 
+def test_check_fetches_what_travels_along_and_looks_into_it(tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
+    listed = requirements(tmp_path, "helper").read_text()
+    folder = write_train(tmp_path / "t", files={"main.py": VENDORED, "requirements.txt": listed})
+    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
+    assert (typed.exit, typed.document["packages"]) == (0, True), str(typed)
+    offline = in_a_process(tmp_path, {}, "train", "check", "t", "--offline")
+    assert offline.exit == 0
+    assert "not known to be ready" in offline.out
+    (folder / "code" / "main.py").write_text(VENDORED + "import helpers_tools\n")
+    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
+    assert typed.exit == 40
+    (missing,) = [one for one in typed.document["findings"] if one["code"] == "import.missing"]
+    assert (missing["level"], "helpers_tools" in missing["text"]) == ("error", True)
+    (folder / "code" / "requirements.txt").write_text(listed + "no-such-package\n")
+    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
+    assert typed.exit == 40
+    assert [one["path"] for one in typed.document["findings"] if one["code"] == WheelsUnresolved.code] == [
+        "requirements.txt"
+    ]
+
+
 def test_an_unsent_train_is_sent_again_only_with_packages_for_the_same_python(tmp_path: Path) -> None:
     for tag in ("cp311-none-any", "cp312-none-any"):
         wheel(tmp_path / "index", "helper", {"helper.py": tag.encode()}, tag=tag)

@@ -361,3 +361,13 @@ def test_a_folder_whose_place_went_away_is_told(tmp_path: Path) -> None:
     above = tmp_path / "above"
     with pytest.raises(FileMissing), making_folder(above / "new") as folder:
         folder.rmdir()
+
+
+def test_what_need_not_outlive_a_power_cut_is_whole_all_the_same_and_waits_for_no_disk(tmp_path: Path) -> None:
+    def write(data: bytes) -> None:
+        write_file(tmp_path / "health.json", data, durable=False)
+
+    assert observed(lambda: write(b"first")) == observed(lambda: write(b"second"))
+    assert not any(what == "synced" for what, _, _ in observed(lambda: write(b"third")))
+    assert names(tmp_path) == ["health.json"]
+    assert (tmp_path / "health.json").read_bytes() == b"third"

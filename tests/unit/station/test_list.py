@@ -73,3 +73,18 @@ def test_of_several_visits_of_a_train_the_digits_are_listed(journal: Journal) ->
     assert find_visit(journal, second.arrival.short) == second
     listed = render_visits([summary(one, NOW, worked=True) for one in (first, second)]).text.splitlines()
     assert [line.split()[0] for line in listed] == ["VISIT", first.arrival.short, second.arrival.short]
+
+
+def test_what_a_list_leaves_out_is_told_below_it_and_to_programs(journal: Journal) -> None:
+    visit = written(journal, *RUNNING[1:])
+    told = render_visits([summary(visit, NOW, worked=True)], more=7)
+    assert told.text.splitlines()[-1] == "7 more were here before: --all"
+    assert told.data["more"] == 7
+    assert table(visit, worked=True).data["more"] == 0
+
+
+@pytest.mark.parametrize("name", ["%%%%", "____", "sha256:", "7777 OR 1", "77\x0077", "ABCDEF"])
+def test_a_name_is_never_a_pattern(journal: Journal, name: str) -> None:
+    written(journal, *RUNNING[1:])
+    with pytest.raises(VisitUnknown):
+        find_visit(journal, name)

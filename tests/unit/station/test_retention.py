@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from station.daemon.retention import MOST_REPLAYS, Ending, Remains, kept, remains_of
+from station.daemon.retention import MOST_REPLAYS, Ending, Left, Remains, remains_of
 from station.errors import VisitUnknown
 from station.house.config import Retention
 from station.visit.events import Blob
@@ -27,7 +27,12 @@ def left(number: int, ending: Ending, *, size: int = 10, days: float = 0, printe
 
 
 def names(remains: list[Remains], *, rules: Retention = RULES) -> set[str]:
-    found = kept(remains, rules, NOW)
+    over = Left(rules)
+    for one in remains:
+        over.add(one)
+    found = over.kept(NOW)
+    told_apart = {one for one in found if over.keeps(one, NOW)}
+    assert found == told_apart | over.evidence(NOW)
     known = {
         digest(f"{what} {number}"): f"{what} {number}"
         for what in ("document", "sealed", "printed")

@@ -177,11 +177,14 @@ def test_a_missing_import_stops_the_train_unless_the_base_is_known_to_have_it(tm
     missing = next(one for one in found if one.code == "import.missing")
     assert stops_departure(found)
     assert "scikit-learn" in str(missing.hint)
-    assert "--allow import.missing" in str(missing.hint)
-    assert not stops_departure(look(tmp_path / "b", SPEC, ["import.missing"], main="import sklearn\n"))
+    assert "--allow import.missing:sklearn" in str(missing.hint)
+    accepted = ["import.missing:sklearn"]
+    assert not stops_departure(look(tmp_path / "b", SPEC, accepted, main="import sklearn\n"))
+    assert stops_departure(look(tmp_path / "d", SPEC, accepted, main="import sklearn, pandsa\n"))
+    assert stops_departure(look(tmp_path / "e", SPEC, ["import.missing"], main="import sklearn\n"))
     read, code = load_spec(tmp_path / "a" / "t"), tree({"main.py": "import sklearn\n"})
     assert stops_departure(packed(read, code, (), Target()))
-    assert not stops_departure(packed(read, code, (), Target(), allow=["import.missing"]))
+    assert not stops_departure(packed(read, code, (), Target(), allow=["import.missing:sklearn"]))
 
 
 @pytest.mark.parametrize(
