@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from security.age import bech32, hybrid, x25519
 from security.age.hybrid import HybridIdentity, HybridRecipient
 from security.age.stanza import Stanza
 from security.age.x25519 import X25519Identity, X25519Recipient
 from security.errors import InvalidInput
+
+_KNOWN: Final = 1024
+"""Recipients whose text need not be read again: the keys of a consortium come with every letter."""
 
 
 class Recipient(Protocol):
@@ -40,6 +44,7 @@ class Identity(Unwrapper, Protocol):
         """Return the private key as the text age tools read. For key files only."""
 
 
+@lru_cache(maxsize=_KNOWN)
 def parse_recipient(text: str) -> Recipient:
     """Read a recipient, ``age1pq…`` or ``age1…``. Its ``str`` is `text` again.
 

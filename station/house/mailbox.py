@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from registry.names import Tag
+from registry.port import StoredManifest
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion
 
@@ -21,6 +22,8 @@ LOOKS: Final = 512
 _AGAIN: Final = 64
 """Of these, how many were looked at before: a tag may have been moved."""
 _MOST_JUNK: Final = 100_000
+_MOST_HELD: Final = 8 << 20
+"""Bytes of OCI manifests that are held from when an arrival is noticed until it is fetched; others are asked for again."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class MailboxMemory:
     seen: dict[Tag, None] = field(default_factory=dict)
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
+    _held: dict[Digest, StoredManifest] = field(default_factory=dict)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None
 
@@ -65,3 +69,12 @@ class MailboxMemory:
         if len(self.junk) >= _MOST_JUNK:
             self.junk.clear()
         self.junk.add(arrival)
+
+    def hold_manifest(self, stored: StoredManifest) -> None:
+        """Hold the OCI manifest of an arrival that was begun, if there is room."""
+        if sum(len(one.raw) for one in tuple(self._held.values())) + len(stored.raw) <= _MOST_HELD:
+            self._held[stored.digest] = stored
+
+    def take_manifest(self, arrival: Digest) -> StoredManifest | None:
+        """Return what is held of an arrival, once."""
+        return self._held.pop(arrival, None)

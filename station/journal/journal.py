@@ -22,7 +22,7 @@ from station.journal.chain import Head, Record, check_chain, link, parse_record
 from station.journal.index import Index
 from station.journal.log import Log
 from station.journal.sqlite import SqliteLog
-from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent
+from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent, lasts
 from station.visit.state import Visit, replay, resume
 from station.visit.station_events import Event, HeadSigned, StationEvent
 
@@ -66,7 +66,7 @@ class Journal:
     # --- Writing
 
     def append(self, visit: ArrivalId, event: VisitEvent, *, expect: int) -> Head:
-        """Record what happened to a visit; durable when it returns.
+        """Record what happened to a visit; durable when it returns, if the event `lasts`.
 
         `expect` is the number of events the caller knows of (`Visit.length`; 0 for a new visit).
 
@@ -117,7 +117,8 @@ class Journal:
         before = self._index.head
         record = Record(sequence=before.sequence + 1, visit=visit, position=position, event=event).to_bytes()
         after = link(before, record)
-        self._log.append(record, after=before, head=after)
+        write = self._log.append if lasts(event) else self._log.add
+        write(record, after=before, head=after)
         return after
 
     # --- Reading
