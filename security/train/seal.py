@@ -119,9 +119,17 @@ def seal_state(
 
 
 def open_code(
-    source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
+    source: BinaryIO,
+    *,
+    manifest: TrainManifest,
+    identities: Sequence[Unwrapper],
+    into: Path,
+    budget: Budget,
+    stop: int = 0,
 ) -> Digest:
     """Open the sealed code into an empty folder; return the digest of its content, for admission policies and people.
+
+    At which `stop` we are says which of its recipients we probably are: they are in the order of the route.
 
     Raises:
         DigestMismatch: the blob is not the one the manifest names.
@@ -142,7 +150,7 @@ def open_code(
 
     readers = len({*manifest.route.parties, manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
-    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
+    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check, ours=stop)
     if found.content != stated[0]:
         msg = "code is not what its owner sealed"
         raise CodeAltered(msg)
@@ -221,9 +229,10 @@ def _open(
     into: Path,
     budget: Budget,
     check: Callable[[bytes], None],
+    ours: int = 0,
 ) -> Unpacked:
     try:
-        with decrypt(source, identities) as plain:
+        with decrypt(source, identities, ours=ours) as plain:
             _need_recipients(plain, readers)
             unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
     except (NotARecipient, SealBroken):

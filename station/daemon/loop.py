@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 HEADS_EVERY: Final = timedelta(days=1)
 CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
+WATCH_FIRST: Final = timedelta(seconds=0.02)
+WATCH_SLOWER: Final = 1.15
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
@@ -95,6 +97,7 @@ class Shift:
         self._clock_wrong: PhtError | None = None
         self._seen = False
         self._signed: HeadSigned | None = None
+        self._watched: dict[ArrivalId, timedelta] = {}
 
     def begin(self, version: str) -> None:
         """Check the journal as far as nobody has vouched for it, record the start, and remove what crashes left.
@@ -163,8 +166,11 @@ class Shift:
             self._agenda.put_off(arrival, now + AGAIN_AFTER)
             return False, result
         if result is None:
-            self._agenda.put_off(arrival, now + WATCH_EVERY)
+            # the younger a run, the sooner it is looked at again: a short one must not wait long to be noticed
+            self._watched[arrival] = min(WATCH_EVERY, self._watched.get(arrival, WATCH_FIRST) * WATCH_SLOWER)
+            self._agenda.put_off(arrival, now + self._watched[arrival])
             return False, None
+        self._watched.pop(arrival, None)
         self._agenda.put(self._house.journal.visit(arrival), now)
         if isinstance(result, Departed):
             self._at_once(Errand.MAILBOX)  # what has just left may have come to ourselves

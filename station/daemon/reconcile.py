@@ -109,7 +109,7 @@ def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
 
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
-        return perform(step, visit, house, now)
+        return _performed(step, visit, house, now)
     except SpoolDamaged as error:
         return _mended(error, visit, house, now)
     except PhtError as error:
@@ -128,6 +128,13 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
         _log_bug(error, step, visit)
         return stumble_internally(visit, now=now)
+
+
+def _performed(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
+    """Take the step, and make durable what its event is going to name."""
+    event = perform(step, visit, house, now)
+    house.spool.settle()
+    return event
 
 
 def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> Stumbled | Held:

@@ -7,7 +7,8 @@ the program above believes. Who can write the file can still drop all that, whic
 are signed (`audit`). The indexes that only find records are in `sqlite_index`.
 
 ``synchronous=FULL``: at ``NORMAL`` a power cut may lose a commit in WAL mode, a lost `Signed` is forgotten, and a second,
-different signature would follow (https://www.sqlite.org/pragma.html#pragma_synchronous).
+different signature would follow (https://www.sqlite.org/pragma.html#pragma_synchronous). What is found out again by looking
+(`station.visit.events.lasts`) is written at ``NORMAL``: it becomes durable with what follows, in order, or is lost from the end.
 """
 
 from __future__ import annotations
@@ -137,7 +138,19 @@ class SqliteLog:
             self._database.close()
 
     def append(self, record: bytes, *, after: Head, head: Head) -> None:
-        """See `Log`."""
+        """See `Log`: the commit syncs the write-ahead log, and with it every commit before."""
+        self._insert(record, after, head)
+
+    def add(self, record: bytes, *, after: Head, head: Head) -> None:
+        """See `Log`: the commit is written to the write-ahead log, which the next one may sync."""
+        with self._lock, _explained():
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._insert(record, after, head)
+            finally:
+                self._database.execute("PRAGMA synchronous = FULL")
+
+    def _insert(self, record: bytes, after: Head, head: Head) -> None:
         with self._writing():
             if self.head() != after:
                 msg = "the journal has grown meanwhile"

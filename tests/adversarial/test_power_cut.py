@@ -110,8 +110,8 @@ def test_t25_what_is_damaged_in_the_spool_is_fetched_again(tmp_path: Path, phase
     until(made, phase)
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
     assert visit.fetched is not None
-    for digest in (visit.arrival, *(blob.digest for blob in visit.fetched.blobs)):
-        spoil(house.spool.at(digest), gone)
+    for blob in visit.fetched.blobs:
+        spoil(house.spool.at(blob.digest), gone)
     until(made, Phase.GONE)
     assert made.visit("hospital-a").pushed is not None
     made.close()
@@ -122,8 +122,10 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     made.submit(made.train(route=ALONE))
     until(made, Phase.ADMITTED)
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
-    whole = house.spool.at(visit.arrival).read_bytes()
-    spoil(house.spool.at(visit.arrival), gone=False)
+    assert visit.fetched is not None
+    parts = house.spool.at(visit.fetched.parts.digest)
+    whole = parts.read_bytes()
+    spoil(parts, gone=False)
     (arrival,) = made.depot.arrivals(house.party)
     made.depot.remove(arrival)
     made.step("hospital-a")
@@ -133,7 +135,7 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     assert "registry does not have it" in held.reason
     made.now += timedelta(days=1)
     assert made.step("hospital-a") == []
-    house.spool.at(visit.arrival).write_bytes(whole)  # restored
+    parts.write_bytes(whole)  # restored
     visit = made.visit("hospital-a")
     house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
     until(made, Phase.GONE)

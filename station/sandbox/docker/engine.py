@@ -1,7 +1,7 @@
 """How are orders run by an engine that speaks the Docker Engine API?
 
 Through the low-level client, so that exactly `create_payload` is sent, and nothing of a user's Docker configuration. Every
-call opens its own connection, so a restarted engine needs no reconnecting.
+call opens its own connection, so a restarted engine needs no reconnecting; another version of it is noticed by its error.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class DockerSandbox:
         self._url = url
         self._runtime = runtime
         self._missing_seconds = missing_seconds
+        self._version = "auto"  # of the engine's API: asked for once, and again after whatever went wrong
         self._listeners = Listeners()
         self._kills: dict[str, int] = {}  # by the name of a run: the kernel's kills for memory before it was first seen
         self._vanished: dict[str, float] = {}  # by the name of a run: since when its process is not there
@@ -173,11 +174,14 @@ class DockerSandbox:
     def _engine(self, patience: int = _PATIENCE) -> Iterator[APIClient]:
         try:
             _need_listener(self._url)
-            with contextlib.closing(APIClient(base_url=self._url, version="auto", timeout=patience)) as engine:
+            with contextlib.closing(APIClient(base_url=self._url, version=self._version, timeout=patience)) as engine:
+                self._version = engine.api_version
                 yield engine
         except APIError as error:
+            self._version = "auto"
             raise _explained(error) from error
         except (DockerException, HTTPError, OSError) as error:  # the client's own transport errors are OSErrors
+            self._version = "auto"
             msg = "the container engine does not answer"
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise SandboxUnavailable(msg, url=self._url, reason=reason) from error
