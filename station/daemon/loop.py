@@ -25,7 +25,7 @@ from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import Sweeper
+from station.daemon.sweep import Sweeper, unlog
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
@@ -244,6 +244,7 @@ class Shift:
     def _sweep(self) -> PhtError | None:
         try:
             self._sweeper.sweep(self._pace.clock.now())
+            unlog(self._house)
         except PhtError as error:
             return error
         return None
@@ -358,6 +359,7 @@ def tidy(house: House) -> None:
         for name in house.sandbox.leftovers(house.name):
             if name not in wanted:
                 house.sandbox.remove(name)
+        unlog(house)
     except PhtError as error:
         log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
     for room in house.workrooms.names():

@@ -5,6 +5,7 @@ Asked after each departure and once an hour, and by an operator: `pht station sw
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from station.house.spool import Spool
 from station.journal.journal import Journal
 from station.visit.events import ArrivalId, Blob
 from station.visit.station_events import HeadSigned
+
+log = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -45,6 +48,17 @@ def sweep(spool: Spool, keeper: Keeper, now: datetime) -> tuple[Blob, ...]:
     """Remove what nothing refers to; return what was removed. Nobody keeps what no event names yet meanwhile."""
     with spool.unswept():
         return spool.sweep(lambda: keeper.references(now))
+
+
+def unlog(house: House) -> None:
+    """Remove the runs of which something else than the station keeps what they print; a visit under way begins it again.
+
+    Raises:
+        SandboxUnavailable: the engine is away.
+    """
+    for name in house.sandbox.logged(house.name):
+        log.warning("a container with a log of the engine's was removed", extra={"run": name})
+        house.sandbox.remove(name)
 
 
 class Sweeper:

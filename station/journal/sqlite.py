@@ -93,7 +93,7 @@ class SqliteLog:
         with told(path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
             sync_folder(path.parent)
-        with _explained(), contextlib.ExitStack() as undo:
+        with explained(), contextlib.ExitStack() as undo:
             database = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
             undo.callback(database.close)
             database.execute("PRAGMA journal_mode = WAL")
@@ -104,7 +104,7 @@ class SqliteLog:
     @classmethod
     def in_memory(cls) -> Self:
         """Begin an empty log that ends with the process."""
-        with _explained():
+        with explained():
             return cls._prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
 
     @classmethod
@@ -150,7 +150,7 @@ class SqliteLog:
     def at(self, sequences: Iterable[int]) -> tuple[bytes, ...]:
         """See `Log`."""
         wanted = tuple(sequences)
-        with self._lock, _explained():
+        with self._lock, explained():
             rows = [
                 self._database.execute("SELECT record FROM journal WHERE sequence = ?", (one,)).fetchone()
                 for one in wanted
@@ -162,12 +162,12 @@ class SqliteLog:
 
     def head(self) -> Head:
         """See `Log`."""
-        with self._lock, _explained():
+        with self._lock, explained():
             row = self._database.execute("SELECT sequence, hash FROM journal ORDER BY sequence DESC LIMIT 1").fetchone()
         return START if row is None else Head(sequence=row[0], hash=_digest(row[1]))
 
     def _rows(self, after: int) -> list[tuple[int, str, str]]:
-        with self._lock, _explained():
+        with self._lock, explained():
             return self._database.execute(
                 "SELECT sequence, record, hash FROM journal WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (after, _AT_ONCE),
@@ -175,7 +175,7 @@ class SqliteLog:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock, _explained():
+        with self._lock, explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -205,7 +205,7 @@ def _statements() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield

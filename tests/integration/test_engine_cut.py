@@ -142,7 +142,7 @@ def test_t25_a_run_that_ends_by_its_own_hand_has_failed(plain: Victim, tmp_path:
     found = ended(plain.sandbox, order.name)
     assert (found.exit_code, found.killed) == (code, False)
     with pytest.raises(RunFailed):
-        watch(plain.sandbox, order, now=datetime.now(UTC))
+        watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set())
     afterwards = plain.engine.sandbox().look(order.name)  # a station that was restarted says the same
     assert isinstance(afterwards, Ended)
     assert not afterwards.killed
@@ -153,7 +153,7 @@ def test_t25_a_run_that_uses_up_its_memory_has_exceeded_it(plain: Victim, tmp_pa
     plain.sandbox.start(order)
     ended(plain.sandbox, order.name)
     with pytest.raises(LimitExceeded):
-        watch(plain.sandbox, order, now=datetime.now(UTC))
+        watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 def _engine_and_everything(one: Victim, order: RunOrder) -> None:
@@ -193,13 +193,13 @@ def test_t25_a_run_that_was_ended_from_outside_is_a_lost_one(
 ) -> None:
     order = plain.order(tmp_path / "room", "sleep 600")
     plain.sandbox.start(order)
-    assert isinstance(watch(plain.sandbox, order, now=datetime.now(UTC)), Running)
+    assert isinstance(watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set()), Running)
     cut(plain, order)
     assert ended(plain.sandbox, order.name).killed
     with pytest.raises(RunInterrupted):
-        watch(plain.sandbox, order, now=datetime.now(UTC))
+        watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set())
     with pytest.raises(RunInterrupted):  # and for a station that was killed together with it
-        watch(plain.engine.sandbox(), order, now=datetime.now(UTC))
+        watch(plain.engine.sandbox(), order, now=datetime.now(UTC), spoiled=set())
     plain.sandbox.remove(order.name)
 
 
@@ -209,9 +209,9 @@ def test_t25_a_paused_run_is_seen_and_can_be_stopped(plain: Victim, tmp_path: Pa
     with contextlib.closing(plain.engine.client()) as client:
         client.pause(order.name)
         with pytest.raises(RunPaused):
-            watch(plain.sandbox, order, now=datetime.now(UTC))
+            watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set())
         client.unpause(order.name)
-        assert watch(plain.sandbox, order, now=datetime.now(UTC)) == plain.sandbox.look(order.name)
+        assert watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set()) == plain.sandbox.look(order.name)
         client.pause(order.name)
     plain.sandbox.stop(order.name)
     found = plain.sandbox.look(order.name)
@@ -312,7 +312,7 @@ def test_t20_a_station_that_was_started_anew_hears_the_rest(plain: Victim, tmp_p
     order = plain.order(tmp_path / "room", script)
     plain.sandbox.start(order)
     again = plain.engine.sandbox()
-    assert isinstance(watch(again, order, now=datetime.now(UTC)), Running)
+    assert isinstance(watch(again, order, now=datetime.now(UTC), spoiled=set()), Running)
     (order.state / "go").touch()
     ended(again, order.name)
     assert read_printed(order.printed, 100).endswith(b"last\n")
