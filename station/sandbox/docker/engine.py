@@ -51,16 +51,19 @@ _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executa
 class DockerSandbox:
     """Runs orders on the engine at ``url``, a local ``unix://`` socket, with the runtime of that name.
 
-    A container whose process has been missing for `missing_seconds` is over, whatever the engine says.
+    A container whose process has been missing for `missing_seconds` is over, whatever the engine says. A process that was
+    killed `ending_seconds` ago and is still there cannot be.
     """
 
-    def __init__(self, *, url: str, runtime: str = "runc", missing_seconds: float = 20.0) -> None:
+    def __init__(
+        self, *, url: str, runtime: str = "runc", missing_seconds: float = 20.0, ending_seconds: float = 10.0
+    ) -> None:
         if not url.startswith("unix://"):
             msg = "the engine must be reached through a local socket"  # mounts are paths on this machine
             raise SandboxUnfit(msg, url=url, hint="use an address such as unix:///var/run/docker.sock")
         self._url = url
         self._runtime = runtime
-        self._missing_seconds = missing_seconds
+        self._missing_seconds, self._ending_seconds = missing_seconds, ending_seconds
         self._listeners = Listeners()
         self._ids: dict[str, str] = {}  # by the name of a run: its container's, should the engine forget it
         self._vanished: dict[str, float] = {}  # by the name of a run: since when its process is not there
@@ -163,7 +166,7 @@ class DockerSandbox:
                 engine.unpause(name)  # a frozen process does not die
             with contextlib.suppress(APIError):
                 engine.kill(name)  # by an engine that still holds it, what is not ours to kill as well
-            if left := processes.end(container):
+            if left := processes.end(container, self._ending_seconds):
                 msg = "processes of a run cannot be ended"
                 raise RunLingers(msg, run=name, processes=" ".join(map(str, left)))
         _remove(engine, name)

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Final
 
 _PROCESSES: Final = Path("/proc")
-_PATIENCE: Final = 10.0
-"""Seconds within which a process that was killed is gone."""
 
 
 def living(container: str, processes: Path = _PROCESSES) -> tuple[int, ...]:
@@ -28,9 +26,9 @@ def living(container: str, processes: Path = _PROCESSES) -> tuple[int, ...]:
     return tuple(sorted(int(one.name) for one in found if _belongs(one, container)))
 
 
-def end(container: str) -> tuple[int, ...]:
-    """Kill the processes of a container and wait until they are gone; return those that are not."""
-    until = time.monotonic() + _PATIENCE
+def end(container: str, seconds: float) -> tuple[int, ...]:
+    """Kill the processes of a container and wait until they are gone; return those that are not after so many seconds."""
+    until = time.monotonic() + seconds
     while (left := living(container)) and time.monotonic() < until:
         for process in left:
             _kill(process, container)
