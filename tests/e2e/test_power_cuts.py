@@ -135,5 +135,7 @@ outputs:
 limits: {{memory: 256MiB, cpu: 1, wall_time: 5min, processes: 16, output: 1MiB}}
 valid: 1d
 """)
-    sent = hospital.answer("train", "submit", folder, "--home", "alice", *hospital.secret("alice"))
+    sent = hospital.answer(
+        "train", "submit", folder, "--allow", "main.py", "--home", "alice", *hospital.secret("alice")
+    )
     return TrainId(sent["train"])
