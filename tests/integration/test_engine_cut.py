@@ -31,6 +31,7 @@ from tests.support.victim import Victim, holds, victim
 
 pytestmark = pytest.mark.engine
 CANARY = "canary-2f81aa"
+HOG = "a=x; while true; do a=$a$a$a$a; done"
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +68,53 @@ def test_t25_a_run_that_ends_by_its_own_hand_has_failed(plain: Victim, tmp_path:
 
 
 def test_t25_a_run_that_uses_up_its_memory_has_exceeded_it(plain: Victim, tmp_path: Path) -> None:
-    order = plain.order(tmp_path / "room", "a=x; while true; do a=$a$a$a$a; done", memory_bytes=32 << 20)
+    order = plain.order(tmp_path / "room", HOG, memory_bytes=32 << 20)
     plain.sandbox.start(order)
     ended(plain.sandbox, order.name)
     with pytest.raises(LimitExceeded):
         watch(plain.sandbox, order, now=datetime.now(UTC), spoiled=set())
+
+
+def test_t25_a_run_that_the_kernel_killed_for_others_want_of_memory_is_lost_to_a_new_station_too(
+    plain: Victim, tmp_path: Path
+) -> None:
+    """No engine remembers why: only that the kernel has killed something since the container was made."""
+    order, other = plain.order(tmp_path / "a", "sleep 600"), plain.order(tmp_path / "b", HOG, memory_bytes=32 << 20)
+    plain.sandbox.start(order)
+    plain.sandbox.start(other)
+    assert ended(plain.sandbox, other.name).out_of_memory
+    plain.kill(plain.init(order.name))
+    for station in (plain.sandbox, plain.engine.sandbox()):
+        found = ended(station, order.name)
+        assert (found.exit_code, found.out_of_memory, found.killed) == (137, False, True)
+    for one in (order, other):
+        plain.sandbox.remove(one.name)
+
+
+@pytest.fixture
+def crowded() -> Iterator[Victim]:
+    """An engine whose containers have 32 MiB of memory together: what has more asks in vain, within its own limit."""
+    name = f"pht-test-{os.getpid()}"
+    kernel = Path("/sys/fs/cgroup")
+    old = (kernel / "memory").is_dir()
+    group = (kernel / "memory" if old else kernel) / name
+    group.mkdir()
+    (group / ("memory.limit_in_bytes" if old else "memory.max")).write_text(str(32 << 20))
+    yield from victim(f"--cgroup-parent=/{name}")
+    for left in kernel.rglob(name):
+        left.rmdir()
+
+
+def test_t25_a_run_for_which_others_left_no_memory_has_not_exceeded_its_own(crowded: Victim, tmp_path: Path) -> None:
+    order = crowded.order(tmp_path / "room", HOG, memory_bytes=256 << 20)
+    crowded.sandbox.start(order)
+    for station in (crowded.sandbox, crowded.engine.sandbox()):
+        found = ended(station, order.name)
+        assert (found.exit_code, found.out_of_memory, found.killed) == (137, False, True)
+    with contextlib.closing(crowded.engine.client()) as client:
+        assert client.inspect_container(order.name)["State"]["OOMKilled"]  # so says the engine
+    with pytest.raises(RunInterrupted):
+        watch(crowded.sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 def _engine_and_everything(one: Victim, order: RunOrder) -> None:
