@@ -25,7 +25,7 @@ from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import SWEEP_EVERY, Sweeper
+from station.daemon.sweep import SWEEP_EVERY, Sweeper, unlog
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
@@ -376,6 +376,7 @@ def tidy(house: House) -> None:
         for name in house.sandbox.leftovers(house.name):
             if name not in wanted:
                 house.sandbox.remove(name)
+        unlog(house)
     except PhtError as error:
         log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
     rooms = {visit.arrival for visit in unfinished}

@@ -30,7 +30,18 @@ from station.house.house import House
 from station.steps import perform
 from station.steps.mend import mend
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Furnished, Held, HoldFor, RunFault, Stumbled, Superseded, VisitEvent
+from station.steps.wipe import clear
+from station.visit.events import (
+    ArrivalId,
+    Furnished,
+    Held,
+    HoldFor,
+    RoomLost,
+    RunFault,
+    Stumbled,
+    Superseded,
+    VisitEvent,
+)
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -113,7 +124,7 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     except SpoolDamaged as error:
         return _mended(error, visit, house, now)
     except PhtError as error:
-        event = _explained(error, step, visit, now)
+        event = _left(_explained(error, step, visit, now), visit, house, now)
         if isinstance(event, Stumbled):
             log.warning(
                 "stumbled",
@@ -134,6 +145,19 @@ def _performed(step: Step, visit: Visit, house: House, now: datetime) -> VisitEv
     """Take the step, and make durable what its event is going to name."""
     event = perform(step, visit, house, now)
     house.spool.settle()
+    return event
+
+
+def _left(event: VisitEvent, visit: Visit, house: House, now: datetime) -> VisitEvent:
+    """See that nothing is left of a lost run: before a person is asked, who may take days, and at once where that is possible."""
+    if not isinstance(event, RoomLost | Held):
+        return event
+    try:
+        clear(visit, house)
+    except PhtError as error:
+        log.warning("something is left", extra={"visit": visit.arrival.short, "code": error.code, "reason": str(error)})
+        if isinstance(event, Held):
+            return stumble(visit, code=error.code, now=now)
     return event
 
 

@@ -67,6 +67,8 @@ class House:
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None
     """The digest of the station.yaml this house was opened with."""
+    spoiled: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The names of runs whose workroom was on a read-only disk: see `station.sandbox.watch`."""
     mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
     proofs: Proofs = field(default_factory=Proofs, repr=False, compare=False)
 

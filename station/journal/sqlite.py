@@ -96,7 +96,7 @@ class SqliteLog:
         with told(path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
             sync_folder(path.parent)
-        with _explained(), contextlib.ExitStack() as undo:
+        with explained(), contextlib.ExitStack() as undo:
             database = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
             undo.callback(database.close)
             database.execute("PRAGMA journal_mode = WAL")
@@ -107,7 +107,7 @@ class SqliteLog:
     @classmethod
     def in_memory(cls) -> Self:
         """Begin an empty log that ends with the process."""
-        with _explained():
+        with explained():
             return cls._prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
 
     @classmethod
@@ -143,7 +143,7 @@ class SqliteLog:
 
     def add(self, record: bytes, *, after: Head, head: Head) -> None:
         """See `Log`: the commit is written to the write-ahead log, which the next one may sync."""
-        with self._lock, _explained():
+        with self._lock, explained():
             self._database.execute("PRAGMA synchronous = NORMAL")
             try:
                 self._insert(record, after, head)
@@ -182,12 +182,12 @@ class SqliteLog:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._lock, _explained():
+        with self._lock, explained():
             yield
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock, _explained():
+        with self._lock, explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -217,7 +217,7 @@ def _statements() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield

@@ -17,7 +17,7 @@ from typing import Final
 
 from security.errors import DiskFull
 from security.files import told
-from station.errors import LimitExceeded, OutputExceeded
+from station.errors import OutputExceeded, RunFailed
 from station.sandbox.order import RunLimits
 
 _DEEPEST: Final = 64  # an archive's paths have at most 200 bytes; more levels than this are an attack
@@ -37,7 +37,7 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
 
     Raises:
         OutputExceeded: too many bytes or entries, or folders nested too deeply.
-        LimitExceeded: a folder the station cannot read.
+        RunFailed: a folder the station cannot read.
         DiskFull: the file system has less free space than the limits keep in reserve. Files that were unlinked and are
             still open show nowhere else.
     """
@@ -117,9 +117,9 @@ def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
         yield from _below(below, depth + 1)
 
 
-def _closed() -> LimitExceeded:
+def _closed() -> RunFailed:
     msg = "the station cannot read a folder of the state"
-    return LimitExceeded(msg)
+    return RunFailed(msg, hint="let the analysis leave its folders readable: no chmod below /pht/state")
 
 
 @contextlib.contextmanager

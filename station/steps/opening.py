@@ -29,7 +29,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     """Verify again, and unseal into an emptied room.
 
     Raises:
-        SandboxUnavailable: whether an attempt that was lost goes on cannot be told now.
+        SandboxUnavailable, RunLingers: an attempt that was lost goes on, or whether it does cannot be told now.
         Refused: what is inside a seal is not for this train, stop or station, or is no plain archive.
         WorkroomNotWiped: something of an earlier attempt is left.
     """

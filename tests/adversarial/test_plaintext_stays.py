@@ -186,7 +186,7 @@ CLOSING = """
 import os, sys
 from pathlib import Path
 from security.train.manifest import Limits, Output
-from station.errors import GateType, LimitExceeded
+from station.errors import GateType, RunFailed
 from dataclasses import replace
 from station.gate.inspect import inspect
 from station.house.assembly import gate_of
@@ -205,7 +205,7 @@ limits = RunLimits(memory_bytes=1, cpu_millis=1, processes=1, wall_seconds=1, st
                    disk_reserve_bytes=0)
 try:
     measure(state, limits)
-except LimitExceeded as error:
+except RunFailed as error:
     print("measure", error)
 output = Output(path="*.json", media_type="application/json", max_bytes=99, schema=None)
 limits = Limits(memory_bytes=1, cpu_millis=1, wall_seconds=1, processes=1, output_bytes=99)

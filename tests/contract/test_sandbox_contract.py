@@ -154,7 +154,7 @@ def test_an_error_of_the_program_is_the_train_s_fault(bench: Bench) -> None:
     bench.sandbox.start(order)
     assert ended(bench.sandbox, order.name).exit_code == 7
     with pytest.raises(RunFailed) as told:
-        watch(bench.sandbox, order, now=datetime.now(UTC))
+        watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set())
     assert (told.value.code, told.value.fields["exit"]) == ("run.failed", 7)
 
 
@@ -182,7 +182,7 @@ def test_a_stopped_run_is_a_killed_one(bench: Bench) -> None:
     assert isinstance(found, Ended)
     assert (found.exit_code, found.killed) == (137, True)
     with pytest.raises(RunInterrupted):
-        watch(bench.sandbox, order, now=datetime.now(UTC))
+        watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 def test_a_removed_run_leaves_nothing(bench: Bench) -> None:
@@ -228,9 +228,9 @@ def test_the_environment_is_the_ordered_one(bench: Bench, monkeypatch: pytest.Mo
 def test_a_run_over_its_time_is_stopped(bench: Bench) -> None:
     order = bench.order(SLEEP, wall_seconds=60)
     bench.sandbox.start(order)
-    assert isinstance(watch(bench.sandbox, order, now=datetime.now(UTC)), Running)
+    assert isinstance(watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set()), Running)
     with pytest.raises(RunTimedOut) as told:
-        watch(bench.sandbox, order, now=datetime.now(UTC) + timedelta(seconds=61))
+        watch(bench.sandbox, order, now=datetime.now(UTC) + timedelta(seconds=61), spoiled=set())
     assert told.value.code == "run.timed-out"
     found = bench.sandbox.look(order.name)
     assert isinstance(found, Ended)

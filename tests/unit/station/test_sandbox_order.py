@@ -247,7 +247,7 @@ def test_a_run_that_ended_too_late_while_nobody_looked_is_too_late(tmp_path: Pat
     sandbox.start(order)
     clock[0] += timedelta(seconds=60)
     with pytest.raises(RunTimedOut):
-        watch(sandbox, order, now=datetime.now(UTC))
+        watch(sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 # --- the doctor ------------------------------------------------------------------------------------------------------
