@@ -70,10 +70,10 @@ class _Rows:
                 self._spend(found.count("\n"))
                 yield found.encode()
                 patience = 1 if found else min(2 * patience, _MOST_PATIENT)  # few plain ones: look for them less often
-            rows = list(itertools.islice(read, patience))
+            rows = [self._row(row) for row in itertools.islice(read, patience)]
             if not rows:
                 return
-            yield b"".join([self._row(row) for row in rows])
+            yield b"".join(rows)
 
     def _row(self, row: list[str]) -> bytes:
         if len(row) != len(self._columns):
