@@ -32,6 +32,7 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
         raise MalformedJson(msg, bytes=len(raw), limit=limit)
     try:
         text = raw.decode("utf-8")
+        del raw  # a large document is in memory once less while it is parsed, if nobody else holds it
         value: Json = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
     except MalformedJson:
         raise
@@ -95,7 +96,7 @@ def _refuse_numbers(level: list[Json]) -> None:
     if integers and (min(integers) < -MAX_NUMBER or max(integers) > MAX_NUMBER):
         msg = "integer beyond 2^53"
         raise MalformedJson(msg)
-    if not all(math.isfinite(one) for one in level if type(one) is float):
+    if not all(map(math.isfinite, [one for one in level if type(one) is float])):
         msg = "number out of range"
         raise MalformedJson(msg)
 

@@ -7,6 +7,7 @@ and the first that is not satisfied is told, as `jsonschema` would: it is the re
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -297,17 +298,17 @@ _PLAIN: Final[Mapping[str, Callable[..., Check]]] = {
     "type": _type,
     "enum": _enum,
     "const": _const,
-    "minimum": _number("minimum", lambda value, bound: value < bound),
-    "maximum": _number("maximum", lambda value, bound: value > bound),
-    "exclusiveMinimum": _number("exclusiveMinimum", lambda value, bound: value <= bound),
-    "exclusiveMaximum": _number("exclusiveMaximum", lambda value, bound: value >= bound),
+    "minimum": _number("minimum", operator.lt),
+    "maximum": _number("maximum", operator.gt),
+    "exclusiveMinimum": _number("exclusiveMinimum", operator.le),
+    "exclusiveMaximum": _number("exclusiveMaximum", operator.ge),
     "multipleOf": _number("multipleOf", _no_multiple),
-    "minLength": _sized("minLength", str, lambda size, bound: size < bound),
-    "maxLength": _sized("maxLength", str, lambda size, bound: size > bound),
-    "minItems": _sized("minItems", list, lambda size, bound: size < bound),
-    "maxItems": _sized("maxItems", list, lambda size, bound: size > bound),
-    "minProperties": _sized("minProperties", dict, lambda size, bound: size < bound),
-    "maxProperties": _sized("maxProperties", dict, lambda size, bound: size > bound),
+    "minLength": _sized("minLength", str, operator.lt),
+    "maxLength": _sized("maxLength", str, operator.gt),
+    "minItems": _sized("minItems", list, operator.lt),
+    "maxItems": _sized("maxItems", list, operator.gt),
+    "minProperties": _sized("minProperties", dict, operator.lt),
+    "maxProperties": _sized("maxProperties", dict, operator.gt),
     "pattern": _pattern,
     "required": _required,
     "dependentRequired": _dependent_required,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Final
 
 from security.archive import Member
 from security.encoding import Json, dump_json, levels_of, parse_json
 from security.errors import MalformedJson
 from security.train.manifest import Output
-from security.train.output_schema import values_in
 from station.errors import GateOversized
 from station.gate.form import not_of_type, plain_number
 from station.gate.schema import Checker
 
 MAX_JSON_BYTES: Final = 16 << 20
 """A JSON document is checked in memory; a larger one must be declared as something else."""
+
+_FEW: Final = 256
+_NEAR: Final = 2
 
 
 def print_document(member: Member, output: Output, checker: Checker | None) -> Iterator[bytes]:
@@ -27,14 +28,24 @@ def print_document(member: Member, output: Output, checker: Checker | None) -> I
         GateOversized: it is too large to be checked.
         GateSchema: it does not satisfy the schema.
     """
-    document = _plain(_read(member, output))
+    try:
+        document = parse_json(_bytes(member, output), limit=MAX_JSON_BYTES)
+    except MalformedJson as error:
+        not_of_type(output, error.message)
+    if isinstance(document, float):
+        document = plain_number(document)
+    values = 0
+    for level in levels_of(document):
+        values += len(level)
+        _write_plain(level)
     if checker is not None:
-        checker.spend(1, values_in(document))
+        checker.spend(1, values)
         checker.check(document)
-    yield dump_json(document) + b"\n"
+    yield from _printed(document, 0)
+    yield b"\n"
 
 
-def _read(member: Member, output: Output) -> Json:
+def _bytes(member: Member, output: Output) -> bytes:
     if member.size > MAX_JSON_BYTES:
         msg = "a JSON output is too large to be checked"
         raise GateOversized(msg, output=output.path, bytes=member.size, limit=MAX_JSON_BYTES)
@@ -42,23 +53,30 @@ def _read(member: Member, output: Output) -> Json:
         raw = source.read(MAX_JSON_BYTES + 1)
     if len(raw) != member.size:
         not_of_type(output, "changed while it was read")
-    try:
-        return parse_json(raw, limit=MAX_JSON_BYTES)
-    except MalformedJson as error:
-        not_of_type(output, error.message)
+    return raw
 
 
-def _plain(document: Json) -> Json:
-    """Write numbers as the type they are printed by, in place."""
-    if isinstance(document, float):
-        return plain_number(document)
-    for one in chain.from_iterable(levels_of(document)):
-        if isinstance(one, list):
-            for index, item in enumerate(one):
-                if type(item) is float and item.is_integer():
-                    one[index] = plain_number(item)
-        elif isinstance(one, dict):
+def _write_plain(level: list[Json]) -> None:
+    """Write the numbers in lists and objects as the type they are printed by, in place."""
+    for one in level:
+        if type(one) is list and float in map(type, one):
+            one[:] = [plain_number(item) if type(item) is float else item for item in one]
+        elif type(one) is dict:
             for key, item in one.items():
                 if type(item) is float and item.is_integer():
                     one[key] = plain_number(item)
-    return document
+
+
+def _printed(value: Json, depth: int) -> Iterator[bytes]:
+    """Print in pieces what is large near the top: one text of a whole document would be in memory several times."""
+    if isinstance(value, list) and len(value) > _FEW:
+        for at in range(0, len(value), _FEW):
+            yield (b"," if at else b"[") + dump_json(value[at : at + _FEW])[1:-1]
+        yield b"]"
+    elif isinstance(value, dict) and 0 < len(value) <= _FEW and depth < _NEAR:
+        for at, key in enumerate(sorted(value)):
+            yield (b"," if at else b"{") + dump_json(key) + b":"
+            yield from _printed(value[key], depth + 1)
+        yield b"}"
+    else:
+        yield dump_json(value)

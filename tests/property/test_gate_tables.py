@@ -237,3 +237,24 @@ def test_a_table_is_printed_and_judged_as_row_by_row(table: tuple[Json, bytes]) 
     except PolicyRefused:
         return
     assert outcome(by_gate, output, data) == outcome(by_rows, output, data)
+
+
+near: st.SearchStrategy[Any] = st.one_of(st.integers(-120, 120), st.integers(-240, 240).map(lambda one: one / 2))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]), near, min_size=1),
+    st.sampled_from(["number", "integer"]),
+    st.lists(st.one_of(near.map(str), st.floats(-130, 130).map(lambda one: f"{one:.1f}")), min_size=1),
+)
+def test_a_number_found_plain_is_within_its_bounds_and_printed_so(
+    bounds: dict[str, Json], kind: str, texts: list[str]
+) -> None:
+    """Values just at their bounds, which a table of anything seldom has."""
+    output = Output(
+        path="t.csv", media_type="text/csv", max_bytes=1, schema={"additionalProperties": {"type": kind, **bounds}}
+    )
+    for text in texts:
+        data = f"a,b\n{text},{text}\n".encode()
+        assert outcome(by_gate, output, data) == outcome(by_rows, output, data)
