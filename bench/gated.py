@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -101,3 +103,58 @@ def bare(kind: str, file: str) -> float:
     else:
         json.dumps(json.loads(Path(file).read_bytes()), sort_keys=True)
     return time.process_time() - begun
+
+
+def make(kind: str, file: str, megabytes: str) -> None:
+    """Write a file of a kind: visits of patients, a matrix of doubles, or aggregates as small objects."""
+    rng, size = random.Random(2), int(float(megabytes) * 1_000_000)  # noqa: S311 - it hides nothing
+    if kind in {"table", "other"}:
+        _table(rng, Path(file), size, quoted=kind == "other")
+        return
+    one: Callable[[random.Random], Json] = _row if kind == "numbers" else _aggregate
+    listed, left = list[Json](), size - 100
+    while (left := left - len(json.dumps(listed[-1])) - 2 if listed else left) > (6000 if kind == "numbers" else 200):
+        listed.append(one(rng))
+    Path(file).write_text(json.dumps({"weights" if kind == "numbers" else "rows": listed}))
+
+
+def _table(rng: random.Random, file: Path, size: int, *, quoted: bool) -> None:
+    wrap, end = ('"{}"'.format, "\r\n") if quoted else (str, "\n")
+    visits = [",".join(map(wrap, _visit(rng))) for _ in range(50_000)]
+    with file.open("w", newline="") as out:
+        out.write(",".join(map(wrap, COLUMNS)) + end)
+        number = 0
+        while out.tell() < size:
+            out.writelines(f"{wrap(f'P{number + at:07}')},{visit}{end}" for at, visit in enumerate(visits[:5000]))
+            number += 5000
+            visits = visits[5000:] + visits[:5000]
+
+
+COLUMNS: Final = ("patient", "age", "sex", "icd", "visit", "creatinine", "weight", "dose", "note")
+
+
+def _visit(rng: random.Random) -> tuple[str, ...]:
+    return (
+        str(rng.randrange(18, 100)),
+        rng.choice("fmd"),
+        f"{rng.choice('CDEI')}{rng.randrange(100):02}.{rng.randrange(10)}",
+        f"20{rng.randrange(10, 25)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}",
+        str(round(abs(rng.gauss(1, 0.4)), 2)),
+        str(round(abs(rng.gauss(75, 15)), 1)),
+        str(rng.choice([5, 10, 20, 50, 100])),
+        rng.choice(["", "stable", "improved", "worse", "lost to follow-up"]),
+    )
+
+
+def _row(rng: random.Random) -> Json:
+    return [rng.gauss(0, 1) for _ in range(256)]
+
+
+def _aggregate(rng: random.Random) -> Json:
+    return {
+        "site": rng.choice(["north", "south", "east"]),
+        "age": rng.randrange(18, 100),
+        "n": rng.randrange(1, 500),
+        "mean": round(rng.gauss(75, 15), 3),
+        "sd": round(abs(rng.gauss(10, 3)), 3),
+    }
