@@ -192,9 +192,12 @@ def _every(checks: list[Check]) -> Check:
         return _always
     if len(wanted) == 1:
         return wanted[0]
-    if len(wanted) == 2:  # noqa: PLR2004
-        first, second = wanted
+    first, second, *more = wanted
+    if not more:
         return lambda value: first(value) or second(value)
+    third, *more = more
+    if not more:
+        return lambda value: first(value) or second(value) or third(value)
 
     def every(value: Json) -> str | None:
         for check in wanted:
