@@ -9,7 +9,7 @@ It is the one time that what is in an output is read: what is not of its media t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from security.archive import Member
@@ -21,6 +21,7 @@ from station.errors import GateOversized, GateType, GateUndeclared
 from station.gate.document import print_document
 from station.gate.form import MediaType, text_of
 from station.gate.inspect import left_in, list_state
+from station.gate.port import LeftFile
 from station.gate.schema import Checker, checker_of
 from station.gate.table import print_table
 
@@ -34,7 +35,14 @@ def print_anew(state: Path, manifest: TrainManifest, into: Path) -> None:
         GateSchema: a document, or the row of a table, does not satisfy the declared schema.
         GateOversized: a JSON document that is too large to be checked; or more bytes than the manifest allows in all.
     """
-    left = left_in(list_state(state), manifest).files
+    try:
+        _print_all(left_in(list_state(state), manifest).files, manifest, into)
+    except FileMissing:
+        msg = "the station cannot read something in the state"
+        raise GateType(msg) from None  # the cause names a path, and the run chose that
+
+
+def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path) -> None:
     declared = [(one.member, one.declared) for one in left if one.declared is not None]
     if len(declared) != len(left):
         msg = "files in the state match no declared output"
@@ -45,11 +53,7 @@ def print_anew(state: Path, manifest: TrainManifest, into: Path) -> None:
         output.path: checker_of(output) for output in reversed(manifest.outputs)
     }  # of two alike, the first counts
     for member, output in declared:
-        try:
-            room -= _write(pieces_of(member, output, checkers[output.path]), into / member.path, into, room)
-        except FileMissing:
-            msg = "the station cannot read something in the state"
-            raise GateType(msg) from None  # the cause names a path, and the run chose that
+        room -= _write(pieces_of(member, output, checkers[output.path]), into / member.path, into, room)
 
 
 def pieces_of(member: Member, output: Output, checker: Checker | None) -> Iterator[bytes]:
