@@ -173,6 +173,6 @@ def _limit(pid: int, order: RunOrder) -> None:
     with contextlib.suppress(ProcessLookupError):
         for kind, value in (
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_FSIZE, limits.state_bytes),
+            (resource.RLIMIT_FSIZE, limits.file_bytes),
         ):
             resource.prlimit(pid, kind, (value, value))

@@ -528,7 +528,7 @@ def _resigned(owners: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainPa
 
 def _sealed_for_two(sink: io.BytesIO, binding: StateBinding, recipients: list[str]) -> StateRef:
     """Seal a state as `seal_state` does, but for two."""
-    digest, size = seal._seal(
+    digest, size, _ = seal._seal(
         sink, members({"sums.json": b"{}"}), meta=seal.STATE_META.compact(binding), recipients=recipients
     )
     return StateRef(digest=digest, size=size)

@@ -225,7 +225,7 @@ class OwnerWorld:
         """Seal a state for the party its binding names."""
         sink = io.BytesIO()
         recipients = [self.secrets(one).key_set.sealing for one in binding.recipients]
-        ref = seal_state(sink, members(files), binding=binding, recipients=recipients)
+        ref = seal_state(sink, members(files), binding=binding, recipients=recipients).ref
         sink.seek(0)
         blobs.put(ref.digest, ref.size, sink)
         return ref

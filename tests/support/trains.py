@@ -228,7 +228,7 @@ class Train:
         bound = self.binding() if binding is None else binding
         sink = io.BytesIO()
         recipients = [self.world.secrets[one].key_set.sealing for one in bound.recipients]
-        ref = seal_state(sink, members(files), binding=bound, recipients=recipients)
+        ref = seal_state(sink, members(files), binding=bound, recipients=recipients).ref
         self.blobs[ref.digest] = sink.getvalue()
         return ref
 

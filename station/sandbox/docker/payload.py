@@ -89,7 +89,7 @@ def _host_config(order: RunOrder, runtime: str) -> Payload:
         "Tmpfs": {TMP: _tmpfs(order)},
         "Ulimits": [
             {"Name": "core", "Hard": 0, "Soft": 0},
-            {"Name": "fsize", "Hard": limits.state_bytes, "Soft": limits.state_bytes},
+            {"Name": "fsize", "Hard": limits.file_bytes, "Soft": limits.file_bytes},
             {"Name": "nofile", "Hard": limits.open_files, "Soft": limits.open_files},
         ],
         "UTSMode": "",
