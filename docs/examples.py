@@ -134,7 +134,7 @@ def examples() -> dict[str, str]:
     journal, ended = _journal(on_its_way, train)
     accepted = verify_home(parts, trust, owner=ALICE, now=NOW + timedelta(days=1))
     answer = _stand_in(refused, refusal_recipients(manifest, keys[KIEL].key_set.sealing), b"r")
-    receipt = pack_receipt(letters[1]).manifest
+    receipt = pack_receipt(letters[1], small=0).manifest
     return {
         "train-manifest": _of(head.payload),
         "journey-entry": _of(entries[1].payload),
@@ -150,7 +150,7 @@ def examples() -> dict[str, str]:
         "directory-base": _of(documents[base_file(BASE.name)]),
         "directory-policy": _of(documents["policy.json"]),
         "directory-files": _files(documents),
-        "train-artifact": _of(pack(on_its_way).manifest.raw),
+        "train-artifact": _of(pack(on_its_way, small=0).manifest.raw),
         "receipt-artifact": _of(receipt.raw),
         "tags": _tags(on_its_way, blobs, letters[1], answer, train),
         "proof": laid_out(proof_document(prove(accepted, trust))),
@@ -291,7 +291,7 @@ def _tags(parcel: Parcel, blobs: dict[Digest, bytes], entry: bytes, refused: byt
 
 def _journal(parcel: Parcel, train: TrainId) -> tuple[str, Head]:
     """Return the first two records of the journal of the second station, as they are exported, and its head."""
-    artifact = pack(parcel).manifest
+    artifact = pack(parcel, small=0).manifest
     arrival = ArrivalId(str(artifact.digest))
     came = Noticed(at=NOW, arrival=arrival, tag=train_tag(train, KIEL, 1), size=len(artifact.raw))
     begun = Record(sequence=1, visit=None, position=None, event=DaemonStarted(at=NOW, version="0.1.0"))

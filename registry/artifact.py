@@ -1,40 +1,49 @@
 """How is a train stored in an OCI registry?
 
-As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with these
-layers, in this order: the letter with the train manifest, the letters with the journey entries in the order of the
-stops, the sealed code, and, after the first stop, the sealed state. All of them are age files: nothing in an artifact
-tells what a train is about, or whether a receipt is an entry or a refusal. No other module knows this.
+As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with up to three
+parts, in this order: the letters (`registry.bundle`), the sealed code, and, after the first stop, the sealed state. A receipt
+has one, its letter. All of them are, or consist of, age files: nothing in an artifact tells what a train is about, or whether
+a receipt is an entry or a refusal. No other module knows this.
+
+A part is a layer, or, if it is `SMALL`, lies in the manifest itself: as base64, in an annotation that is named as the layer's
+type would be. A small train is one document, which is there or not.
 
 The same parts always give the same bytes, so a station knows the digest of what it pushes before it pushes.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import BinaryIO, Final
 
+from registry.bundle import MAX_BUNDLE, print_bundle, read_bundle
 from registry.oci import EMPTY, OCI_MANIFEST, Descriptor, OciManifest, make_manifest
 from security.digest import Digest, digest_of
 from security.errors import MalformedArtifact
 from security.train.journey import StateRef
-from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, MAX_MANIFEST_LETTER, Parcel
+from security.train.letters import MAX_ENTRY_LETTER, Parcel
 from security.train.manifest import CodeRef
-from security.train.route import MAX_STOPS
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
-MANIFEST_LAYER: Final = "application/vnd.pht.train.manifest.v1+age"
-ENTRY_LAYER: Final = "application/vnd.pht.journey.entry.v1+age"
+LETTERS_LAYER: Final = "application/vnd.pht.train.letters.v1+tar"
 RECEIPT_LAYER: Final = "application/vnd.pht.receipt.v1+age"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
 
+SMALL: Final = 128 << 10
+"""Bytes of a part that may lie in the manifest: three of them are far below what registries take."""
+_NONE_HELD: Final[Mapping[Digest, bytes]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A manifest with the letters among its layers; code and state are named, not held."""
+    """A manifest with the parts that are layers. The letters among them are held, code and state only named."""
 
     manifest: OciManifest
     documents: Mapping[Digest, bytes]
@@ -42,26 +51,21 @@ class Artifact:
     @property
     def sealed(self) -> tuple[Descriptor, ...]:
         """The layers that are code and state."""
-        return tuple(layer for layer in self.manifest.layers if layer.digest not in self.documents)
+        return tuple(one for one in self.manifest.layers if one.digest not in self.documents and one != EMPTY)
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open one of the letters, as a `registry.blobs.BlobSource` does."""
+        """Open the letters, as a `registry.blobs.BlobSource` does."""
         return io.BytesIO(self.documents[digest])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainLayers:
-    """Which layer is what, before any of them has been fetched."""
+    """What a train consists of; `held` are the parts that the manifest itself had."""
 
-    manifest: Descriptor
-    entries: tuple[Descriptor, ...]
+    letters: Descriptor
     code: Descriptor
     state: Descriptor | None
-
-    @property
-    def documents(self) -> tuple[Descriptor, ...]:
-        """The letters."""
-        return (self.manifest, *self.entries)
+    held: Mapping[Digest, bytes]
 
     @property
     def sealed(self) -> tuple[Descriptor, ...]:
@@ -69,100 +73,152 @@ class TrainLayers:
         return (self.code,) if self.state is None else (self.code, self.state)
 
 
-def pack(parcel: Parcel) -> Artifact:
-    """Turn a train into an artifact."""
-    documents: dict[Digest, bytes] = {}
-    layers = [_document(parcel.manifest, MANIFEST_LAYER, documents)]
-    layers += [_document(entry, ENTRY_LAYER, documents) for entry in parcel.entries]
-    layers.append(Descriptor(media_type=CODE_LAYER, digest=parcel.code.digest, size=parcel.code.size))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptLayer:
+    """The one part of a receipt; `held` if the manifest itself had it."""
+
+    letter: Descriptor
+    held: bytes | None
+
+
+def pack(parcel: Parcel, held: Mapping[Digest, bytes] = _NONE_HELD, *, small: int = SMALL) -> Artifact:
+    """Turn a train into an artifact. The letters, and what is `held` of code and state, go into the manifest if `small`."""
+    letters = print_bundle((parcel.manifest, *parcel.entries))
+    parts = [
+        _part(letters, LETTERS_LAYER),
+        Descriptor(media_type=CODE_LAYER, digest=parcel.code.digest, size=parcel.code.size),
+    ]
     if parcel.state is not None:
-        layers.append(Descriptor(media_type=STATE_LAYER, digest=parcel.state.digest, size=parcel.state.size))
-    return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN), documents=documents)
+        parts.append(Descriptor(media_type=STATE_LAYER, digest=parcel.state.digest, size=parcel.state.size))
+    return _packed(parts, {parts[0].digest: letters}, {parts[0].digest: letters, **held}, TRAIN, small)
 
 
 def train_layers(manifest: OciManifest) -> TrainLayers:
-    """Return the role of each layer of a train's artifact.
+    """Return the parts of a train's artifact.
 
-    The documents are fetched before anything is verified, so their number and size are bounded (attack T17).
+    The letters are fetched before anything is verified, so their size is bounded (attack T17).
 
     Raises:
-        MalformedArtifact: not a train, its layers are not exactly those of one in order, or a document is too large.
+        MalformedArtifact: not a train, its parts are not exactly those of one in order, or the letters are too large.
     """
-    _need_type(manifest, TRAIN)
-    left = list(manifest.layers)
-    first = _next(left, MANIFEST_LAYER)
-    entries = []
-    while left and left[0].media_type == ENTRY_LAYER:
-        entries.append(_next(left, ENTRY_LAYER))
-    code = _next(left, CODE_LAYER)
+    held: dict[Digest, bytes] = {}
+    left = _parts(manifest, TRAIN, (LETTERS_LAYER, CODE_LAYER, STATE_LAYER), held)
+    letters, code = _next(left, LETTERS_LAYER), _next(left, CODE_LAYER)
     state = _next(left, STATE_LAYER) if left else None
     if left:
-        msg = "artifact has layers that do not belong to a train"
+        msg = "artifact has parts that do not belong to a train"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
-    if len(entries) > MAX_STOPS:
-        msg = "artifact has more journey entries than a route can have stops"
-        raise MalformedArtifact(msg, entries=len(entries), limit=MAX_STOPS)
-    _need_small(first, MAX_MANIFEST_LETTER)
-    for entry in entries:
-        _need_small(entry, MAX_ENTRY_LETTER)
-    if sum(entry.size for entry in entries) > MAX_JOURNEY:
-        msg = "journey entries are too large together"
-        raise MalformedArtifact(msg, size=sum(entry.size for entry in entries), limit=MAX_JOURNEY)
-    return TrainLayers(manifest=first, entries=tuple(entries), code=code, state=state)
+    _need_small(letters, MAX_BUNDLE)
+    return TrainLayers(letters=letters, code=code, state=state, held=held)
 
 
-def unpack(layers: TrainLayers, documents: Mapping[Digest, bytes]) -> Parcel:
-    """Assemble a train from its layers and the fetched letters, which stay closed."""
-    state = layers.state
+def unpack(layers: TrainLayers, letters: bytes) -> Parcel:
+    """Assemble a train from its parts and the fetched letters, which stay closed.
+
+    Raises:
+        MalformedArtifact: they are no letters of a train.
+    """
+    state, (manifest, *entries) = layers.state, read_bundle(letters)
     return Parcel(
-        manifest=documents[layers.manifest.digest],
-        entries=tuple(documents[one.digest] for one in layers.entries),
+        manifest=manifest,
+        entries=tuple(entries),
         code=CodeRef(digest=layers.code.digest, size=layers.code.size),
         state=None if state is None else StateRef(digest=state.digest, size=state.size),
     )
 
 
-def pack_receipt(letter: bytes) -> Artifact:
-    """Turn the letter with a receipt into an artifact."""
-    documents: dict[Digest, bytes] = {}
-    layers = [_document(letter, RECEIPT_LAYER, documents)]
-    return Artifact(manifest=make_manifest(config=EMPTY, layers=layers, artifact_type=RECEIPT), documents=documents)
+def without_sealed(layers: TrainLayers, letters: bytes) -> Artifact:
+    """Return the artifact that `pack` makes of a train by itself: with its letters, and with code and state only named."""
+    kinds = {LETTERS_LAYER: layers.letters, CODE_LAYER: layers.code, STATE_LAYER: layers.state}
+    parts = [Descriptor(media_type=kind, digest=one.digest, size=one.size) for kind, one in kinds.items() if one]
+    held = {layers.letters.digest: letters}
+    return _packed(parts, held, held, TRAIN, SMALL)
 
 
-def receipt_layer(manifest: OciManifest) -> Descriptor:
-    """Return the one layer of a receipt.
+def pack_receipt(letter: bytes, *, small: int = SMALL) -> Artifact:
+    """Turn the letter with a receipt into an artifact; it goes into the manifest if it is `small`."""
+    part = _part(letter, RECEIPT_LAYER)
+    return _packed([part], {part.digest: letter}, {part.digest: letter}, RECEIPT, small)
+
+
+def receipt_layer(manifest: OciManifest) -> ReceiptLayer:
+    """Return the one part of a receipt.
 
     Raises:
         MalformedArtifact: not a receipt.
     """
-    _need_type(manifest, RECEIPT)
-    left = list(manifest.layers)
-    layer = _next(left, RECEIPT_LAYER)
+    held: dict[Digest, bytes] = {}
+    left = _parts(manifest, RECEIPT, (RECEIPT_LAYER,), held)
+    letter = _next(left, RECEIPT_LAYER)
     if left:
-        msg = "receipt has more than one layer"
-        raise MalformedArtifact(msg, layers=len(manifest.layers))
-    _need_small(layer, MAX_ENTRY_LETTER)
-    return layer
+        msg = "receipt has more than one part"
+        raise MalformedArtifact(msg, parts=1 + len(left))
+    _need_small(letter, MAX_ENTRY_LETTER)
+    return ReceiptLayer(letter=letter, held=held.get(letter.digest))
 
 
-def _document(letter: bytes, media_type: str, documents: dict[Digest, bytes]) -> Descriptor:
-    digest = digest_of(letter)
-    documents[digest] = letter
-    return Descriptor(media_type=media_type, digest=digest, size=len(letter))
+def _packed(
+    parts: Sequence[Descriptor],
+    documents: Mapping[Digest, bytes],
+    known: Mapping[Digest, bytes],
+    kind: str,
+    small: int,
+) -> Artifact:
+    inside = {one.media_type: known[one.digest] for one in parts if one.size <= small and one.digest in known}
+    layers = [one for one in parts if one.media_type not in inside] or [EMPTY]
+    manifest = make_manifest(
+        config=EMPTY,
+        layers=layers,
+        artifact_type=kind,
+        annotations={name: base64.b64encode(data).decode() for name, data in inside.items()},
+    )
+    named = {one.digest for one in layers}
+    return Artifact(manifest=manifest, documents={one: data for one, data in documents.items() if one in named})
 
 
-def _next(left: list[Descriptor], media_type: str) -> Descriptor:
-    if not left or left[0].media_type != media_type:
-        msg = "artifact lacks an expected layer"
-        raise MalformedArtifact(msg, expected=media_type, found=left[0].media_type if left else None)
-    return left.pop(0)
-
-
-def _need_type(manifest: OciManifest, artifact_type: str) -> None:
+def _parts(
+    manifest: OciManifest, artifact_type: str, order: Sequence[str], held: dict[Digest, bytes]
+) -> list[Descriptor]:
+    """Return the parts in their order, wherever they lie; put what the manifest has of them into `held`."""
     kinds = (manifest.media_type, manifest.artifact_type, manifest.config)
     if kinds != (OCI_MANIFEST, artifact_type, EMPTY):
         msg = "artifact has the wrong type"
         raise MalformedArtifact(msg, expected=artifact_type, found=manifest.artifact_type)
+    layers = [] if manifest.layers == (EMPTY,) else list(manifest.layers)
+    inside = {name: _decoded(text) for name, text in manifest.annotations.items()}
+    if not inside.keys() <= set(order) - {one.media_type for one in layers}:
+        msg = "a part is there twice, or does not belong there"  # two readers could take different ones (attack T14)
+        raise MalformedArtifact(msg, parts=sorted(name[:80] for name in inside))
+    found = []
+    for name in order:
+        if name in inside:
+            found.append(_part(inside[name], name))
+            held[found[-1].digest] = inside[name]
+        elif layers and layers[0].media_type == name:
+            found.append(layers.pop(0))
+    return found + layers
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        data = binascii.a2b_base64(text.encode(), strict_mode=True)
+    except ValueError:
+        data = b""
+    if not 0 < len(data) <= SMALL or base64.b64encode(data).decode() != text:
+        msg = "a part in the manifest is not base64, or too large for that"
+        raise MalformedArtifact(msg, limit=SMALL)
+    return data
+
+
+def _part(data: bytes, media_type: str) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=digest_of(data), size=len(data))
+
+
+def _next(left: list[Descriptor], media_type: str) -> Descriptor:
+    if not left or left[0].media_type != media_type:
+        msg = "artifact lacks an expected part"
+        raise MalformedArtifact(msg, expected=media_type, found=left[0].media_type if left else None)
+    return left.pop(0)
 
 
 def _need_small(descriptor: Descriptor, limit: int) -> None:

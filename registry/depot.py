@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, Final
 
 from registry.artifact import (
+    SMALL,
     Artifact,
     TrainLayers,
     pack,
@@ -30,8 +32,10 @@ from registry.artifact import (
     receipt_layer,
     train_layers,
     unpack,
+    without_sealed,
 )
 from registry.blobs import BlobSink, BlobSource, read_document
+from registry.bundle import MAX_BUNDLE, MAX_CLAIM, first_letter
 from registry.check import put_bytes, read_blob
 from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved
 from registry.names import Repository, Tag
@@ -40,7 +44,7 @@ from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest
 from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
-from security.train.letters import MAX_MANIFEST_LETTER, Parcel
+from security.train.letters import Parcel
 from security.train.route import MAX_STOPS
 
 _TRAIN_TAG = re.compile(r"t-[0-9a-f]{64}")
@@ -80,7 +84,12 @@ class Receipt:
     train: TrainId
     stop: int
     kind: ReceiptKind
-    digest: Digest
+    stored: StoredManifest = field(repr=False)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of its OCI manifest."""
+        return self.stored.digest
 
 
 def mailbox(party: PartyId) -> Repository:
@@ -118,7 +127,7 @@ class Depot:
         if train is not None:
             tags = _present(tags, (train_tag(train, party, stop) for stop in range(MAX_STOPS, -1, -1)))
         return tuple(
-            Arrival(mailbox=party, tag=tag, digest=digest) for tag, digest in self._resolved(party, tags).items()
+            Arrival(mailbox=party, tag=tag, digest=stored.digest) for tag, stored in self._resolved(party, tags).items()
         )
 
     def receipt_tags(self, owner: PartyId) -> tuple[Tag, ...]:
@@ -142,22 +151,27 @@ class Depot:
         return None if found is None else found.arrival
 
     def claim_size(self, waiting: Waiting) -> int:
-        """Return the bytes that `claimed_manifest` will fetch.
+        """Return the bytes that `claimed_manifest` fetches at most; none if the letters came with the manifest.
 
         Raises:
             MalformedArtifact, MalformedJson: what waits there is not a train.
         """
-        return _layers(waiting.stored).manifest.size
+        layers = _layers(waiting.stored)
+        return 0 if layers.letters.digest in layers.held else min(layers.letters.size, MAX_CLAIM)
 
     def claimed_manifest(self, waiting: Waiting) -> bytes:
-        """Fetch the one letter that says whose train this is, if it is one, and nothing else.
+        """Fetch the one letter that says whose train this is, if it is one, and nothing that follows it.
 
         Raises:
             MalformedArtifact, MalformedJson, DigestMismatch: what waits there is not a train.
             NotInRegistry: it is incomplete.
         """
-        descriptor = _layers(waiting.stored).manifest
-        return read_blob(self.registry, mailbox(waiting.arrival.mailbox), descriptor, limit=MAX_MANIFEST_LETTER)
+        layers = _layers(waiting.stored)
+        held = layers.held.get(layers.letters.digest)
+        if held is not None:
+            return first_letter(io.BytesIO(held))
+        with self.registry.open_blob(mailbox(waiting.arrival.mailbox), layers.letters) as source:
+            return first_letter(source)
 
     def take(
         self,
@@ -166,9 +180,10 @@ class Depot:
         *,
         accept: Callable[[Parcel], None] | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        stored: StoredManifest | None = None,
         progress: Progress | None = None,
     ) -> Parcel:
-        """Fetch a train: its OCI manifest and its letters first; then code and state.
+        """Fetch a train: its OCI manifest (unless that is `stored` here) and its letters first; then code and state.
 
         They are not fetched if `accept` raises, or `wanted`, asked next, says no. Opening and verifying in `accept`
         prevents a stranger who can write to the mailbox from filling the disk; `wanted`, a party who is none (T17).
@@ -179,31 +194,35 @@ class Depot:
             NotInRegistry: it is gone, or incomplete.
         """
         repo = mailbox(arrival.mailbox)
-        stored = self.registry.get_manifest(repo, arrival.digest)
+        if stored is None or stored.digest != arrival.digest:
+            stored = self.registry.get_manifest(repo, arrival.digest)
         layers = _layers(stored)
-        into.put(stored.digest, len(stored.raw), io.BytesIO(stored.raw))
-        documents = {}
-        for descriptor in layers.documents:
-            documents[descriptor.digest] = read_blob(self.registry, repo, descriptor, limit=MAX_MANIFEST_LETTER)
-            into.put(descriptor.digest, descriptor.size, io.BytesIO(documents[descriptor.digest]))
-        parcel = unpack(layers, documents)
+        letters = layers.held.get(layers.letters.digest)
+        if letters is None:
+            letters = read_blob(self.registry, repo, layers.letters, limit=MAX_BUNDLE)
+        parcel = unpack(layers, letters)
+        kept = without_sealed(layers, letters)
+        for digest, data in {kept.manifest.digest: kept.manifest.raw, **kept.documents}.items():
+            into.put(digest, len(data), io.BytesIO(data))
         if accept is not None:
             accept(parcel)
         for descriptor in layers.sealed if wanted() else ():
-            if not into.has(descriptor.digest):
+            if descriptor.digest in layers.held:
+                into.put(descriptor.digest, descriptor.size, io.BytesIO(layers.held[descriptor.digest]))
+            elif not into.has(descriptor.digest):
                 with self.registry.open_blob(repo, descriptor) as source:
                     into.put(descriptor.digest, descriptor.size, source)
             if progress is not None:
                 progress(descriptor.size)
         return parcel
 
-    def load(self, arrival: Digest, source: BlobSource) -> Parcel:
-        """Assemble a train again from what `take` stored, without the registry."""
-        layers = layers_of(arrival, source)
-        documents = {
-            one.digest: read_document(source, one.digest, limit=MAX_MANIFEST_LETTER) for one in layers.documents
-        }
-        return unpack(layers, documents)
+    def load(self, kept: Digest, source: BlobSource) -> Parcel:
+        """Assemble a train again from what `take` stored, without the registry; see `kept_as`."""
+        layers = layers_of(kept, source)
+        letters = layers.held.get(layers.letters.digest)
+        if letters is None:
+            letters = read_document(source, layers.letters.digest, limit=MAX_BUNDLE)
+        return unpack(layers, letters)
 
     def send(
         self,
@@ -218,16 +237,19 @@ class Depot:
     ) -> Digest:
         """Put a train into a party's mailbox for a stop: the blobs, then the manifest with its tag; then check that it is there.
 
-        Blobs that the sender's own mailbox holds (the code, and the letters that came with it) are mounted, not uploaded.
+        What the manifest itself can hold needs no blob. Code that the sender's own mailbox holds is mounted, not uploaded.
 
         Raises:
             RegistryMisbehaved: the registry accepted the manifest but does not have it.
         """
-        artifact, repo = pack(parcel), mailbox(to)
-        near = None if mount_from is None else mailbox(mount_from)
+        refs = (parcel.code,) if parcel.state is None else (parcel.code, parcel.state)
+        held = {one.digest: read_document(blobs, one.digest, limit=SMALL) for one in refs if one.size <= SMALL}
+        artifact, repo = pack(parcel, held), mailbox(to)
         for descriptor in artifact.sealed:
-            self._carry(descriptor, _reader(blobs, descriptor.digest), repo, near, progress)
-        return self._publish(artifact, repo, train_tag(train, to, stop), near)
+            near = mount_from if descriptor.digest == parcel.code.digest else None
+            if near is None or not self.registry.mount_blob(repo, descriptor.digest, mailbox(near)):
+                self.registry.put_blob(repo, descriptor, _reader(blobs, descriptor.digest), progress)
+        return self._publish(artifact, repo, train_tag(train, to, stop))
 
     def remove(self, arrival: Arrival) -> None:
         """Remove a train from the mailbox; it may be absent.
@@ -241,14 +263,15 @@ class Depot:
         """Put a station's sealed statement about a stop into the owner's mailbox."""
         return self._publish(pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
 
-    def receipts_of(self, owner: PartyId, train: TrainId, stops: Iterable[int]) -> tuple[Receipt, ...]:
+    def receipts_of(
+        self, owner: PartyId, train: TrainId, stops: Iterable[int], kinds: Iterable[ReceiptKind] = tuple(ReceiptKind)
+    ) -> tuple[Receipt, ...]:
         """Return the receipts of these stops of a train that wait for its owner, asked for by name."""
         found = []
-        for stop in stops:
-            for kind in ReceiptKind:
-                stored = self._named(mailbox(owner), receipt_tag(train, owner, stop, kind))
-                if stored is not None:
-                    found.append(Receipt(train=train, stop=stop, kind=kind, digest=stored.digest))
+        for stop, kind in itertools.product(stops, kinds):
+            stored = self._named(mailbox(owner), receipt_tag(train, owner, stop, kind))
+            if stored is not None:
+                found.append(Receipt(train=train, stop=stop, kind=kind, stored=stored))
         return tuple(found)
 
     def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
@@ -257,9 +280,9 @@ class Depot:
             receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(MAX_STOPS) for kind in ReceiptKind
         }
         found = []
-        for tag, digest in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
+        for tag, stored in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
             stop, kind = known[tag]
-            found.append(Receipt(train=train, stop=stop, kind=kind, digest=digest))
+            found.append(Receipt(train=train, stop=stop, kind=kind, stored=stored))
         return tuple(found)
 
     def read_receipt(self, owner: PartyId, receipt: Receipt) -> bytes:
@@ -268,9 +291,10 @@ class Depot:
         Raises:
             MalformedArtifact: what waits there is not a receipt.
         """
-        stored = self.registry.get_manifest(mailbox(owner), receipt.digest)
-        layer = receipt_layer(parse_manifest(stored.raw, stored.media_type))
-        return read_blob(self.registry, mailbox(owner), layer, limit=layer.size)
+        layer = receipt_layer(parse_manifest(receipt.stored.raw, receipt.stored.media_type))
+        if layer.held is not None:
+            return layer.held
+        return read_blob(self.registry, mailbox(owner), layer.letter, limit=layer.letter.size)
 
     def forget(self, party: PartyId, trains: Collection[TrainId]) -> int:
         """Remove everything of these trains from a party's own mailbox, arrivals and receipts; return how many.
@@ -284,8 +308,8 @@ class Depot:
         """
         ours = {tag for train in trains for tag in _every_tag(train, party)}
         named = self._resolved(party, (*self._tags(party, _TRAIN_TAG), *self.receipt_tags(party)))
-        others = {digest for tag, digest in named.items() if tag not in ours}
-        gone = {digest for tag, digest in named.items() if tag in ours} - others
+        others = {stored.digest for tag, stored in named.items() if tag not in ours}
+        gone = {stored.digest for tag, stored in named.items() if tag in ours} - others
         for digest in sorted(gone):
             self.registry.delete_manifest(mailbox(party), digest)
         return len(gone)
@@ -293,10 +317,10 @@ class Depot:
     def _tags(self, party: PartyId, form: re.Pattern[str]) -> tuple[Tag, ...]:
         return tuple(tag for tag in self.registry.list_tags(mailbox(party)) if form.fullmatch(tag))
 
-    def _resolved(self, party: PartyId, tags: Iterable[Tag]) -> Mapping[Tag, Digest]:
+    def _resolved(self, party: PartyId, tags: Iterable[Tag]) -> Mapping[Tag, StoredManifest]:
         """Return what tags name now, in their order, without those that can name neither a train nor a receipt."""
         found = {tag: self._named(mailbox(party), tag) for tag in tags}
-        return {tag: stored.digest for tag, stored in found.items() if stored is not None}
+        return {tag: stored for tag, stored in found.items() if stored is not None}
 
     def _named(self, repo: Repository, tag: Tag) -> StoredManifest | None:
         """Return the manifest a tag names now, if it can be that of a train or a receipt."""
@@ -307,41 +331,39 @@ class Depot:
         except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):
             return None
 
-    def _carry(
-        self,
-        descriptor: Descriptor,
-        open_at: Callable[[int], BinaryIO],
-        repo: Repository,
-        near: Repository | None,
-        progress: Progress | None = None,
-    ) -> None:
-        if self.registry.has_blob(repo, descriptor.digest):
-            return
-        if near is not None and self.registry.mount_blob(repo, descriptor.digest, near):
-            return
-        self.registry.put_blob(repo, descriptor, open_at, progress)
-
-    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag, near: Repository | None = None) -> Digest:
-        put_bytes(self.registry, repo, EMPTY_BYTES, OCI_EMPTY)
+    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
         for layer in artifact.manifest.layers:
             if layer.digest in artifact.documents:
-                self._carry(layer, _reader(artifact, layer.digest), repo, near)
-        self.registry.put_manifest(repo, tag, artifact.manifest.raw, OCI_MANIFEST)
+                self.registry.put_blob(repo, layer, _reader(artifact, layer.digest))
+        raw = artifact.manifest.raw
+        try:
+            self.registry.put_manifest(repo, tag, raw, OCI_MANIFEST)
+        except NotInRegistry:  # the empty config, as a rule: it is in every mailbox that was used before
+            put_bytes(self.registry, repo, EMPTY_BYTES, OCI_EMPTY)
+            self.registry.put_manifest(repo, tag, raw, OCI_MANIFEST)
         held = self.registry.get_manifest(repo, artifact.manifest.digest)
-        if held.raw != artifact.manifest.raw:
+        if held.raw != raw:
             msg = "registry does not have the manifest it accepted"
             raise RegistryMisbehaved(msg, repository=repo, tag=tag)
         return artifact.manifest.digest
 
 
-def layers_of(arrival: Digest, source: BlobSource) -> TrainLayers:
-    """Return which blobs a train that `Depot.take` stored consists of, without the registry.
+def kept_as(parcel: Parcel) -> Descriptor:
+    """Return what `Depot.take` stores a train's letters as: its OCI manifest, with code and state named and not in it.
+
+    So what is sealed can be removed, and the letters stay.
+    """
+    return pack(parcel).manifest.descriptor
+
+
+def layers_of(kept: Digest, source: BlobSource) -> TrainLayers:
+    """Return which blobs a train that `Depot.take` stored consists of, without the registry; see `kept_as`.
 
     Raises:
         FileMissing, DigestMismatch, Malformed: its OCI manifest is not there as it was.
     """
-    raw = read_document(source, arrival, limit=MAX_MANIFEST)
-    return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=arrival))
+    raw = read_document(source, kept, limit=MAX_MANIFEST)
+    return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=kept))
 
 
 def _layers(stored: StoredManifest) -> TrainLayers:

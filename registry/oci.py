@@ -35,6 +35,7 @@ _MEDIA_TYPE = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 )  # RFC 6838, 4.2
 _ANNOTATION_KEY, _ANNOTATION_VALUE = 255, 4096  # characters
+_MANIFEST_VALUE: Final = 1 << 20  # the same of a manifest as a whole, where an artifact may have its content
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -127,7 +128,7 @@ def parse_manifest(raw: bytes, media_type: str) -> OciManifest:
             artifact_type=media_type_of(document, "artifactType") if document.has("artifactType") else None,
             config=_descriptor(document.fields("config")),
             layers=tuple(_descriptor(item) for item in document.objects("layers", most=MAX_LAYERS)),
-            annotations=_annotations(document),
+            annotations=_annotations(document, _MANIFEST_VALUE),
         )
         document.end()
     except MalformedJson:
@@ -193,12 +194,12 @@ def _descriptor(item: Fields) -> Descriptor:
     return found
 
 
-def _annotations(document: Fields) -> Mapping[str, str]:
+def _annotations(document: Fields, longest: int = _ANNOTATION_VALUE) -> Mapping[str, str]:
     if not document.has("annotations"):
         return _NOTHING
     found: dict[str, str] = {}
     for name, value in document.mapping("annotations").items():
-        if not isinstance(value, str) or len(value) > _ANNOTATION_VALUE or not 1 <= len(name) <= _ANNOTATION_KEY:
+        if not isinstance(value, str) or len(value) > longest or not 1 <= len(name) <= _ANNOTATION_KEY:
             msg = "field is not what it should be"
             raise MalformedStatement(msg, field=f"{document.where}.annotations", wanted="short strings")
         found[name] = value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final, NoReturn, TypeAlias
 
 from security.errors import MalformedJson, MalformedStatement
@@ -16,9 +17,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 MAX_BYTES: Final = 4 << 20
 MAX_DEPTH: Final = 24
 MAX_NUMBER: Final = 2**53  # beyond it, readers in other languages silently round (RFC 8259, section 6)
-_LONGEST: Final = 17  # characters of -2**53; before int() is asked, which is slow on long ones
-_DEEP = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-"""A string, closed or not, or a bracket. It never goes back: one pass, whatever the bytes are (attack T23)."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
@@ -31,18 +30,39 @@ def parse_json(raw: bytes, *, limit: int = MAX_BYTES) -> Json:
     if len(raw) > limit:
         msg = "document is too long"
         raise MalformedJson(msg, bytes=len(raw), limit=limit)
-    _refuse_deep(raw)
     try:
         text = raw.decode("utf-8")
+        del raw  # a large document is in memory once less while it is parsed, if nobody else holds it
         value: Json = _DECODER.decode(text)
-        if "\\u" in text:  # UTF-8 itself has none: only an escape can make one
-            _refuse_surrogates(value)
     except MalformedJson:
         raise
     except (ValueError, RecursionError) as error:
         msg = "not a JSON document"
         raise MalformedJson(msg, at=getattr(error, "pos", None)) from error
+    escaped = _SURROGATE.search(text) is not None
+    del text  # before as much again is taken
+    for depth, level in enumerate(levels_of(value)):
+        if depth > MAX_DEPTH or (depth == MAX_DEPTH and any(isinstance(one, (list, dict)) for one in level)):
+            msg = "nested too deeply"
+            raise MalformedJson(msg, limit=MAX_DEPTH)
+        _refuse_numbers(level)
+        if escaped:
+            _refuse_surrogates(level)
     return value
+
+
+def levels_of(value: Json) -> Iterator[list[Json]]:
+    """Yield the values in a document, level by level: itself, what is in it, what is in that."""
+    level = [value]
+    while level:
+        yield level
+        inner: list[Iterable[Json]] = []
+        for one in level:
+            if type(one) is dict:
+                inner.append(one.values())
+            elif type(one) is list:
+                inner.append(one)
+        level = list(chain.from_iterable(inner))
 
 
 def dump_json(value: object) -> bytes:
@@ -55,28 +75,13 @@ def dump_pretty(value: object) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _refuse_deep(raw: bytes) -> None:
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for token in _DEEP.finditer(raw):
-        first = raw[token.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                msg = "nested too deeply"
-                raise MalformedJson(msg, limit=MAX_DEPTH)
-        elif first in b"]}":
-            depth -= 1
-
-
 def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for key, value in pairs:
-        if key in found:
-            msg = "duplicate key"
-            raise MalformedJson(msg, key=key[:60])
-        found[key] = value
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        first = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        msg = "duplicate key"
+        raise MalformedJson(msg, key=first[:60])
     return found
 
 
@@ -85,37 +90,30 @@ def _constant(name: str) -> NoReturn:
     raise MalformedJson(msg, value=name)
 
 
-def _int(digits: str) -> int:
-    if len(digits) > _LONGEST or abs(int(digits)) > MAX_NUMBER:
-        msg = "integer beyond 2^53"
-        raise MalformedJson(msg, digits=len(digits))
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        msg = "number out of range"
-        raise MalformedJson(msg)
-    return value
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_int, parse_float=_float
-)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _refuse_surrogates(value: Json) -> None:
-    if isinstance(value, str):
-        value.encode("utf-8")  # UnicodeEncodeError, a ValueError, on a lone surrogate
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_surrogates(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            key.encode("utf-8")
-            _refuse_surrogates(item)
+def _refuse_numbers(level: list[Json]) -> None:
+    """Integers and floats, as a parser makes them: a boolean is neither."""
+    integers = [one for one in level if type(one) is int]
+    if integers and (min(integers) < -MAX_NUMBER or max(integers) > MAX_NUMBER):
+        msg = "integer beyond 2^53"
+        raise MalformedJson(msg)
+    if not all(map(math.isfinite, [one for one in level if type(one) is float])):
+        msg = "number out of range"
+        raise MalformedJson(msg)
+
+
+def _refuse_surrogates(level: list[Json]) -> None:
+    try:
+        for one in level:
+            for text in one if type(one) is dict else [one]:
+                if isinstance(text, str):
+                    text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = "not a JSON document"
+        raise MalformedJson(msg) from error
 
 
 class Fields:
@@ -210,17 +208,15 @@ class Fields:
             raise MalformedStatement(msg, field=f"{self.where}.{min(self._left)[:60]}")
 
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 def parse_time(text: str, *, where: str = "time") -> datetime:
     """Parse a UTC time with whole seconds (RFC 3339)."""
-    found = _TIME.fullmatch(text)
-    if found is None:
+    if _TIME.fullmatch(text) is None:
         _wrong(where, "a UTC time such as 2026-01-31T12:00:00Z")
     try:
-        year, month, day, hour, minute, second = map(int, found.groups())
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         _wrong(where, "a time that exists")
 

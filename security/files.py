@@ -213,6 +213,15 @@ def write_file(
         out.write(data)
 
 
+def write_note(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Write a small file that a power cut may empty or take away: for what is not believed after one."""
+    with told(path):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with open(handle, "wb") as out:  # noqa: PTH123 - a file descriptor
+            os.fchmod(handle, mode)
+            out.write(data)
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, mode: int = PRIVATE_FILE) -> Iterator[None]:
     """Let one process at a time into the block; others wait. The lock ends with the process that holds it.

@@ -183,6 +183,15 @@ class SandboxRefused(Misconfigured):
     default_hint = "find out what changes containers on this machine: an engine plugin, a policy or a person"
 
 
+class RunLingers(Misconfigured):
+    """Processes of a run whose container is over still live, and this user may not end them. The train waits."""
+
+    code = "run.lingers"
+    default_hint = (
+        "end them as root ('kill -9', with the numbers above), or restart the machine; the train goes on by itself"
+    )
+
+
 class DataClosed(Misconfigured):
     """The user that runs have in the sandbox may not read a data set. The train waits."""
 

@@ -6,6 +6,7 @@ entry, nor find the train: its id is told by the owner here, and gives the tag. 
 so it may be run again. Standard library only.
 """
 
+import base64
 import hashlib
 import json
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 MAILBOX = "mailbox/alice"
-ENTRY = "application/vnd.pht.journey.entry.v1+age"
+LETTERS = "application/vnd.pht.train.letters.v1+tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-SECOND = 1
+SECOND = 2
+BLOCK = 512
 MOST_STOPS = 200
 
 
@@ -109,9 +111,36 @@ class Http:
         self._ask("PUT", f"{self._base}/manifests/{tag}", data)
 
 
-def altered(letter: bytes) -> bytes:
-    """Change one bit of what is sealed."""
-    return letter[:-1] + bytes([letter[-1] ^ 1])
+def letters_in(archive: bytes) -> list[tuple[bytes, bytes]]:
+    """Split a tar archive into headers and contents: the manifest's letter, then those of the journey entries."""
+    found, at = [], 0
+    while archive[at : at + BLOCK].strip(b"\0"):
+        header, size = archive[at : at + BLOCK], int(archive[at + 124 : at + 135], 8)
+        found.append((header, archive[at + BLOCK : at + BLOCK + size]))
+        at += BLOCK + size + -size % BLOCK
+    return found
+
+
+def archive_of(letters: list[bytes], like: bytes) -> bytes:
+    """Put letters into an archive again, with headers like one of those that were there."""
+    archive = b""
+    for number, letter in enumerate(letters):
+        name = f"{number}.age" if number else "manifest.age"
+        bare = name.encode().ljust(100, b"\0") + like[100:124] + b"%011o\0" % len(letter) + like[136:148] + b" " * 8
+        bare += like[156:]
+        header = bare[:148] + b"%06o\0 " % sum(bare) + bare[156:]
+        archive += header + letter + bytes(-len(letter) % BLOCK)
+    return archive + bytes(2 * BLOCK)
+
+
+def tampered(archive: bytes, how: str) -> bytes:
+    """Leave the letter with the second entry out, or change one bit of what is sealed in it."""
+    found = letters_in(archive)
+    letters = [letter for _, letter in found]
+    second = letters.pop(SECOND)
+    if how == "alter":
+        letters.insert(SECOND, second[:-1] + bytes([second[-1] ^ 1]))
+    return archive_of(letters, like=found[0][0])
 
 
 def tag_of(train: str, stop: int) -> str:
@@ -129,13 +158,14 @@ def main() -> None:
     if kept not in mailbox.tags():
         mailbox.put_manifest(kept, mailbox.manifest(tag))
     manifest = json.loads(mailbox.manifest(kept))
-    entry = [layer for layer in manifest["layers"] if layer["mediaType"] == ENTRY][SECOND]
-    if how == "drop":
-        manifest["layers"].remove(entry)
+    inside = manifest.get("annotations", {})
+    if LETTERS in inside:  # as a rule: letters are small
+        inside[LETTERS] = base64.b64encode(tampered(base64.b64decode(inside[LETTERS]), how)).decode()
     else:
-        letter = altered(mailbox.blob(entry["digest"]))
-        mailbox.put_blob(letter)
-        entry |= {"digest": digest_of(letter), "size": len(letter)}
+        layer = next(one for one in manifest["layers"] if one["mediaType"] == LETTERS)
+        archive = tampered(mailbox.blob(layer["digest"]), how)
+        mailbox.put_blob(archive)
+        layer |= {"digest": digest_of(archive), "size": len(archive)}
     mailbox.put_manifest(tag, json.dumps(manifest).encode())
     print(f"{MAILBOX}:{tag} now names another copy: {digest_of(mailbox.manifest(tag))}")
 

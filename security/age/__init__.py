@@ -6,7 +6,7 @@ whose keys they are.
 """
 
 from security.age.armor import armored, dearmor
-from security.age.file import MAX_RECIPIENTS, decrypt, encrypt
+from security.age.file import MAX_RECIPIENTS, decrypt, decrypt_small, encrypt
 from security.age.header import Header, read_header
 from security.age.hybrid import HybridIdentity, HybridRecipient
 from security.age.keys import Identity, Recipient, Unwrapper, another_like, parse_identity, parse_recipient
@@ -34,6 +34,7 @@ __all__ = [
     "armored",
     "dearmor",
     "decrypt",
+    "decrypt_small",
     "encrypt",
     "parse_identity",
     "parse_recipient",

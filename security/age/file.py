@@ -20,6 +20,9 @@ from security.streams import Sink, Source
 MAX_RECIPIENTS: Final = 256
 """Most recipients of one file; a header with that many is well within what `read_header` accepts."""
 
+_SMALL_BATCH: Final = 2
+"""Chunks of a small file that are read at once: buffers for a large one cost more than opening it."""
+
 
 def encrypt(sink: Sink, recipients: Sequence[Recipient]) -> AgeWriter:
     """Start a sealed file: write its header to `sink`, return what encrypts the rest.
@@ -42,8 +45,10 @@ def encrypt(sink: Sink, recipients: Sequence[Recipient]) -> AgeWriter:
     return AgeWriter(sink, header, file_key)
 
 
-def decrypt(source: Source, identities: Sequence[Unwrapper]) -> AgeReader:
+def decrypt(source: Source, identities: Sequence[Unwrapper], *, ours: int = 0) -> AgeReader:
     """Start to open a sealed file: read and authenticate its header, return what decrypts the rest.
+
+    A file does not say whom its stanzas are for, and each that is tried costs a decapsulation. `ours` is tried first.
 
     Raises:
         HeaderInvalid: not an age v1 file, or a malformed header.
@@ -51,16 +56,26 @@ def decrypt(source: Source, identities: Sequence[Unwrapper]) -> AgeReader:
         HeaderTampered: one of them does, and the header is not what the sender wrote.
     """
     header, beyond = take_header(source)
-    file_key = _file_key(header, identities)
+    file_key, _ = _file_key(header, identities, ours)
     header.authenticate(file_key)
     return AgeReader(source, header, beyond, file_key)
 
 
-def _file_key(header: Header, identities: Sequence[Unwrapper]) -> bytes:
+def decrypt_small(source: Source, identities: Sequence[Unwrapper], *, ours: int) -> tuple[AgeReader, int]:
+    """Start to open one of many small sealed files; see `decrypt`. Return also which stanza was ours, from the end (-1)."""
+    header, beyond = take_header(source)
+    file_key, found = _file_key(header, identities, ours)
+    header.authenticate(file_key)
+    return AgeReader(source, header, beyond, file_key, batch=_SMALL_BATCH), found - len(header.stanzas)
+
+
+def _file_key(header: Header, identities: Sequence[Unwrapper], ours: int) -> tuple[bytes, int]:
+    count = len(header.stanzas)
+    order = sorted(range(count), key=lambda place: place not in {ours, ours + count})  # the others as they come
     for identity in identities:
-        for stanza in header.stanzas:
-            file_key = identity.unwrap(stanza)
+        for place in order:
+            file_key = identity.unwrap(header.stanzas[place])
             if file_key is not None:
-                return file_key
+                return file_key, place
     msg = "sealed for other recipients, or with another passphrase"
     raise NotARecipient(msg, kinds=sorted({stanza.kind[:40] for stanza in header.stanzas})[:8])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +21,7 @@ MAX_HEADER: Final = 1 << 19
 _VERSION: Final = b"age-encryption.org/v1"
 _COLUMNS: Final = 64
 _PIECE: Final = 4096
-_ARGUMENTS = re.compile(rb"-> [\x21-\x7e]+(?: [\x21-\x7e]+)*")
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +86,11 @@ def take_header(source: Source) -> tuple[Header, bytes]:
 
 
 def _stanza(first: bytes, lines: _Lines) -> Stanza:
-    if _ARGUMENTS.fullmatch(first) is None:
+    args = first[3:].split(b" ")
+    if not all(args) or first.translate(None, _VISIBLE).strip(b" "):
         msg = "recipient stanza has malformed arguments"
         raise HeaderInvalid(msg)
-    body = bytearray()
+    body = b""
     while True:
         line = lines.next()
         if len(line) > _COLUMNS:
@@ -98,7 +98,7 @@ def _stanza(first: bytes, lines: _Lines) -> Stanza:
             raise HeaderInvalid(msg, columns=len(line))
         body += from_base64(line)
         if len(line) < _COLUMNS:
-            return Stanza(args=tuple(first.decode("ascii").split(" ")[1:]), body=bytes(body))
+            return Stanza(args=tuple(one.decode("ascii") for one in args), body=body)
 
 
 def _lines(stanza: Stanza) -> list[bytes]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from security.age import bech32, hybrid, x25519
 from security.age.hybrid import HybridIdentity, HybridRecipient
 from security.age.stanza import Stanza
 from security.age.x25519 import X25519Identity, X25519Recipient
 from security.errors import InvalidInput
+
+_KNOWN: Final = 1024
+"""Recipients whose text need not be read again: the keys of a consortium come with every letter."""
 
 
 class Recipient(Protocol):
@@ -41,7 +44,7 @@ class Identity(Unwrapper, Protocol):
         """Return the private key as the text age tools read. For key files only."""
 
 
-@lru_cache(maxsize=256)  # a manifest names its owner's keys each time it is read; they are public, and values
+@lru_cache(maxsize=_KNOWN)
 def parse_recipient(text: str) -> Recipient:
     """Read a recipient, ``age1pq…`` or ``age1…``. Its ``str`` is `text` again.
 

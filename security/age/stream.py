@@ -116,8 +116,8 @@ class AgeReader(io.RawIOBase):
     closed from here.
     """
 
-    def __init__(self, source: Source, header: Header, beyond: bytes, file_key: bytes) -> None:
-        """Continue after `header`; `beyond` is what was read past its end.
+    def __init__(self, source: Source, header: Header, beyond: bytes, file_key: bytes, *, batch: int = _BATCH) -> None:
+        """Continue after `header`; `beyond` is what was read past its end. `batch` chunks, two or more, are read at once.
 
         Raises:
             HeaderInvalid: the file ends before its payload starts.
@@ -126,10 +126,10 @@ class AgeReader(io.RawIOBase):
         self.stanzas = header.stanzas
         nonce = beyond[:NONCE] + _exactly(source, NONCE - len(beyond[:NONCE]))
         self._source, self._cipher, self._counter = source, _cipher(file_key, nonce), 0
-        self._sealed = memoryview(bytearray(_BATCH * SEALED))
+        self._sealed = memoryview(bytearray(batch * SEALED))
         self._held = len(beyond[NONCE:])
         self._sealed[: self._held] = beyond[NONCE:]
-        self._plain, self._from, self._to = memoryview(bytearray(_BATCH * CHUNK)), 0, 0
+        self._plain, self._from, self._to = memoryview(bytearray(batch * CHUNK)), 0, 0
         self._failure: PayloadBroken | None = None
         self._ended = False
 

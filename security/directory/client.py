@@ -131,7 +131,35 @@ def checked_name(name: str) -> str:
     return name
 
 
-def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime) -> TrustStore:
+class Durable:
+    """Makes the versions last seen survive a power cut: without them an older directory would pass (attack T21).
+
+    Who reads a directory again and again keeps one of these: files that are still those it made durable need it no more.
+    """
+
+    def __init__(self) -> None:
+        self._files: frozenset[tuple[str, int, int]] = frozenset()
+
+    def make(self, cache: Path) -> None:
+        """Make durable what is in the cache now."""
+        names = [f"{kind.type}.json" for kind in (Timestamp, Snapshot, Targets)]
+        facts = [(name, (cache / name).stat()) for name in names]
+        files = frozenset((name, about.st_ino, about.st_mtime_ns) for name, about in facts)
+        if files == self._files:
+            return
+        for name in names:
+            handle = os.open(cache / name, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_folder(cache)
+        self._files = files
+
+
+def load_trust(
+    source: DirectorySource, cache: Path, root: bytes, now: datetime, durable: Durable | None = None
+) -> TrustStore:
     """Fetch, verify and read the directory, starting from the pinned `root`.
 
     `cache` is this participant's own folder; a second process waits until the first is done with it. Metadata is judged
@@ -152,7 +180,7 @@ def load_trust(source: DirectorySource, cache: Path, root: bytes, now: datetime)
         updater = _updater(source, cache, root)
         updater.refresh()
         store = _read(updater, cache)
-        _make_durable(cache)
+        (durable or Durable()).make(cache)
     store.check_fresh(now)
     return store
 
@@ -289,17 +317,6 @@ def store_of(root: Root, targets: Targets, documents: Mapping[str, bytes], *, ex
 def _kept(cache: Path, kind: type[S]) -> S:
     """Return what ngclient keeps in the cache after it has verified it; we hold the lock."""
     return Metadata[S].from_bytes(read_file(cache / f"{kind.type}.json")).signed
-
-
-def _make_durable(cache: Path) -> None:
-    """Make the versions last seen survive a power cut: without them an older directory would pass (attack T21)."""
-    for kind in (Timestamp, Snapshot, Targets):
-        handle = os.open(cache / f"{kind.type}.json", os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    sync_folder(cache)
 
 
 @contextlib.contextmanager

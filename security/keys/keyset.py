@@ -39,6 +39,7 @@ PrivatePart: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65Pr
 
 MAX_SIGNING_KEYS: Final = 4
 _PEM_LIMIT: Final = 4096  # ML-DSA-65, the longest, takes 2 726
+_KNOWN: Final = 1024  # keys that need not be parsed again to verify with them: those of a consortium
 _FIELD: Final = 2**255 - 19
 _CURVE_D: Final = -121665 * pow(121666, -1, _FIELD) % _FIELD  # RFC 8032, 5.1
 
@@ -301,7 +302,7 @@ def _scheme_of(part: PublicPart) -> Scheme:
             return Scheme.P256
 
 
-@lru_cache(maxsize=256)  # a station verifies with the same few keys all the time; they are public, and values
+@lru_cache(maxsize=_KNOWN)
 def _load_public(pem: str) -> PublicPart:
     """Parse a PEM SubjectPublicKeyInfo of one of the three algorithms."""
     msg = "not a public signing key in PEM"

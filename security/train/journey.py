@@ -315,12 +315,22 @@ def check_entry(
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
         told, since = print_time(claim.time), print_time(manifest.value.valid_from)
         raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, since=since)
+    check_dated(entry, now=now)
+    return entry
+
+
+def check_dated(entry: Verified[JourneyEntry], *, now: datetime) -> None:
+    """The last part of step 8, which is all of an entry's verification that depends on the time.
+
+    Raises:
+        NotYet: it is dated later than `now`, by more than clocks may differ.
+    """
+    claim = entry.value
     if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
         msg = "journey entry is dated later than our clock"
-        hint = f"is this machine's clock right? If it is, {stop.party}'s is ahead: tell its operator, and wait"
-        when, ours = print_time(claim.time), print_time(now)
-        raise NotYet(msg, hint=hint, train=train.short, stop=counted(index), station=stop.party, time=when, now=ours)
-    return entry
+        hint = f"is this machine's clock right? If it is, {claim.station}'s is ahead: tell its operator, and wait"
+        when, ours, index = print_time(claim.time), print_time(now), counted(claim.stop)
+        raise NotYet(msg, hint=hint, train=claim.train.short, stop=index, station=claim.station, time=when, now=ours)
 
 
 def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[Refusal]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from security.age import Unwrapper, decrypt, encrypt, parse_recipient
+from security.age import Unwrapper, decrypt_small, encrypt, parse_recipient
 from security.archive import padme
 from security.directory.trust import TrustStore
 from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
@@ -62,10 +62,14 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """What was in a letter, and for how many it is sealed. Nothing in it is believed yet."""
+    """What was in a letter, and for how many it is sealed. Nothing in it is believed yet.
+
+    `ours` is which of its recipients we are, counted from the end (-1).
+    """
 
     envelope: Envelope
     readers: int
+    ours: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +100,16 @@ def seal_letter(envelope: Envelope, recipients: Iterable[str]) -> bytes:
     return sealed.getvalue()
 
 
-def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = MAX_ENTRY) -> Letter:
-    """Open a letter; the envelope in it may have up to `limit` bytes.
+def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = MAX_ENTRY, ours: int = 0) -> Letter:
+    """Open a letter; the envelope in it may have up to `limit` bytes, and `ours` is which recipient we probably are.
 
     Raises:
         NotARecipient: it is for others.
         SealBroken: it was changed, or is no letter.
         MalformedJson, MalformedStatement, BudgetExceeded: there is no envelope in it, or none that is padded as it must be.
     """
-    with decrypt(io.BytesIO(letter), identities) as plain:
+    opened, ours = decrypt_small(io.BytesIO(letter), identities, ours=ours)
+    with opened as plain:
         content, readers = plain.read(), len(plain.stanzas)
     raw = content.rstrip(b"\0")
     if len(raw) > limit:
@@ -113,17 +118,18 @@ def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = 
     if len(content) != _padded(raw):
         msg = "statement is not padded as it must be"
         raise MalformedStatement(msg)
-    return Letter(envelope=parse_envelope(raw), readers=readers)
+    return Letter(envelope=parse_envelope(raw), readers=readers, ours=ours)
 
 
 def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel:
-    """Open every letter of a train; see `open_letter`. Nothing is verified here."""
-    return OpenedParcel(
-        manifest=open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE),
-        entries=tuple(open_letter(one, identities) for one in parcel.entries),
-        code=parcel.code,
-        state=parcel.state,
-    )
+    """Open every letter of a train; see `open_letter`. Nothing is verified here.
+
+    Which recipient we are is guessed, as none is named: they are in the order of the route, where we come after the stations
+    that wrote the entries; and counted from the end, where the owner's keys are, we have one place in all letters.
+    """
+    manifest = open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE, ours=len(parcel.entries))
+    entries = tuple(open_letter(one, identities, ours=manifest.ours) for one in parcel.entries)
+    return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, state=parcel.state)
 
 
 def manifest_recipients(code_readers: Sequence[str], mail: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from security.encoding import Json, dump_json
+from security.encoding import Json, dump_json, levels_of
 from security.errors import InvalidInput
 
 MAX_SCHEMA_BYTES: Final = 64 << 10
@@ -29,10 +29,10 @@ _UNSUPPORTED: Final = frozenset(
     | {"uniqueItems", "unevaluatedItems", "unevaluatedProperties"}
 )
 _SILENT: Final = frozenset({"default", "examples"})
-_QUOTING: Final = frozenset({"const", "enum", "required", "dependentRequired"})
-_QUOTES_PER_NODE: Final = 32  # comparing with a constant is that much cheaper than following a keyword
+_CONSTANTS: Final = frozenset({"const", "enum"})
+_NAMES: Final = frozenset({"required", "dependentRequired"})
+_NAMES_PER_LOOK: Final = 4  # asking for a name is that much cheaper than following a keyword
 _FOR_EACH: Final = frozenset({"items", "additionalProperties", "additionalItems", "propertyNames", "contains"})
-_CHOICES: Final = frozenset({"anyOf", "oneOf"})
 _ATOM = re.compile(r"\\[dDwWsS.\\/+*?^$|(){}\[\]-]|\[(?:\\.|[^\\\]])+\]|[^\\\[\](){}|*+?^$]")
 _TIMES = re.compile(r"\{\d{1,4}\}")
 _RANGE = re.compile(r"[*+?]|\{\d{1,4},\d{0,4}\}")
@@ -57,19 +57,8 @@ class Weight:
         return self.once + self.each * values
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """The cost of validating a document against a schema: ``looks``, and failures ``kept`` until a choice is made."""
-
-    looks: Weight = Weight()
-    kept: Weight = Weight()
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.looks + other.looks, self.kept + other.kept)
-
-
-def cost_of(schema: Json) -> Cost:
-    """Examine a declared schema.
+def cost_of(schema: Json) -> Weight:
+    """Examine a declared schema, and tell the work of holding a document against it.
 
     Raises:
         InvalidInput: too large, or it uses what no station evaluates; the field ``reason`` tells which.
@@ -82,44 +71,43 @@ def cost_of(schema: Json) -> Cost:
         cost = _Expansion(schema).measured(dict(schema))
     except RecursionError:
         _refuse("too deep")
-    if cost.looks.times(1) > MAX_EXPANSION:
+    if cost.times(1) > MAX_EXPANSION:
         _refuse("too large once its references are followed")
     return cost
 
 
 def values_in(document: Json) -> int:
     """Count the values in a document, itself included."""
-    found, waiting = 0, [document]
-    while waiting:
-        one = waiting.pop()
-        found += 1
-        if isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += one.values()
-    return found
+    return sum(map(len, levels_of(document)))
 
 
 def safe_pattern(text: str) -> bool:
-    """Whether a regular expression is matched in linear time by a backtracking engine.
+    """Whether a regular expression is matched in linear time by a backtracking engine: see `pattern_steps`."""
+    return pattern_steps(text) is not None
 
-    Anchored at its start, without groups and alternatives, and with at most one repetition of variable length.
+
+def pattern_steps(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Take a regular expression apart into what matches one character, and how often it is repeated.
+
+    None if it is not one that stations evaluate: anchored at its start, without groups and alternatives, and with at most one
+    repetition of variable length. Its end is ``("$", "")``, if it has one.
     """
     if not text.startswith("^") or len(text) > _LONGEST_PATTERN:
-        return False
-    at, variable = 1, 0
+        return None
+    at, variable, steps = 1, 0, []
     while at < len(text):
         if text[at:] == "$":
+            steps.append(("$", ""))
             break
         atom = _ATOM.match(text, at)
         if atom is None:
-            return False
-        at = atom.end()
-        if times := _TIMES.match(text, at):
-            at = times.end()
-        elif many := _RANGE.match(text, at):
-            at, variable = many.end(), variable + 1
-    return variable <= 1
+            return None
+        at, times = atom.end(), ""
+        if found := _TIMES.match(text, at) or _RANGE.match(text, at):
+            at, times = found.end(), found[0]
+            variable += _TIMES.fullmatch(times) is None
+        steps.append((atom[0], times))
+    return tuple(steps) if variable <= 1 else None
 
 
 class _Expansion:
@@ -127,11 +115,11 @@ class _Expansion:
 
     def __init__(self, root: Mapping[str, Json]) -> None:
         self._root = root
-        self._costs: dict[str, Cost] = {}
+        self._costs: dict[str, Weight] = {}
         self._open: set[str] = set()
 
-    def measured(self, node: Json) -> Cost:
-        cost = Cost(looks=Weight(once=1))
+    def measured(self, node: Json) -> Weight:
+        cost = Weight(once=1)
         if isinstance(node, list):
             for inner in node:
                 cost += self.measured(inner)
@@ -140,7 +128,7 @@ class _Expansion:
                 cost += self._keyword(key, value)
         return cost
 
-    def _keyword(self, key: str, value: Json) -> Cost:
+    def _keyword(self, key: str, value: Json) -> Weight:
         if key in _UNSUPPORTED:
             _refuse(f"uses {key}")
         if key == "$schema" and value != _DRAFT:
@@ -150,19 +138,19 @@ class _Expansion:
         if key == "$ref":
             return self._target(value)
         if key in _SILENT:
-            return Cost()
-        if key in _QUOTING:
-            return Cost(looks=Weight(once=1 + values_in(value) // _QUOTES_PER_NODE))
+            return Weight()
+        if key in _NAMES:
+            return Weight(once=1 + values_in(value) // _NAMES_PER_LOOK)
+        if key in _CONSTANTS:
+            return Weight(once=1 + _compared(value if key == "enum" else [value]))
         if key in _NAMED and isinstance(value, dict):  # the keys are the document's or the author's, no keywords
             costs = [self.measured(inner) for inner in value.values()]
-            return Cost() if key in _UNREACHED else sum(costs, Cost())
+            return Weight() if key in _UNREACHED else sum(costs, Weight())
         cost = self.measured(value)
-        if key in _FOR_EACH:
-            return Cost(cost.looks.repeated(), cost.kept.repeated())
-        return Cost(cost.looks, cost.looks) if key in _CHOICES else cost
+        return cost.repeated() if key in _FOR_EACH else cost
 
-    def _target(self, reference: Json) -> Cost:
-        if not isinstance(reference, str) or not reference.startswith("#/"):
+    def _target(self, reference: Json) -> Weight:
+        if not isinstance(reference, str) or not reference.startswith("#/") or {"~", "%"} & set(reference):
             _refuse("refers outside itself")
         if reference in self._costs:
             return self._costs[reference]
@@ -177,6 +165,12 @@ class _Expansion:
         self._costs[reference] = cost = self.measured(node)
         self._open.discard(reference)
         return cost
+
+
+def _compared(constants: Json) -> int:
+    """Count what is compared value by value: a text or a number is found among any number of them at once."""
+    listed = constants if isinstance(constants, list) else []
+    return sum(values_in(one) for one in listed if isinstance(one, (list, dict)))
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -74,6 +74,14 @@ class SealedCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealedState:
+    """A sealed state, and the digest of its content, which is told to nobody: a small count is guessed from it."""
+
+    ref: StateRef
+    content: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeMeta:
     """What META.json says of a sealed code: what it belongs to, and the digest of its content."""
 
@@ -106,22 +114,30 @@ def seal_code(sink: Sink, members: Sequence[Member], *, binding: CodeBinding, re
     """Seal the code for its readers (age recipients), reading each member twice."""
     content = content_of(members)
     meta = CODE_META.compact(CodeMeta(binding=binding, content=content))
-    digest, size = _seal(sink, members, meta=meta, recipients=recipients)
+    digest, size, _ = _seal(sink, members, meta=meta, recipients=recipients)
     return SealedCode(ref=CodeRef(digest=digest, size=size), content=content)
 
 
 def seal_state(
     sink: BinaryIO, members: Sequence[Member], *, binding: StateBinding, recipients: Sequence[str]
-) -> StateRef:
+) -> SealedState:
     """Seal a state for the parties that receive it next (age recipients)."""
-    digest, size = _seal(sink, members, meta=STATE_META.compact(binding), recipients=recipients)
-    return StateRef(digest=digest, size=size)
+    digest, size, content = _seal(sink, members, meta=STATE_META.compact(binding), recipients=recipients)
+    return SealedState(ref=StateRef(digest=digest, size=size), content=content)
 
 
 def open_code(
-    source: BinaryIO, *, manifest: TrainManifest, identities: Sequence[Unwrapper], into: Path, budget: Budget
+    source: BinaryIO,
+    *,
+    manifest: TrainManifest,
+    identities: Sequence[Unwrapper],
+    into: Path,
+    budget: Budget,
+    stop: int = 0,
 ) -> Digest:
     """Open the sealed code into an empty folder; return the digest of its content, for admission policies and people.
+
+    At which `stop` we are says which of its recipients we probably are: they are in the order of the route.
 
     Raises:
         DigestMismatch: the blob is not the one the manifest names.
@@ -142,7 +158,7 @@ def open_code(
 
     readers = len({*manifest.route.parties, manifest.owner.party})
     checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
-    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
+    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check, ours=stop)
     if found.content != stated[0]:
         msg = "code is not what its owner sealed"
         raise CodeAltered(msg)
@@ -206,11 +222,13 @@ def most_sealed(content: int) -> int:
     return packed + packed // 2048 + (1 << 16)  # a tag of 16 bytes for each 64 KiB, and the header
 
 
-def _seal(sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]) -> tuple[Digest, int]:
+def _seal(
+    sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]
+) -> tuple[Digest, int, Digest]:
     counted = _Counted(sink)
     with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
-        pack(sealed, meta, members)
-    return Digest.of_hex(counted.hasher.hexdigest()), counted.size
+        packed = pack(sealed, meta, members)
+    return Digest.of_hex(counted.hasher.hexdigest()), counted.size, packed.content
 
 
 def _open(
@@ -221,9 +239,10 @@ def _open(
     into: Path,
     budget: Budget,
     check: Callable[[bytes], None],
+    ours: int = 0,
 ) -> Unpacked:
     try:
-        with decrypt(source, identities) as plain:
+        with decrypt(source, identities, ours=ours) as plain:
             _need_recipients(plain, readers)
             unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
     except (NotARecipient, SealBroken):

@@ -47,7 +47,7 @@ from security.errors import (
 )
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
-from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_journey
+from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_dated, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
 from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, most_sealed
@@ -129,6 +129,27 @@ def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: 
     # 7. to 10.
     journey = check_journey(manifest, parts.entries, stop, trust, now=now)
     return _accepted(parts, manifest, journey)
+
+
+def verify_again(accepted: AcceptedTrain, trust: TrustStore, *, here: PartyId, now: datetime) -> None:
+    """Decide what `verify_arrival` would, at another time, about a train that it accepted by a directory that says the same.
+
+    Who signed what, and how it hangs together, depends on the bytes and on the directory. What depends on the time is here:
+    whether directory and train are valid, and the keys of the owner and of this station in force.
+
+    Raises:
+        Refused, NotYet: see `verify_arrival`.
+    """
+    trust.check_fresh(now)
+    manifest = accepted.manifest.value
+    # 2.
+    trust.pinned(manifest.owner.party, Role.OWNER, manifest.owner.key_set, now)
+    _need_valid(manifest, trust, now)
+    # 6.
+    trust.pinned(here, Role.STATION, manifest.route.stop(accepted.stop).key_set, now)
+    # 8.
+    for entry in accepted.journey.entries:
+        check_dated(entry, now=now)
 
 
 def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) -> None:

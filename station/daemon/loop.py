@@ -25,7 +25,7 @@ from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
 from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import SWEEP_EVERY, Sweeper
+from station.daemon.sweep import SWEEP_EVERY, Sweeper, unlog
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 HEADS_EVERY: Final = timedelta(days=1)
 CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
+WATCH_FIRST: Final = timedelta(seconds=0.02)
+WATCH_SLOWER: Final = 1.15
 WATCH_EVERY: Final = timedelta(seconds=0.25)
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
@@ -95,6 +97,7 @@ class Shift:
         self._clock_wrong: PhtError | None = None
         self._seen = False
         self._signed: HeadSigned | None = None
+        self._watched: dict[ArrivalId, timedelta] = {}
 
     def begin(self, version: str) -> None:
         """Check the journal as far as nobody has vouched for it, record the start, and remove what crashes left.
@@ -163,8 +166,11 @@ class Shift:
             self._agenda.put_off(arrival, now + AGAIN_AFTER)
             return False, result
         if result is None:
-            self._agenda.put_off(arrival, now + WATCH_EVERY)
+            # the younger a run, the sooner it is looked at again: a short one must not wait long to be noticed
+            self._watched[arrival] = min(WATCH_EVERY, self._watched.get(arrival, WATCH_FIRST) * WATCH_SLOWER)
+            self._agenda.put_off(arrival, now + self._watched[arrival])
             return False, None
+        self._watched.pop(arrival, None)
         self._agenda.put(self._house.journal.visit(arrival), now)
         if isinstance(result, Departed):
             self._at_once(Errand.MAILBOX)  # what has just left may have come to ourselves
@@ -370,6 +376,7 @@ def tidy(house: House) -> None:
         for name in house.sandbox.leftovers(house.name):
             if name not in wanted:
                 house.sandbox.remove(name)
+        unlog(house)
     except PhtError as error:
         log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
     rooms = {visit.arrival for visit in unfinished}

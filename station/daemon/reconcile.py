@@ -30,7 +30,18 @@ from station.house.house import House
 from station.steps import perform
 from station.steps.mend import mend
 from station.steps.notice import notice
-from station.visit.events import ArrivalId, Furnished, Held, HoldFor, RunFault, Stumbled, Superseded, VisitEvent
+from station.steps.wipe import clear
+from station.visit.events import (
+    ArrivalId,
+    Furnished,
+    Held,
+    HoldFor,
+    RoomLost,
+    RunFault,
+    Stumbled,
+    Superseded,
+    VisitEvent,
+)
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
 from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
@@ -109,11 +120,11 @@ def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
 
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
-        return perform(step, visit, house, now)
+        return _performed(step, visit, house, now)
     except SpoolDamaged as error:
         return _mended(error, visit, house, now)
     except PhtError as error:
-        event = _explained(error, step, visit, now)
+        event = _left(_explained(error, step, visit, now), visit, house, now)
         if isinstance(event, Stumbled):
             log.warning(
                 "stumbled",
@@ -128,6 +139,26 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
         _log_bug(error, step, visit)
         return stumble_internally(visit, now=now)
+
+
+def _performed(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
+    """Take the step, and make durable what its event is going to name."""
+    event = perform(step, visit, house, now)
+    house.spool.settle()
+    return event
+
+
+def _left(event: VisitEvent, visit: Visit, house: House, now: datetime) -> VisitEvent:
+    """See that nothing is left of a lost run: before a person is asked, who may take days, and at once where that is possible."""
+    if not isinstance(event, RoomLost | Held):
+        return event
+    try:
+        clear(visit, house)
+    except PhtError as error:
+        log.warning("something is left", extra={"visit": visit.arrival.short, "code": error.code, "reason": str(error)})
+        if isinstance(event, Held):
+            return stumble(visit, code=error.code, now=now)
+    return event
 
 
 def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> Stumbled | Held:

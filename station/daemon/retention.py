@@ -71,8 +71,7 @@ def remains_of(visit: Visit) -> Remains:
         msg = "this visit is not over"
         raise VisitUnknown(msg, visit=visit.arrival.short)
     fetched = visit.fetched
-    documents = {visit.arrival} if fetched else set()
-    documents |= {blob.digest for blob in (*fetched.letters, *fetched.documents)} if fetched else set()
+    documents = {blob.digest for blob in (*fetched.letters, *fetched.documents)} if fetched else set()
     documents |= {visit.signed.envelope, visit.signed.letter} if visit.signed else set()
     return Remains(
         since=visit.departed.at,
@@ -80,9 +79,7 @@ def remains_of(visit: Visit) -> Remains:
         documents=frozenset(documents),
         sealed=fetched.sealed if fetched else (),
         printed=visit.wiped.printed if visit.wiped else None,
-        document_bytes=sum(blob.size for blob in fetched.documents + fetched.onward) + visit.noticed.size
-        if fetched
-        else 0,
+        document_bytes=sum(blob.size for blob in fetched.letters + fetched.documents) if fetched else 0,
     )
 
 

@@ -6,6 +6,7 @@ station sweep`.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from station.journal.journal import Journal
 from station.visit.events import ArrivalId, Blob
 from station.visit.state import Visit
 from station.visit.station_events import HeadSigned
+
+log = logging.getLogger(__name__)
 
 SWEEP_EVERY: Final = timedelta(hours=1)
 
@@ -112,19 +115,35 @@ def sweep(spool: Spool, keeper: Keeper, now: datetime) -> tuple[Blob, ...]:
         return spool.sweep(lambda: keeper.references(now))
 
 
+def unlog(house: House) -> None:
+    """Remove the runs of which something else than the station keeps what they print; a visit under way begins it again.
+
+    Raises:
+        SandboxUnavailable: the engine is away.
+    """
+    for name in house.sandbox.logged(house.name):
+        log.warning("a container with a log of the engine's was removed", extra={"run": name})
+        house.sandbox.remove(name)
+
+
 class Sweeper:
     """The daemon's own sweeping."""
 
     def __init__(self, house: House, retention: Retention) -> None:
-        self._spool, self._keeper = house.spool, Keeper(house.journal, retention)
+        self._house, self._spool, self._keeper = house, house.spool, Keeper(house.journal, retention)
         self._whole: datetime | None = None
 
     def sweep(self, now: datetime) -> tuple[Blob, ...]:
-        """Remove what nothing refers to: of everything once an hour, otherwise of what may have become so."""
+        """Remove what nothing refers to: of everything once an hour, logs of the engine's included, otherwise of what may have become so.
+
+        Raises:
+            SandboxUnavailable: the engine is away; the spool is swept.
+        """
         if self._whole is None or not timedelta(0) <= now - self._whole < SWEEP_EVERY:
             self._spool.let_go()  # looked at with everything else
             self._keeper.loosened(now)
             removed, self._whole = sweep(self._spool, self._keeper, now), now
+            unlog(self._house)
             return removed
         with self._spool.unswept():
             loose = self._spool.let_go() | self._keeper.loosened(now)

@@ -1,7 +1,7 @@
 """May what a run left behind leave the house?
 
 Only what the signed manifest declared may, and only if every rule of the house agrees (attack T18). The gate looks and
-decides; it changes nothing, and is asked again before sealing.
+decides; it changes nothing.
 
 Its errors name the rule and the declared path pattern, never a path, a value or a byte the run produced: those are
 plaintext, and errors end up in journals and logs (attack T20).
@@ -29,37 +29,38 @@ class DeclaredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """What leaves if the verdict lets it. Made by `inspect` only; sealing takes nothing else."""
+    """What leaves if the verdict lets it. Made by `inspect` only."""
 
     files: tuple[DeclaredFile, ...]
     verdict: Verdict
 
-    @property
-    def members(self) -> tuple[Member, ...]:
-        """The files, as they go into the archive."""
-        return tuple(one.member for one in self.files)
 
-
-def inspect(state: Path, manifest: TrainManifest, rule: GateRule) -> Inspected:
-    """Examine the state folder of a run that has ended.
+def inspect(printed: Path, manifest: TrainManifest, rule: GateRule) -> Inspected:
+    """Examine what was printed of the state of a run that has ended.
 
     Raises:
         GateRefused: one of its kinds: the first rule that is broken.
         NoResults: there is nothing to send on.
     """
     try:
-        left = left_in(list_state(state), manifest)
+        left = left_in(list_state(printed), manifest)
         verdict = rule.judge(left)
     except FileMissing:
-        msg = "the station cannot read something in the state"
-        raise GateType(msg) from None  # the cause names a path, and the run chose that
-    files = tuple(
-        DeclaredFile(member=one.member, declared=one.declared.path) for one in left.files if one.declared is not None
-    )
-    if len(files) != len(left.files):  # whatever the rules of a house are
-        msg = "files in the state match no declared output"
-        raise GateUndeclared(msg, files=len(left.files) - len(files))
-    return Inspected(files=files, verdict=verdict)
+        raise _unreadable() from None  # the cause names a path, and the run chose that
+    return Inspected(files=_declared(left), verdict=verdict)
+
+
+def declared_in(printed: Path, manifest: TrainManifest) -> tuple[DeclaredFile, ...]:
+    """Return the files in a folder, each with its declaration, whatever the rules of a house say of them.
+
+    Raises:
+        GateUndeclared: there is a file that matches none.
+        GateType: see `list_state`.
+    """
+    try:
+        return _declared(left_in(list_state(printed), manifest))
+    except FileMissing:
+        raise _unreadable() from None
 
 
 def list_state(state: Path) -> tuple[Member, ...]:
@@ -86,3 +87,18 @@ def left_in(members: tuple[Member, ...], manifest: TrainManifest) -> Left:
             for one in members
         ),
     )
+
+
+def _declared(left: Left) -> tuple[DeclaredFile, ...]:
+    files = tuple(
+        DeclaredFile(member=one.member, declared=one.declared.path) for one in left.files if one.declared is not None
+    )
+    if len(files) != len(left.files):
+        msg = "files in the state match no declared output"
+        raise GateUndeclared(msg, files=len(left.files) - len(files))
+    return files
+
+
+def _unreadable() -> GateType:
+    msg = "the station cannot read something in the state"
+    return GateType(msg)

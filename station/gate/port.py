@@ -52,8 +52,8 @@ Verdict: TypeAlias = Clear | Hold
 class GateRule(Protocol):
     """One thing that a hospital insists on before results leave.
 
-    A rule reads and changes nothing. It is asked twice, before the release is recorded and before it is sealed, and gives the
-    same verdict on the same files. Its reasons and errors name the rule, the declared path and numbers that say nothing
+    A rule reads and changes nothing. It is asked about what the gate printed: of their types, and as their schemas say. It is
+    asked again when a person has released what it held, and gives the same verdict on the same files. Its reasons and errors name the rule, the declared path and numbers that say nothing
     about a patient; never a path, a value or a byte that the run produced (attack T20).
     """
 

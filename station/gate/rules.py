@@ -1,7 +1,7 @@
 """Which rules has every gate, and which can a hospital add?
 
-`FORM` is what every station demands: results are there, declared, no larger than declared, of the declared media type, and
-satisfy the declared schema.
+`FORM` is what every station demands: results are there, declared, and no larger than declared. That they are of the declared
+media type and satisfy the declared schema is no rule's business: nothing else is printed (`station.gate.anew`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 from security.archive import Member
 from security.train.manifest import Output
 from station.errors import GateOversized, GateUndeclared, NoResults, PolicyRefused
-from station.gate.form import WITH_SCHEMA, check_form, documents
+from station.gate.form import WITH_SCHEMA
 from station.gate.port import Clear, GateRule, Hold, Left, Verdict
-from station.gate.schema import Checker, compile_schema
+from station.gate.schema import checker_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,33 +62,6 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Types:
-    """Every file is of its declared media type, where that is one whose form can be checked."""
-
-    def judge(self, left: Left) -> Verdict:
-        """See `GateRule`."""
-        for member, output in _declared(left):
-            check_form(member, output)
-        return Clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schemas:
-    """Every document satisfies the schema declared for it."""
-
-    def judge(self, left: Left) -> Verdict:
-        """See `GateRule`."""
-        for output in left.manifest.outputs:
-            checker = _checker(output)
-            if checker is None:
-                continue
-            for one in left.files:
-                if one.declared is output:
-                    _satisfied(one.member, output, checker)
-        return Clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseByHand:
     """A person releases everything."""
 
@@ -100,7 +73,7 @@ class ReleaseByHand:
         )
 
 
-FORM: Final[tuple[GateRule, ...]] = (SomethingLeft(), Declared(), Sizes(), Types(), Schemas())
+FORM: Final[tuple[GateRule, ...]] = (SomethingLeft(), Declared(), Sizes())
 
 
 def need_usable(outputs: Sequence[Output]) -> None:
@@ -110,25 +83,13 @@ def need_usable(outputs: Sequence[Output]) -> None:
         PolicyRefused: a schema this station does not evaluate, or one for a media type it is not defined for.
     """
     for one in outputs:
-        _checker(one)
+        if one.schema is not None and one.media_type not in WITH_SCHEMA:
+            msg = "a schema is declared for a media type it is not defined for"
+            raise PolicyRefused(msg, output=one.path, media_type=one.media_type)
+        checker_of(one)
 
 
 def _declared(left: Left) -> Iterator[tuple[Member, Output]]:
     for one in left.files:
         if one.declared is not None:
             yield one.member, one.declared
-
-
-def _satisfied(member: Member, output: Output, checker: Checker) -> None:
-    spent = 0
-    for document in documents(member, output):
-        spent = checker.check(document, pattern=output.path, spent=spent)
-
-
-def _checker(output: Output) -> Checker | None:
-    if output.schema is None:
-        return None
-    if output.media_type not in WITH_SCHEMA:
-        msg = "a schema is declared for a media type it is not defined for"
-        raise PolicyRefused(msg, output=output.path, media_type=output.media_type)
-    return compile_schema(output.schema, pattern=output.path)

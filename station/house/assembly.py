@@ -13,7 +13,7 @@ from registry.depot import Depot
 from registry.places import registry_at, source_at
 from registry.port import Registry
 from security.digest import digest_of
-from security.directory.client import load_trust, read_root
+from security.directory.client import Durable, load_trust, read_root
 from security.directory.trust import Base, TrustStore
 from security.encoding import Fields, parse_json
 from security.keys.keyset import Secrets
@@ -139,25 +139,32 @@ def sandbox_of(config: StationConfig) -> Sandbox:
 
 def trust_loader(config: StationConfig) -> TrustLoader:
     """Return what fetches and verifies the directory, from the pinned root on."""
-    source = source_at(config.directory.location, config.login)
+    source, durable = source_at(config.directory.location, config.login), Durable()
 
     def load(now: datetime) -> TrustStore:
-        return load_trust(source, config.directory_cache, read_root(config.directory.root_file), now)
+        return load_trust(source, config.directory_cache, read_root(config.directory.root_file), now, durable)
 
     return load
 
 
 def base_loader(registry: Registry) -> BaseLoader:
-    """Return what fetches approved base images from a registry; their config stays there (attack T12)."""
+    """Return what fetches approved base images from a registry; their config stays there (attack T12).
+
+    What a digest names does not change, so each is looked up once. Its layers are read when they are wanted.
+    """
+    known: dict[Base, BaseImage] = {}
 
     def load(base: Base) -> BaseImage:
+        if base in known:
+            return known[base]
         found = fetch_base(registry, base_repository(base.name), base.digest)
-        return BaseImage(
+        known[base] = BaseImage(
             digest=base.digest,
             diff_ids=tuple(layer.diff_id for layer in found.layers),
             layers=tuple(ImageLayer(size=layer.descriptor.size, open=layer.open) for layer in found.layers),
             architecture=_architecture(found.config),
         )
+        return known[base]
 
     return load
 

@@ -21,6 +21,7 @@ from station.data.port import DataSet
 from station.errors import KeysElsewhere
 from station.gate.port import GateRule
 from station.house.mailbox import MailboxMemory
+from station.house.proofs import Proofs
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -66,7 +67,10 @@ class House:
     earlier: tuple[Secrets, ...] = field(default=(), repr=False)
     settings: Digest | None = None
     """The digest of the station.yaml this house was opened with."""
+    spoiled: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The names of runs whose workroom was on a read-only disk: see `station.sandbox.watch`."""
     mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
+    proofs: Proofs = field(default_factory=Proofs, repr=False, compare=False)
 
     def keys(self, fingerprint: Digest) -> Secrets:
         """Return the key set of ours that a train names.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from registry.names import Tag
+from registry.port import StoredManifest
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion
 
@@ -22,6 +23,8 @@ LOOKS: Final = 512
 _AGAIN: Final = 64
 """Of these, how many were looked at before: a tag may have been moved."""
 _MOST_JUNK: Final = 100_000
+_MOST_HELD: Final = 8 << 20
+"""Bytes of OCI manifests that are held from when an arrival is noticed until it is fetched; others are asked for again."""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class MailboxMemory:
     """With what each named then."""
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
+    _held: dict[Digest, StoredManifest] = field(default_factory=dict)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None
 
@@ -67,3 +71,12 @@ class MailboxMemory:
         if len(self.junk) >= _MOST_JUNK:
             self.junk.clear()
         self.junk.add(arrival)
+
+    def hold_manifest(self, stored: StoredManifest) -> None:
+        """Hold the OCI manifest of an arrival that was begun, if there is room."""
+        if sum(len(one.raw) for one in tuple(self._held.values())) + len(stored.raw) <= _MOST_HELD:
+            self._held[stored.digest] = stored
+
+    def take_manifest(self, arrival: Digest) -> StoredManifest | None:
+        """Return what is held of an arrival, once."""
+        return self._held.pop(arrival, None)

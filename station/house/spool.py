@@ -4,7 +4,8 @@ Blobs by digest, durable before they are named anywhere; never plaintext. What n
 leftovers of a crash, is swept by the daemon. It alone writes here (`lock`), but for what an operator adds unswept.
 
 A blob is here before the event that names it, and steps of several visits work at once: what a step has put here, or has
-found here and means to use, is held until its event is recorded, and is not swept meanwhile.
+found here and means to use, is held until its event is recorded, and is not swept meanwhile. What a step puts here gets its
+name, and is durable, when it is settled: all of it at once, before the event. What has a blob's name is always whole.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from registry.blobs import BlobFolder, read_document
-from security.digest import CheckedReader, Digest, digest_of
+from security.digest import BUFFER, CheckedReader, Digest, digest_of
 from security.errors import DigestMismatch, FileMissing, Malformed
 from security.files import locked, make_folder, sync_folder, told
 from station.errors import SpoolDamaged
@@ -43,13 +44,19 @@ class Spool(BlobFolder):
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep whatever this thread puts or finds here from being swept for as long as the block runs."""
+        """Keep whatever this thread puts or finds here from being swept for as long as the block runs.
+
+        What is put here in the block has to be settled in it, or is gone.
+        """
         mine: set[Digest] = set()
-        self._thread.mine = mine
+        self._thread.mine, self._thread.new = mine, []
         try:
             yield
         finally:
-            self._thread.mine = None
+            new: list[_New] = self._thread.new
+            self._thread.mine = self._thread.new = None
+            for one in new:
+                one.discard()
             with self._lock:
                 self._held -= Counter(mine)
                 self._let_go |= mine
@@ -59,6 +66,22 @@ class Spool(BlobFolder):
         with self._lock:
             found, self._let_go = frozenset(self._let_go), set()
             return found
+
+    def settle(self) -> None:
+        """Make durable whatever this thread has put here, under the names of its digests.
+
+        Raises:
+            DiskFull: no room.
+        """
+        new: list[_New] = getattr(self._thread, "new", None) or []
+        with told(self.path):
+            for one in new:
+                one.sync()
+            for one in new:
+                one.path.replace(self.at(one.digest))
+            if new:
+                sync_folder(self.path)
+        new.clear()
 
     def _hold(self, digest: Digest) -> None:
         mine: set[Digest] | None = getattr(self._thread, "mine", None)
@@ -76,12 +99,17 @@ class Spool(BlobFolder):
         return super().has(digest)
 
     def put(self, digest: Digest, size: int, source: BinaryIO) -> None:
-        """See `registry.blobs.BlobSink`."""
+        """See `registry.blobs.BlobSink`; durable once it is settled."""
         self._hold(digest)
-        super().put(digest, size, source)
+        if super().has(digest):
+            return
+        checked, buffer = CheckedReader(source, digest, size), memoryview(bytearray(min(BUFFER, size + 1)))
+        with self._making(lambda: digest) as out:
+            while count := checked.readinto(buffer):
+                out.write(buffer[:count])
 
     def keep(self, data: bytes) -> Digest:
-        """Keep a small document; durable when this returns."""
+        """Keep a small document; durable once it is settled."""
         with self.writing() as writer:
             writer.write(data)
         return digest_of(data)
@@ -90,27 +118,40 @@ class Spool(BlobFolder):
     def writing(self) -> Iterator[SpoolWriter]:
         """Write a blob whose digest is not known before its end.
 
-        After the block it is there, durable, and told by `SpoolWriter.blob`; if the block raises, nothing is.
+        After the block it is told by `SpoolWriter.blob`, and durable once it is settled; if the block raises, nothing is.
 
         Raises:
             DiskFull: no room; nothing is left behind.
         """
+        made: list[SpoolWriter] = []
+        with self._making(lambda: made[0].blob.digest) as out:
+            made.append(SpoolWriter(out))
+            yield made[0]
+
+    @contextlib.contextmanager
+    def _making(self, name: Callable[[], Digest]) -> Iterator[BinaryIO]:
+        """Write a file that is to have a name known at its end; outside `holding` it is settled at once."""
         make_folder(self.path)
         with told(self.path):
-            handle, name = tempfile.mkstemp(dir=self.path, prefix=".new.", suffix=".part")
-        temporary = Path(name)
+            handle, path = tempfile.mkstemp(dir=self.path, prefix=".new.", suffix=".part")
+        out = open(handle, "wb")  # noqa: PTH123, SIM115 - a file descriptor; open until it is settled
+        new = _New(out, Path(path))
         try:
-            with told(self.path), open(handle, "wb") as out:  # noqa: PTH123 - a file descriptor
-                writer = SpoolWriter(out)
-                yield writer
-                out.flush()
-                os.fsync(out.fileno())
-            self._hold(writer.blob.digest)
             with told(self.path):
-                temporary.replace(self.at(writer.blob.digest))
-                sync_folder(self.path)
+                yield out
+                out.flush()
+            new.digest = name()
+            self._hold(new.digest)
+            if getattr(self._thread, "new", None) is not None:
+                self._thread.new.append(new)
+                return
+            self._thread.new = [new]
+            try:
+                self.settle()
+            finally:
+                self._thread.new = None
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            new.discard()
             raise
 
     def read(self, blob: Blob) -> BinaryIO:
@@ -163,7 +204,8 @@ class Spool(BlobFolder):
                     digest = Digest.of_hex(path.name)
                     if digest not in kept and (size := self._remove(path, digest)) is not None:
                         swept.append(Blob(digest=digest, size=size))
-                sync_folder(self.path)
+                if swept:
+                    sync_folder(self.path)
             return tuple(swept)
         finally:
             with self._lock:
@@ -196,6 +238,26 @@ class Spool(BlobFolder):
                 for path in self.path.iterdir():
                     if _UNFINISHED.fullmatch(path.name):
                         path.unlink()
+
+
+class _New:
+    """A file that is written and has not its name yet."""
+
+    digest: Digest
+
+    def __init__(self, out: BinaryIO, path: Path) -> None:
+        self._out, self.path = out, path
+
+    def sync(self) -> None:
+        """Make its bytes durable."""
+        if not self._out.closed:
+            os.fsync(self._out.fileno())
+            self._out.close()
+
+    def discard(self) -> None:
+        """Remove it, if it has not got its name."""
+        self._out.close()
+        self.path.unlink(missing_ok=True)
 
 
 class SpoolWriter:

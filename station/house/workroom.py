@@ -7,6 +7,9 @@ A run may leave anything in its room: folders without permissions, thousands of 
 by open folders and never by paths, so no link is followed (attack T16), and moves every folder to the top before it
 enters it, so depth costs neither stack nor path length. A folder that is a mount point cannot be moved: what a mistake
 mounted into a room is not emptied, but reported.
+
+Nothing that is laid out in a room is made durable: files that were not written to disk before the machine went down can be
+there and be empty. So a room knows in which life of the machine it was made, and no run begins in it in another.
 """
 
 from __future__ import annotations
@@ -16,16 +19,22 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from security.digest import Digest
-from security.files import PRIVATE_FOLDER, explain, make_folder, sync_folder, told
+from security.errors import FileMissing
+from security.files import PRIVATE_FOLDER, explain, make_folder, read_file, told, write_note
 from station.errors import RoomMissing, WorkroomNotWiped
 from station.visit.events import ArrivalId
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+
+
+def boot_id() -> str:
+    """Return what names the present life of the machine (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,11 @@ class Workroom:
         return self.path / "furnished.json"
 
     @property
+    def boot(self) -> Path:
+        """A file that names the life of the machine in which the room was made."""
+        return self.path / "boot"
+
+    @property
     def printed(self) -> Path:
         """A file with the end of what the run printed."""
         return self.path / "printed"
@@ -88,8 +102,8 @@ class Workroom:
 class Workrooms:
     """All rooms of a station. A room's name is the visit's, so that it is found again after a restart."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, boot: Callable[[], str] = boot_id) -> None:
+        self._root, self._boot = root, boot
 
     def make(self, visit: ArrivalId) -> Workroom:
         """Return an empty room, whatever was in it before.
@@ -105,7 +119,7 @@ class Workrooms:
             room = Workroom(path=path)
             for folder in (room.code, room.data, room.state):
                 folder.mkdir(mode=PRIVATE_FOLDER)
-            sync_folder(self._root)
+            write_note(room.boot, self._boot().encode())
         return room
 
     def find(self, visit: ArrivalId) -> Workroom:
@@ -119,6 +133,21 @@ class Workrooms:
             msg = "the workroom is gone"
             raise RoomMissing(msg, visit=visit.short)
         return Workroom(path=path)
+
+    def need_laid_out(self, visit: ArrivalId) -> None:
+        """Demand that what was laid out in a room is there as it was: that the machine has been up since.
+
+        Raises:
+            RoomMissing: it went down; the visit is opened again.
+        """
+        room = self.find(visit)
+        try:
+            made = read_file(room.boot, limit=100).decode("ascii", "replace")
+        except FileMissing:
+            made = ""
+        if made != self._boot():
+            msg = "the machine was started again since the workroom was made"
+            raise RoomMissing(msg, visit=visit.short)
 
     def room_for(self, data: str, visit: ArrivalId) -> Path:
         """Return an empty folder of the visit's room for a data set, whatever was in it before.
@@ -173,8 +202,8 @@ class Workrooms:
         """
         make_folder(self._root)
         with self._removing(visit), _entered(str(self._root.resolve())) as root:
-            _remove(visit.hex, root)
-            os.fsync(root)
+            if _remove(visit.hex, root):
+                os.fsync(root)
 
     @contextlib.contextmanager
     def _removing(self, visit: ArrivalId) -> Iterator[None]:
@@ -191,17 +220,18 @@ class Workrooms:
         return self._root / visit.hex
 
 
-def _remove(name: str, parent: int) -> None:
-    """Remove what is called `name` in an open folder, if there is such: a file, a link, or a folder and all in it."""
+def _remove(name: str, parent: int) -> bool:
+    """Remove what is called `name` in an open folder: a file, a link, or a folder and all in it. Return whether it was there."""
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
-        return
+        return False
     except IsADirectoryError:
         _unlock(name, parent)
         with _entered(name, parent) as top:
             _empty(top)
         os.rmdir(name, dir_fd=parent)
+    return True
 
 
 def _empty(top: int) -> None:

@@ -23,7 +23,7 @@ from station.errors import AlreadySigned, JournalDamaged, JournalRaced, JournalT
 from station.journal.chain import START, Head, Record, broken, check_chain, follow, link, parse_record
 from station.journal.log import Log
 from station.journal.sqlite import SqliteLog
-from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent
+from station.visit.events import Accepted, ArrivalId, Signed, VisitEvent, lasts
 from station.visit.state import Visit, replay, resume
 from station.visit.station_events import Event, HeadSigned, StationEvent
 
@@ -73,7 +73,7 @@ class Journal:
     # --- Writing
 
     def append(self, visit: ArrivalId, event: VisitEvent, *, expect: int) -> Head:
-        """Record what happened to a visit; durable when it returns.
+        """Record what happened to a visit; durable when it returns, if the event `lasts`.
 
         `expect` is the number of events the caller knows of (`Visit.length`; 0 for a new visit).
 
@@ -128,7 +128,8 @@ class Journal:
     def _add(self, before: Head, visit: ArrivalId | None, position: int | None, event: Event) -> Head:
         record = Record(sequence=before.sequence + 1, visit=visit, position=position, event=event).to_bytes()
         after = link(before, record)
-        self._log.append(record, after=before, head=after)
+        write = self._log.append if lasts(event) else self._log.add
+        write(record, after=before, head=after)
         return after
 
     # --- Reading

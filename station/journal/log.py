@@ -42,6 +42,9 @@ class Log(Protocol):
             DiskFull: nothing was added.
         """
 
+    def add(self, record: bytes, *, after: Head, head: Head) -> None:
+        """Like `append`, but durable only when what is appended later is: a power cut takes records from the end back."""
+
     def read(self, after: int = 0) -> Iterator[Stored]:
         """Yield the records after number `after`, in order.
 

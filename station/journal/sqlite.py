@@ -7,7 +7,8 @@ the program above believes. Who can write the file can still drop all that, whic
 are signed (`audit`). The indexes that only find records are in `sqlite_index`.
 
 ``synchronous=FULL``: at ``NORMAL`` a power cut may lose a commit in WAL mode, a lost `Signed` is forgotten, and a second,
-different signature would follow (https://www.sqlite.org/pragma.html#pragma_synchronous).
+different signature would follow (https://www.sqlite.org/pragma.html#pragma_synchronous). What is found out again by looking
+(`station.visit.events.lasts`) is written at ``NORMAL``: it becomes durable with what follows, in order, or is lost from the end.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class SqliteLog:
         with told(path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
             sync_folder(path.parent)
-        with _explained(), contextlib.ExitStack() as undo:
+        with explained(), contextlib.ExitStack() as undo:
             database = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
             undo.callback(database.close)
             database.execute("PRAGMA journal_mode = WAL")
@@ -106,7 +107,7 @@ class SqliteLog:
     @classmethod
     def in_memory(cls) -> Self:
         """Begin an empty log that ends with the process."""
-        with _explained():
+        with explained():
             return cls._prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
 
     @classmethod
@@ -137,7 +138,19 @@ class SqliteLog:
             self._database.close()
 
     def append(self, record: bytes, *, after: Head, head: Head) -> None:
-        """See `Log`."""
+        """See `Log`: the commit syncs the write-ahead log, and with it every commit before."""
+        self._insert(record, after, head)
+
+    def add(self, record: bytes, *, after: Head, head: Head) -> None:
+        """See `Log`: the commit is written to the write-ahead log, which the next one may sync."""
+        with self._lock, explained():
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._insert(record, after, head)
+            finally:
+                self._database.execute("PRAGMA synchronous = FULL")
+
+    def _insert(self, record: bytes, after: Head, head: Head) -> None:
         with self._writing():
             if self.head() != after:
                 msg = "the journal has grown meanwhile"
@@ -169,12 +182,12 @@ class SqliteLog:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._lock, _explained():
+        with self._lock, explained():
             yield
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock, _explained():
+        with self._lock, explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -204,7 +217,7 @@ def _statements() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield

@@ -130,14 +130,19 @@ class SqliteIndex:
 
     def check(self) -> None:
         """See `Index`."""
-        kept = self._rows("SELECT visit, since FROM under_way ORDER BY since")
-        follows = self._rows(
-            "SELECT visit, sequence FROM journal AS begun INDEXED BY arrivals WHERE position = 0 AND NOT EXISTS"
-            " (SELECT 1 FROM journal AS over WHERE over.kind = 'departed' AND over.visit = begun.visit) ORDER BY sequence"
+        # One statement: records are added meanwhile, and two would see two states of the journal.
+        ((listed, told, differ),) = self._rows(
+            "WITH follows (visit, since) AS (SELECT visit, sequence FROM journal AS begun INDEXED BY arrivals"
+            " WHERE position = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM journal AS over WHERE over.kind = 'departed' AND over.visit = begun.visit)),"
+            " kept (visit, since) AS (SELECT visit, since FROM under_way)"
+            " SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM follows),"
+            " EXISTS (SELECT * FROM kept EXCEPT SELECT * FROM follows)"
+            " OR EXISTS (SELECT * FROM follows EXCEPT SELECT * FROM kept)"
         )
-        if kept != follows:
+        if differ:
             msg = "the list of visits under way is not what the journal tells"
-            raise JournalDamaged(msg, listed=len(kept), told=len(follows))
+            raise JournalDamaged(msg, listed=listed, told=told)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._reading():

@@ -17,10 +17,11 @@ from typing import Final
 
 from security.errors import DiskFull
 from security.files import told
-from station.errors import LimitExceeded, OutputExceeded
+from station.errors import OutputExceeded, RunFailed
 from station.sandbox.order import RunLimits
 
 _DEEPEST: Final = 64  # an archive's paths have at most 200 bytes; more levels than this are an attack
+_ENTRY: Final = 64 << 10  # what an entry may occupy beyond the bytes in it
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,13 +36,17 @@ class StateUse:
 def measure(folder: Path, limits: RunLimits) -> StateUse:
     """Measure what is in `folder`, and stop at the first limit that is exceeded.
 
+    The bytes of files are what a train declares, so just those are held against its limit. What they occupy may be twice as
+    much, which is what a run is granted of the disk, and a block for each entry: a file's last block is rarely full, and
+    file systems keep some for what may come. Blocks without bytes are bounded by that (attack T19).
+
     Raises:
         OutputExceeded: too many bytes or entries, or folders nested too deeply.
-        LimitExceeded: a folder the station cannot read.
+        RunFailed: a folder the station cannot read.
         DiskFull: the file system has less free space than the limits keep in reserve. Files that were unlinked and are
             still open show nowhere else.
     """
-    size = files = 0
+    size = occupied = files = 0
     with told(folder):
         room = os.statvfs(folder)
         if room.f_bavail * room.f_frsize < limits.disk_reserve_bytes:
@@ -50,12 +55,16 @@ def measure(folder: Path, limits: RunLimits) -> StateUse:
         for facts in _entries(folder):
             files += 1
             if not stat.S_ISDIR(facts.st_mode):
-                size += max(facts.st_size, facts.st_blocks * 512)
+                size += facts.st_size
+            occupied += facts.st_blocks * 512
             if files > limits.state_files:
                 msg = "too many files in the state"
                 raise OutputExceeded(msg, limit=limits.state_files)
             if size > limits.state_bytes:
                 msg = "too many bytes in the state"
+                raise OutputExceeded(msg, limit=limits.state_bytes)
+            if occupied > 2 * limits.state_bytes + files * _ENTRY:
+                msg = "the state occupies more of the disk than its files need"
                 raise OutputExceeded(msg, limit=limits.state_bytes)
     return StateUse(bytes=size, files=files)
 
@@ -117,9 +126,9 @@ def _inside(handle: int, name: str, depth: int) -> Iterator[os.stat_result]:
         yield from _below(below, depth + 1)
 
 
-def _closed() -> LimitExceeded:
+def _closed() -> RunFailed:
     msg = "the station cannot read a folder of the state"
-    return LimitExceeded(msg)
+    return RunFailed(msg, hint="let the analysis leave its folders readable: no chmod below /pht/state")
 
 
 @contextlib.contextmanager

@@ -45,12 +45,17 @@ class RunLimits:
     cpu_millis: int  # 1000 is one processor
     processes: int  # threads count
     wall_seconds: int
-    state_bytes: int  # of the state folder; also of any single file
+    state_bytes: int  # of all files of the state folder
     state_files: int  # files, folders and links of the state folder
     open_files: int = 4096
     tmp_bytes: int = 64 * MIB
     output_bytes: int = 1 * MIB  # of what the program prints, kept for the operator
     disk_reserve_bytes: int = 256 * MIB  # stop the run when the state's file system has less room than this
+
+    @property
+    def file_bytes(self) -> int:
+        """Of any single file: one more than of all, so that a run that wanted more is told from one that wrote just as much."""
+        return self.state_bytes + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,11 +90,19 @@ class Sandbox(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Remove the run, going on or not; the file of what it printed stays. Nothing happens if there is none."""
+        """Remove the run, going on or not; the file of what it printed stays. Nothing happens if there is none.
+
+        Raises:
+            RunLingers: processes of it go on, and cannot be ended.
+        """
         ...
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         """Return the names of all runs of this station installation."""
+        ...
+
+    def logged(self, house: str) -> tuple[str, ...]:
+        """Return the names of those of which something else than the station keeps what they print."""
         ...
 
     def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:

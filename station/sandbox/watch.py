@@ -1,35 +1,41 @@
 """How is a run doing, and must it be stopped?
 
-The answer depends only on what the sandbox and the disk say now, and not on any earlier look: after a crash of the
-station the same questions get the same answers.
+The answer depends on what the sandbox and the disk say now, and not on any earlier look: after a crash of the station the
+same questions get the same answers. With one exception: that a disk was read-only can be noted on no disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from security.errors import DiskFull
+from security.errors import DiskFull, PhtError
 from station.errors import LimitExceeded, MemoryExceeded, RunFailed, RunInterrupted, RunPaused, RunTimedOut
 from station.sandbox.folder import measure, read_only
 from station.sandbox.order import RunLimits, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sandbox, Sight
 
 
-def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
+def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime, spoiled: set[str]) -> Sight:
     """Look at a run and stop it if it breaks a limit. `Ended` is returned only for a run that ended well.
+
+    `spoiled` are the names of runs that could not write for a while, now or at an earlier look: it is added to.
 
     Raises:
         RunTimedOut: it ran longer than allowed, whether or not a station was watching.
         LimitExceeded: more memory, bytes or files than allowed.
-        RunFailed: it ended with an exit status other than zero.
+        RunFailed: it ended with an exit status other than zero, or keeps us from looking into its state.
         RunInterrupted: it was ended from outside, or could not write for a while: what it left may be incomplete.
         RunPaused: somebody paused it; it goes on once they let it.
         DiskFull: the file system is running out of space; the run was stopped.
     """
+    if read_only(order.state):
+        spoiled.add(order.name)
     sight = sandbox.look(order.name)
-    if not isinstance(sight, Absent) and read_only(order.state):
-        sandbox.remove(order.name)  # so that it is run again even if nothing can be recorded now
+    if not isinstance(sight, Absent) and order.name in spoiled:
+        with contextlib.suppress(PhtError):  # an engine with its data on the same disk cannot
+            sandbox.remove(order.name)  # so that it is run again even if the station is killed before that is recorded
         msg = "the workroom's file system has become read-only"
         raise RunInterrupted(msg, run=order.name)
     if isinstance(sight, Running):
@@ -39,7 +45,7 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime) -> Sight:
         try:
             _in_time(sight.since, now, order.limits)
             measure(order.state, order.limits)
-        except (RunTimedOut, LimitExceeded, DiskFull):
+        except (RunTimedOut, LimitExceeded, RunFailed, DiskFull):
             sandbox.stop(order.name)
             raise
     if isinstance(sight, Ended):

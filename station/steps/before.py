@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from typing import Final
 
 from registry.depot import Receipt, ReceiptKind
 from registry.errors import NotInRegistry, RegistryDenied
@@ -20,6 +21,9 @@ from security.statement.envelope import Envelope, verify
 from security.train.journey import read_entry, read_refusal
 from security.train.letters import open_letter
 from station.house.house import House
+
+_SIGNED: Final = (ReceiptKind.ENTRY, ReceiptKind.REFUSAL)
+"""There is no answer without a refusal."""
 
 
 def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Digest | None:
@@ -33,10 +37,8 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     """
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
-        receipts = house.depot.receipts_of(owner, train, (stop,))
+        receipts = house.depot.receipts_of(owner, train, (stop,), _SIGNED)
     for receipt, ours in itertools.product(receipts, house.keyring):
-        if receipt.kind is ReceiptKind.ANSWER:  # there is none without a refusal
-            continue
         try:
             envelope = open_letter(house.depot.read_receipt(owner, receipt), [ours.identity]).envelope
             if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):

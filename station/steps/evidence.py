@@ -10,18 +10,21 @@ from datetime import datetime
 
 from registry.depot import Arrival, layers_of
 from registry.names import Tag
+from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
 from security.errors import NotARecipient, PhtError, SealRecipients
 from security.keys.keyset import Secrets
 from security.statement.envelope import MAX_ENVELOPE, parse_envelope
 from security.train.journey import StateRef, TrainParts
-from security.train.letters import OpenedParcel, Parcel, open_parcel
+from security.train.letters import MAX_ENTRY, OpenedParcel, Parcel, open_parcel
 from security.train.manifest import CodeRef, TrainManifest, read_manifest
-from security.train.verify import AcceptedTrain, check_ahead, verify_arrival
+from security.train.route import MAX_STOPS
+from security.train.verify import AcceptedTrain, check_ahead, verify_again, verify_arrival
 from station.errors import KeysElsewhere, SpoolDamaged
 from station.house.house import House
+from station.house.proofs import Proof
 from station.house.spool import Spool
-from station.visit.events import Accepted
+from station.visit.events import Accepted, Fetched
 from station.visit.state import Visit
 
 
@@ -30,21 +33,22 @@ def arrival_of(visit: Visit, house: House) -> Arrival:
     return Arrival(mailbox=house.party, tag=Tag(visit.noticed.tag), digest=visit.arrival)
 
 
+def print_envelopes(parts: TrainParts) -> bytes:
+    """Print the signed envelopes of a train for the spool, one a line: the manifest's, then those of the entries."""
+    return b"\n".join(one.to_bytes() for one in (parts.manifest, *parts.entries))
+
+
 def parts_of(visit: Visit, spool: Spool) -> TrainParts:
     """Return what arrived, from the spool: the envelopes as they were taken out of their letters.
 
     Raises:
         SpoolDamaged: it is not what was fetched.
     """
-    if visit.fetched is None:
-        msg = "nothing was fetched"
-        raise SpoolDamaged(msg, visit=visit.arrival.short)
-    head, *entries = (parse_envelope(spool.document(one.digest, limit=MAX_ENVELOPE)) for one in visit.fetched.documents)
+    head, *entries = (parse_envelope(line) for line in _envelopes(visit, spool).split(b"\n"))
     try:
-        code, *state = layers_of(visit.arrival, spool).sealed
+        code, *state = layers_of(_fetched(visit).parts.digest, spool).sealed
     except PhtError as error:
-        msg = "what was fetched is no longer in the spool as it was"
-        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+        raise _changed(visit) from error
     return TrainParts(
         manifest=head,
         entries=tuple(entries),
@@ -60,10 +64,26 @@ def parcel_of(visit: Visit, house: House) -> Parcel:
         SpoolDamaged: it is not what was fetched.
     """
     try:
-        return house.depot.load(visit.arrival, house.spool)
+        return house.depot.load(_fetched(visit).parts.digest, house.spool)
     except PhtError as error:
-        msg = "what was fetched is no longer in the spool as it was"
-        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+        raise _changed(visit) from error
+
+
+def _fetched(visit: Visit) -> Fetched:
+    if visit.fetched is None:
+        msg = "nothing was fetched"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    return visit.fetched
+
+
+def _envelopes(visit: Visit, spool: Spool) -> bytes:
+    (blob,) = _fetched(visit).documents
+    return spool.document(blob.digest, limit=MAX_ENVELOPE + MAX_STOPS * (MAX_ENTRY + 1))
+
+
+def _changed(visit: Visit) -> SpoolDamaged:
+    msg = "what was fetched is no longer in the spool as it was"
+    return SpoolDamaged(msg, visit=visit.arrival.short)
 
 
 def opened(parcel: Parcel, house: House, trust: TrustStore, now: datetime) -> OpenedParcel:
@@ -120,7 +140,7 @@ def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> Ac
         SpoolDamaged: it verifies, but is not what the journal says was accepted.
     """
     at = now if visit.admitted is None else visit.admitted.at
-    accepted = believe(parts_of(visit, house.spool), house, trust, at)
+    accepted = _proven(visit, house, trust, at)
     if visit.accepted is None:
         return accepted
     if not visit.accepted.same_parts(accepted_event(accepted, trust, visit.accepted.at)):
@@ -130,13 +150,29 @@ def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> Ac
     return accepted
 
 
+def _proven(visit: Visit, house: House, trust: TrustStore, at: datetime) -> AcceptedTrain:
+    """Verify from the bytes in the spool, each time; signatures over the same bytes are not computed again (`Proofs`)."""
+    fetched = _fetched(visit)
+    (envelopes,), parts = fetched.documents, fetched.parts.digest
+    for blob, limit in ((envelopes, envelopes.size), (fetched.parts, MAX_MANIFEST)):
+        house.spool.document(blob.digest, limit=limit)
+    known = house.proofs.find(visit.arrival, parts=parts, envelopes=envelopes.digest, trust=trust)
+    if known is not None:
+        verify_again(known, trust, here=house.party, now=at)
+        keys_for(known.manifest.value, known.stop, house)
+        return known
+    accepted = believe(parts_of(visit, house.spool), house, trust, at)
+    house.proofs.note(visit.arrival, Proof(parts=parts, envelopes=envelopes.digest, trust=trust, accepted=accepted))
+    return accepted
+
+
 def accepted_manifest(visit: Visit, house: House) -> TrainManifest:
     """Return the manifest that was accepted, by its digest: what a run was started with, whoever is trusted now.
 
     Raises:
         SpoolDamaged: the spool holds another one.
     """
-    envelope = parts_of(visit, house.spool).manifest
+    envelope = parse_envelope(_envelopes(visit, house.spool).partition(b"\n")[0])
     if visit.accepted is None or envelope.digest != visit.accepted.manifest:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)

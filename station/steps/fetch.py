@@ -6,6 +6,7 @@ from datetime import datetime
 
 from registry.artifact import pack, train_layers
 from registry.errors import RegistryMisbehaved
+from security.directory.trust import TrustStore
 from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
@@ -14,11 +15,13 @@ from security.errors import (
     KeyOutsideValidity,
     PhtError,
 )
-from security.train.letters import Letter, OpenedParcel, Parcel, check_readers
+from security.train.letters import OpenedParcel, Parcel, check_readers
+from security.train.verify import AcceptedTrain
 from station.house.house import House
+from station.house.proofs import Proof
 from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
-from station.steps.evidence import arrival_of, believe, opened
+from station.steps.evidence import arrival_of, believe, opened, print_envelopes
 from station.visit.events import Blob, Fetched
 from station.visit.state import Visit
 
@@ -35,7 +38,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
     """
     trust = house.trust(now)
     judged: list[PhtError] = []
-    believed: list[OpenedParcel] = []
+    believed: list[tuple[OpenedParcel, TrustStore, AcceptedTrain]] = []
     admissible: list[bool] = []
 
     def accept(parcel: Parcel) -> None:
@@ -53,28 +56,32 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
         except PhtError as error:
             judged.append(error)
             raise
-        believed.append(found)
+        believed.append((found, known, accepted))
 
     def wanted() -> bool:
         return all(admissible)
 
     try:
-        parcel = house.depot.take(arrival_of(visit, house), house.spool, accept=accept, wanted=wanted)
+        stored = house.mailbox.take_manifest(visit.arrival)
+        parcel = house.depot.take(arrival_of(visit, house), house.spool, accept=accept, wanted=wanted, stored=stored)
     except (DigestMismatch, BudgetExceeded) as error:
         if error in judged:
             raise
         msg = "the registry gave other bytes than it announced"
         raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
-    layers = train_layers(pack(parcel).manifest)
-    (found,) = believed
-    return Fetched(
+    kept = pack(parcel)
+    layers = train_layers(kept.manifest)
+    ((found, known, accepted),) = believed
+    envelopes = print_envelopes(found.parts)
+    event = Fetched(
         at=now,
-        letters=tuple(Blob(digest=one.digest, size=one.size) for one in layers.documents),
-        documents=tuple(_keep(one, house) for one in (found.manifest, *found.entries)),
+        letters=(
+            Blob(digest=kept.manifest.digest, size=len(kept.manifest.raw)),
+            *(Blob(digest=one, size=len(raw)) for one, raw in kept.documents.items()),
+        ),
+        documents=(Blob(digest=house.spool.keep(envelopes), size=len(envelopes)),),
         sealed=tuple(Blob(digest=one.digest, size=one.size) for one in layers.sealed) if wanted() else (),
     )
-
-
-def _keep(letter: Letter, house: House) -> Blob:
-    raw = letter.envelope.to_bytes()
-    return Blob(digest=house.spool.keep(raw), size=len(raw))
+    proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
+    house.proofs.note(visit.arrival, proof)
+    return event

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from security.encoding import dump_json, parse_json
 from security.errors import FileMissing, MalformedJson
-from security.files import read_file, write_file
+from security.files import read_file, write_note
 from security.train.manifest import DataNeed
 from station.data.port import Asked, DataSet, Reader
 from station.errors import PolicyRefused, RoomMissing
@@ -46,7 +46,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
         hand_over(into, uid, gid)
         furnished.append(delivered.record)
     note = dump_json({name: str(place) for name, place in places.items()})
-    write_file(house.workrooms.find(visit.arrival).furnished, note)
+    write_note(house.workrooms.find(visit.arrival).furnished, note)
     return Furnished(at=now, data=tuple(furnished))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from security.archive import content_of
+from security.archive import content_of, members_of
 from security.digest import Digest
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement
 from security.files import read_file, write_file
 from security.train.manifest import TrainManifest
 from station.errors import GateType
 from station.gate.anew import print_anew
-from station.gate.inspect import Inspected, inspect
+from station.gate.inspect import DeclaredFile, Inspected, inspect
 from station.gate.port import Clear, Hold
 from station.house.house import House
 from station.house.workroom import Workroom
@@ -35,7 +36,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
     write_file(room.judged, content.encode())
     match found.verdict:
         case Clear(cost=cost):
-            return Cleared(at=now, by="gate", files=cleared_files(found), cost=cost)
+            return Cleared(at=now, by="gate", files=cleared_files(found.files), cost=cost)
         case Hold(reason=reason, cost=cost):
             approval = visit.approved_for(HoldFor.RELEASE, reason)
             if approval is None:
@@ -43,23 +44,26 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
             if content != before:
                 msg = "the state is not what was shown to the person who released it"
                 raise GateType(msg)
-            return Cleared(at=now, by=approval.by, files=cleared_files(found), cost=cost)
+            return Cleared(at=now, by=approval.by, files=cleared_files(found.files), cost=cost)
 
 
 def judge(visit: Visit, manifest: TrainManifest, house: House) -> tuple[Inspected, Digest]:
     """Print anew, and have judged, what the run left; return also the digest of what was judged.
 
+    What lies printed as it was noted is not printed again: a person was shown it. A room sees one run, so it is of that.
+
     Raises:
         GateRefused, NoResults: see `perform`.
     """
-    room, outgoing = house.workrooms.find(visit.arrival), house.workrooms.outgoing(visit.arrival)
-    print_anew(room.state, manifest, outgoing)
-    found = inspect(outgoing, manifest, house.gate)
-    try:
-        return found, content_of(found.members)
-    except (ArchiveRejected, BudgetExceeded, FileMissing):
+    room = house.workrooms.find(visit.arrival)
+    noted = judged_in(room)
+    if noted is None or _content(room) != noted:
+        print_anew(room.state, manifest, house.workrooms.outgoing(visit.arrival))
+    found, content = inspect(room.outgoing, manifest, house.gate), _content(room)
+    if content is None:
         msg = "the state changed while it was judged"
-        raise GateType(msg) from None  # the cause names a path, and the run chose that (attack T20)
+        raise GateType(msg)
+    return found, content
 
 
 def judged_in(room: Workroom) -> Digest | None:
@@ -70,6 +74,14 @@ def judged_in(room: Workroom) -> Digest | None:
         return None
 
 
-def cleared_files(found: Inspected) -> tuple[ClearedFile, ...]:
+def cleared_files(files: Sequence[DeclaredFile]) -> tuple[ClearedFile, ...]:
     """Return what the journal keeps of each file: its declaration and size, not its name, which may hold data."""
-    return tuple(ClearedFile(path=one.declared, size=one.member.size) for one in found.files)
+    return tuple(ClearedFile(path=one.declared, size=one.member.size) for one in files)
+
+
+def _content(room: Workroom) -> Digest | None:
+    """Return the digest of what lies printed; None if it cannot be read. The cause would name a path, which the run chose."""
+    try:
+        return content_of(members_of(room.outgoing))
+    except (ArchiveRejected, BudgetExceeded, FileMissing):
+        return None

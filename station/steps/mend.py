@@ -10,7 +10,7 @@ from security.digest import Digest, digest_stream
 from security.errors import FileMissing
 from security.train.letters import open_parcel
 from station.house.house import House
-from station.steps.evidence import arrival_of
+from station.steps.evidence import arrival_of, print_envelopes
 from station.visit.state import Visit
 
 
@@ -24,16 +24,15 @@ def mend(visit: Visit, house: House) -> bool:
     """
     fetched = visit.fetched
     sealed = () if fetched is None else fetched.sealed
-    held = {visit.arrival} | {blob.digest for blob in (fetched.blobs if fetched else ())}
+    held = {blob.digest for blob in (fetched.blobs if fetched else ())}
     damaged = [digest for digest in sorted(held) if not _whole(digest, house)]
     if not damaged:
         return False
     for digest in damaged:
         house.spool.drop(digest)
     parcel = house.depot.take(arrival_of(visit, house), house.spool, wanted=lambda: bool(sealed))
-    opened = open_parcel(parcel, [one.identity for one in house.keyring])
-    for letter in (opened.manifest, *opened.entries):
-        house.spool.keep(letter.envelope.to_bytes())
+    house.spool.keep(print_envelopes(open_parcel(parcel, [one.identity for one in house.keyring]).parts))
+    house.spool.settle()
     return all(_whole(digest, house) for digest in damaged)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from registry.depot import Arrival, Waiting, mailbox, train_tag
+from registry.depot import Arrival, Waiting, train_tag
 from registry.errors import NotInRegistry
 from security.directory.trust import TrustStore
 from security.errors import DiskFull, NotARecipient, PhtError, Refused, Unavailable
@@ -92,9 +92,9 @@ class _Look:
         """Begin what is a train, and of what may be one as many as there is room for."""
         memory, room = self._house.mailbox, self._room()
         trains, others = ((), self._new) if len(self._new) <= room else self._told_apart()
-        begun = [one.digest for one in (found.arrival for found in trains) if self._begun(one)]
+        begun = [found.arrival.digest for found in trains if self._begun(found)]
         for found in others[:room]:
-            if self._begun(found.arrival):
+            if self._begun(found):
                 memory.doubtful.add(found.arrival.digest)
                 begun.append(found.arrival.digest)
         return tuple(begun)
@@ -139,18 +139,17 @@ class _Look:
                 others.append(found)
         return trains, others
 
-    def _begun(self, arrival: Arrival) -> bool:
+    def _begun(self, found: Waiting) -> bool:
+        arrival = found.arrival
+        noticed = Noticed(at=self._now, arrival=arrival.digest, tag=arrival.tag, size=len(found.stored.raw))
         try:
-            size = len(self._house.depot.registry.get_manifest(mailbox(self._house.party), arrival.digest).raw)
-            noticed = Noticed(at=self._now, arrival=arrival.digest, tag=arrival.tag, size=size)
             self._house.journal.append(arrival.digest, noticed, expect=0)
         except (JournalDamaged, DiskFull):
             raise
-        except NotInRegistry:
-            return False  # taken away since the list was made
         except PhtError as error:
             self.trouble = self.trouble or error
             return False
+        self._house.mailbox.hold_manifest(found.stored)
         return True
 
 

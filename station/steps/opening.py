@@ -10,7 +10,7 @@ from security.archive import Budget
 from security.digest import Digest
 from security.encoding import Json, dump_pretty
 from security.errors import NotARecipient, SealRecipients
-from security.files import write_file
+from security.files import write_note
 from security.train.seal import CODE_BUDGET, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
@@ -29,7 +29,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     """Verify again, and unseal into an emptied room.
 
     Raises:
-        SandboxUnavailable: whether an attempt that was lost goes on cannot be told now.
+        SandboxUnavailable, RunLingers: an attempt that was lost goes on, or whether it does cannot be told now.
         Refused: what is inside a seal is not for this train, stop or station, or is no plain archive.
         WorkroomNotWiped: something of an earlier attempt is left.
     """
@@ -44,7 +44,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_state(accepted, house, room.state)
-    write_file(room.context, dump_pretty(context(accepted, house)), mode=0o644)
+    write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
     return Opened(at=now, state_in=None if accepted.state is None else accepted.state.digest)
 
 
@@ -59,6 +59,7 @@ def unseal_code(accepted: AcceptedTrain, house: House, into: Path) -> Digest:
                 identities=[keys_for(accepted.manifest.value, accepted.stop, house).identity],
                 into=into,
                 budget=CODE_BUDGET,
+                stop=accepted.stop,
             )
         except NotARecipient as error:
             raise _not_for_us() from error

@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import BinaryIO, cast
 
 from security.directory.trust import TrustStore
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
+from security.train.journey import StateRef
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
-from station.errors import GateType
+from station.errors import GateRefused, GateType
+from station.gate.anew import print_anew
+from station.gate.inspect import declared_in
 from station.house.house import House
+from station.house.workroom import Workroom
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files, judge, judged_in
+from station.steps.gate import cleared_files, judged_in
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Sealed:
-    """Print what the run left and ask the gate again, and seal what it lets pass, straight into the spool.
+    """Seal what the gate judged and let pass, straight into the spool. It is the same to the byte, or nothing is sealed.
 
     The directory at hand is enough: where its place does not answer, plaintext must not wait for it. Nothing leaves before
     `sign` has asked for the newest one, which may refuse what is sealed here.
 
     Raises:
-        GateRefused: the state is no longer what was cleared.
+        GateRefused: what is there is no longer what was cleared.
         RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
-    manifest = accepted.manifest.value
-    noted = judged_in(house.workrooms.find(visit.arrival))
-    cleared, content = judge(visit, manifest, house)
-    if content != noted or visit.cleared is None or cleared_files(cleared) != visit.cleared.files:
-        msg = "the state is not what was cleared"
-        raise GateType(msg)
+    room = house.workrooms.find(visit.arrival)
     recipients = recipients_of(accepted, trust, now)
     try:
+        ref = _sealed(room, visit, accepted, recipients, house)
+    except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
+        print_anew(room.state, accepted.manifest.value, house.workrooms.outgoing(visit.arrival))
+        ref = _sealed(room, visit, accepted, recipients, house)
+    return Sealed(at=now, blob=ref.digest, size=ref.size)
+
+
+def _sealed(room: Workroom, visit: Visit, accepted: AcceptedTrain, recipients: Sequence[str], house: House) -> StateRef:
+    files = declared_in(room.outgoing, accepted.manifest.value)
+    if visit.cleared is None or cleared_files(files) != visit.cleared.files:
+        raise _changed()
+    try:
         with house.spool.writing() as writer:
-            sealed = seal_state(
-                cast("BinaryIO", writer), cleared.members, binding=accepted.to_send(), recipients=recipients
-            )
+            members = [one.member for one in files]
+            sealed = seal_state(cast("BinaryIO", writer), members, binding=accepted.to_send(), recipients=recipients)
+            if sealed.content != judged_in(room):  # before the spool keeps it
+                raise _changed()
     except (ArchiveRejected, BudgetExceeded, FileMissing):
-        msg = "the state changed while it was sealed"
-        raise GateType(msg) from None  # the cause names a path, and the run chose that (attack T20)
-    return Sealed(at=now, blob=sealed.digest, size=sealed.size)
+        raise _changed() from None  # the cause names a path, and the run chose that (attack T20)
+    return sealed.ref
+
+
+def _changed() -> GateType:
+    msg = "what was printed is not what was cleared"
+    return GateType(msg)
 
 
 def recipients_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime) -> tuple[str, ...]:

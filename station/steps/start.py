@@ -8,7 +8,7 @@ from datetime import datetime
 
 from security.digest import Digest
 from security.errors import PhtError
-from security.files import write_file
+from security.files import write_note
 from security.train.manifest import TrainManifest
 from station.errors import RoomMissing
 from station.house.house import House
@@ -33,6 +33,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Started:
     """
     trust = house.trust(now)
     accepted = verified(visit, house, trust, now)
+    house.workrooms.need_laid_out(visit.arrival)
     base = trust.approved_base(accepted.manifest.value.base)
     image = house.sandbox.prepare(house.base_image(base))
     order = order_of(visit, accepted.manifest.value, house, image)
@@ -56,7 +57,7 @@ def _start(order: RunOrder, house: House, visit: Visit) -> None:
             raise RoomMissing(msg, visit=visit.arrival.short)
         for path in (room.code, room.state, room.context):
             hand_over(path, order.uid, order.gid)
-    write_file(used, b"")
+    write_note(used, b"")
     try:
         house.sandbox.start(order)
     except PhtError:

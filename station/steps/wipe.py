@@ -25,16 +25,28 @@ def perform(visit: Visit, house: House, now: datetime) -> Wiped:
     """Remove the containers of every attempt, and the workroom with what they printed.
 
     Raises:
-        SandboxUnavailable: the engine is away; the room is wiped all the same, and this is tried again.
+        SandboxUnavailable, RunLingers: a run may go on; the room is wiped all the same, and this is tried again.
         WorkroomNotWiped: something is left.
     """
     try:
         printed = visit.wiped.printed if visit.wiped else _keep_printed(visit, house)
+    finally:
+        clear(visit, house)
+    return Wiped(at=now, printed=printed)
+
+
+def clear(visit: Visit, house: House) -> None:
+    """Remove the containers of every attempt, and the workroom.
+
+    Raises:
+        SandboxUnavailable, RunLingers: a run may go on; the room is wiped all the same.
+        WorkroomNotWiped: something is left.
+    """
+    try:
         for name in containers_of(visit):
             house.sandbox.remove(name)
     finally:
         house.workrooms.wipe(visit.arrival)
-    return Wiped(at=now, printed=printed)
 
 
 def _keep_printed(visit: Visit, house: House) -> Blob | None:

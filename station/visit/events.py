@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from security.digest import Digest
 from security.ids import PartyId, TrainId
@@ -77,16 +77,21 @@ class Noticed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(Fact):
-    """The OCI manifest and every blob it names are in the spool: the `letters`, and code and state, which are `sealed`.
+    """A train is in the spool: its `letters`, and code and state, which are `sealed`.
 
-    `documents` are the signed envelopes that were in the letters, in the same order: the manifest's, then the entries'.
+    The first of the `letters` is the OCI manifest that has or names them; what it only names follows. `documents` is one
+    file with the signed envelopes that were in them, a line each: the manifest's, then those of the entries.
     """
 
     kind = "fetched"
     letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
-    onward: tuple[Blob, ...] = ()
+
+    @property
+    def parts(self) -> Blob:
+        """The OCI manifest, which says what there is."""
+        return self.letters[0]
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
@@ -331,6 +336,21 @@ VisitEvent: TypeAlias = (
     | Held
     | Approved
 )
+
+_FOUND_OUT_AGAIN: Final = (Noticed, Fetched, Accepted, Admitted, Opened, Started, Ended, Cleared, Pushed, ReceiptSent)
+
+
+def lasts(event: object) -> bool:
+    """Whether an event has to be durable when it is recorded, and not only when one that lasts follows.
+
+    The others a power cut may take back, from the end: their steps are taken again, and nothing has gone that they need. What
+    came lies in the mailbox until the visit departs; that something was opened is in the journal (`KeyUsed`), and so are its
+    room and data (`Furnished`) before a run begins, which is found by its name; a room is wiped after what was made in it is
+    recorded (`Sealed`); and what was signed lasts before it is sent, as often as it takes.
+    """
+    if isinstance(event, Wiped):
+        return event.printed is not None
+    return not isinstance(event, _FOUND_OUT_AGAIN)
 
 
 def _values(event: Fact) -> list[tuple[str, Any]]:

@@ -100,7 +100,7 @@ class Visit:
     @property
     def blobs(self) -> frozenset[Digest]:
         """What the spool must keep for this visit: what arrived, as evidence, and what was made from it."""
-        found = {self.arrival}
+        found: set[Digest] = set()
         if self.fetched:
             found.update(blob.digest for blob in self.fetched.blobs)
         if self.sealed:

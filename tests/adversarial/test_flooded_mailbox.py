@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 import pytest
 
-from registry.artifact import CODE_LAYER, MANIFEST_LAYER, TRAIN, pack
+from registry.artifact import CODE_LAYER, LETTERS_LAYER, TRAIN
+from registry.bundle import print_bundle
 from registry.check import put_bytes
 from registry.depot import Depot, mailbox
 from registry.errors import RegistryUnavailable
@@ -20,7 +21,7 @@ from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
 from registry.port import StoredManifest
-from security.digest import digest_of
+from security.digest import Digest, digest_of
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from security.statement.envelope import sign
@@ -32,7 +33,6 @@ from station.house.mailbox import LOOKS, MailboxMemory
 from station.steps.notice import FEW
 from tests.support.liar import Liar, Reply
 from tests.support.owners import OwnerWorld, write_train
-from tests.support.trains import Train
 from tests.support.world import ROOMY, World, world
 from train_builder.errors import NotHomeYet
 from train_builder.follow.follow import StopState
@@ -150,8 +150,8 @@ def junk(here: World, number: int, *, signed: bool) -> None:
     raw = b"junk %d" % number
     if signed:
         reader = here.consortium.secrets[STATION].key_set.sealing
-        raw = seal_letter(sign(b"junk %d" % number, STRANGER.signers), [reader])
-    document = put_bytes(registry, repo, raw, MANIFEST_LAYER)
+        raw = print_bundle([seal_letter(sign(b"junk %d" % number, STRANGER.signers), [reader])])
+    document = put_bytes(registry, repo, raw, LETTERS_LAYER)
     code = put_bytes(registry, repo, b"code", CODE_LAYER)
     manifest = make_manifest(config=EMPTY, layers=[document, code], artifact_type=TRAIN)
     tag = Tag(f"t-{digest_of(raw).hex}")
@@ -161,8 +161,7 @@ def junk(here: World, number: int, *, signed: bool) -> None:
 STRANGER = generate([Scheme.ED25519])
 
 
-def looks_until_begun(here: World, made: Train, *, most: int) -> int:
-    arrival = pack(made.parcel).manifest.digest
+def looks_until_begun(here: World, arrival: Digest, *, most: int) -> int:
     for count in range(1, most + 1):
         here.notice(STATION)
         if here.houses[STATION].journal.find(arrival) is not None:
@@ -176,10 +175,10 @@ def test_a_train_does_not_wait_for_junk(here: World, signed: bool) -> None:
     for number in range(JUNK):
         junk(here, number, signed=signed)
     made = here.train(route=(STATION,))
-    here.submit(made)
+    arrival = here.submit(made)
     registry = registry_of(here)
     registry.asked.clear()
-    looks = looks_until_begun(here, made, most=-(-(JUNK + 1) // (LOOKS - 64)))
+    looks = looks_until_begun(here, arrival, most=-(-(JUNK + 1) // (LOOKS - 64)))
     assert registry.asked["list"] == looks
     assert registry.asked["tag"] <= looks * LOOKS
     assert registry.asked["blob"] <= JUNK + 1
@@ -213,9 +212,9 @@ def test_a_mailbox_of_50_001_tags_is_looked_through_piece_by_piece(here: World) 
     assert (registry.asked["list"], registry.asked["tag"]) == (1, LOOKS)
     here.houses[STATION].mailbox.seen = dict.fromkeys(names(MANY))  # as after the looks it takes
     made = here.train(route=(STATION,))
-    here.submit(made)
+    arrival = here.submit(made)
     registry.asked.clear()
-    assert looks_until_begun(here, made, most=1) == 1  # what was never looked at comes first
+    assert looks_until_begun(here, arrival, most=1) == 1  # what was never looked at comes first
     assert registry.asked["tag"] <= LOOKS
 
 
@@ -245,10 +244,10 @@ def test_trains_of_owners_who_are_not_admitted_do_not_stand_before_others(here: 
     for one in unwanted:
         here.submit(one)
     made = here.train(route=(STATION,))
-    here.submit(made)
+    arrival = here.submit(made)
     here.notice(STATION)
     arrivals = {visit.arrival for visit in here.visits(STATION)}
-    assert pack(made.parcel).manifest.digest in arrivals
+    assert arrival in arrivals
     assert len(arrivals) == FEW + 1
 
 

@@ -186,10 +186,9 @@ CLOSING = """
 import os, sys
 from pathlib import Path
 from security.train.manifest import Limits, Output
-from station.errors import GateType, LimitExceeded
+from station.errors import GateType, RunFailed
 from dataclasses import replace
-from station.gate.inspect import inspect
-from station.house.assembly import gate_of
+from station.gate.anew import print_anew
 from tests.support.trains import consortium, train
 from station.sandbox.folder import measure
 from station.sandbox.order import RunLimits
@@ -197,20 +196,21 @@ from station.sandbox.order import RunLimits
 manifest = train(consortium()).manifest
 if os.geteuid() == 0:
     os.setuid(65532)
-state, what = Path(sys.argv[1]) / "state", sys.argv[2]
+state, into, what = Path(sys.argv[1]) / "state", Path(sys.argv[1]) / "into", sys.argv[2]
 state.mkdir()
+into.mkdir()
 (state / "CANARY.json").write_text("{}")
 (state / "CANARY.json" if what == "file" else state).chmod(0o400 if what == "unsearchable" else 0)
 limits = RunLimits(memory_bytes=1, cpu_millis=1, processes=1, wall_seconds=1, state_bytes=9999, state_files=9,
                    disk_reserve_bytes=0)
 try:
     measure(state, limits)
-except LimitExceeded as error:
+except RunFailed as error:
     print("measure", error)
 output = Output(path="*.json", media_type="application/json", max_bytes=99, schema=None)
 limits = Limits(memory_bytes=1, cpu_millis=1, wall_seconds=1, processes=1, output_bytes=99)
 try:
-    inspect(state, replace(manifest, outputs=(output,), limits=limits), gate_of())
+    print_anew(state, replace(manifest, outputs=(output,), limits=limits), into)
 except GateType as error:
     print("gate", error)
 """

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
+from docker import APIClient
 
-from security.errors import DiskReadOnly
+from security.errors import DiskFull, DiskReadOnly, PhtError
 from security.files import write_file
-from station.daemon.loop import Shift
+from station.daemon.loop import Shift, tidy
 from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
-from station.errors import JournalUnwritable
+from station.errors import JournalBusy, JournalDamaged, JournalUnwritable
 from station.house.workroom import Workrooms
-from station.journal.sqlite import SqliteLog
-from station.sandbox.docker.ending import killed_for_memory, vanished
+from station.journal.sqlite import SqliteLog, explained
+from station.sandbox.docker.ending import killed_for_memory, machine_out_of_memory, vanished
+from station.sandbox.docker.engine import judged
+from station.sandbox.docker.payload import LABEL_KILLS
+from station.sandbox.docker.processes import living
 from station.sandbox.order import RunOrder
+from station.sandbox.port import Ended
 from station.sandbox.printed import Printed, read_printed
 from station.visit.events import HoldFor, RoomLost
 from station.visit.plan import Phase, approve, phase_of
@@ -75,6 +83,69 @@ def test_t25_a_lost_attempt_leaves_no_container_to_the_next(tmp_path: Path) -> N
     made.close()
 
 
+def test_t25_a_run_that_was_lost_three_times_leaves_nothing_while_a_person_is_asked(tmp_path: Path) -> None:
+    made = running(tmp_path)
+    house, sandbox = made.houses["hospital-a"], made.sandboxes["hospital-a"]
+    for attempt in (1, 2, 3):
+        until(made, Phase.RUNNING)
+        assert (made.visit("hospital-a").attempt, len(house.workrooms.names())) == (attempt, 1)
+        sandbox.lose_power()
+        sandbox.clings = attempt == 3
+        made.step("hospital-a")
+        assert sandbox.clings or sandbox.leftovers("test-hospital-a") == house.workrooms.names() == ()
+        made.now += timedelta(seconds=1)
+    stumbled = made.visit("hospital-a").stumbled  # nobody is asked while a run may go on
+    assert stumbled is not None
+    assert stumbled.code == "sandbox.unavailable"
+    sandbox.clings = False
+    made.now += timedelta(minutes=1)
+    made.step("hospital-a")
+    visit = made.visit("hospital-a")
+    assert visit.held is not None
+    assert (visit.held.hold, visit.attempt) == (HoldFor.ATTENTION, 3)
+    assert sandbox.leftovers("test-hospital-a") == house.workrooms.names() == ()
+    house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
+    until(made, Phase.GONE)
+    visit = made.visit("hospital-a")
+    assert (visit.fault, visit.refused, visit.attempt, visit.pushed is not None) == (None, None, 4, True)
+    made.close()
+
+
+def test_t25_a_lost_run_leaves_nothing_while_it_waits_to_be_begun_again(tmp_path: Path) -> None:
+    made = running(tmp_path)
+    made.sandboxes["hospital-a"].lose_power()
+    made.step("hospital-a")
+    assert phase_of(made.visit("hospital-a")) is Phase.ADMITTED
+    assert made.sandboxes["hospital-a"].leftovers("test-hospital-a") == ()
+    assert made.houses["hospital-a"].workrooms.names() == ()
+    made.close()
+
+
+def test_t20_a_run_whose_engine_keeps_what_it_prints_is_removed_by_the_sweep(tmp_path: Path) -> None:
+    made = running(tmp_path)
+    house, sandbox = made.houses["hospital-a"], made.sandboxes["hospital-a"]
+    (name,) = sandbox.leftovers("test-hospital-a")
+    sandbox.logs = {name}
+    tidy(house)
+    assert sandbox.leftovers("test-hospital-a") == ()
+    until(made, Phase.GONE)
+    visit = made.visit("hospital-a")
+    assert (visit.fault, visit.attempt, visit.pushed is not None) == (None, 2, True)
+    made.close()
+
+
+def test_t20_the_hourly_sweep_looks_for_it_too(tmp_path: Path) -> None:
+    made = running(tmp_path)
+    house, sandbox = made.houses["hospital-a"], made.sandboxes["hospital-a"]
+    shift = Shift(house, Pace(clock=made.clock, poll_seconds=1), ROOMY)
+    shift.begin("test")
+    (name,) = sandbox.leftovers("test-hospital-a")
+    sandbox.logs = {name}
+    shift.turn()
+    assert name not in sandbox.leftovers("test-hospital-a")
+    made.close()
+
+
 def test_t25_a_paused_run_is_seen_and_goes_on_when_it_is_let(tmp_path: Path) -> None:
     made = running(tmp_path)
     made.sandboxes["hospital-a"].pause()
@@ -110,8 +181,8 @@ def test_t25_what_is_damaged_in_the_spool_is_fetched_again(tmp_path: Path, phase
     until(made, phase)
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
     assert visit.fetched is not None
-    for digest in (visit.arrival, *(blob.digest for blob in visit.fetched.blobs)):
-        spoil(house.spool.at(digest), gone)
+    for blob in visit.fetched.blobs:
+        spoil(house.spool.at(blob.digest), gone)
     until(made, Phase.GONE)
     assert made.visit("hospital-a").pushed is not None
     made.close()
@@ -122,8 +193,10 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     made.submit(made.train(route=ALONE))
     until(made, Phase.ADMITTED)
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
-    whole = house.spool.at(visit.arrival).read_bytes()
-    spoil(house.spool.at(visit.arrival), gone=False)
+    assert visit.fetched is not None
+    parts = house.spool.at(visit.fetched.parts.digest)
+    whole = parts.read_bytes()
+    spoil(parts, gone=False)
     (arrival,) = made.depot.arrivals(house.party)
     made.depot.remove(arrival)
     made.step("hospital-a")
@@ -133,7 +206,7 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     assert "registry does not have it" in held.reason
     made.now += timedelta(days=1)
     assert made.step("hospital-a") == []
-    house.spool.at(visit.arrival).write_bytes(whole)  # restored
+    parts.write_bytes(whole)  # restored
     visit = made.visit("hospital-a")
     house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
     until(made, Phase.GONE)
@@ -191,8 +264,9 @@ def on_a_disk(made: World, disk: Path) -> World:
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("clings", [False, True], ids=["", "and its engine can remove nothing"])
 def test_t25_a_disk_that_becomes_read_only_in_mid_run_makes_the_train_wait_and_run_again(
-    disk: Path, tmp_path: Path
+    disk: Path, tmp_path: Path, clings: bool
 ) -> None:
     failing = [False]
 
@@ -203,6 +277,7 @@ def test_t25_a_disk_that_becomes_read_only_in_mid_run_makes_the_train_wait_and_r
     until(made, Phase.RUNNING)
     house, arrival = made.houses["hospital-a"], made.visit("hospital-a").arrival
     failing[0] = True
+    made.sandboxes["hospital-a"].clings = clings
     remount(made, disk, read_only=True)
     length = made.visit("hospital-a").length
     for _ in range(3):
@@ -210,7 +285,11 @@ def test_t25_a_disk_that_becomes_read_only_in_mid_run_makes_the_train_wait_and_r
             reconcile(arrival, house, made.now)
         assert (told.value.code, told.value.exit) == ("journal.unwritable", 20)
     assert made.visit("hospital-a").length == length
-    failing[0] = False
+    if clings:  # it has ended meanwhile, with the error of a program that cannot write
+        ended = made.sandboxes["hospital-a"].look(made.sandboxes["hospital-a"].leftovers("test-hospital-a")[0])
+        assert isinstance(ended, Ended)
+        assert (ended.exit_code, ended.killed) == (1, False)
+    failing[0] = made.sandboxes["hospital-a"].clings = False
     remount(made, disk, read_only=False)
     until(made, Phase.GONE)
     visit = made.visit("hospital-a")
@@ -219,9 +298,7 @@ def test_t25_a_disk_that_becomes_read_only_in_mid_run_makes_the_train_wait_and_r
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(
-    "phase", [Phase.ADMITTED, Phase.OPENED, Phase.FURNISHED, Phase.ENDED, Phase.CLEARED, Phase.SEALED]
-)
+@pytest.mark.parametrize("phase", [Phase.ADMITTED, Phase.OPENED, Phase.FURNISHED, Phase.ENDED, Phase.SEALED])
 def test_t25_a_train_waits_for_a_read_only_disk_wherever_it_is(disk: Path, tmp_path: Path, phase: Phase) -> None:
     made = on_a_disk(world(tmp_path / "world", stations=ALONE), disk)
     until(made, phase)
@@ -234,6 +311,19 @@ def test_t25_a_train_waits_for_a_read_only_disk_wherever_it_is(disk: Path, tmp_p
     until(made, Phase.GONE)
     visit = made.visit("hospital-a")
     assert (visit.fault, visit.refused, visit.pushed is not None) == (None, None, True)
+    made.close()
+
+
+@pytest.mark.engine
+def test_t25_what_was_cleared_is_sealed_from_a_read_only_disk(disk: Path, tmp_path: Path) -> None:
+    made = on_a_disk(world(tmp_path / "world", stations=ALONE), disk)
+    until(made, Phase.CLEARED)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    made.step("hospital-a")
+    assert phase_of(made.visit("hospital-a")) is Phase.SEALED
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    until(made, Phase.GONE)
+    assert made.visit("hospital-a").pushed is not None
     made.close()
 
 
@@ -269,6 +359,37 @@ def test_t25_a_daemon_works_on_when_its_disk_can_be_written_again(disk: Path, tm
     made.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("SQLITE_IOERR_WRITE", JournalUnwritable),
+        ("SQLITE_IOERR_FSYNC", JournalUnwritable),
+        ("SQLITE_IOERR_DIR_FSYNC", JournalUnwritable),
+        ("SQLITE_IOERR_TRUNCATE", JournalUnwritable),
+        ("SQLITE_IOERR_DELETE", JournalUnwritable),
+        ("SQLITE_IOERR_SHMSIZE", JournalUnwritable),
+        ("SQLITE_READONLY", JournalUnwritable),
+        ("SQLITE_READONLY_CANTINIT", JournalUnwritable),
+        ("SQLITE_READONLY_DIRECTORY", JournalUnwritable),
+        ("SQLITE_READONLY_RECOVERY", JournalUnwritable),
+        ("SQLITE_READONLY_DBMOVED", JournalDamaged),
+        ("SQLITE_IOERR_READ", JournalDamaged),
+        ("SQLITE_IOERR_SHORT_READ", JournalDamaged),
+        ("SQLITE_CORRUPT", JournalDamaged),
+        ("SQLITE_FULL", DiskFull),
+        ("SQLITE_BUSY", JournalBusy),
+        ("SQLITE_BUSY_SNAPSHOT", JournalBusy),
+        ("", JournalDamaged),
+    ],
+)
+def test_t25_what_sqlite_says_is_not_now_or_damaged(name: str, error: type[PhtError]) -> None:
+    told = sqlite3.OperationalError("disk I/O error")
+    if name:
+        told.sqlite_errorname = name
+    with pytest.raises(error), explained():
+        raise told
+
+
 # --- What the kernel tells
 
 
@@ -284,11 +405,126 @@ def test_t25_a_process_that_is_not_there_any_more_is_seen(tmp_path: Path) -> Non
         assert [vanished({"Pid": pid}, url, tmp_path) for pid in (7, 8, 9, 0)] == [False, True, True, False]
 
 
-def test_t25_kills_for_memory_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "vmstat").write_text("pgfault 5\noom_kill 3\n")
-    assert killed_for_memory(tmp_path / "vmstat") == 3
-    assert killed_for_memory(tmp_path / "none") == 0
-    assert killed_for_memory() >= 0
+def test_t25_kills_for_memory_are_counted_from_a_boot_on(tmp_path: Path) -> None:
+    vmstat, boot, none = tmp_path / "vmstat", tmp_path / "boot", tmp_path / "none"
+    vmstat.write_text("pgfault 5\noom_kill 3\n")
+    boot.write_text("2c5c\n")
+    assert killed_for_memory(vmstat, boot) == "2c5c 3"
+    assert killed_for_memory(none, boot) == "2c5c 0"
+    assert killed_for_memory(vmstat, none) == "? 3"
+    assert killed_for_memory() == killed_for_memory() != "? 0"
+
+
+ID, OTHER = "ac45" * 16, "bd56" * 16
+KILLED_BY = "6,812,24152730798,-;oom-kill:constraint={0},nodemask=(null),cpuset=/,mems_allowed=0,{1},task_memcg={2},task={3},pid=7,uid=9\n"
+OWN = KILLED_BY.format("CONSTRAINT_MEMCG", f"oom_memcg=/docker/{ID}", f"/docker/{ID}", "python3")
+BELOW = KILLED_BY.format("CONSTRAINT_MEMCG", f"oom_memcg=/docker/{ID}/a", f"/docker/{ID}/a", "python3")
+MACHINE = KILLED_BY.format("CONSTRAINT_NONE", "global_oom", f"/system.slice/docker-{ID}.scope", "python3")
+ABOVE = KILLED_BY.format("CONSTRAINT_MEMCG", "oom_memcg=/docker", f"/docker/{ID}", "python3")
+ANOTHER = KILLED_BY.format("CONSTRAINT_NONE", "global_oom", f"/docker/{OTHER}", "python3")
+LYING = KILLED_BY.format("CONSTRAINT_MEMCG", f"oom_memcg=/docker/{ID}", f"/docker/{ID}", "x,oom_memcg=/")
+NOISE = "6,1,1,-;Memory cgroup out of memory: Killed process 7 (python3)\n SUBSYSTEM=x\n\xff"
+
+
+@pytest.mark.parametrize(
+    ("log", "machine"),
+    [
+        (NOISE, False),
+        (OWN, False),
+        (BELOW, False),
+        (LYING, False),
+        (MACHINE, True),
+        (ABOVE, True),
+        (ANOTHER, False),
+        (MACHINE + OWN, False),
+        (NOISE + ANOTHER + MACHINE, True),
+    ],
+)
+def test_t25_whose_memory_ran_out_is_told_by_the_kernel_s_log(tmp_path: Path, log: str, machine: bool) -> None:
+    (tmp_path / "kmsg").write_text(log, encoding="latin-1")
+    assert machine_out_of_memory(ID, tmp_path / "kmsg") is machine
+
+
+def test_t25_a_log_that_cannot_be_read_blames_nobody_else(tmp_path: Path) -> None:
+    assert not machine_out_of_memory(ID, tmp_path / "none")
+    assert not machine_out_of_memory(ID)  # this machine's own, to its end
+
+
+@pytest.mark.parametrize("group", ["9:name=systemd:/docker/{}", "0::/system.slice/docker-{}.scope"])
+def test_t25_the_processes_of_a_container_are_found_by_their_groups(tmp_path: Path, group: str) -> None:
+    def thread(process: int, number: int, container: str, letter: str = "S") -> None:
+        place = tmp_path / str(process) / "task" / str(number)
+        place.mkdir(parents=True)
+        (place / "cgroup").write_text(f"8:pids:/\n{group.format(container)}\n")
+        (place / "stat").write_text(f"{number} (a )b) {letter} 1 1")
+
+    thread(7, 7, ID)
+    thread(8, 8, OTHER)
+    thread(9, 9, ID, "Z")  # ended, and its shim has not waited for it
+    thread(10, 10, "none", "Z")  # a program whose first thread has ended, of which the kernel tells no group
+    thread(10, 11, ID)
+    (tmp_path / "12").mkdir()  # just gone
+    (tmp_path / "self").mkdir()
+    assert living(ID, tmp_path) == (7, 10)
+
+
+# --- An engine that does not do what it is told, and containers on their way out
+
+
+def said(status: str, code: int, **more: object) -> dict[str, object]:
+    """What an engine's ``inspect`` says of a container that is over, as far as the verdict goes."""
+    times = {"StartedAt": "2026-01-01T00:00:00.5Z", "FinishedAt": "2026-01-01T00:00:09.5Z"}
+    state = {"Status": status, "Running": False, "OOMKilled": False, "ExitCode": code, **times, **more}
+    return {"Id": ID, "State": state, "Config": {"Labels": {LABEL_KILLS: killed_for_memory()}}}
+
+
+class Told:
+    """An engine's client, as far as `judged` asks it: what it remembers of a container."""
+
+    base_url, api_version = "http+docker://nowhere", "1.41"
+
+    def __init__(self, *died_with: int) -> None:
+        events = [{"Action": "die", "Actor": {"Attributes": {"exitCode": str(code)}}} for code in died_with]
+        self.text = "\n".join(map(json.dumps, events))
+
+    def info(self) -> dict[str, str]:
+        return {"SystemTime": "2026-01-01T00:00:10Z"}
+
+    def get(self, *_: object, **__: object) -> Told:
+        return self
+
+    def raise_for_status(self) -> None:
+        """It went well."""
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "killed"),
+    [
+        ("exited", 3, False),
+        ("exited", 137, False),
+        ("removing", 3, True),
+        ("removing", 137, True),
+        ("dead", 137, True),
+        ("dead", 0, False),
+    ],
+)
+def test_t25_a_container_that_somebody_is_removing_is_a_lost_one(status: str, code: int, killed: bool) -> None:
+    sight = judged(cast("APIClient", Told(code)), said(status, code))
+    assert isinstance(sight, Ended)
+    assert (sight.exit_code, sight.killed) == (code, killed)
+
+
+def test_t25_the_machine_s_want_of_memory_is_known_to_a_station_that_was_started_anew() -> None:
+    """The count is kept where the container is, with the boot that it counts from."""
+    before = said("exited", 137)
+    for label in ("2c5c 3", None):
+        changed = {**before, "Config": {"Labels": {LABEL_KILLS: label} if label else None}}
+        sight = judged(cast("APIClient", Told(137)), changed)
+        assert isinstance(sight, Ended)
+        assert sight.killed
+    same = judged(cast("APIClient", Told(137)), before)
+    assert isinstance(same, Ended)
+    assert not same.killed
 
 
 # --- What a run printed

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import shutil
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ from security.encoding import Json
 from security.train.manifest import Output, TrainManifest
 from station.errors import GateOversized, GateType, GateUndeclared
 from station.gate.anew import print_anew
+from station.gate.port import Clear, Gate, Left, Verdict
+from station.gate.rules import FORM
 from station.house.assembly import gate_of
+from station.house.workroom import Workroom
 from station.sandbox.order import RunOrder
 from station.steps.gate import judged_in
 from station.visit.events import Cleared, HoldFor, Sealed
 from station.visit.plan import Phase, approve, phase_of
-from tests.support.trains import consortium, train
+from tests.support.trains import Train, consortium, train
 from tests.support.world import World, world
 
 ONE_NUMBER: Json = {
@@ -214,16 +218,17 @@ def test_two_payloads_give_the_same_size_and_the_same_bytes_t18_(tmp_path: Path)
     assert found[0] == found[1]
 
 
-def held(root: Path) -> World:
+def held(root: Path) -> tuple[World, Train]:
     made = one_stop(root, b"patients", by_hand=True)
-    made.submit(made.train(route=("hospital-a",), outputs=outputs()))
+    sent = made.train(route=("hospital-a",), outputs=outputs())
+    made.submit(sent)
     made.step("hospital-a")
     while made.visit("hospital-a").held is None:
         made.step("hospital-a")
     visit = made.visit("hospital-a")
     assert visit.held is not None
     assert visit.held.hold is HoldFor.RELEASE
-    return made
+    return made, sent
 
 
 def release(made: World) -> None:
@@ -234,7 +239,7 @@ def release(made: World) -> None:
 
 
 def test_what_is_shown_for_release_is_what_was_printed_t18_(tmp_path: Path) -> None:
-    made = held(tmp_path)
+    made, _ = held(tmp_path)
     visit, house = made.visit("hospital-a"), made.houses["hospital-a"]
     room = house.workrooms.find(visit.arrival)
     assert b"\t" in (room.state / "sums.json").read_bytes()
@@ -248,10 +253,77 @@ def test_what_is_shown_for_release_is_what_was_printed_t18_(tmp_path: Path) -> N
     made.close()
 
 
-def test_another_number_of_the_same_size_is_not_released_in_place_of_what_was_shown_t18_(tmp_path: Path) -> None:
-    made = held(tmp_path)
-    visit, house = made.visit("hospital-a"), made.houses["hospital-a"]
-    (house.workrooms.find(visit.arrival).state / "sums.json").write_bytes(b'{"n":2}')
+Change = Callable[[Workroom], None]
+
+
+def in_state(room: Workroom) -> None:
+    (room.state / "sums.json").write_bytes(b'{"n":2}')
+
+
+def in_printed(room: Workroom) -> None:
+    (room.outgoing / "sums.json").write_bytes(b'{"n":2}\n')
+
+
+def in_both(room: Workroom) -> None:
+    in_state(room)
+    in_printed(room)
+
+
+def state_gone(room: Workroom) -> None:
+    (room.state / "sums.json").unlink()
+
+
+def printed_gone(room: Workroom) -> None:
+    shutil.rmtree(room.outgoing)
+
+
+def printed_cut(room: Workroom) -> None:
+    (room.outgoing / "sums.json").write_bytes(b"")
+
+
+def printed_more(room: Workroom) -> None:
+    (room.outgoing / "more.json").write_bytes(b"{}")
+
+
+def not_noted(room: Workroom) -> None:
+    room.judged.unlink()
+
+
+HARMLESS: dict[str, Change] = {
+    one.__name__: one for one in (in_state, in_printed, state_gone, printed_gone, printed_cut, printed_more)
+}
+
+
+def cleared(root: Path) -> tuple[World, Train]:
+    made = one_stop(root, b"patients")
+    sent = made.train(route=("hospital-a",), outputs=outputs())
+    made.submit(sent)
+    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
+        made.step("hospital-a")
+    return made, sent
+
+
+def room_of(made: World) -> Workroom:
+    return made.houses["hospital-a"].workrooms.find(made.visit("hospital-a").arrival)
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_what_was_shown_is_what_is_released_t18_(tmp_path: Path, change: Change) -> None:
+    """It lies there as it was shown, or is printed again from what it was printed from."""
+    made, sent = held(tmp_path / "world")
+    change(room_of(made))
+    release(made)
+    assert made.visit("hospital-a").refused is None
+    assert made.results(sent, tmp_path / "home") == {"sums.json": b'{"n":1}\n'}
+    made.close()
+
+
+@pytest.mark.parametrize("change", [in_both, not_noted])
+def test_another_number_of_the_same_size_is_not_released_in_place_of_what_was_shown_t18_(
+    tmp_path: Path, change: Change
+) -> None:
+    made, _ = held(tmp_path)
+    change(room_of(made))
     release(made)
     after = made.visit("hospital-a")
     assert after.refused is not None
@@ -259,15 +331,51 @@ def test_another_number_of_the_same_size_is_not_released_in_place_of_what_was_sh
     made.close()
 
 
-def test_another_number_of_the_same_size_is_not_sealed_in_place_of_what_was_cleared_t18_(tmp_path: Path) -> None:
-    made = one_stop(tmp_path, b"patients")
-    made.submit(made.train(route=("hospital-a",), outputs=outputs()))
-    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
-        made.step("hospital-a")
-    visit, house = made.visit("hospital-a"), made.houses["hospital-a"]
-    (house.workrooms.find(visit.arrival).state / "sums.json").write_bytes(b'{"n":2}')
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_what_was_judged_is_what_is_sealed_t18_(tmp_path: Path, change: Change) -> None:
+    """A power cut may have taken what was printed; a run that left something behind may have changed the state."""
+    made, sent = cleared(tmp_path / "world")
+    change(room_of(made))
+    made.settle()
+    assert made.visit("hospital-a").refused is None
+    assert made.results(sent, tmp_path / "home") == {"sums.json": b'{"n":1}\n'}
+    made.close()
+
+
+@pytest.mark.parametrize("change", [in_both, not_noted])
+def test_another_number_of_the_same_size_is_not_sealed_in_place_of_what_was_cleared_t18_(
+    tmp_path: Path, change: Change
+) -> None:
+    made, _ = cleared(tmp_path)
+    change(room_of(made))
     made.settle()
     after = made.visit("hospital-a")
     assert after.refused is not None
     assert (after.refused.code, after.sealed, after.pushed) == ("gate.type", None, None)
+    assert list(made.houses["hospital-a"].spool.path.glob(".new.*")) == []
+    made.close()
+
+
+@dataclass
+class Asked:
+    """A rule that counts how often it is asked."""
+
+    times: int = 0
+
+    def judge(self, left: Left) -> Verdict:
+        assert [one.member.path for one in left.files] == ["sums.json"]
+        self.times += 1
+        return Clear()
+
+
+def test_what_a_run_left_is_read_and_judged_once(tmp_path: Path) -> None:
+    made, asked = one_stop(tmp_path, b"patients"), Asked()
+    made.change("hospital-a", gate=Gate(rules=(*FORM, asked)))
+    made.submit(made.train(route=("hospital-a",), outputs=outputs()))
+    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
+        made.step("hospital-a")
+    state_gone(room_of(made))  # so nobody can read it again
+    made.settle()
+    assert made.visit("hospital-a").pushed is not None
+    assert asked.times == 1
     made.close()

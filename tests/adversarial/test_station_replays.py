@@ -32,7 +32,7 @@ from station.sandbox.order import RunOrder
 from station.visit.plan import Phase, phase_of, refuse
 from station.visit.station_events import Redelivered
 from tests.support.scripted_sandbox import Program
-from tests.support.trains import NOW, Train
+from tests.support.trains import LARGE, NOW, Train
 from tests.support.world import World, world
 
 
@@ -97,7 +97,9 @@ def test_t5_two_states_for_one_stop_are_a_fork_and_the_second_is_kept_as_evidenc
     assert len(here.sandboxes["hospital-b"].started) == 1
     house = here.houses["hospital-b"]
     identity = here.consortium.secrets[PartyId("hospital-b")].identity
-    evidence = open_parcel(house.depot.load(second, house.spool), [identity]).parts
+    fetched = house.journal.visit(second).fetched
+    assert fetched is not None
+    evidence = open_parcel(house.depot.load(fetched.parts.digest, house.spool), [identity]).parts
     assert evidence.entries[0].digest == other.entries[0].digest
     assert evidence.state is not None
     assert house.spool.has(evidence.state.digest)
@@ -421,7 +423,7 @@ class Garbling:
 
 
 def test_t15_a_registry_that_garbles_blobs_is_not_the_trains_fault(here: World) -> None:
-    made = here.train(route=("hospital-a",))
+    made = here.train(route=("hospital-a",), files=LARGE)
     here.submit(made)
     honest = here.houses["hospital-a"].depot
     here.change("hospital-a", depot=type(honest)(Garbling(here.registry, made.manifest.code.digest)))  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOut
 from station.daemon.retention import Ending, Left, Remains
 from station.house.config import CEILING, Retention
 from station.visit.events import HoldFor
-from tests.support.trains import NOW
+from tests.support.trains import LARGE, NOW
 from tests.support.visits import digest
 from tests.support.world import World, usual_policy, world
 
@@ -79,7 +79,7 @@ UNWANTED = {
 def test_what_the_manifest_shows_to_be_unwanted_costs_no_large_blob(here: World, registry: Metered, why: str) -> None:
     """Its owner is told all the same: the refusal is signed, as that of a train that was looked into."""
     here.change(STATION, policy=UNWANTED[why])
-    made = here.train(route=(STATION,))
+    made = here.train(route=(STATION,), files=LARGE)
     here.submit(made)
     here.settle()
     visit = here.visit(STATION)
@@ -95,7 +95,7 @@ def test_what_the_manifest_shows_to_be_unwanted_costs_no_large_blob(here: World,
 
 def test_what_a_person_may_still_admit_is_fetched(here: World, registry: Metered) -> None:
     here.change(STATION, policy=AllOf(rules=(usual_policy(), ByHand())))
-    made = here.train(route=(STATION,))
+    made = here.train(route=(STATION,), files=LARGE)
     here.submit(made)
     here.settle()
     visit = here.visit(STATION)

@@ -37,6 +37,7 @@ COUNT = 'echo once >> "$PHT_STATE/count"; echo said; cat "$PHT_DATA/patients/pat
 FAIL = "exit 7"
 SLEEP = 'echo begun > "$PHT_STATE/begun"; sleep 600'
 TELL = 'echo "$GREETING $PHT_TEST" > "$PHT_STATE/told"'
+FULL = 'head -c 100000 /dev/zero > "$PHT_STATE/full"'
 HEAVY = 'while true; do echo 0123456789abcdef >> "$PHT_STATE/heavy"; done'
 MISSING = "/no/such/program"
 
@@ -65,6 +66,12 @@ def _tell(order: RunOrder, say: Callable[[bytes], None]) -> int:
     return 0
 
 
+def _full(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    del say
+    (order.state / "full").write_bytes(bytes(order.limits.state_bytes))
+    return 0
+
+
 def _heavy(order: RunOrder, say: Callable[[bytes], None]) -> int:
     del say
     (order.state / "heavy").write_bytes(bytes(order.limits.state_bytes + 1))
@@ -73,7 +80,14 @@ def _heavy(order: RunOrder, say: Callable[[bytes], None]) -> int:
 
 PROGRAMS: dict[tuple[str, ...], Program] = {
     ("sh", "-c", script): program
-    for script, program in ((COUNT, _count), (FAIL, _fail), (SLEEP, _sleep), (TELL, _tell), (HEAVY, _heavy))
+    for script, program in (
+        (COUNT, _count),
+        (FAIL, _fail),
+        (SLEEP, _sleep),
+        (TELL, _tell),
+        (FULL, _full),
+        (HEAVY, _heavy),
+    )
 }
 
 
@@ -154,7 +168,7 @@ def test_an_error_of_the_program_is_the_train_s_fault(bench: Bench) -> None:
     bench.sandbox.start(order)
     assert ended(bench.sandbox, order.name).exit_code == 7
     with pytest.raises(RunFailed) as told:
-        watch(bench.sandbox, order, now=datetime.now(UTC))
+        watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set())
     assert (told.value.code, told.value.fields["exit"]) == ("run.failed", 7)
 
 
@@ -182,7 +196,7 @@ def test_a_stopped_run_is_a_killed_one(bench: Bench) -> None:
     assert isinstance(found, Ended)
     assert (found.exit_code, found.killed) == (137, True)
     with pytest.raises(RunInterrupted):
-        watch(bench.sandbox, order, now=datetime.now(UTC))
+        watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 def test_a_removed_run_leaves_nothing(bench: Bench) -> None:
@@ -228,13 +242,20 @@ def test_the_environment_is_the_ordered_one(bench: Bench, monkeypatch: pytest.Mo
 def test_a_run_over_its_time_is_stopped(bench: Bench) -> None:
     order = bench.order(SLEEP, wall_seconds=60)
     bench.sandbox.start(order)
-    assert isinstance(watch(bench.sandbox, order, now=datetime.now(UTC)), Running)
+    assert isinstance(watch(bench.sandbox, order, now=datetime.now(UTC), spoiled=set()), Running)
     with pytest.raises(RunTimedOut) as told:
-        watch(bench.sandbox, order, now=datetime.now(UTC) + timedelta(seconds=61))
+        watch(bench.sandbox, order, now=datetime.now(UTC) + timedelta(seconds=61), spoiled=set())
     assert told.value.code == "run.timed-out"
     found = bench.sandbox.look(order.name)
     assert isinstance(found, Ended)
     assert found.killed
+
+
+def test_a_run_may_write_exactly_what_it_declared(bench: Bench) -> None:
+    order = bench.order(FULL, state_bytes=100_000)
+    bench.sandbox.start(order)
+    assert watched(bench.sandbox, order).exit_code == 0
+    assert (order.state / "full").stat().st_size == 100_000
 
 
 def test_a_run_that_writes_too_much_is_stopped(bench: Bench) -> None:

@@ -29,7 +29,7 @@ from security.errors import DigestMismatch, FileMissing
 from security.ids import PartyId
 from tests.support.desk import Desk
 from tests.support.engine import Engine
-from tests.support.trains import Train, consortium, train
+from tests.support.trains import LARGE, Train, consortium, train
 
 REPO, OTHER = Repository("mailbox/hospital-a"), Repository("mailbox/hospital-b")
 SIZE = 1 << 20
@@ -115,7 +115,7 @@ def test_an_empty_registry_is_swept(state: Path) -> None:
 def test_a_train_whose_manifest_was_still_to_come_is_sent_again(state: Path, tmp_path: Path) -> None:
     settings = ServerSettings(state=state)
     registry = client(up(settings, sleep=time.sleep))
-    it = train(consortium())
+    it = train(consortium(), files=LARGE)
     ours = spool_of(it, tmp_path / "ours")
 
     class Swept:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from registry.artifact import pack as pack_artifact
 from registry.artifact import train_layers
 from registry.base.archive import from_stream
+from registry.bundle import print_bundle, read_bundle
 from registry.http.answers import Answer, failure, next_page, redacted, resolved
 from registry.http.auth import _read_token, parse_challenges
 from registry.http.remote import _tags
@@ -111,6 +112,7 @@ def doors() -> dict[str, Door]:
         **_of_seals(keys),
         "letter": Door(here.parcel.manifest, lambda raw: open_letter(raw, [keys.identity], limit=MAX_ENVELOPE)),
         "artifact": Door(artifact.raw, lambda raw: train_layers(parse_manifest(raw, OCI_MANIFEST))),
+        "bundle": Door(print_bundle([here.parcel.manifest, *here.parcel.entries]), read_bundle),
         "index": Door(print_index([artifact.descriptor]), parse_index),
         **_of_registries(),
     }
@@ -218,6 +220,7 @@ NAMES = (
         "signing keys",
         "letter",
         "artifact",
+        "bundle",
         "index",
         "challenge",
         "token",

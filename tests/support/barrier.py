@@ -1,18 +1,22 @@
 """What if a daemon is killed in the middle of a request?
 
 A TCP proxy before a registry. `hold` stops the next request that begins like this, either before the registry has seen
-it or before the client has seen the answer, so that a test knows exactly what has happened and what the client knows.
+it or before the client has seen the answer, so that a test knows exactly what has happened and what the client knows. What was asked is
+listed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 _PIECE = 1 << 18
+_REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) /[!-~]* HTTP/1\.1\r\n")
+_LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +36,7 @@ class Barrier:
         self._target = (str(parts.hostname), int(parts.port or 80))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked: list[str] = []
         self._hold: Hold | None = None
         self._free = threading.Event()
         self._free.set()
@@ -75,6 +80,7 @@ class Barrier:
         with contextlib.suppress(OSError), client, server:
             while data := client.recv(_PIECE):
                 self._free.wait()
+                self._note(tail[-_LONGEST:], data)
                 wanted = self._hold
                 if wanted is not None and wanted.begin in tail[1 - len(wanted.begin) :] + data:
                     self._hold = None
@@ -87,6 +93,12 @@ class Barrier:
                 tail = data
                 server.sendall(data)
             _end(client, server)
+
+    def _note(self, before: bytes, data: bytes) -> None:
+        """List the requests whose first line ends in `data`."""
+        for found in _REQUEST.finditer(before + data):
+            if found.end() > len(before):
+                self.asked.append(found[0].split(b" HTTP")[0].decode())
 
     def _back(self, client: socket.socket, server: socket.socket, silent: list[Hold]) -> None:
         with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ def main(folder: Path, size: int) -> None:
         previous=(digest_of(b"manifest"),),
     )
     with (folder / "sealed").open("wb") as sink:
-        ref = seal_state(sink, members_of(folder / "in"), binding=binding, recipients=[str(identity.recipient)])
+        ref = seal_state(sink, members_of(folder / "in"), binding=binding, recipients=[str(identity.recipient)]).ref
     (folder / "in" / "state").unlink()
     budget = Budget(total_bytes=size, member_bytes=size, members=1)
     with (folder / "sealed").open("rb") as source:

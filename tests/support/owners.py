@@ -213,19 +213,19 @@ class OwnerWorld:
             kind=ReceiptKind.REFUSAL,
         )
 
-    def journey(self, folder: Path | None = None) -> TrainId:
-        """Submit a train and let every station pass it."""
+    def journey(self, folder: Path | None = None, *, left: Mapping[str, bytes] | None = None) -> TrainId:
+        """Submit a train and let every station pass it; each leaves the same."""
         submitted = self.submit(write_train(self.path / "train") if folder is None else folder, again=True)
         route = submitted.record.manifest.route
         for stop in route.indices:
-            self.pass_stop(route.stop(stop).party)
+            self.pass_stop(route.stop(stop).party, files=left)
         return submitted.record.train
 
     def seal(self, files: Mapping[str, bytes], blobs: BlobFolder, binding: StateBinding) -> StateRef:
         """Seal a state for the party its binding names."""
         sink = io.BytesIO()
         recipients = [self.secrets(one).key_set.sealing for one in binding.recipients]
-        ref = seal_state(sink, members(files), binding=binding, recipients=recipients)
+        ref = seal_state(sink, members(files), binding=binding, recipients=recipients).ref
         sink.seek(0)
         blobs.put(ref.digest, ref.size, sink)
         return ref

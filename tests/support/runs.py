@@ -85,7 +85,7 @@ def ended(sandbox: Sandbox, name: str) -> Ended:
 
 def watched(sandbox: Sandbox, order: RunOrder) -> Ended:
     """Watch until the run has ended well or `watch` raises."""
-    return _until_ended(lambda: watch(sandbox, order, now=datetime.now(UTC)))
+    return _until_ended(lambda: watch(sandbox, order, now=datetime.now(UTC), spoiled=set()))
 
 
 def _until_ended(look: Callable[[], Sight]) -> Ended:

@@ -34,7 +34,8 @@ class ScriptedSandbox:
     """Runs ``programs``, found by an order's command; each is still running for the first ``turns`` looks.
 
     ``programs`` may also be one function for every command. A program that returns a negative number never ends by
-    itself. Its second argument is what it prints with. ``away`` makes the engine unreachable.
+    itself. Its second argument is what it prints with. ``away`` makes the engine unreachable, ``clings`` lets it remove
+    nothing; ``logs`` are the names of runs of which it keeps what they print.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class ScriptedSandbox:
         self.images: set[Digest] = set()
         self.started: list[str] = []
         self.away = False
+        self.clings = False
+        self.logs: set[str] = set()
 
     @property
     def sealed(self) -> bool:
@@ -96,8 +99,9 @@ class ScriptedSandbox:
             return Running(since=run.started, paused=True)
         said: list[bytes] = []
         code = self._program(run.order)(run.order, said.append)
-        with run.order.printed.open("ab") as printed:
-            printed.write(b"".join(said))
+        if said:
+            with run.order.printed.open("ab") as printed:
+                printed.write(b"".join(said))
         if code < 0:
             return Running(since=run.started)
         return self._end(run, code, killed=False)
@@ -110,6 +114,9 @@ class ScriptedSandbox:
 
     def remove(self, name: str) -> None:
         self._reach()
+        if self.clings and name in self._runs:
+            msg = "the container engine failed"
+            raise SandboxUnavailable(msg, status=500)
         self._runs.pop(name, None)
 
     def listen(self, order: RunOrder) -> None:
@@ -123,6 +130,9 @@ class ScriptedSandbox:
     def leftovers(self, house: str) -> tuple[str, ...]:
         self._reach()
         return tuple(sorted(name for name, run in self._runs.items() if run.order.house == house))
+
+    def logged(self, house: str) -> tuple[str, ...]:
+        return tuple(name for name in self.leftovers(house) if name in self.logs)
 
     def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         del base

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from registry.artifact import SMALL
 from security.age import HybridIdentity
 from security.archive import Member
 from security.digest import Digest, digest_of
@@ -35,6 +36,8 @@ MAIL = HybridIdentity.generate()
 LONG_AGO = NOW - timedelta(days=30)
 BASE = digest_of(b"an approved base")
 CODE = {"main.py": b"print('hello')\n", "lib/sums.py": b"TOTAL = 0\n"}
+LARGE = {**CODE, "weights.bin": b"\1" * SMALL}
+"""Code that does not fit into an OCI manifest: it travels as a blob of its own."""
 
 
 @dataclass
@@ -225,7 +228,7 @@ class Train:
         bound = self.binding() if binding is None else binding
         sink = io.BytesIO()
         recipients = [self.world.secrets[one].key_set.sealing for one in bound.recipients]
-        ref = seal_state(sink, members(files), binding=bound, recipients=recipients)
+        ref = seal_state(sink, members(files), binding=bound, recipients=recipients).ref
         self.blobs[ref.digest] = sink.getvalue()
         return ref
 
@@ -243,14 +246,21 @@ class Train:
         return self
 
 
-def train(world: Consortium, *, owner: str = "alice", route: Sequence[str] = (), **changes: object) -> Train:
+def train(
+    world: Consortium,
+    *,
+    owner: str = "alice",
+    route: Sequence[str] = (),
+    files: Mapping[str, bytes] = CODE,
+    **changes: object,
+) -> Train:
     """Build a valid train; `changes` replace fields of the manifest before it is signed."""
     stops = tuple(world.stop(name) for name in (route or ("hospital-a", "hospital-b", "hospital-c")))
     keys, nonce, sink = world.secrets[PartyId(owner)], random.token_hex(16), io.BytesIO()
     readers = [world.secrets[stop.party].key_set.sealing for stop in stops]
     code = seal_code(
         sink,
-        members(CODE),
+        members(files),
         binding=CodeBinding(owner=PartyId(owner), nonce=nonce),
         recipients=code_recipients(readers, keys.key_set.sealing),
     )

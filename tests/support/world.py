@@ -47,7 +47,7 @@ from station.visit.events import VisitEvent
 from station.visit.state import Visit
 from tests.support.clocks import SetClock
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
-from tests.support.trains import BASE, MAIL, NOW, Consortium, Train, consortium, train
+from tests.support.trains import BASE, CODE, MAIL, NOW, Consortium, Train, consortium, train
 
 ROUTE = ("hospital-a", "hospital-b", "hospital-c")
 PATIENTS = {"hospital-a": (3, 5, 7), "hospital-b": (11,), "hospital-c": (13, 17)}
@@ -111,8 +111,15 @@ class World:
 
     # --- The owner's side
 
-    def train(self, *, owner: str = "alice", route: Sequence[str] = ROUTE, **changes: object) -> Train:
-        return train(self.consortium, owner=owner, route=route, **changes)
+    def train(
+        self,
+        *,
+        owner: str = "alice",
+        route: Sequence[str] = ROUTE,
+        files: Mapping[str, bytes] = CODE,
+        **changes: object,
+    ) -> Train:
+        return train(self.consortium, owner=owner, route=route, files=files, **changes)
 
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""

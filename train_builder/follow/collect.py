@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from registry.depot import Depot
+from registry.depot import Depot, kept_as
 from registry.errors import NotInRegistry
 from registry.port import Progress
 from security.age import Unwrapper
@@ -46,7 +46,7 @@ from train_builder.proof.proof import proof_document, prove
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeTrain:
-    """A train that came home and is believed, its envelopes out of their letters, and the name its artifact has."""
+    """A train that came home and is believed, its envelopes out of their letters, and the name its letters are kept under."""
 
     accepted: AcceptedTrain
     parts: TrainParts
@@ -87,14 +87,14 @@ def bring_home(
         Refused: its journey is not proven; one of its leaves, which says why.
     """
 
-    def verified(parcel: Parcel, digest: Digest) -> HomeTrain:
+    def verified(parcel: Parcel) -> HomeTrain:
         opened = open_parcel(parcel, [identity])
         accepted = verify_home(opened.parts, trust, owner=home.party, now=now)
         if accepted.train != train:
             msg = "the artifact under this train's name is another train"
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
         check_readers(opened, accepted)
-        return HomeTrain(accepted=accepted, parts=opened.parts, digest=digest)
+        return HomeTrain(accepted=accepted, parts=opened.parts, digest=kept_as(parcel).digest)
 
     found = _kept(train, home, depot, verified)
     if found is None:
@@ -141,7 +141,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
     return OpenedResults(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 
-_Verify: TypeAlias = Callable[[Parcel, Digest], HomeTrain]
+_Verify: TypeAlias = Callable[[Parcel], HomeTrain]
 
 
 def _kept(train: TrainId, home: Home, depot: Depot, verified: _Verify) -> HomeTrain | None:
@@ -156,7 +156,7 @@ def _kept(train: TrainId, home: Home, depot: Depot, verified: _Verify) -> HomeTr
     sealed = [parcel.code.digest, *([] if parcel.state is None else [parcel.state.digest])]
     if not home.forgotten(train) and not all(map(home.blobs.has, sealed)):
         return None
-    return verified(parcel, digest)
+    return verified(parcel)
 
 
 def _waiting(
@@ -176,8 +176,8 @@ def _waiting(
             if arrival is None:
                 continue
 
-            def demand(parcel: Parcel, digest: Digest = arrival.digest, into: list[HomeTrain] = found) -> None:
-                into.append(verified(parcel, digest))
+            def demand(parcel: Parcel, into: list[HomeTrain] = found) -> None:
+                into.append(verified(parcel))
 
             depot.take(arrival, home.blobs, accept=demand, progress=progress)
             return found[0]

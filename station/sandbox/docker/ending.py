@@ -8,18 +8,22 @@ kernel's count of processes it killed for want of memory, and whether the proces
 from __future__ import annotations
 
 import contextlib
-import socket
-import struct
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from station.sandbox.docker.processes import dead, visible
 
 KILLED: Final = 137
 """128 + SIGKILL."""
 _LOST: Final = 255
 """What an engine reports of a container whose end it did not see: it was restarted, or lost the container's shim."""
 _MEMORY: Final = Path("/proc/vmstat")
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_LOG: Final = Path("/dev/kmsg")
+_LONGEST_LINE: Final = 1 << 13
 _SETTLES: Final = 2.0
 """Seconds within which an engine remembers an end that it reports."""
 
@@ -55,13 +59,48 @@ def _read(events: Sequence[Mapping[str, object]]) -> tuple[bool, int | None]:
     return killed, code
 
 
-def killed_for_memory(counters: Path = _MEMORY) -> int:
-    """Return how many processes the kernel of this machine has killed for want of memory (``proc(5)``, vmstat)."""
+def killed_for_memory(counters: Path = _MEMORY, boot: Path = _BOOT) -> str:
+    """Return since when, and how many processes the kernel of this machine has killed for want of memory.
+
+    The boot it counts from (``random(4)``), and the count (``proc(5)``, vmstat).
+    """
+    count, since = 0, "?"
+    with contextlib.suppress(OSError, ValueError):
+        since = boot.read_text(encoding="ascii").strip()
     with contextlib.suppress(OSError, ValueError):
         for line in counters.read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
+                count = int(line.split()[1])
+    return f"{since} {count}"
+
+
+def machine_out_of_memory(container: str, log: Path = _LOG) -> bool:
+    """Whether the kernel says that it killed a process of a container for want of memory elsewhere than in its own limit.
+
+    With control groups of version 2, engines call that ``OOMKilled``, too. The kernel's log tells whose memory ran out, where
+    we may read it (root); False otherwise.
+    """
+    kills = [line for line in _lines(log) if "oom-kill:" in line and container in _word(line, "task_memcg")]
+    return bool(kills) and all(container not in _word(line, "oom_memcg") for line in kills)
+
+
+def _word(line: str, name: str) -> str:
+    return next((part.partition("=")[2] for part in line.split(",") if part.startswith(f"{name}=")), "")
+
+
+def _lines(log: Path) -> Iterator[str]:
+    """Read the kernel's log: one record at a time, until there is none left; records may be overwritten meanwhile."""
+    with contextlib.suppress(OSError):
+        handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while True:
+                with contextlib.suppress(BrokenPipeError):
+                    record = os.read(handle, _LONGEST_LINE)
+                    if not record:
+                        return
+                    yield from record.decode("ascii", "replace").splitlines()
+        finally:
+            os.close(handle)
 
 
 def vanished(state: Mapping[str, object], url: str, processes: Path = Path("/proc")) -> bool:
@@ -70,21 +109,11 @@ def vanished(state: Mapping[str, object], url: str, processes: Path = Path("/pro
     An engine whose containerd was killed goes on saying so for ever. False where the engine's processes cannot be seen.
     """
     pid = state.get("Pid")
-    if not isinstance(pid, int) or pid <= 0 or not _same_processes(url):
+    if not isinstance(pid, int) or pid <= 0 or not visible(url):
         return False
     try:
-        about = (processes / str(pid) / "stat").read_bytes()
+        return dead((processes / str(pid) / "stat").read_bytes())
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    return about.rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
-
-
-def _same_processes(url: str) -> bool:
-    """Whether whoever listens at the engine's socket counts processes as we do: elsewhere, the kernel tells us 0."""
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(10)
-        peer.connect(url.removeprefix("unix://"))
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return bool(struct.unpack("3i", credentials)[0])

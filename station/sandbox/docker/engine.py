@@ -1,7 +1,7 @@
 """How are orders run by an engine that speaks the Docker Engine API?
 
 Through the low-level client, so that exactly `create_payload` is sent, and nothing of a user's Docker configuration. Every
-call opens its own connection, so a restarted engine needs no reconnecting.
+call opens its own connection, so a restarted engine needs no reconnecting; another version of it is noticed by its error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,19 +24,26 @@ from urllib3.exceptions import HTTPError  # the client lets it through where it 
 from security.digest import Digest
 from security.errors import DiskFull, PhtError
 from station.check import CheckResult
-from station.errors import RunFailed, SandboxRefused, SandboxUnavailable, SandboxUnfit
-from station.sandbox.docker import doctor
+from station.errors import RunFailed, RunLingers, SandboxRefused, SandboxUnavailable, SandboxUnfit
+from station.sandbox.docker import doctor, processes
 from station.sandbox.docker.compare import differences
-from station.sandbox.docker.ending import KILLED, ended_from_outside, killed_for_memory, vanished
+from station.sandbox.docker.ending import (
+    KILLED,
+    ended_from_outside,
+    killed_for_memory,
+    machine_out_of_memory,
+    vanished,
+)
 from station.sandbox.docker.image import engine_name, image_id, load_archive, mismatches
 from station.sandbox.docker.listen import Listeners
-from station.sandbox.docker.payload import GVISOR, LABEL_HOUSE, create_payload
+from station.sandbox.docker.payload import GVISOR, LABEL_HOUSE, LABEL_KILLS, UNLOGGED, create_payload
 from station.sandbox.image import BaseImage
 from station.sandbox.order import RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sight
 
 _PATIENCE: Final = 60  # seconds for one answer of the engine
 _LOAD_PATIENCE: Final = 3600  # the engine is silent while it unpacks an image
+_GOING: Final = frozenset({"removing", "dead"})  # the engine's words for: somebody removes it; that did not work
 _NO_PROGRAM: Final = frozenset({126, 127})  # the engine's words for: not to be run, not found
 _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executable")  # runc; runsc; runsc
 
@@ -45,18 +51,22 @@ _ABOUT_PROGRAM: Final = ("container process", "failed to load", "finding executa
 class DockerSandbox:
     """Runs orders on the engine at ``url``, a local ``unix://`` socket, with the runtime of that name.
 
-    A container whose process has been missing for `missing_seconds` is over, whatever the engine says.
+    A container whose process has been missing for `missing_seconds` is over, whatever the engine says. A process that was
+    killed `ending_seconds` ago and is still there cannot be.
     """
 
-    def __init__(self, *, url: str, runtime: str = "runc", missing_seconds: float = 20.0) -> None:
+    def __init__(
+        self, *, url: str, runtime: str = "runc", missing_seconds: float = 20.0, ending_seconds: float = 10.0
+    ) -> None:
         if not url.startswith("unix://"):
             msg = "the engine must be reached through a local socket"  # mounts are paths on this machine
             raise SandboxUnfit(msg, url=url, hint="use an address such as unix:///var/run/docker.sock")
         self._url = url
         self._runtime = runtime
-        self._missing_seconds = missing_seconds
+        self._missing_seconds, self._ending_seconds = missing_seconds, ending_seconds
+        self._version = "auto"  # of the engine's API: asked for once, and again after whatever went wrong
         self._listeners = Listeners()
-        self._kills: dict[str, int] = {}  # by the name of a run: the kernel's kills for memory before it was first seen
+        self._ids: dict[str, str] = {}  # by the name of a run: its container's, should the engine forget it
         self._vanished: dict[str, float] = {}  # by the name of a run: since when its process is not there
 
     @property
@@ -89,10 +99,10 @@ class DockerSandbox:
         with self._engine() as engine:
             inspected = _inspect(engine, order.name)
             if inspected is None or differences(order, self._runtime, inspected):
-                _remove(engine, order.name)  # attack: a container with other options waiting under the right name
+                self._remove(engine, order.name)  # attack: a container with other options under the right name
                 inspected = _create(engine, order, self._runtime)
             container = str(inspected["Id"])  # by id: a name may by now be another container's
-            self._kills.setdefault(order.name, killed_for_memory())
+            self._ids[order.name] = container
             if _state(inspected).get("Status") == "created":
                 self._listeners.begin(self._url, engine.api_version, container, order)
                 _start(engine, container)
@@ -103,12 +113,8 @@ class DockerSandbox:
             inspected = _inspect(engine, name)
             if inspected is None:
                 return Absent()
-            sight = _sight(inspected)
-            if isinstance(sight, Ended) and sight.exit_code and not sight.out_of_memory:
-                asked = partial(_remembered, engine, str(inspected["Id"]), sight.started)
-                outside = ended_from_outside(asked, sight.exit_code)
-                memory = sight.exit_code == KILLED and killed_for_memory() > self._kills.get(name, sys.maxsize)
-                sight = replace(sight, killed=outside or memory)
+            self._ids[name] = str(inspected["Id"])
+            sight = judged(engine, inspected)
             if isinstance(sight, Running) and self._vanished_for_good(name, inspected):
                 finished = max(sight.since, _clock_of(engine))
                 return Ended(exit_code=KILLED, out_of_memory=False, killed=True, started=sight.since, finished=finished)
@@ -120,7 +126,6 @@ class DockerSandbox:
         """Attach to the container, unless we are."""
         if self._listeners.listens(order.name):
             return
-        self._kills.setdefault(order.name, killed_for_memory())
         with self._engine() as engine:
             inspected = _inspect(engine, order.name)
             if inspected is not None and _state(inspected).get("Running"):
@@ -146,18 +151,42 @@ class DockerSandbox:
             engine.wait(name, timeout=_PATIENCE)
 
     def remove(self, name: str) -> None:
-        """Remove the container with its volumes."""
+        """Remove the container with its volumes, once none of its processes lives."""
         with self._engine() as engine:
-            _remove(engine, name)
+            self._remove(engine, name)
         self._listeners.forget(name)
-        self._kills.pop(name, None)
+        self._ids.pop(name, None)
         self._vanished.pop(name, None)
+
+    def _remove(self, engine: APIClient, name: str) -> None:
+        """An engine whose shim was killed takes a container for ended while its processes go on, and would remove it."""
+        inspected = _inspect(engine, name)
+        container = self._ids.get(name) if inspected is None else str(inspected["Id"])
+        if container is not None and processes.visible(self._url) and processes.living(container):
+            with contextlib.suppress(APIError):
+                engine.unpause(name)  # a frozen process does not die
+            with contextlib.suppress(APIError):
+                engine.kill(name)  # by an engine that still holds it, what is not ours to kill as well
+            if left := processes.end(container, self._ending_seconds):
+                msg = "processes of a run cannot be ended"
+                raise RunLingers(msg, run=name, processes=" ".join(map(str, left)))
+        _remove(engine, name)
 
     def leftovers(self, house: str) -> tuple[str, ...]:
         """Find containers by the label of the station installation."""
         with self._engine() as engine:
             listed = engine.containers(all=True, filters={"label": f"{LABEL_HOUSE}={house}"})
         return tuple(sorted(name.removeprefix("/") for item in listed for name in item["Names"]))
+
+    def logged(self, house: str) -> tuple[str, ...]:
+        """Find containers of the station installation that were made with a log of the engine's, whoever made them."""
+        found = []
+        for name in self.leftovers(house):
+            with self._engine() as engine:
+                host = (_inspect(engine, name) or {}).get("HostConfig")
+            if isinstance(host, dict) and host.get("LogConfig") != UNLOGGED:
+                found.append(name)
+        return tuple(found)
 
     def doctor(self, base: BaseImage | None) -> tuple[CheckResult, ...]:
         """Judge what the engine says about itself, then what a run in it can do."""
@@ -173,11 +202,14 @@ class DockerSandbox:
     def _engine(self, patience: int = _PATIENCE) -> Iterator[APIClient]:
         try:
             _need_listener(self._url)
-            with contextlib.closing(APIClient(base_url=self._url, version="auto", timeout=patience)) as engine:
+            with contextlib.closing(APIClient(base_url=self._url, version=self._version, timeout=patience)) as engine:
+                self._version = engine.api_version
                 yield engine
         except APIError as error:
+            self._version = "auto"
             raise _explained(error) from error
         except (DockerException, HTTPError, OSError) as error:  # the client's own transport errors are OSErrors
+            self._version = "auto"
             msg = "the container engine does not answer"
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise SandboxUnavailable(msg, url=self._url, reason=reason) from error
@@ -262,7 +294,7 @@ def _create(engine: APIClient, order: RunOrder, runtime: str) -> Mapping[str, ob
     if not doctor.seccomp_on(engine.info()):
         msg = "the engine runs containers without seccomp"
         raise SandboxUnfit(msg, hint="start the engine with its default seccomp profile")
-    payload = create_payload(order, runtime)
+    payload = create_payload(order, runtime, kills=killed_for_memory())
     engine.create_container_from_config(payload, order.name)  # type: ignore[no-untyped-call]  # as above
     inspected = _inspect(engine, order.name) or {}
     wrong = differences(order, runtime, inspected)
@@ -289,6 +321,27 @@ def _start(engine: APIClient, container: str) -> None:
 def _remove(engine: APIClient, name: str) -> None:
     with contextlib.suppress(NotFound):
         engine.remove_container(name, v=True, force=True)
+
+
+def judged(engine: APIClient, inspected: Mapping[str, object]) -> Sight:
+    """Say how a container is doing, and who ended it; where nobody can know, it was not its program."""
+    ended = _sight(inspected)
+    if not isinstance(ended, Ended) or not ended.exit_code:
+        return ended
+    container = str(inspected["Id"])
+    if ended.out_of_memory:
+        machine = machine_out_of_memory(container)
+        return replace(ended, out_of_memory=not machine, killed=machine)
+    asked = partial(_remembered, engine, container, ended.started)
+    outside = _state(inspected).get("Status") in _GOING or ended_from_outside(asked, ended.exit_code)
+    memory = ended.exit_code == KILLED and _kills_before(inspected) != killed_for_memory()
+    return replace(ended, killed=outside or memory)
+
+
+def _kills_before(inspected: Mapping[str, object]) -> object:
+    config = inspected.get("Config")
+    labels = config.get("Labels") if isinstance(config, dict) else None
+    return labels.get(LABEL_KILLS) if isinstance(labels, dict) else None
 
 
 def _remembered(engine: APIClient, container: str, since: datetime) -> list[Mapping[str, object]]:

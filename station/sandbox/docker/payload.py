@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from security.digest import digest_of
@@ -12,15 +13,20 @@ Payload: TypeAlias = "dict[str, object]"
 
 LABEL_HOUSE: Final = "pht.house"
 LABEL_ORDER: Final = "pht.order"
+LABEL_KILLS: Final = "pht.kills"
+"""What the kernel had killed for want of memory when the container was made: kept where the container is."""
+UNLOGGED: Final[Mapping[str, object]] = {"Type": "none", "Config": {}}
+"""No log of the engine's: it could outlive the visit (attack T20)."""
 GVISOR: Final = "runsc"
 _GVISOR_THREADS: Final = 256  # gVisor's kernel is a process of the same cgroup and needs about 90 by itself
 
 
-def create_payload(order: RunOrder, runtime: str) -> Payload:
+def create_payload(order: RunOrder, runtime: str, *, kills: str | None = None) -> Payload:
     """Return the body of the engine's ``create`` call for this order, under the runtime of that name."""
     payload = _unlabelled(order, runtime)
-    digest = digest_of(dump_json(payload))  # of everything the engine is told, except of itself
-    return {**payload, "Labels": {LABEL_HOUSE: order.house, LABEL_ORDER: str(digest)}}
+    digest = digest_of(dump_json(payload))  # of everything the engine is told, except of itself and of `kills`
+    noted = {} if kills is None else {LABEL_KILLS: kills}
+    return {**payload, "Labels": {LABEL_HOUSE: order.house, LABEL_ORDER: str(digest), **noted}}
 
 
 def _unlabelled(order: RunOrder, runtime: str) -> Payload:
@@ -63,7 +69,7 @@ def _host_config(order: RunOrder, runtime: str) -> Payload:
         "GroupAdd": [],
         "Init": False,
         "IpcMode": "private",
-        "LogConfig": {"Type": "none", "Config": {}},  # a log of the engine's can outlive the visit (attack T20)
+        "LogConfig": dict(UNLOGGED),
         "Memory": limits.memory_bytes,
         "MemorySwap": limits.memory_bytes,
         "Mounts": [_mount(mount) for mount in order.mounts],
@@ -83,7 +89,7 @@ def _host_config(order: RunOrder, runtime: str) -> Payload:
         "Tmpfs": {TMP: _tmpfs(order)},
         "Ulimits": [
             {"Name": "core", "Hard": 0, "Soft": 0},
-            {"Name": "fsize", "Hard": limits.state_bytes, "Soft": limits.state_bytes},
+            {"Name": "fsize", "Hard": limits.file_bytes, "Soft": limits.file_bytes},
             {"Name": "nofile", "Hard": limits.open_files, "Soft": limits.open_files},
         ],
         "UTSMode": "",

@@ -137,7 +137,7 @@ def test_after_a_departure_only_what_the_visit_had_is_looked_at(here: World) -> 
     visit = visit_of(here, made)
     assert visit.signed is not None
     assert visit.fetched is not None
-    kept = {visit.arrival, visit.signed.envelope, visit.signed.letter}
+    kept = {visit.signed.envelope, visit.signed.letter}
     kept |= {blob.digest for blob in (*visit.fetched.letters, *visit.fetched.documents)}
     assert spooled(here) == before | {one.hex for one in kept}
     here.now += timedelta(hours=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from station.daemon.workers import Done, Job, Workers
 from station.house.capacity import Capacity, Resources
 from station.visit.events import Approved
 from station.visit.plan import Phase, approve, phase_of
-from tests.support.trains import Train
+from tests.support.trains import CODE, LARGE, Train
 from tests.support.world import ROOMY, World, usual_policy, world
 
 STATION = "hospital-a"
@@ -81,8 +81,8 @@ def live(here: World, daemon: Shift, turns: int) -> None:
         here.now += timedelta(seconds=1)
 
 
-def sent(here: World, count: int) -> list[Train]:
-    made = [here.train(route=(STATION,)) for _ in range(count)]
+def sent(here: World, count: int, *, files: Mapping[str, bytes] = CODE) -> list[Train]:
+    made = [here.train(route=(STATION,), files=files) for _ in range(count)]
     for one in made:
         here.submit(one)
     return made
@@ -179,7 +179,7 @@ def test_what_comes_under_the_tag_of_a_train_that_waits_is_found_when_that_has_l
 def test_a_train_whose_first_delivery_is_incomplete_is_found_under_the_same_tag(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     here = world(tmp_path, stations=[STATION], registry=registry)
-    (made,) = sent(here, 1)
+    (made,) = sent(here, 1, files=LARGE)
     for blobs in registry._blobs.values():
         blobs.pop(made.manifest.code.digest)  # gone from the registry
     daemon = shift(here)

@@ -227,13 +227,25 @@ def test_a_rule_that_a_house_adds_can_refuse(here: World) -> None:
     assert here.outcome(made) is Outcome.REFUSED
 
 
-def test_a_state_that_changes_after_it_was_cleared_does_not_leave(here: World) -> None:
+def test_a_state_that_changes_after_it_was_cleared_does_not_leave(here: World, tmp_path: Path) -> None:
     made = here.train(route=("hospital-a",))
     here.submit(made)
     while here.visits("hospital-a") == () or here.visit("hospital-a").cleared is None:
         here.step("hospital-a")
     (room,) = here.plaintext("hospital-a")
     (room / "state" / "sums.json").write_text('{"sum": 1, "n": 1000}')
+    here.settle()
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"]) == {"sum": 15, "n": 3}
+
+
+def test_neither_does_what_was_printed_if_both_change(here: World) -> None:
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or here.visit("hospital-a").cleared is None:
+        here.step("hospital-a")
+    (room,) = here.plaintext("hospital-a")
+    for folder in ("state", "outgoing"):
+        (room / folder / "sums.json").write_text('{"n":1000,"sum":1}\n')
     here.settle()
     refused = here.visit("hospital-a").refused
     assert refused is not None

@@ -144,6 +144,8 @@ def test_what_a_step_holds_is_not_swept_until_it_lets_go(spool: Spool, how: str)
             spool.put(blob, 4, io.BytesIO(b"data"))
         else:
             assert spool.has(blob)
+        spool.settle()
+        assert spool.has(blob)
         assert spool.sweep(tuple) == ()
     assert [one.digest for one in spool.sweep(tuple)] == [blob]
 

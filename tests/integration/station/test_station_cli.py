@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -35,6 +37,7 @@ from station.journal.audit import sign_head
 from station.journal.chain import Head
 from station.journal.journal import Journal
 from station.visit.events import Noticed
+from station.visit.state import Visit
 from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.desk import FAMILIES, Desk, Typed, edit, in_a_process
 from tests.support.directories import house, key_folder
@@ -569,6 +572,36 @@ def test_the_end_of_the_journal_is_signed_for_an_export_while_the_daemon_works(
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert site.answer("station", "audit", "verify")["proven"]
+
+
+def test_a_daemon_that_waits_for_a_registry_s_lock_can_be_ended_and_goes_on_later(
+    site: Site, daemon: Callable[[], subprocess.Popen[str]]
+) -> None:
+    """Whoever may read a folder that is a registry may have opened its lock, and hold it for as long as they like."""
+
+    def visit() -> Visit:
+        with Journal.open(site.station / "state" / "journal.sqlite") as journal:
+            (arrival,) = journal.arrivals()
+            return journal.visit(arrival)
+
+    made = submit(site)
+    site.answer("station", "once", *_with(site, "hospital-a"))
+    site.answer("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace", "--yes")
+    with contextlib.ExitStack() as held:
+        for lock in (site.root / "registry").rglob(".lock"):
+            fcntl.flock(held.enter_context(lock.open("rb")), fcntl.LOCK_EX)
+        process = daemon()
+        wait_for(lambda: visit().signed is not None)
+        time.sleep(1)  # it asks for the lock next
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+    signed, stumbled = visit().signed, visit().stumbled
+    assert stumbled is not None
+    assert stumbled.code == "registry.unavailable"
+    daemon()
+    wait_for(lambda: visit().departed is not None)
+    assert visit().signed == signed
 
 
 def test_once_tells_a_person_what_it_recorded(site: Site) -> None:

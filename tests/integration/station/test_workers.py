@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ from station.house.trust import FreshTrust
 from station.sandbox.order import RunOrder
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
-from tests.support.trains import NOW, Train
+from tests.support.trains import CODE, LARGE, NOW, Train
 from tests.support.world import ROOMY, World, add_up, world
 
 STATION = "hospital-a"
@@ -141,12 +141,12 @@ def phase(here: World, made: Train) -> Phase | None:
     return None if visit is None else phase_of(visit)
 
 
-def train(here: World, **changes: object) -> Train:
-    return here.train(owner="alice", route=(STATION,), **changes)
+def train(here: World, *, files: Mapping[str, bytes] = CODE, **changes: object) -> Train:
+    return here.train(owner="alice", route=(STATION,), files=files, **changes)
 
 
 def test_a_train_whose_code_does_not_come_holds_up_no_other(here: World, registry: Hanging) -> None:
-    slow, quick = train(here), train(here)
+    slow, quick = train(here, files=LARGE), train(here)
     registry.blobs.add(slow.manifest.code.digest)
     here.submit(slow)
     here.submit(quick)
@@ -201,7 +201,7 @@ def test_what_needs_only_this_machine_goes_on_while_every_worker_at_the_registry
     with daemon(here):
         wait(lambda: phase(here, running) is Phase.RUNNING)
         for _ in range(WORKERS_AT_REGISTRY + 2):
-            stuck = train(here)
+            stuck = train(here, files=LARGE)
             registry.blobs.add(stuck.manifest.code.digest)
             here.submit(stuck)
         wait(lambda: registry.stuck >= WORKERS_AT_REGISTRY)
@@ -274,9 +274,14 @@ def test_many_trains_at_once_each_come_home_once_with_one_signature(here: World)
     trains = [train(here) for _ in range(15)]
     for one in trains:
         here.submit(one)
+    journal = here.houses[STATION].journal
+
+    def kept() -> set[str]:
+        return {digest.hex for digest in Keeper(journal, ROOMY.retention).references(NOW + timedelta(seconds=1))}
+
     with daemon(here):
         wait(lambda: all(phase(here, one) is Phase.GONE for one in trains))
-    journal = here.houses[STATION].journal
+        wait(lambda: {path.name for path in (here.folder(STATION) / "spool").iterdir()} - {".sweeping"} == kept())
     journal.check()
     for one in trains:
         visit = visit_of(here, one)
@@ -284,12 +289,10 @@ def test_many_trains_at_once_each_come_home_once_with_one_signature(here: World)
         assert [event.kind for event in visit.events if event.kind == "signed"] == ["signed"]
         assert here.at_home(one.id)
     assert here.plaintext(STATION) == []
-    spooled = {path.name for path in (here.folder(STATION) / "spool").iterdir()} - {".sweeping"}
-    assert spooled == {digest.hex for digest in Keeper(journal, ROOMY.retention).references(NOW + timedelta(seconds=1))}
 
 
 def test_a_daemon_that_is_asked_to_end_does_so_although_a_step_hangs(here: World, registry: Hanging) -> None:
-    made = train(here)
+    made = train(here, files=LARGE)
     registry.blobs.add(made.manifest.code.digest)
     here.submit(made)
     begun = time.monotonic()

@@ -34,8 +34,26 @@ def test_a_room_is_private_and_empty(rooms: Workrooms, root: Path) -> None:
     room = rooms.make(ARRIVAL)
     for folder in (root, room.path, room.code, room.data, room.state):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert sorted(room.path.iterdir()) == [room.code, room.data, room.state]
+    assert sorted(room.path.iterdir()) == [room.boot, room.code, room.data, room.state]
     assert not room.context.exists()
+
+
+def test_a_room_of_an_earlier_life_of_the_machine_is_not_as_it_was_laid_out(root: Path) -> None:
+    life = ["one"]
+    rooms = Workrooms(root, boot=lambda: life[-1])
+    room = rooms.make(ARRIVAL)
+    rooms.need_laid_out(ARRIVAL)
+    life.append("another")
+    with pytest.raises(RoomMissing):
+        rooms.need_laid_out(ARRIVAL)
+    rooms.make(ARRIVAL)
+    rooms.need_laid_out(ARRIVAL)
+    room.boot.write_bytes(b"")  # as a power cut may leave it
+    with pytest.raises(RoomMissing):
+        rooms.need_laid_out(ARRIVAL)
+    room.boot.unlink()
+    with pytest.raises(RoomMissing):
+        rooms.need_laid_out(ARRIVAL)
 
 
 def test_a_data_set_gets_an_empty_folder_of_the_room_each_time(rooms: Workrooms, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +25,13 @@ from station.errors import (
     NoResults,
     PolicyRefused,
 )
-from station.gate.form import MAX_JSON_BYTES
+from station.gate.anew import pieces_of, print_anew
+from station.gate.document import MAX_JSON_BYTES
 from station.gate.inspect import Inspected, left_in
 from station.gate.inspect import inspect as inspect_by
 from station.gate.port import Gate, Left
 from station.gate.rules import FORM, need_usable
-from station.gate.schema import MAX_LOOKS, compile_schema
+from station.gate.schema import MAX_LOOKS, checker_of, compile_schema
 from tests.support.trains import consortium, train
 
 LIMITS = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=8, output_bytes=1 << 20)
@@ -40,14 +42,26 @@ GATE = Gate(rules=FORM)
 
 
 def judge(members: Sequence[Member], outputs: Sequence[Output], limits: Limits) -> Left:
-    """Hold files against the rules that every gate has."""
-    left = left_in(tuple(members), replace(MANIFEST, outputs=tuple(outputs), limits=limits))
+    """Print files, and hold them against the rules that every gate has."""
+    manifest = replace(MANIFEST, outputs=tuple(outputs), limits=limits)
+    left = left_in(
+        tuple(printed(one.member, one.declared) for one in left_in(tuple(members), manifest).files), manifest
+    )
     GATE.judge(left)
     return left
 
 
+def printed(file: Member, declared: Output | None) -> Member:
+    if declared is None:
+        return file
+    return member(file.path, b"".join(pieces_of(file, declared, checker_of(declared))))
+
+
 def inspect(state: Path, outputs: Sequence[Output], limits: Limits) -> Inspected:
-    return inspect_by(state, replace(MANIFEST, outputs=tuple(outputs), limits=limits), GATE)
+    manifest = replace(MANIFEST, outputs=tuple(outputs), limits=limits)
+    with tempfile.TemporaryDirectory() as into:
+        print_anew(state, manifest, Path(into))
+        return inspect_by(Path(into), manifest, GATE)
 
 
 def output(path: str = "a.json", media_type: str = "application/json", **more: Json) -> Output:
@@ -280,14 +294,14 @@ def test_references_that_double_at_every_step_are_refused() -> None:
 def test_references_within_the_schema_are_followed() -> None:
     schema: Json = {"$defs": {"n": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/n"}}, "type": "object"}
     checker = compile_schema(schema, pattern="a.json")
-    checker.check({"a": 1}, pattern="a.json")
+    checker.check({"a": 1})
     with pytest.raises(GateSchema):
-        checker.check({"a": "1"}, pattern="a.json")
+        checker.check({"a": "1"})
 
 
 def test_a_property_may_have_the_name_of_a_keyword() -> None:
     schema: Json = {"properties": {"$ref": {"type": "integer"}, "pattern": {"const": "("}}, "required": ["pattern"]}
-    compile_schema(schema, pattern="a.json").check({"pattern": "("}, pattern="a.json")
+    compile_schema(schema, pattern="a.json").check({"pattern": "("})
 
 
 @pytest.mark.parametrize("text", ["^a$", "^[0-9]{4}-[0-9]{2}$", r"^\d+$", "^[a-z]*x{3}$", r"^\.\d?$"])
@@ -309,11 +323,10 @@ def test_a_schema_for_bytes_is_refused_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("schema", "document"),
     [
-        ({"items": {"allOf": [{"type": "integer"}] * 900}}, [1] * 60_000),
-        ({"items": {"items": {"enum": [str(one) for one in range(4000)]}}}, [["3999"] * 1000] * 500),
-        ({"anyOf": [{"items": {"type": "string"}}, True]}, [1] * 320_000),
+        ({"items": {"allOf": [{"type": "integer"}] * 900}}, [1] * 600_000),
+        ({"items": {"enum": [[str(one), 1] for one in range(1500)]}}, [0] * 300_000),
     ],
-    ids=["every value is looked at often", "a long list of constants", "every failure is kept"],
+    ids=["every value is looked at often", "a long list of constants"],
 )
 def test_t19_a_document_that_would_keep_the_station_busy_is_not_held_against_its_schema(
     tmp_path: Path, schema: Json, document: Json
@@ -328,8 +341,9 @@ def test_t19_a_document_that_would_keep_the_station_busy_is_not_held_against_its
 def test_t19_the_rows_of_a_table_are_one_document() -> None:
     columns: dict[str, Json] = {f"c{one}": {"allOf": [{"type": "integer"}] * 40} for one in range(20)}
     checker = compile_schema({"properties": columns}, pattern="a.csv")
-    row: Json = dict.fromkeys(columns, 1)
-    spent = checker.check(row, pattern="a.csv")
-    assert checker.check(row, pattern="a.csv", spent=spent) == 2 * spent
+    spent = checker.spend(1, 21)
+    assert checker.spend(1, 21, spent=spent) == checker.spend(2, 21) == 2 * spent
     with pytest.raises(GateSchema):
-        checker.check(row, pattern="a.csv", spent=MAX_LOOKS)
+        checker.spend(1, 21, spent=MAX_LOOKS)
+    with pytest.raises(GateSchema):
+        checker.spend(MAX_LOOKS // spent + 1, 21)

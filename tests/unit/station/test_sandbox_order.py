@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -212,12 +213,27 @@ def _deep(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-@pytest.mark.parametrize("fill", [_many, _large, _sparse, _deep])
+def _reserved(folder: Path) -> None:
+    """Blocks without bytes."""
+    (folder / "a").touch()
+    subprocess.run(["fallocate", "--keep-size", "--length", "1MiB", folder / "a"], check=True)
+    assert (folder / "a").stat().st_size == 0
+
+
+@pytest.mark.parametrize("fill", [_many, _large, _sparse, _deep, _reserved])
 def test_a_state_over_its_limits_is_refused(tmp_path: Path, fill: Callable[[Path], None]) -> None:
     fill(tmp_path)
     limits = replace(LIMITS, state_files=1000) if fill is _deep else LIMITS
     with pytest.raises(LimitExceeded):
         measure(tmp_path, limits)
+
+
+@pytest.mark.parametrize("sizes", [(1000,), (1,) * 10, (999, 1)])
+def test_a_state_of_exactly_as_many_bytes_as_declared_is_in_order(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    for index, size in enumerate(sizes):
+        (tmp_path / str(index)).write_bytes(bytes(size))
+    use = measure(tmp_path, LIMITS)
+    assert (use.bytes, use.files) == (sum(sizes), len(sizes))
 
 
 def test_the_last_room_of_a_disk_is_kept(tmp_path: Path) -> None:
@@ -247,7 +263,7 @@ def test_a_run_that_ended_too_late_while_nobody_looked_is_too_late(tmp_path: Pat
     sandbox.start(order)
     clock[0] += timedelta(seconds=60)
     with pytest.raises(RunTimedOut):
-        watch(sandbox, order, now=datetime.now(UTC))
+        watch(sandbox, order, now=datetime.now(UTC), spoiled=set())
 
 
 # --- the doctor ------------------------------------------------------------------------------------------------------

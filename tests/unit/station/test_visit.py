@@ -70,9 +70,8 @@ def test_a_visit_begins_once_with_being_noticed(events: tuple[VisitEvent, ...]) 
 
 
 def test_the_spool_keeps_what_arrived_and_what_was_made() -> None:
-    assert replay((NOTICED,)).blobs == {ARRIVAL}
+    assert replay((NOTICED,)).blobs == set()
     assert replay(QUIET_DAY).blobs == {
-        ARRIVAL,
         digest("letter"),
         digest("our letter"),
         digest("manifest"),

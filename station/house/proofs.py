@@ -1,0 +1,59 @@
+"""What was verified already, so that the next step of a visit need not verify the same signatures again?
+
+Every step reads the bytes in the spool again, and asks the directory and the clock. Only what follows from the bytes and
+from what the directory says is remembered, under both: other bytes, or a directory that says anything else, are verified
+anew. Nothing here is kept anywhere: a daemon that starts verifies everything.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from security.digest import Digest
+from security.directory.trust import TrustStore
+from security.train.verify import AcceptedTrain
+
+MOST: Final = 256
+"""Trains that are remembered; of more under way at once, those asked for longest ago are verified again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A verified train, the bytes it was verified from, and the directory that it was verified by.
+
+    `parts` is the digest of the OCI manifest with its parts, `envelopes` that of its signed statements.
+    """
+
+    parts: Digest
+    envelopes: Digest
+    trust: TrustStore
+    accepted: AcceptedTrain
+
+
+class Proofs:
+    """The proofs of one station's visits, by their arrival. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[Digest, Proof] = {}
+
+    def note(self, arrival: Digest, proof: Proof) -> None:
+        """Remember a proof; it replaces what was known of that arrival."""
+        with self._lock:
+            self._held.pop(arrival, None)
+            self._held[arrival] = proof
+            if len(self._held) > MOST:
+                del self._held[next(iter(self._held))]
+
+    def find(self, arrival: Digest, *, parts: Digest, envelopes: Digest, trust: TrustStore) -> AcceptedTrain | None:
+        """Return what was verified from these bytes by a directory that said the same, if anything was."""
+        with self._lock:
+            proof = self._held.pop(arrival, None)
+            if proof is None:
+                return None
+            self._held[arrival] = proof  # the newest again
+        if (proof.parts, proof.envelopes) != (parts, envelopes) or (proof.trust is not trust and proof.trust != trust):
+            return None
+        return proof.accepted
