@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from registry.layout import LayoutRegistry
 from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
-from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished
+from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished, in_a_process
 from tests.support.directories import clock
 from tests.support.tables import Row, csv_of
 
@@ -151,3 +152,20 @@ def test_what_cannot_be_asked_for_is_told_with_the_line_before_departure(desk: D
 def wants(desk: Desk, asks: str) -> None:
     need = f"data:\n  - {{name: heart, description: ages, {asks}}}\noutputs:"
     edit(desk.path / "my-train" / "train.yaml", "outputs:", need)
+
+
+def test_a_rehearsal_gives_what_a_station_would_give(offered: Desk) -> None:
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    wants(offered, "columns: [age, sex], where: \"age >= 60 and sex = 'f'\"")
+    offered.answer("data", "sample", "heart", "-o", "my-train/samples", "--rows", "300", *HOME)
+    (offered.path / "my-train" / "code" / "main.py").write_text(
+        "import csv, json, os, pathlib\n"
+        "rows = list(csv.DictReader((pathlib.Path(os.environ['PHT_DATA']) / 'heart' / 'table.csv').open()))\n"
+        "told = {'columns': sorted(rows[0]), 'sexes': sorted({row['sex'] for row in rows}), 'young': 0}\n"
+        "told['young'] = sum(int(row['age']) < 60 for row in rows)\n"
+        "(pathlib.Path(os.environ['PHT_STATE']) / 'sums.json').write_text(json.dumps(told))\n"
+    )
+    done = in_a_process(offered.path, {}, "train", "rehearse", "my-train", "--into", "out")
+    assert done.exit == 0, str(done)
+    told = json.loads((offered.path / "out" / "sums.json").read_text())
+    assert told == {"columns": ["age", "sex"], "sexes": ["f"], "young": 0}
