@@ -237,7 +237,7 @@ class Spool(BlobFolder):
             with told(self.path):
                 for path in self.path.iterdir():
                     if _UNFINISHED.fullmatch(path.name):
-                        path.unlink()
+                        path.unlink(missing_ok=True)
 
 
 class _New:

@@ -248,7 +248,7 @@ class Hospitals:
         """The containers of a train the engine has started, each as often as it was."""
         with closing(self.engine.client()) as client:
             events = client.events(
-                since=since, until=int(time.time()), filters={"type": "container", "event": "start"}, decode=True
+                since=since, until=int(time.time()) + 1, filters={"type": "container", "event": "start"}, decode=True
             )
             names = [event["Actor"]["Attributes"]["name"] for event in events]
         return [name for name in names if name.startswith(f"pht-{train[:32]}-")]
