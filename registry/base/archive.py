@@ -83,7 +83,8 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
                 if left < 0 or number >= _MAX_MEMBERS:
                     msg = "image archive is larger than allowed"
                     raise BudgetExceeded(msg, bytes=MAX_IMAGE, members=_MAX_MEMBERS)
-                archive.members.clear()  # or every description so far stays in memory, however much it says (attack T17)
+                # Or every description so far stays in memory, however much it says (attack T17).
+                archive.members.clear()  # type: ignore[attr-defined] # typeshed does not know it
                 _need_short(member)
                 name = posixpath.normpath(member.name)
                 if member.isreg():
