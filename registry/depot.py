@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import BinaryIO, Final
 
 from registry.artifact import (
@@ -190,9 +191,7 @@ class Depot:
         if accept is not None:
             accept(parcel)
         for descriptor in layers.sealed if wanted() else ():
-            if not into.has(descriptor.digest):
-                with self.registry.open_blob(repo, descriptor) as source:
-                    into.put(descriptor.digest, descriptor.size, source)
+            into.fetch(descriptor.digest, descriptor.size, partial(self.registry.open_blob, repo, descriptor))
             if progress is not None:
                 progress(descriptor.size)
         return parcel

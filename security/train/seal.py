@@ -7,16 +7,15 @@ for another train, stop, sender or recipient is refused (attacks T7, T8).
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, content_of, pack, unpack
-from security.digest import BUFFER, CheckedReader, Digest
+from security.digest import BUFFER, CheckedReader, Digest, checked, hashing
 from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
 from security.forms.document import Document
@@ -24,14 +23,11 @@ from security.forms.form import Number, Text
 from security.forms.many import Many
 from security.forms.record import Inline, Record
 from security.ids import PartyId, TrainId
-from security.streams import Sink, pour
+from security.streams import Sink
 from security.train.journey import StateRef
 from security.train.manifest import NONCES, CodeRef, TrainManifest
 from security.train.route import MAX_STOPS
 from security.ustar import BLOCK
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 META_VERSION: Final = 1
 CODE_BUDGET: Final = Budget(total_bytes=4 << 30, member_bytes=2 << 30, members=20_000)
@@ -141,8 +137,8 @@ def open_code(
         stated.append(claimed.content)
 
     readers = len({*manifest.route.parties, manifest.owner.party})
-    checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
-    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check)
+    reader = checked(source, manifest.code.digest, manifest.code.size)
+    found = _open(reader, identities=identities, readers=readers, into=into, budget=budget, check=check)
     if found.content != stated[0]:
         msg = "code is not what its owner sealed"
         raise CodeAltered(msg)
@@ -176,8 +172,8 @@ def open_state(
                 raise SealForeign(msg, differs_in=name)
         fields.end()
 
-    checked = CheckedReader(source, ref.digest, ref.size)
-    return _open(checked, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
+    reader = checked(source, ref.digest, ref.size)
+    return _open(reader, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
 
 
 def seal_note(note: bytes, recipient: str) -> bytes:
@@ -207,10 +203,10 @@ def most_sealed(content: int) -> int:
 
 
 def _seal(sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]) -> tuple[Digest, int]:
-    counted = _Counted(sink)
-    with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
+    hashed = hashing(sink)
+    with encrypt(hashed, [parse_recipient(one) for one in recipients]) as sealed:
         pack(sealed, meta, members)
-    return Digest.of_hex(counted.hasher.hexdigest()), counted.size
+    return hashed.digest, hashed.size
 
 
 def _open(
@@ -250,17 +246,3 @@ def _need_kind(raw: bytes, kind: str) -> Fields:
         msg = "sealed file is of another kind or version"
         raise SealForeign(msg, expected=kind)
     return Fields(document, "META.json")
-
-
-class _Counted:
-    """Passes on what is written, and keeps its digest and size."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink, self.hasher, self.size = sink, hashlib.sha256(), 0
-
-    def write(self, data: Buffer, /) -> int:
-        self.hasher.update(data)
-        pour(self._sink, data)
-        written = memoryview(data).nbytes
-        self.size += written
-        return written

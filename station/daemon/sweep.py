@@ -6,7 +6,8 @@ Asked after each departure and once an hour, and by an operator: `pht station sw
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from security.digest import Digest
 from station.daemon.retention import Remains, kept, remains_of
@@ -16,6 +17,9 @@ from station.house.spool import Spool
 from station.journal.journal import Journal
 from station.visit.events import ArrivalId, Blob
 from station.visit.station_events import HeadSigned
+
+ABANDONED: Final = timedelta(days=1)
+"""After which a part of a blob is not gone on with: a registry that is away for longer sends all of it again."""
 
 
 class Keeper:
@@ -43,6 +47,7 @@ class Keeper:
 
 def sweep(spool: Spool, keeper: Keeper, now: datetime) -> tuple[Blob, ...]:
     """Remove what nothing refers to; return what was removed. Nobody keeps what no event names yet meanwhile."""
+    spool.clear_abandoned(now - ABANDONED)
     with spool.unswept():
         return spool.sweep(lambda: keeper.references(now))
 
