@@ -100,7 +100,7 @@ from pathlib import Path
 from station.house.spool import Spool
 with Spool(Path(sys.argv[1])).writing() as writer:
     writer.write(b"half")
-    writer._out.flush()
+    writer._sink.flush()
     print("written", flush=True)
     sys.stdin.read()
 """
