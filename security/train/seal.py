@@ -7,6 +7,7 @@ for another train, stop, sender or recipient is refused (attacks T7, T8).
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,11 +139,13 @@ def open_code(
 
     readers = len({*manifest.route.parties, manifest.owner.party})
     reader = checked(source, manifest.code.digest, manifest.code.size)
-    found = _open(reader, identities=identities, readers=readers, into=into, budget=budget, check=check)
-    if found.content != stated[0]:
+    hasher = hashlib.sha256()
+    _open(reader, identities=identities, readers=readers, into=into, budget=budget, check=check, witness=hasher.update)
+    content = Digest.of_hex(hasher.hexdigest())
+    if content != stated[0]:
         msg = "code is not what its owner sealed"
         raise CodeAltered(msg)
-    return found.content
+    return content
 
 
 def open_state(
@@ -217,11 +220,12 @@ def _open(
     into: Path,
     budget: Budget,
     check: Callable[[bytes], None],
+    witness: Callable[[memoryview], object] | None = None,
 ) -> Unpacked:
     try:
         with decrypt(source, identities) as plain:
             _need_recipients(plain, readers)
-            unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
+            unpacked = unpack(plain, into=into, budget=budget, check_meta=check, witness=witness)
     except (NotARecipient, SealBroken):
         while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
             pass
