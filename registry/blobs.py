@@ -5,12 +5,22 @@ In a folder of files named by their digest: ciphertext and signed documents only
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol, TypeAlias, cast
 
-from security.digest import BUFFER, CheckedReader, Digest, digest_of
-from security.errors import DigestMismatch, FileMissing
-from security.files import make_folder, told, writing
+from registry.errors import RegistryUnavailable
+from security.digest import BUFFER, NOTHING, CheckedReader, Digest, Prefix, checked, digest_of
+from security.errors import BudgetExceeded, DigestMismatch, FileMissing
+from security.files import locked_if_free, make_folder, sync_folder, told, writing
+from security.streams import pour
+
+BEGUN: Final = ".begun"
+"""How the name of a part ends."""
+
+Rest: TypeAlias = Callable[[Prefix], CheckedReader]
+"""Opens what comes after a part of a blob; see `registry.port.Registry.open_blob`."""
 
 
 class BlobSource(Protocol):
@@ -34,6 +44,14 @@ class BlobSink(Protocol):
         """Store a blob: verified while it is written, durable when this returns, absent if it raises.
 
         Raises:
+            DigestMismatch, BudgetExceeded: the bytes do not match digest and size.
+        """
+
+    def fetch(self, digest: Digest, size: int, rest: Rest) -> None:
+        """Store a large blob like `put`. After a break the part that came is kept, and the next call asks for the rest.
+
+        Raises:
+            RegistryUnavailable: the rest has yet to come.
             DigestMismatch, BudgetExceeded: the bytes do not match digest and size.
         """
 
@@ -73,15 +91,66 @@ class BlobFolder:
         if self.has(digest):
             return
         make_folder(self.path)
-        checked = CheckedReader(source, digest, size)
-        buffer = memoryview(bytearray(BUFFER))
         with writing(self.at(digest)) as out:
-            while count := checked.readinto(buffer):
-                out.write(buffer[:count])
+            _copy(checked(source, digest, size), out)
+
+    def fetch(self, digest: Digest, size: int, rest: Rest) -> None:
+        """See `BlobSink`. The part lies beside the blobs, and whoever writes it has locked it."""
+        if self.has(digest):
+            return
+        make_folder(self.path)
+        part = self.path / f".{digest.hex}{BEGUN}"
+        with locked_if_free(part) as handle:
+            if handle is not None and _names(part, handle):
+                with open(handle, "r+b", buffering=0, closefd=False) as out:
+                    self._go_on(part, cast("BinaryIO", out), digest, size, rest)
+                return
+        with rest(NOTHING) as source:  # somebody else fetches it: each on its own, and the last one's stays
+            self.put(digest, size, cast("BinaryIO", source))
+
+    def _go_on(self, part: Path, out: BinaryIO, digest: Digest, size: int, rest: Rest) -> None:
+        try:
+            with told(part):
+                after = Prefix.of(out)
+                try:
+                    _write_rest(out, after if after.size < size else NOTHING, rest)
+                except (DigestMismatch, BudgetExceeded):
+                    if not after.size:
+                        raise
+                    _write_rest(out, NOTHING, rest)  # what lay there may be to blame: a crash can leave zeros
+                os.fsync(out.fileno())
+                part.replace(self.at(digest))
+                sync_folder(self.path)
+        except RegistryUnavailable:
+            raise
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def drop(self, digest: Digest) -> None:
         """Remove a blob; it may be absent."""
         self.at(digest).unlink(missing_ok=True)
+
+
+def _write_rest(out: BinaryIO, after: Prefix, rest: Rest) -> None:
+    with rest(after) as source:
+        out.truncate(after.size)
+        out.seek(after.size)
+        _copy(source, out)
+
+
+def _copy(source: CheckedReader, out: BinaryIO) -> None:
+    buffer = memoryview(bytearray(BUFFER))
+    while count := source.readinto(buffer):
+        pour(out, buffer[:count])
+
+
+def _names(path: Path, handle: int) -> bool:
+    """Whether a path names the open file: whoever had locked it may have moved it away."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def read_document(source: BlobSource, digest: Digest, *, limit: int) -> bytes:

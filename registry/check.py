@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from registry.names import Reference, Repository
 from registry.oci import Descriptor
 from registry.port import Registry
-from security.digest import BUFFER, CheckedReader, Digest, digest_of
+from security.digest import BUFFER, NOTHING, CheckedReader, Digest, Prefix, checked, digest_of
 from security.errors import BudgetExceeded, DigestMismatch
 
 
-def open_checked(source: BinaryIO, descriptor: Descriptor) -> BinaryIO:
-    """Return a reader of `source` that fails at its end unless the bytes matched the descriptor."""
-    return cast("BinaryIO", CheckedReader(source, descriptor.digest, descriptor.size))
+def open_checked(source: BinaryIO, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
+    """Return a reader of `source` that fails at its end unless the bytes, with those they come after, matched."""
+    return CheckedReader(source, descriptor.digest, descriptor.size, after)
 
 
-def checked_pieces(source: BinaryIO, descriptor: Descriptor) -> Iterator[memoryview]:
-    """Yield `source` piece by piece, in one reused buffer.
+def checked_pieces(source: BinaryIO | CheckedReader, descriptor: Descriptor) -> Iterator[memoryview]:
+    """Yield `source` piece by piece, in one reused buffer. What `open_checked` returned is not checked twice.
 
     Raises:
         DigestMismatch: after the last piece, if the bytes do not match the descriptor.
     """
-    checked = CheckedReader(source, descriptor.digest, descriptor.size)
+    reader = checked(source, descriptor.digest, descriptor.size)
     buffer = memoryview(bytearray(min(BUFFER, descriptor.size + 1)))
     try:
-        while count := checked.readinto(buffer):
+        while count := reader.readinto(buffer):
             yield buffer[:count]
     except BudgetExceeded as error:
         msg = "bytes do not match their digest"

@@ -21,7 +21,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Final
+from functools import partial
+from typing import BinaryIO, Final, cast
 
 from registry.artifact import (
     SMALL,
@@ -171,7 +172,7 @@ class Depot:
         if held is not None:
             return first_letter(io.BytesIO(held))
         with self.registry.open_blob(mailbox(waiting.arrival.mailbox), layers.letters) as source:
-            return first_letter(source)
+            return first_letter(cast("BinaryIO", source))
 
     def take(
         self,
@@ -209,9 +210,8 @@ class Depot:
         for descriptor in layers.sealed if wanted() else ():
             if descriptor.digest in layers.held:
                 into.put(descriptor.digest, descriptor.size, io.BytesIO(layers.held[descriptor.digest]))
-            elif not into.has(descriptor.digest):
-                with self.registry.open_blob(repo, descriptor) as source:
-                    into.put(descriptor.digest, descriptor.size, source)
+            else:
+                into.fetch(descriptor.digest, descriptor.size, partial(self.registry.open_blob, repo, descriptor))
             if progress is not None:
                 progress(descriptor.size)
         return parcel

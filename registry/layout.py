@@ -31,7 +31,7 @@ from registry.layout_index import MOST_ENTRIES, REF_NAME, Index, IndexReader, na
 from registry.names import Reference, Repository, Tag
 from registry.oci import MAX_MANIFEST, Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest, digest_of
+from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.encoding import dump_json
 from security.errors import FileMissing, InvalidInput
 from security.files import locked_if_free, make_folder, sync_folder, told, write_file, writing
@@ -77,7 +77,7 @@ class LayoutRegistry:
         except OSError as error:
             raise _away(error, path) from error
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         """See `Registry.open_blob`."""
         path = self._blob(repo, descriptor.digest)
         try:
@@ -96,7 +96,8 @@ class LayoutRegistry:
             raise RegistryMisbehaved(msg, path=path)
         source = _File(handle, "rb")
         source.path = path
-        return open_checked(cast("BinaryIO", source), descriptor)
+        source.seek(after.size)
+        return open_checked(cast("BinaryIO", source), descriptor, after)
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None

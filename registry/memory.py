@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import threading
 from datetime import datetime
-from typing import BinaryIO
 
 from registry.check import checked_pieces, expected_digest, open_checked
 from registry.errors import NotInRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest
+from security.digest import NOTHING, CheckedReader, Digest, Prefix
 
 
 class MemoryRegistry:
@@ -29,14 +28,14 @@ class MemoryRegistry:
         with self._lock:
             return digest in self._blobs.get(repo, {})
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         """See `Registry.open_blob`."""
         with self._lock:
             data = self._blobs.get(repo, {}).get(descriptor.digest)
         if data is None:
             msg = "no such blob"
             raise NotInRegistry(msg, repository=repo, digest=descriptor.digest)
-        return open_checked(io.BytesIO(data), descriptor)
+        return open_checked(io.BytesIO(data[after.size :]), descriptor, after)
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 
 from registry.names import Reference, Repository, Tag
 from registry.oci import Descriptor
-from security.digest import Digest
+from security.digest import NOTHING, CheckedReader, Digest, Prefix
 
 OpenAt: TypeAlias = Callable[[int], BinaryIO]
 """Opens the same bytes again, from an offset, so that an interrupted upload can resume."""
@@ -41,8 +41,8 @@ class Registry(Protocol):
     def has_blob(self, repo: Repository, digest: Digest) -> bool:
         """Whether the blob is there."""
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
-        """Return a reader that verifies digest and size on the way; see `security.digest.CheckedReader`.
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
+        """Return a reader of what comes `after` a part we have; it verifies digest and size of the whole on the way.
 
         Raises:
             NotInRegistry: there is no such blob.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 from registry.names import Reference, Repository, Tag
 from registry.oci import Descriptor
 from registry.port import OpenAt, Progress, Registry, StoredManifest
-from security.digest import Digest
+from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ class RetryingRegistry:
         """See `Registry.has_blob`."""
         return self._again(lambda: self._inner.has_blob(repo, digest))
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         """See `Registry.open_blob`. Errors while reading reach the reader, who opens the blob again."""
-        return self._again(lambda: self._inner.open_blob(repo, descriptor))
+        return self._again(lambda: self._inner.open_blob(repo, descriptor, after))
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None

@@ -74,9 +74,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacked:
-    """What was read: the digest of the content, the paths of the files in order, and the bytes in them."""
+    """What was read: the paths of the files in order, and the bytes in them."""
 
-    content: Digest
     files: tuple[str, ...]
     bytes: int
 
@@ -164,8 +163,17 @@ def content_of(members: Sequence[Member]) -> Digest:
     return pack(_Nowhere(), None, members).content
 
 
-def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[bytes], None] | None) -> Unpacked:
+def unpack(
+    source: Source,
+    *,
+    into: Path,
+    budget: Budget,
+    check_meta: Callable[[bytes], None] | None,
+    witness: Callable[[memoryview], object] | None = None,
+) -> Unpacked:
     """Read an archive to its end and write its files below an empty folder.
+
+    `witness` is given the content, piece by piece: its digest is what `pack` returned.
 
     META.json goes to `check_meta` before anything is written, and nowhere else; with None there must be none. Files
     get mode 0644 or 0755: what keeps them private is `into`. If this raises, `into` holds a part of the archive, which the caller wipes.
@@ -179,7 +187,7 @@ def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[
     tape = _Tape(source)
     if check_meta is not None:
         check_meta(_read_meta(tape))
-    tape.start_content()
+    tape.witness = witness
     names, files, total, last = Names(budget.members), [], 0, b""
     with _Tree(into) as tree:
         while (entry := tape.entry(budget.path_bytes)) is not None:
@@ -197,8 +205,8 @@ def unpack(source: Source, *, into: Path, budget: Budget, check_meta: Callable[[
                 names.add_file(entry.path)
                 files.append(entry.path)
                 tree.write(entry.path, entry.mode, tape.data(entry.size))
-    content = tape.end()
-    return Unpacked(content=content, files=tuple(files), bytes=total)
+    tape.end()
+    return Unpacked(files=tuple(files), bytes=total)
 
 
 class _Nowhere:
@@ -213,11 +221,7 @@ class _Tape:
 
     def __init__(self, source: Source) -> None:
         self._source, self._buffer, self._read = source, memoryview(bytearray(BUFFER)), 0
-        self._hasher = hashlib.sha256()
-
-    def start_content(self) -> None:
-        """Begin here what `end` tells the digest of."""
-        self._hasher = hashlib.sha256()
+        self.witness: Callable[[memoryview], object] | None = None
 
     def entry(self, path_bytes: int) -> Entry | None:
         """Return the next entry, or None at the end mark."""
@@ -236,23 +240,23 @@ class _Tape:
             left -= len(piece)
         self._need_zeros(self._take(-size % BLOCK))
 
-    def end(self) -> Digest:
-        """Check what follows the end mark; return the digest of what came before."""
-        content = Digest.of_hex(self._hasher.hexdigest())
+    def end(self) -> None:
+        """Check what follows the end mark."""
+        self.witness = None
         total = _padded(self._read)
         while self._read < total:
             self._need_zeros(self._take(min(total - self._read, len(self._buffer))))
         if fill(self._source, self._buffer[:1]):
             msg = "archive goes on after its end"
             raise ArchiveRejected(msg, at=self._read)
-        return content
 
     def _take(self, size: int) -> memoryview:
         piece = self._buffer[:size]
         if fill(self._source, piece) < size:
             msg = "archive ends early"
             raise ArchiveRejected(msg, at=self._read)
-        self._hasher.update(piece)
+        if self.witness is not None:
+            self.witness(piece)
         self._read += size
         return piece
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from typing import BinaryIO, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, Self, cast
 
 from security.errors import BudgetExceeded, DigestMismatch, MalformedStatement
+from security.streams import Sink, pour
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 BUFFER = 1 << 20
 
@@ -55,30 +60,48 @@ def digest_of(data: bytes | bytearray | memoryview) -> Digest:
 
 def digest_stream(source: BinaryIO) -> tuple[Digest, int]:
     """Read `source` to its end through one reused buffer; return its digest and its size in bytes."""
-    hasher, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(BUFFER))
-    while count := _readinto(source, buffer):
-        hasher.update(buffer[:count])
-        size += count
+    hasher, size = _read_through(source)
     return Digest.of_hex(hasher.hexdigest()), size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """The front of some bytes, of which only the size and the hash are kept: what follows can be checked without it."""
+
+    size: int
+    hasher: hashlib._Hash = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, source: BinaryIO) -> Self:
+        """Read `source` to its end."""
+        hasher, size = _read_through(source)
+        return cls(size=size, hasher=hasher)
+
+
+NOTHING: Final = Prefix(size=0, hasher=hashlib.sha256())
 
 
 class CheckedReader(io.RawIOBase):
     """Reads `source`, and raises at its end if the digest or size is not the announced one.
 
-    What has been read before the end is not yet checked: a caller must not act on it until `read` has returned
+    Both are those of the whole: of the prefix that `source` comes `after`, and of `source`. What has been read before the end is not yet checked: a caller must not act on it until `read` has returned
     ``b""``. Never reads more than one byte past the announced size (attack T15: endless bodies).
     """
 
-    def __init__(self, source: BinaryIO, expected: Digest, size: int) -> None:
+    def __init__(self, source: BinaryIO, expected: Digest, size: int, after: Prefix = NOTHING) -> None:
         super().__init__()
         self._source, self._expected, self._size = source, expected, size
-        self._seen, self._hasher, self._done = 0, hashlib.sha256(), False
+        self._seen, self._hasher, self._done = after.size, after.hasher.copy(), False
         self._failure: DigestMismatch | BudgetExceeded | None = None
 
     def readable(self) -> bool:
         """Return true."""
         return True
+
+    @property
+    def announced(self) -> tuple[Digest, int]:
+        """The digest and the size that are checked."""
+        return self._expected, self._size
 
     @property
     def complete(self) -> bool:
@@ -126,6 +149,47 @@ class CheckedReader(io.RawIOBase):
         if not self.closed:
             self._source.close()
         super().close()
+
+
+def checked(source: BinaryIO | CheckedReader, expected: Digest, size: int) -> CheckedReader:
+    """Return a reader of `source` that checks it: `source` itself if it is one that checks just this already."""
+    if isinstance(source, CheckedReader) and source.announced == (expected, size):
+        return source
+    return CheckedReader(cast("BinaryIO", source), expected, size)
+
+
+class HashingWriter:
+    """Passes on what is written to it, and knows its digest and size."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._hasher, self.size = sink, hashlib.sha256(), 0
+
+    def write(self, data: Buffer, /) -> int:
+        """Write all of `data`."""
+        pour(self._sink, data)
+        self._hasher.update(data)
+        written = memoryview(data).nbytes
+        self.size += written
+        return written
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what has been written so far."""
+        return Digest.of_hex(self._hasher.hexdigest())
+
+
+def hashing(sink: Sink) -> HashingWriter:
+    """Return a writer to `sink` that knows what it has passed on: `sink` itself if it is one, and is still new."""
+    return sink if isinstance(sink, HashingWriter) and not sink.size else HashingWriter(sink)
+
+
+def _read_through(source: BinaryIO) -> tuple[hashlib._Hash, int]:
+    hasher, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(BUFFER))
+    while count := _readinto(source, buffer):
+        hasher.update(buffer[:count])
+        size += count
+    return hasher, size
 
 
 def _readinto(source: BinaryIO, buffer: memoryview) -> int:

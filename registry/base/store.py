@@ -120,7 +120,7 @@ def _registry_to_blame(digest: Digest) -> Iterator[None]:
 
 def _open_layer(registry: Registry, repo: Repository, layer: Descriptor) -> BinaryIO:
     with _registry_to_blame(layer.digest):
-        return cast("BinaryIO", _Layer(registry.open_blob(repo, layer), layer))
+        return cast("BinaryIO", _Layer(cast("BinaryIO", registry.open_blob(repo, layer)), layer))
 
 
 class _Layer(io.RawIOBase):

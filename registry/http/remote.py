@@ -13,12 +13,12 @@ from registry.check import expected_digest, open_checked
 from registry.errors import RegistryDenied, RegistryMisbehaved, RegistryUnavailable
 from registry.http.answers import REDIRECTS, next_page
 from registry.http.auth import Scopes
-from registry.http.request import MAX_DOCUMENT, Http
+from registry.http.request import MAX_DOCUMENT, Http, Part
 from registry.http.upload import Upload
 from registry.names import Reference, Repository, Tag
 from registry.oci import MANIFEST_TYPES, MAX_MANIFEST, Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest
+from security.digest import BUFFER, NOTHING, CheckedReader, Digest, Prefix
 from security.encoding import parse_json
 from security.errors import DigestMismatch, InvalidInput, MalformedJson
 
@@ -44,17 +44,22 @@ class HttpRegistry:
         answer = self._http.send("HEAD", url, scopes=scopes, expect={200, _NOT_FOUND, *REDIRECTS})
         return answer.status != _NOT_FOUND
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
-        """See `Registry.open_blob`."""
-        url = self._url(repo, f"blobs/{descriptor.digest}")
-        source, announced = self._http.open(
-            url, scopes=self._scopes(repo, "pull"), small=descriptor.size <= MAX_DOCUMENT
-        )
-        if announced not in {None, descriptor.size}:
-            source.close()
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
+        """See `Registry.open_blob`. A registry that does not send the rest alone sends all of it."""
+        url, size = self._url(repo, f"blobs/{descriptor.digest}"), descriptor.size
+        part = Part(start=after.size, size=size) if after.size else None
+        opened = self._http.open(url, scopes=self._scopes(repo, "pull"), small=size <= MAX_DOCUMENT, part=part)
+        if opened.announced not in {None, size - opened.start}:
+            opened.source.close()
             msg = "size announced by the registry differs from the descriptor"
-            raise DigestMismatch(msg, digest=descriptor.digest, size=descriptor.size, announced=announced)
-        return open_checked(source, descriptor)
+            raise DigestMismatch(msg, digest=descriptor.digest, size=size, announced=opened.announced)
+        checked = open_checked(opened.source, descriptor, after)
+        try:
+            _skip(opened.source, after.size - opened.start)
+        except BaseException:
+            checked.close()
+            raise
+        return checked
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
@@ -170,6 +175,11 @@ class HttpRegistry:
         if claimed is not None and claimed != digest:
             msg = "registry names a manifest by the wrong digest"
             raise DigestMismatch(msg, digest=digest, claimed=repr(claimed)[:90])
+
+
+def _skip(source: BinaryIO, count: int) -> None:
+    while count and (dropped := len(source.read(min(count, BUFFER)))):
+        count -= dropped
 
 
 class _Bytes:

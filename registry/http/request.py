@@ -35,6 +35,8 @@ MAX_DOCUMENT: Final = 4 << 20
 _MAX_TROUBLE: Final = 64 << 10  # bytes of an error's body that are read for its code
 _MAX_HOPS: Final = 3
 _OK: Final = (200,)
+_PARTIAL: Final = 206
+_NO_SUCH_RANGE: Final = 416
 _UNAUTHORIZED: Final = 401
 
 
@@ -45,6 +47,33 @@ class Trust:
     ca_file: Path | None = None
     token_origins: tuple[Origin, ...] = ()
     blob_origins: tuple[Origin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is wanted of a blob of this size: all but the first `start` bytes."""
+
+    start: int
+    size: int
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The header that asks for it (RFC 9110, section 14.2)."""
+        return {"Range": f"bytes={self.start}-"}
+
+    @property
+    def told(self) -> str:
+        """What the answer's header then says."""
+        return f"bytes {self.start}-{self.size - 1}/{self.size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The bytes of a blob, unchecked, from `start` on; and how many the server says will come, if it does."""
+
+    source: BinaryIO
+    start: int
+    announced: int | None
 
 
 class Http:
@@ -96,17 +125,30 @@ class Http:
             self._demand(method, response, expect)
             return self._whole(response, limit)
 
-    def open(self, url: str, *, scopes: Scopes, small: bool = False) -> tuple[BinaryIO, int | None]:
-        """Get a blob: an unchecked reader of its bytes, and the size the server announces. A `small` one is a document."""
-        response = self._authenticated("GET", url, scopes, {}, None)
-        try:
-            for _ in range(_MAX_HOPS):
-                if response.status not in REDIRECTS:
-                    break
+    def open(self, url: str, *, scopes: Scopes, small: bool, part: Part | None = None) -> Opened:
+        """Get a blob. A `small` one is a document. If the server does not send the `part`, just so, all of it is opened."""
+        response = self._found(url, scopes, {} if part is None else part.asked)
+        if part is not None and response.status in {_PARTIAL, _NO_SUCH_RANGE}:
+            if response.status == _PARTIAL and response.headers.get("content-range") == part.told:
+                return self._opened(response, small=small, start=part.start)
+            response.body.close()
+            response = self._found(url, scopes, {})
+        return self._opened(response, small=small, start=0)
+
+    def _found(self, url: str, scopes: Scopes, headers: Mapping[str, str]) -> Incoming:
+        """Follow a blob to where its bytes are."""
+        response = self._authenticated("GET", url, scopes, headers, None)
+        for _ in range(_MAX_HOPS):
+            if response.status not in REDIRECTS:
+                break
+            with response:
                 target = self._redirected(response)
-                response.body.close()
-                response = self._wire.send("GET", target, {}, None, None)
-            self._demand("GET", response, _OK)
+            response = self._wire.send("GET", target, headers, None, None)
+        return response
+
+    def _opened(self, response: Incoming, *, small: bool, start: int) -> Opened:
+        try:
+            self._demand("GET", response, (_PARTIAL,) if start else _OK)
             refuse_encoded(response.headers, response.url)
             announced = content_length(response.headers, response.url)
             if small:
@@ -114,7 +156,9 @@ class Http:
         except BaseException:
             response.body.close()
             raise
-        return cast("BinaryIO", io.BufferedReader(response.body, BUFFER)), announced
+        return Opened(
+            source=cast("BinaryIO", io.BufferedReader(response.body, BUFFER)), start=start, announced=announced
+        )
 
     def _redirected(self, response: Incoming) -> str:
         target = resolved(response.url, response.headers.get("location"))

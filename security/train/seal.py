@@ -12,11 +12,11 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, content_of, pack, unpack
-from security.digest import BUFFER, CheckedReader, Digest
+from security.digest import BUFFER, CheckedReader, Digest, checked, hashing
 from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
 from security.forms.document import Document
@@ -24,14 +24,11 @@ from security.forms.form import Number, Text
 from security.forms.many import Many
 from security.forms.record import Inline, Record
 from security.ids import PartyId, TrainId
-from security.streams import Sink, pour
+from security.streams import Sink
 from security.train.journey import StateRef
 from security.train.manifest import NONCES, CodeRef, TrainManifest
 from security.train.route import MAX_STOPS
 from security.ustar import BLOCK
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 META_VERSION: Final = 1
 CODE_BUDGET: Final = Budget(total_bytes=4 << 30, member_bytes=2 << 30, members=20_000)
@@ -157,12 +154,23 @@ def open_code(
         stated.append(claimed.content)
 
     readers = len({*manifest.route.parties, manifest.owner.party})
-    checked = CheckedReader(source, manifest.code.digest, manifest.code.size)
-    found = _open(checked, identities=identities, readers=readers, into=into, budget=budget, check=check, ours=stop)
-    if found.content != stated[0]:
+    reader = checked(source, manifest.code.digest, manifest.code.size)
+    hasher = hashlib.sha256()
+    _open(
+        reader,
+        identities=identities,
+        readers=readers,
+        into=into,
+        budget=budget,
+        check=check,
+        ours=stop,
+        witness=hasher.update,
+    )
+    content = Digest.of_hex(hasher.hexdigest())
+    if content != stated[0]:
         msg = "code is not what its owner sealed"
         raise CodeAltered(msg)
-    return found.content
+    return content
 
 
 def open_state(
@@ -192,8 +200,8 @@ def open_state(
                 raise SealForeign(msg, differs_in=name)
         fields.end()
 
-    checked = CheckedReader(source, ref.digest, ref.size)
-    return _open(checked, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
+    reader = checked(source, ref.digest, ref.size)
+    return _open(reader, identities=identities, readers=len(binding.recipients), into=into, budget=budget, check=check)
 
 
 def seal_note(note: bytes, recipient: str) -> bytes:
@@ -225,10 +233,10 @@ def most_sealed(content: int) -> int:
 def _seal(
     sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]
 ) -> tuple[Digest, int, Digest]:
-    counted = _Counted(sink)
-    with encrypt(counted, [parse_recipient(one) for one in recipients]) as sealed:
+    hashed = hashing(sink)
+    with encrypt(hashed, [parse_recipient(one) for one in recipients]) as sealed:
         packed = pack(sealed, meta, members)
-    return Digest.of_hex(counted.hasher.hexdigest()), counted.size, packed.content
+    return hashed.digest, hashed.size, packed.content
 
 
 def _open(
@@ -240,11 +248,12 @@ def _open(
     budget: Budget,
     check: Callable[[bytes], None],
     ours: int = 0,
+    witness: Callable[[memoryview], object] | None = None,
 ) -> Unpacked:
     try:
         with decrypt(source, identities, ours=ours) as plain:
             _need_recipients(plain, readers)
-            unpacked = unpack(plain, into=into, budget=budget, check_meta=check)
+            unpacked = unpack(plain, into=into, budget=budget, check_meta=check, witness=witness)
     except (NotARecipient, SealBroken):
         while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
             pass
@@ -269,17 +278,3 @@ def _need_kind(raw: bytes, kind: str) -> Fields:
         msg = "sealed file is of another kind or version"
         raise SealForeign(msg, expected=kind)
     return Fields(document, "META.json")
-
-
-class _Counted:
-    """Passes on what is written, and keeps its digest and size."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink, self.hasher, self.size = sink, hashlib.sha256(), 0
-
-    def write(self, data: Buffer, /) -> int:
-        self.hasher.update(data)
-        pour(self._sink, data)
-        written = memoryview(data).nbytes
-        self.size += written
-        return written

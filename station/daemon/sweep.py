@@ -25,6 +25,8 @@ from station.visit.station_events import HeadSigned
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY: Final = timedelta(hours=1)
+ABANDONED: Final = timedelta(days=1)
+"""After which a part of a blob is not gone on with: a registry that is away for longer sends all of it again."""
 
 
 class Keeper:
@@ -111,6 +113,7 @@ class Keeper:
 
 def sweep(spool: Spool, keeper: Keeper, now: datetime) -> tuple[Blob, ...]:
     """Remove what nothing refers to; return what was removed. Nobody keeps what no event names yet meanwhile."""
+    spool.clear_abandoned(now - ABANDONED)
     with spool.unswept():
         return spool.sweep(lambda: keeper.references(now))
 

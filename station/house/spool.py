@@ -11,20 +11,20 @@ name, and is durable, when it is settled: all of it at once, before the event. W
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from registry.blobs import BlobFolder, read_document
-from security.digest import BUFFER, CheckedReader, Digest, digest_of
+from registry.blobs import BEGUN, BlobFolder, Rest, read_document
+from security.digest import BUFFER, CheckedReader, Digest, HashingWriter, checked, digest_of
 from security.errors import DigestMismatch, FileMissing, Malformed
-from security.files import locked, make_folder, sync_folder, told
+from security.files import locked, locked_if_free, make_folder, sync_folder, told
 from station.errors import SpoolDamaged
 from station.visit.events import Blob
 
@@ -103,10 +103,15 @@ class Spool(BlobFolder):
         self._hold(digest)
         if super().has(digest):
             return
-        checked, buffer = CheckedReader(source, digest, size), memoryview(bytearray(min(BUFFER, size + 1)))
+        reader, buffer = checked(source, digest, size), memoryview(bytearray(min(BUFFER, size + 1)))
         with self._making(lambda: digest) as out:
-            while count := checked.readinto(buffer):
+            while count := reader.readinto(buffer):
                 out.write(buffer[:count])
+
+    def fetch(self, digest: Digest, size: int, rest: Rest) -> None:
+        """See `registry.blobs.BlobSink`."""
+        self._hold(digest)
+        super().fetch(digest, size, rest)
 
     def keep(self, data: bytes) -> Digest:
         """Keep a small document; durable once it is settled."""
@@ -231,8 +236,19 @@ class Spool(BlobFolder):
             path.unlink()
             return size
 
+    def clear_abandoned(self, before: datetime) -> None:
+        """Remove parts of blobs that nobody has gone on fetching since `before`: the visit may be over, or its train gone."""
+        if not self.path.is_dir():
+            return
+        with told(self.path):
+            parts = [one for one in self.path.iterdir() if one.name.endswith(BEGUN)]
+        for part in parts:
+            with locked_if_free(part) as handle:
+                if handle is not None and os.fstat(handle).st_mtime < before.timestamp():
+                    part.unlink(missing_ok=True)
+
     def clear_unfinished(self) -> None:
-        """Remove what interrupted writes left. Call it only while nothing is being written."""
+        """Remove what interrupted writes left, but for what `fetch` goes on with. Call it only while nothing is written."""
         if self.path.is_dir():
             with told(self.path):
                 for path in self.path.iterdir():
@@ -260,23 +276,13 @@ class _New:
         self.path.unlink(missing_ok=True)
 
 
-class SpoolWriter:
+class SpoolWriter(HashingWriter):
     """Takes the bytes of one blob."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out, self._hasher, self._size = out, hashlib.sha256(), 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write all of `data`."""
-        self._out.write(data)
-        self._hasher.update(data)
-        self._size += memoryview(data).nbytes
-        return memoryview(data).nbytes
 
     @property
     def blob(self) -> Blob:
         """What has been written so far."""
-        return Blob(digest=Digest.of_hex(self._hasher.hexdigest()), size=self._size)
+        return Blob(digest=self.digest, size=self.size)
 
 
 class _SpoolReader(CheckedReader):

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -21,7 +20,7 @@ from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
 from registry.port import StoredManifest
-from security.digest import Digest, digest_of
+from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from security.statement.envelope import sign
@@ -58,9 +57,9 @@ class Counting(MemoryRegistry):
         self.asked["tag" if isinstance(reference, Tag) else "digest"] += 1
         return super().get_manifest(repo, reference)
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self.asked["blob"] += 1
-        return super().open_blob(repo, descriptor)
+        return super().open_blob(repo, descriptor, after)
 
 
 class Unlisted(Counting):

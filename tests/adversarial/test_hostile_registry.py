@@ -40,7 +40,7 @@ from registry.oci import (
     parse_manifest,
 )
 from registry.port import Registry
-from security.digest import digest_of
+from security.digest import Prefix, digest_of
 from security.errors import BudgetExceeded, DigestMismatch, MalformedArtifact, MalformedJson, PhtError
 from tests.support.liar import Liar, Reply, endless
 
@@ -84,6 +84,84 @@ def code_of(error: PhtError) -> str:
     text = f"{error} {error.hint} {error.fields}"
     assert "canary" not in text
     return error.code
+
+
+# --- parts of a blob --------------------------------------------------------------------------------------------------
+
+HALF = len(DATA) // 2
+REST = f"bytes {HALF}-{len(DATA) - 1}/{len(DATA)}"
+
+
+def rest(registry: Registry) -> bytes:
+    with registry.open_blob(REPO, BLOB, Prefix.of(io.BytesIO(DATA[:HALF]))) as source:
+        return source.read()
+
+
+def test_part_is_asked_for_and_read(liar: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(status=206, headers={"Content-Range": REST}, body=DATA[HALF:]))
+    assert rest(liar.client()) == DATA[HALF:]
+    assert [asked.headers.get("range") for asked in liar.asked] == [f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        f"bytes {HALF + 1}-{len(DATA) - 1}/{len(DATA)}",
+        f"bytes {HALF}-{len(DATA)}/{len(DATA) + 1}",
+        f"bytes {HALF}-{len(DATA) - 2}/{len(DATA)}",
+        f"bytes {HALF}-{len(DATA) - 1}/*",
+        "bytes 0-0/1",
+        "canary",
+    ],
+)
+def test_t15_part_that_was_not_asked_for_is_not_used(liar: Liar, said: str) -> None:
+    liar.says(
+        *("GET", BLOB_PATH),
+        Reply(status=206, headers={"Content-Range": said} if said else {}, body=DATA[HALF:]),
+        Reply(body=DATA),
+    )
+    assert rest(liar.client()) == DATA[HALF:]
+    assert [asked.headers.get("range") for asked in liar.asked] == [f"bytes={HALF}-", None]
+
+
+def test_registry_that_knows_no_parts_sends_the_whole(liar: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(body=DATA))
+    assert rest(liar.client()) == DATA[HALF:]
+    assert len(liar.asked) == 1
+
+
+def test_registry_that_refuses_parts_sends_the_whole(liar: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(status=416), Reply(body=DATA))
+    assert rest(liar.client()) == DATA[HALF:]
+
+
+@pytest.mark.parametrize("body", [DATA[HALF:-1] + b"X", DATA[HALF:-1], DATA[HALF:] + b"X", b""])
+def test_t15_part_of_something_else(liar: Liar, body: bytes) -> None:
+    pieces = Reply(status=206, headers={"Content-Range": REST}, body=[body] if body else [])
+    liar.says("GET", BLOB_PATH, pieces)
+    with pytest.raises((DigestMismatch, BudgetExceeded)):
+        rest(liar.client())
+
+
+def test_t15_whole_that_ends_before_the_part(liar: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(body=[DATA[: HALF - 1]]))
+    with pytest.raises(DigestMismatch):
+        rest(liar.client())
+
+
+def test_t15_part_that_nobody_asked_for(liar: Liar) -> None:
+    liar.says("GET", BLOB_PATH, Reply(status=206, headers={"Content-Range": REST}, body=DATA[HALF:]))
+    with pytest.raises(RegistryMisbehaved):
+        fetch(liar.client())
+
+
+def test_part_is_asked_for_where_a_blob_was_redirected(liar: Liar, thief: Liar) -> None:
+    store = thief
+    liar.says("GET", BLOB_PATH, Reply(status=307, headers={"Location": f"{store.url}/bucket/x"}))
+    store.says("GET", "/bucket/x", Reply(status=206, headers={"Content-Range": REST}, body=DATA[HALF:]))
+    assert rest(liar.client(credentials=ACCOUNT, blob_origins=[store.url])) == DATA[HALF:]
+    assert [(one.headers.get("range"), one.authorization) for one in store.asked] == [(f"bytes={HALF}-", None)]
 
 
 # --- redirects -------------------------------------------------------------------------------------------------------

@@ -193,11 +193,11 @@ class Hollow(Wrapped):
 
     hollow: Digest | None = None
 
-    def open_blob(self, repo: Repository, descriptor: object) -> object:
+    def open_blob(self, repo: Repository, descriptor: object, *after: object) -> object:
         if getattr(descriptor, "digest", None) == self.hollow:
             msg = "no such blob"
             raise NotInRegistry(msg)
-        return self._inner.open_blob(repo, descriptor)  # type: ignore[arg-type] # handed on as it came
+        return self._inner.open_blob(repo, descriptor, *after)  # type: ignore[arg-type] # handed on as it came
 
 
 def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here: World, tmp_path: Path) -> None:

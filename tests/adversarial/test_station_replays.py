@@ -412,14 +412,14 @@ class Garbling:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def open_blob(self, repo: Repository, descriptor: object) -> object:
+    def open_blob(self, repo: Repository, descriptor: object, *after: object) -> object:
         import io
 
         from registry.check import open_checked
 
         if getattr(descriptor, "digest", None) == self.digest:
             return open_checked(io.BytesIO(b"x" * getattr(descriptor, "size", 0)), descriptor)  # type: ignore[arg-type]
-        return self._inner.open_blob(repo, descriptor)  # type: ignore[attr-defined]
+        return self._inner.open_blob(repo, descriptor, *after)  # type: ignore[attr-defined]
 
 
 def test_t15_a_registry_that_garbles_blobs_is_not_the_trains_fault(here: World) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from registry.memory import MemoryRegistry
 from registry.names import Repository
 from registry.oci import Descriptor
-from security.digest import Digest
+from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.errors import BudgetExceeded
 from security.ids import PartyId
 from security.train.journey import Outcome
@@ -38,9 +37,9 @@ class Metered(MemoryRegistry):
         super().__init__()
         self.opened: list[Digest] = []
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self.opened.append(descriptor.digest)
-        return super().open_blob(repo, descriptor)
+        return super().open_blob(repo, descriptor, after)
 
 
 @pytest.fixture

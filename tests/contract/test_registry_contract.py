@@ -24,7 +24,7 @@ from registry.names import Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, OciManifest, make_manifest, parse_manifest
 from registry.port import Registry
 from registry.retry import RetryingRegistry
-from security.digest import Digest, digest_of
+from security.digest import Digest, Prefix, digest_of
 from security.errors import BudgetExceeded, DigestMismatch, Malformed
 from tests.support.registries import RealRegistries
 
@@ -95,6 +95,24 @@ def test_blob_comes_back(registry: Registry, repo: Repository) -> None:
     assert registry.has_blob(repo, descriptor.digest)
     with registry.open_blob(repo, descriptor) as source:
         assert source.read() == data
+
+
+@pytest.mark.parametrize("had", [1, 1000, (3 << 20) - 1, 3 << 20])
+def test_rest_of_a_blob_comes_after_what_we_have(registry: Registry, repo: Repository, had: int) -> None:
+    data = secrets.token_bytes(3 << 20)
+    descriptor = put(registry, repo, data)
+    with registry.open_blob(repo, descriptor, Prefix.of(io.BytesIO(data[:had]))) as source:
+        assert source.read() == data[had:]
+        assert source.complete
+
+
+def test_rest_does_not_match_what_we_have(registry: Registry, repo: Repository) -> None:
+    descriptor = put(registry, repo, secrets.token_bytes(1000))
+    with (
+        registry.open_blob(repo, descriptor, Prefix.of(io.BytesIO(bytes(500)))) as source,
+        pytest.raises(DigestMismatch),
+    ):
+        source.read()
 
 
 def test_empty_blob(registry: Registry, repo: Repository) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
+from registry.blobs import BlobFolder
 from registry.check import put_bytes
 from registry.errors import RegistryUnavailable
 from registry.http.remote import HttpRegistry
@@ -76,6 +79,25 @@ def test_upload_that_never_gets_through(cutter: Callable[[int, int], Cutter], da
     registry = RetryingRegistry(HttpRegistry(Http(Origin.from_text(proxy.url)), prefix=None), sleep=no_wait)
     with pytest.raises(RegistryUnavailable):
         registry.put_blob(Repository("test/never"), blob_of(data), lambda offset: io.BytesIO(data[offset:]))
+
+
+def test_after_a_break_on_the_way_down_only_the_rest_comes(
+    real_registries: RealRegistries, tmp_path: Path, data: bytes
+) -> None:
+    repo = Repository(f"test/r{secrets.token_hex(6)}")
+    real_registries.client("http").put_blob(repo, blob_of(data), lambda offset: io.BytesIO(data[offset:]))
+    proxy = Cutter(real_registries.address("http"), down=len(data) // 2, times=1)
+    with contextlib.closing(proxy):
+        registry, folder = HttpRegistry(Http(Origin.from_text(proxy.url)), prefix=None), BlobFolder(tmp_path)
+        rest = partial(registry.open_blob, repo, blob_of(data))
+        with pytest.raises(RegistryUnavailable):
+            folder.fetch(digest_of(data), len(data), rest)
+        (part,) = tmp_path.iterdir()
+        kept, proxy.received = part.stat().st_size, 0
+        folder.fetch(digest_of(data), len(data), rest)
+    assert kept > len(data) // 2 - (2 << 20)
+    assert len(data) - kept <= proxy.received < len(data) - kept + 2000
+    assert folder.at(digest_of(data)).read_bytes() == data
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from security.age import Identity, Recipient, Unwrapper, decrypt, encrypt
 from security.archive import Budget, Member, Unpacked, pack, padme, unpack
+from security.digest import Digest
 from security.ustar import BLOCK, END, Entry, filler, write_header
 
 ROOMY = Budget(total_bytes=1 << 30, member_bytes=1 << 30, members=1000)
@@ -77,10 +79,19 @@ def whole(*entries: bytes) -> bytes:
 
 
 def unpacked(
-    archive: bytes, into: Path, *, budget: Budget = ROOMY, check_meta: Callable[[bytes], None] | None = None
+    archive: bytes,
+    into: Path,
+    *,
+    budget: Budget = ROOMY,
+    check_meta: Callable[[bytes], None] | None = None,
+    content: list[Digest] | None = None,
 ) -> Unpacked:
-    """Unpack an archive in memory."""
-    return unpack(io.BytesIO(archive), into=into, budget=budget, check_meta=check_meta)
+    """Unpack an archive in memory; put the digest of its content into a list."""
+    hasher = hashlib.sha256()
+    found = unpack(io.BytesIO(archive), into=into, budget=budget, check_meta=check_meta, witness=hasher.update)
+    if content is not None:
+        content.append(Digest.of_hex(hasher.hexdigest()))
+    return found
 
 
 def files_below(folder: Path) -> Sequence[str]:

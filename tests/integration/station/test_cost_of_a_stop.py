@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 from registry.depot import ReceiptKind
 from registry.directory import RegistryDirectory
@@ -19,7 +19,7 @@ from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Reference, Repository, Tag, location
 from registry.oci import Descriptor
 from registry.port import OpenAt, Progress, StoredManifest
-from security.digest import Digest, digest_of
+from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.directory.client import Durable, load_trust
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
@@ -102,9 +102,9 @@ class Tally(MemoryRegistry):
         self.asked["has blob"] += 1
         return super().has_blob(repo, digest)
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self.asked["open blob"] += 1
-        return super().open_blob(repo, descriptor)
+        return super().open_blob(repo, descriptor, after)
 
     def put_blob(
         self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None

@@ -9,18 +9,24 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.digest import Digest, digest_of
+from registry.errors import RegistryUnavailable
+from security.digest import CheckedReader, Digest, Prefix, digest_of
 from security.errors import BudgetExceeded, DigestMismatch
 from station.errors import SpoolDamaged
 from station.house.spool import Spool
 from station.visit.events import Blob
 from tests.support.visits import digest
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = b"ciphertext" * 1000
@@ -64,6 +70,124 @@ def test_what_was_not_announced_is_not_kept(spool: Spool, size: int, data: bytes
     assert names(spool) == []
 
 
+class Remote:
+    """What a registry sends, and breaks off after so many bytes each time."""
+
+    def __init__(self, *breaks: int, data: bytes = DATA) -> None:
+        self.data, self.breaks, self.asked = data, list(breaks), list[int]()
+
+    def rest(self, after: Prefix) -> CheckedReader:
+        self.asked.append(after.size)
+        broken = Broken(self.data[after.size :], self.breaks.pop(0) if self.breaks else None)
+        return CheckedReader(broken, BLOB.digest, BLOB.size, after)
+
+
+class Broken(io.BytesIO):
+    def __init__(self, data: bytes, after: int | None) -> None:
+        super().__init__(data if after is None else data[:after])
+        self._ends = after is None
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        count = super().readinto(memoryview(buffer)[:100])
+        if not count and not self._ends:
+            msg = "the connection broke"
+            raise RegistryUnavailable(msg)
+        return count
+
+
+def test_after_a_break_only_the_rest_is_asked_for(spool: Spool) -> None:
+    remote = Remote(3000, 2500)
+    for _ in range(2):
+        with pytest.raises(RegistryUnavailable):
+            spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+        assert not spool.has(BLOB.digest)
+        assert spool.blobs() == ()
+        spool = Spool(spool.path)  # as after a restart
+        spool.clear_unfinished()
+        assert spool.sweep(tuple) == ()
+    spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    assert remote.asked == [0, 3000, 5500]
+    assert names(spool) == [BLOB.digest.hex]
+    assert stat.S_IMODE(spool.at(BLOB.digest).stat().st_mode) == 0o600
+    with spool.read(BLOB) as reader:
+        assert reader.read() == DATA
+
+
+def test_a_part_that_was_damaged_is_fetched_again_whole(spool: Spool) -> None:
+    """As a crash of the machine leaves it: the length is there, the bytes are not."""
+    remote = Remote(3000)
+    with pytest.raises(RegistryUnavailable):
+        spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    (part,) = spool.path.iterdir()
+    part.write_bytes(bytes(3000))
+    spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    assert remote.asked == [0, 3000, 0]
+    assert spool.at(BLOB.digest).read_bytes() == DATA
+    assert names(spool) == [BLOB.digest.hex]
+
+
+@pytest.mark.parametrize("length", [len(DATA), len(DATA) + 1, 3 * len(DATA)])
+def test_a_part_that_is_no_part_is_fetched_again_whole(spool: Spool, length: int) -> None:
+    remote = Remote(10)
+    with pytest.raises(RegistryUnavailable):
+        spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    (part,) = spool.path.iterdir()
+    part.write_bytes(bytes(length))
+    spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    assert remote.asked == [0, 0]
+    assert spool.at(BLOB.digest).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("begun", [0, 3000])
+def test_what_a_registry_sends_instead_is_not_kept(spool: Spool, begun: int) -> None:
+    if begun:
+        with pytest.raises(RegistryUnavailable):
+            spool.fetch(BLOB.digest, BLOB.size, Remote(begun).rest)
+    remote = Remote(data=DATA[:-1] + b"X")
+    with pytest.raises(DigestMismatch):
+        spool.fetch(BLOB.digest, BLOB.size, remote.rest)
+    assert remote.asked == ([begun, 0] if begun else [0])
+    assert names(spool) == []
+
+
+def test_two_that_fetch_the_same_do_not_write_into_each_other(spool: Spool) -> None:
+    inner = Remote()
+
+    def rest(after: Prefix) -> CheckedReader:
+        Spool(spool.path).fetch(BLOB.digest, BLOB.size, inner.rest)  # another visit, just now
+        return outer.rest(after)
+
+    outer = Remote()
+    spool.fetch(BLOB.digest, BLOB.size, rest)
+    assert (inner.asked, outer.asked) == ([0], [0])
+    assert names(spool) == [BLOB.digest.hex]
+    assert spool.at(BLOB.digest).read_bytes() == DATA
+
+
+def test_a_part_that_nobody_goes_on_with_is_swept_in_the_end(spool: Spool) -> None:
+    spool.clear_abandoned(datetime.now(UTC))
+    with pytest.raises(RegistryUnavailable):
+        spool.fetch(BLOB.digest, BLOB.size, Remote(3000).rest)
+    (part,) = spool.path.iterdir()
+    touched = datetime.fromtimestamp(part.stat().st_mtime, UTC)
+    spool.clear_abandoned(touched)
+    assert list(spool.path.iterdir()) == [part]
+    spool.clear_abandoned(touched + timedelta(seconds=1))
+    assert names(spool) == []
+
+
+def test_a_part_that_is_being_fetched_is_not_swept(spool: Spool) -> None:
+    remote = Remote()
+
+    def rest(after: Prefix) -> CheckedReader:
+        spool.clear_abandoned(datetime.now(UTC) + timedelta(days=1))
+        return remote.rest(after)
+
+    spool.fetch(BLOB.digest, BLOB.size, rest)
+    assert spool.at(BLOB.digest).read_bytes() == DATA
+
+
 def test_a_document_is_named_by_its_digest(spool: Spool) -> None:
     assert spool.keep(b"signed") == digest_of(b"signed")
     assert spool.keep(b"signed") == digest_of(b"signed")
@@ -96,11 +220,13 @@ def test_what_was_not_finished_is_not_there(spool: Spool) -> None:
 WRITER = """
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from station.house.spool import Spool
 with Spool(Path(sys.argv[1])).writing() as writer:
     writer.write(b"half")
-    writer._out.flush()
+    writer._sink.flush()
     print("written", flush=True)
     sys.stdin.read()
 """

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -20,7 +19,7 @@ from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
 from registry.oci import Descriptor
 from registry.port import StoredManifest
-from security.digest import Digest
+from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.directory.trust import TrustStore
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.loop import run
@@ -66,9 +65,9 @@ class Hanging(MemoryRegistry):
         self._wait()
         return super().get_manifest(repo, reference)
 
-    def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self._wait(descriptor.digest)
-        return super().open_blob(repo, descriptor)
+        return super().open_blob(repo, descriptor, after)
 
 
 @dataclass(frozen=True)
