@@ -171,7 +171,7 @@ def test_a_part_that_nobody_goes_on_with_is_swept_in_the_end(spool: Spool) -> No
         spool.fetch(BLOB.digest, BLOB.size, Remote(3000).rest)
     (part,) = spool.path.iterdir()
     touched = datetime.fromtimestamp(part.stat().st_mtime, UTC)
-    spool.clear_abandoned(touched)
+    spool.clear_abandoned(touched - timedelta(seconds=1))
     assert list(spool.path.iterdir()) == [part]
     spool.clear_abandoned(touched + timedelta(seconds=1))
     assert names(spool) == []
