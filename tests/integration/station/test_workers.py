@@ -18,7 +18,7 @@ import pytest
 
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
-from registry.oci import Descriptor
+from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import StoredManifest
 from security.digest import Digest
 from security.directory.trust import TrustStore
@@ -62,9 +62,9 @@ class Hanging(MemoryRegistry):
         self._wait()
         return super().list_tags(repo)
 
-    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Tag | Digest, *, most: int = MAX_MANIFEST) -> StoredManifest:
         self._wait()
-        return super().get_manifest(repo, reference)
+        return super().get_manifest(repo, reference, most=most)
 
     def open_blob(self, repo: Repository, descriptor: Descriptor) -> BinaryIO:
         self._wait(descriptor.digest)
