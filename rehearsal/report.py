@@ -111,6 +111,10 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
 
 def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
     """Return what to do about a stop that did not pass; `outputs` are those the train declares."""
+    if failed.code == "gate.type" and "NaN" in (failed.reason or ""):
+        return (
+            "a mean of nothing, or a division by zero? Write null for a number that there is none of (in Python: None)"
+        )
     if failed.code in _GATE:
         meant = [one.path for one in outputs if failed.code != "gate.schema" or one.schema is not None]
         return f"{_GATE[failed.code]}: {', '.join(meant)}"

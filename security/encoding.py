@@ -86,7 +86,7 @@ def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _constant(name: str) -> NoReturn:
-    msg = "not a JSON number"
+    msg = "NaN and Infinity are no JSON numbers"
     raise MalformedJson(msg, value=name)
 
 

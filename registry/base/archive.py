@@ -22,6 +22,7 @@ MAX_IMAGE: Final = 64 << 30  # bytes
 _MAX_MEMBERS: Final = 10_000
 _MAX_DOCUMENT: Final = 4 << 20
 _MAX_HOPS: Final = 8
+_LONGEST_NAME: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,9 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
                 if left < 0 or number >= _MAX_MEMBERS:
                     msg = "image archive is larger than allowed"
                     raise BudgetExceeded(msg, bytes=MAX_IMAGE, members=_MAX_MEMBERS)
+                # Or every description so far stays in memory, however much it says (attack T17).
+                archive.members.clear()  # type: ignore[attr-defined] # typeshed does not know it
+                _need_short(member)
                 name = posixpath.normpath(member.name)
                 if member.isreg():
                     files[name] = _spool(archive, member, room / str(number), stream)
@@ -96,6 +100,12 @@ def from_stream(source: BinaryIO, room: Path) -> SavedImage:
         msg = "not an image archive, or damaged"
         raise ArchiveRejected(msg, hint="docker save IMAGE writes one") from error
     return SavedImage(files=files | _followed(links, files))
+
+
+def _need_short(member: tarfile.TarInfo) -> None:
+    if len(member.name) > _LONGEST_NAME or len(member.linkname) > _LONGEST_NAME:
+        msg = "a name in the image archive is too long"
+        raise BudgetExceeded(msg, limit=_LONGEST_NAME)
 
 
 def _spool(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, stream: ImageStream) -> Path:

@@ -33,6 +33,7 @@ NONCE: Final = 16
 """Bytes of the random salt in front of the chunks."""
 
 _BATCH: Final = 16
+_FIRST: Final = 2
 _MORE: Final = b"\0"
 _LAST: Final = b"\1"
 
@@ -48,8 +49,8 @@ class AgeWriter:
         """Write the header to `sink`, which is never closed from here."""
         nonce = secrets.token_bytes(NONCE)
         self._sink, self._cipher, self._counter, self._open = sink, _cipher(file_key, nonce), 0, True
-        self._plain, self._filled = memoryview(bytearray(_BATCH * CHUNK)), 0
-        self._sealed = memoryview(bytearray(_BATCH * SEALED))
+        # Most files are small, and a batch takes a millisecond to be made of zeros, and again to be wiped.
+        self._plain, self._sealed, self._filled = memoryview(bytearray(CHUNK)), memoryview(bytearray(SEALED)), 0
         pour(sink, header + nonce)
 
     def write(self, data: Buffer, /) -> int:
@@ -64,6 +65,7 @@ class AgeWriter:
         while len(left):
             if self._filled == len(self._plain):  # only when more follows: the last chunk must not be empty
                 self._flush(last=False)
+                self._enlarge()
             count = min(len(left), len(self._plain) - self._filled)
             self._plain[self._filled : self._filled + count] = left[:count]
             self._filled += count
@@ -96,6 +98,11 @@ class AgeWriter:
             msg = "this sealed file is already finished"
             raise ValueError(msg)
 
+    def _enlarge(self) -> None:
+        if len(self._plain) == CHUNK:
+            self._plain[:] = bytes(CHUNK)
+            self._plain, self._sealed = memoryview(bytearray(_BATCH * CHUNK)), memoryview(bytearray(_BATCH * SEALED))
+
     def _flush(self, *, last: bool) -> None:
         taken, made = 0, 0
         while taken < self._filled or (last and self._counter == 0):
@@ -126,10 +133,11 @@ class AgeReader(io.RawIOBase):
         self.stanzas = header.stanzas
         nonce = beyond[:NONCE] + _exactly(source, NONCE - len(beyond[:NONCE]))
         self._source, self._cipher, self._counter = source, _cipher(file_key, nonce), 0
-        self._sealed = memoryview(bytearray(batch * SEALED))
-        self._held = len(beyond[NONCE:])
+        self._batch, self._held = batch, len(beyond[NONCE:])
+        first = max(_FIRST, -(-self._held // SEALED))  # most files are small
+        self._sealed = memoryview(bytearray(first * SEALED))
         self._sealed[: self._held] = beyond[NONCE:]
-        self._plain, self._from, self._to = memoryview(bytearray(batch * CHUNK)), 0, 0
+        self._plain, self._from, self._to = memoryview(bytearray(first * CHUNK)), 0, 0
         self._failure: PayloadBroken | None = None
         self._ended = False
 
@@ -163,6 +171,8 @@ class AgeReader(io.RawIOBase):
 
     def _refill(self) -> None:
         """Read a batch and open it, up to its first bad chunk. One whole chunk stays behind: it may be the last."""
+        if self._counter and len(self._sealed) < self._batch * SEALED:
+            self._enlarge()
         self._held += fill(self._source, self._sealed[self._held :])
         at_end = self._held < len(self._sealed)
         self._from = self._to = taken = 0
@@ -175,6 +185,12 @@ class AgeReader(io.RawIOBase):
             self._finish(self._sealed[taken : self._held])
         self._sealed[:left] = bytes(self._sealed[taken : self._held])
         self._held = left
+
+    def _enlarge(self) -> None:
+        self._plain[:] = bytes(len(self._plain))
+        sealed = memoryview(bytearray(self._batch * SEALED))
+        sealed[: self._held] = self._sealed[: self._held]
+        self._sealed, self._plain = sealed, memoryview(bytearray(self._batch * CHUNK))
 
     def _finish(self, chunk: memoryview) -> None:
         if len(chunk) == SEALED - CHUNK and self._counter:

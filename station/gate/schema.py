@@ -6,9 +6,11 @@ A schema that cannot be evaluated is refused before the train runs.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from jsonschema import Draft202012Validator
@@ -89,7 +91,12 @@ def compile_schema(schema: Json, *, pattern: str) -> Checker:
     Raises:
         PolicyRefused: not draft 2020-12, too large, or with something in it that this station does not evaluate.
     """
-    msg = "this station cannot evaluate a declared schema"
+    return _compiled(json.dumps(schema), pattern)
+
+
+@lru_cache(maxsize=256)  # a train's schemas are examined at several steps; what is wrong is found each time
+def _compiled(printed: str, pattern: str) -> Checker:
+    msg, schema = "this station cannot evaluate a declared schema", json.loads(printed)
     try:
         cost = cost_of(schema)
     except InvalidInput as error:

@@ -16,7 +16,7 @@ from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Limit, Outcome, Refusal, check_next, print_entry, print_refusal
 from security.train.letters import entry_recipients, refusal_recipients, seal_letter
-from station.errors import LimitExceeded, MemoryExceeded, OutputExceeded, RunTimedOut
+from station.errors import GateOversized, MemoryExceeded, OutputExceeded, RunTimedOut
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.before import signed_before
@@ -27,7 +27,7 @@ from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
 _EXCEEDED: Final = {
-    LimitExceeded.code: None,
+    GateOversized.code: Limit.OUTPUT,
     MemoryExceeded.code: Limit.MEMORY,
     OutputExceeded.code: Limit.OUTPUT,
     RunTimedOut.code: Limit.TIME,
@@ -103,7 +103,7 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _
         station=house.party,
         outcome=outcome,
         reason=told or None,
-        limit=None if house.withhold or visit.fault is None else _EXCEEDED.get(visit.fault.code),
+        limit=None if house.withhold else _EXCEEDED.get(_code(visit)),
         directory=DirectoryVersion(root=accepted.directory_root, targets=accepted.directory_targets),
         time=now,
     )
@@ -114,11 +114,20 @@ def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _
 
 
 def outcome_of(visit: Visit) -> Outcome:
-    """Return the class of outcome that the owner learns."""
-    if visit.fault is None:
-        cut_off = visit.refused is not None and visit.refused.code == RouteCutOff.code
-        return Outcome.CUT_OFF if cut_off else Outcome.REFUSED
-    return Outcome.EXCEEDED if visit.fault.code in _EXCEEDED else Outcome.FAILED
+    """Return the class of outcome that the owner learns.
+
+    Results that are larger than the manifest allows are told like a run that was stopped because of that.
+    """
+    if _code(visit) in _EXCEEDED:
+        return Outcome.EXCEEDED
+    if visit.fault is not None:
+        return Outcome.FAILED
+    return Outcome.CUT_OFF if _code(visit) == RouteCutOff.code else Outcome.REFUSED
+
+
+def _code(visit: Visit) -> str:
+    ending = visit.fault or visit.refused
+    return "" if ending is None else ending.code
 
 
 def _keep(made: _Statement, what: SignedKind, house: House, now: datetime) -> Signed:

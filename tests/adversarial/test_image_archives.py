@@ -103,3 +103,31 @@ def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     raw = header(tarfile.XHDTYPE, len(record)) + record.ljust(-(-len(record) // 512) * 512, b"\0")
     with pytest.raises(Malformed):
         from_stream(io.BytesIO(raw + header(tarfile.REGTYPE, 0)), tmp_path)
+
+
+def described(number: int, key: str, size: int) -> bytes:
+    """A member whose description has a text of so many bytes."""
+    text = f" {key}=".encode() + bytes([97 + number % 26]) * size + b"\n"
+    record = str(len(text) + len(str(len(text) + 7))).encode() + text
+    while int(record.split(b" ", 1)[0]) != len(record):
+        record = str(len(record)).encode() + text
+    padded = record.ljust(-(-len(record) // 512) * 512, b"\0")
+    return header(tarfile.XHDTYPE, len(record)) + padded + header(tarfile.REGTYPE, 0)
+
+
+@pytest.mark.parametrize("key", ["comment", "path", "linkpath"])
+def test_many_members_with_long_descriptions_take_the_memory_of_one(tmp_path: Path, key: str) -> None:
+    size = MOST_AT_ONCE - (200 << 10)
+    packed = gzip.compress(b"".join(described(number, key, size) for number in range(120)), compresslevel=6)
+    assert len(packed) < 600_000
+    tracemalloc.start()
+    try:
+        try:
+            found = from_stream(io.BytesIO(packed), tmp_path)
+            assert len(found.files) == 1
+        except BudgetExceeded:
+            assert key != "comment"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MOST_AT_ONCE

@@ -13,7 +13,7 @@ from security.age.hybrid import RECIPIENT as HYBRID
 from security.age.hybrid import HybridIdentity
 from security.age.x25519 import RECIPIENT, X25519Identity
 from security.directory.trust import DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
-from security.errors import DirectoryRejected, InvalidInput, MalformedStatement
+from security.errors import DirectoryRejected, InvalidInput, MalformedStatement, SignatureInvalid
 from security.ids import PartyId, Role
 from security.keys.keyset import KeySet, PublicKey, Scheme, generate
 from tests.support.trains import NOW
@@ -87,6 +87,57 @@ def test_there_are_eight_such_points_and_six_second_encodings() -> None:
     assert len(SECOND) == 6
     assert not set(CANONICAL) & set(SECOND)
     assert all(times(8, point) == (0, 1) for point in SMALL)
+
+
+PUBLISHED = """
+0000000000000000000000000000000000000000000000000000000000000000
+edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f
+0000000000000000000000000000000000000000000000000000000000000080
+edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+0100000000000000000000000000000000000000000000000000000000000000
+0100000000000000000000000000000000000000000000000000000000000080
+eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f
+eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05
+26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85
+c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a
+c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa
+ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f
+ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+"""
+"""The encodings of low order that C2SP publishes (CCTV, ed25519/README.md)."""
+
+MIXED = "10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f"
+VECTORS = [
+    (4, "ed25519vectors 7", "0000000000000000000000000000000000000000000000000000000000000000", "5e176f12cfb0d4e6eb6929b19ae4c998ef05c1c2cf628a9b1fa1c21312627108", False),
+    (5, "ed25519vectors 3", "0000000000000000000000000000000000000000000000000000000000000000", "9472a69cd9a701a50d130ed52189e2455b23767db52cacb8716fb896ffeeac09", True),
+    (6, "ed25519vectors 10", "36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56b", "c02e2b9e63e385c058bf62b14b3a2b29ccefe8e38ddb536bc3f9865320a3d801", False),
+    (7, "ed25519vectors", "36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56b", "bbfd00bd9c259d8d222d15e67a3d8228585050dbb9b9585be20d8fadc721da03", True),
+    (16, "ed25519vectors 6", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "1cb421dfbd92aa6c30d550bff53c81cf650ace6deb96a8ec22d2fef84dbbe20b", False),
+    (17, "ed25519vectors 3", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "ad7a355469b5c87e550469f6b2de409ee723acd584bf35f86b80c384e8ceb702", False),
+    (18, "ed25519vectors 7", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "5e176f12cfb0d4e6eb6929b19ae4c998ef05c1c2cf628a9b1fa1c21312627108", False),
+    (19, "ed25519vectors 3", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "9472a69cd9a701a50d130ed52189e2455b23767db52cacb8716fb896ffeeac09", False),
+]  # fmt: skip
+"""Some of CCTV's ed25519vectors.json: number, message, both halves of the signature, verdict; under a key with a part of low order. RFC 8032 lets a verifier choose: ours, like most,
+refuses a point R in a second encoding, and parts of low order that do not cancel out; it takes the rest."""
+
+
+def test_the_points_that_are_refused_are_those_that_are_published() -> None:
+    assert sorted(bytes.fromhex(one) for one in PUBLISHED.split()) == sorted(CANONICAL + SECOND)
+
+
+@pytest.mark.parametrize(
+    ("message", "point", "scalar", "holds"), [one[1:] for one in VECTORS], ids=[str(one[0]) for one in VECTORS]
+)
+def test_signatures_at_the_edge_are_judged_as_most_verifiers_do(
+    message: str, point: str, scalar: str, *, holds: bool
+) -> None:
+    key = PublicKey.of_pem(pem(bytes.fromhex(MIXED)))
+    if holds:
+        key.verify(message.encode(), bytes.fromhex(point + scalar))
+    else:
+        with pytest.raises(SignatureInvalid):
+            key.verify(message.encode(), bytes.fromhex(point + scalar))
 
 
 @pytest.mark.parametrize("raw", CANONICAL + SECOND, ids=bytes.hex)

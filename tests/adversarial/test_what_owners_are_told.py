@@ -156,7 +156,6 @@ def leaves(files: dict[str, str], exit_code: int = 0) -> Program:
         ({"smith.txt": "x"}, 0, Outcome.REFUSED),
         ({"sums.json": "[1]"}, 0, Outcome.REFUSED),
         ({"sums.json": "{"}, 0, Outcome.REFUSED),
-        ({"sums.json": '"' + "x" * 70_000 + '"'}, 0, Outcome.REFUSED),
         ({}, 3, Outcome.FAILED),
         ({}, 0, Outcome.FAILED),
     ],
@@ -211,6 +210,17 @@ def test_the_owner_is_told_which_limit(here: World, tmp_path: Path, code: str, l
     owner.tell("hospital-a", record, replace(told, train=record.train))
     text = describe(follow(record, owner.depot, owner.world.trust, now=owner.now), now=owner.now)
     assert key in text
+
+
+def test_results_that_are_larger_than_declared_say_so_too(here: World) -> None:
+    small = Output(path="sums.json", media_type="application/json", max_bytes=8)
+    large = {"sums.json": "[1, 2, 3, 4, 5]"}
+    here.change("hospital-a", sandbox=ScriptedSandbox(leaves(large), clock=lambda: here.now))
+    told = refusal(here, travel(here, outputs=(small,)))
+    visit = here.visit("hospital-a")
+    assert visit.refused is not None
+    assert visit.refused.code == "gate.oversized"
+    assert (told.outcome, told.limit, told.reason) == (Outcome.EXCEEDED, Limit.OUTPUT, None)
 
 
 def test_a_run_that_writes_too_much_says_so(here: World) -> None:

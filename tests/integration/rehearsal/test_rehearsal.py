@@ -13,7 +13,7 @@ from registry.memory import MemoryRegistry
 from rehearsal.company import Engine, Venue
 from rehearsal.errors import RehearsalStuck
 from rehearsal.rehearse import Play, rehearse
-from rehearsal.report import Rehearsal, rehearsal_document, render_rehearsal
+from rehearsal.report import Rehearsal, hint_for, rehearsal_document, render_rehearsal
 from rehearsal.samples import find_samples, parse_sample
 from security.clock import SystemClock
 from security.errors import BaseNotApproved, FileMissing, InvalidInput
@@ -93,6 +93,14 @@ def test_a_rehearsal_has_the_same_gate(tmp_path: Path) -> None:
     done = run(tmp_path, script, rows={"hospital-a": "1"})
     assert done.results is None
     assert done.stops[0].code == "gate.undeclared"
+
+
+def test_a_number_that_is_none_is_told_as_that(tmp_path: Path) -> None:
+    done = run(tmp_path, SUM + "state.write_text(json.dumps({'mean': float('nan')}))\n", rows={"hospital-a": "1"})
+    (stop,) = done.stops
+    assert stop.code == "gate.type"
+    assert "NaN and Infinity are no JSON numbers" in str(stop.reason)
+    assert "Write null" in hint_for(stop, ())
 
 
 def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ def test_a_station_that_says_nothing_for_longer_than_anything_takes_is_named(
     found = owners.follow(record)
     early, late = owners.now + timedelta(days=2), owners.now + timedelta(days=3, hours=1)
     assert found.silent(early) is None
-    assert "the run may take 2 days; it may wait for a person" in describe(found, now=early)
+    assert "the run may take 2 days; it may wait for a person, or for a file that is missing there" in describe(
+        found, now=early
+    )
     assert found.silent(late) == timedelta(days=3, hours=1)
     assert "hospital-a has not answered for 3 days: ask its operator" in describe(found, now=late)
     assert found.silent(record.manifest.valid_until) is None
