@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
+from station.daemon.complaints import Complaints
 from station.daemon.heads import known_head, sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
@@ -40,6 +41,7 @@ from station.visit.station_events import DaemonStarted, DaemonStopped, HeadSigne
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
+_HEAD: Final = "sign the journal's head"
 CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_FIRST: Final = timedelta(seconds=0.02)
@@ -95,6 +97,7 @@ class Shift:
         self._since: dict[Errand, datetime] = {}
         self._trouble: PhtError | None = None
         self._clock_wrong: PhtError | None = None
+        self._complaints = Complaints()
         self._seen = False
         self._signed: HeadSigned | None = None
         self._watched: dict[ArrivalId, timedelta] = {}
@@ -185,8 +188,7 @@ class Shift:
             self._trouble = result if isinstance(result, PhtError) else None
         if errand == Errand.CLOCK:
             self._clock_wrong = result if isinstance(result, PhtError) else None
-        if isinstance(result, PhtError):
-            log.warning("not done", extra={"what": errand.value, "code": result.code, "reason": str(result)})
+        self._complaints.hear(errand.value, result)
         return result if isinstance(result, int) else 0
 
     def _look_at_journal(self) -> None:
@@ -282,11 +284,12 @@ class Shift:
                 house.secrets,
                 station=house.party,
                 now=now,
-                purpose="sign the journal's head",
+                purpose=_HEAD,
             )
         except (Unavailable, FileMissing) as error:
-            log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
+            self._complaints.hear(_HEAD, error)
             return error
+        self._complaints.hear(_HEAD, None)
         return None
 
     def _runs_go_on(self) -> bool:
