@@ -41,7 +41,6 @@ from station.visit.station_events import DaemonStarted, DaemonStopped, HeadSigne
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
-_HEAD: Final = "sign the journal's head"
 CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_FIRST: Final = timedelta(seconds=0.02)
@@ -284,12 +283,12 @@ class Shift:
                 house.secrets,
                 station=house.party,
                 now=now,
-                purpose=_HEAD,
+                purpose="sign the journal's head",
             )
         except (Unavailable, FileMissing) as error:
-            self._complaints.hear(_HEAD, error)
+            self._complaints.hear("head", error)
             return error
-        self._complaints.hear(_HEAD, None)
+        self._complaints.hear("head", None)
         return None
 
     def _runs_go_on(self) -> bool:
