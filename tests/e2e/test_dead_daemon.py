@@ -14,6 +14,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from security.encoding import print_time
 from station.desk.opening import station_at
 from station.desk.visits import NO_DAEMON
@@ -58,6 +60,8 @@ def daemon(desk: Desk) -> Iterator[subprocess.Popen[bytes]]:
                 break
             assert process.poll() is None, (desk.path / "log").read_text()
             time.sleep(0.1)
+        else:
+            pytest.fail((desk.path / "log").read_text())
         yield process
     finally:
         process.kill()
