@@ -81,3 +81,18 @@ def test_the_clock_is_compared_with_the_date_the_registry_tells(
         assert bool(found.hint) == bool(later)
     finally:
         registry.close()
+
+
+def test_https_in_front_of_a_plain_registry_is_told_with_what_to_change(furnished: Desk, tmp_path: Path) -> None:
+    desk = copy_of(furnished, tmp_path / "desk")
+    registry = Liar()
+    try:
+        wrong = registry.url.replace("http://", "https://")
+        edit(desk.path / "hospital-a" / "station.yaml", f"layout:{desk.path / 'registry'}", wrong)
+        found = looked(desk, later=timedelta(0))
+        for name in ("registry", "directory"):
+            assert not found[name].ok
+            assert "says https" in found[name].detail
+            assert registry.url.partition("://")[0] + "://" in str(found[name].hint)
+    finally:
+        registry.close()
