@@ -75,6 +75,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iter
     try:
         allowed = ", ".join(quoted(f"{folder}/") for folder in (*folders, *([scratch] if scratch else [])))
         database.execute(f"SET allowed_directories = [{allowed}]")
+        database.execute("SET enable_progress_bar = false")  # it would go to the daemon's output
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         yield Engine(database)
