@@ -38,7 +38,7 @@ from registry.artifact import (
 from registry.blobs import BlobSink, BlobSource, read_document
 from registry.bundle import MAX_BUNDLE, MAX_CLAIM, first_letter
 from registry.check import put_bytes, read_blob
-from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved
+from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved, RegistryTooLong
 from registry.names import Repository, Tag
 from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
@@ -139,9 +139,13 @@ class Depot:
         """Return the tags in a party's mailbox that can be trains, sorted; what they name is not looked up."""
         return self._tags(party, _TRAIN_TAG)
 
-    def look_up(self, party: PartyId, tag: Tag) -> Waiting | None:
-        """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours."""
-        stored = self._named(mailbox(party), tag)
+    def look_up(self, party: PartyId, tag: Tag, *, most: int = MAX_MANIFEST) -> Waiting | None:
+        """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours.
+
+        Raises:
+            RegistryTooLong: it has more than `most` bytes, and can be ours.
+        """
+        stored = self._named(mailbox(party), tag, most)
         if stored is None:
             return None
         return Waiting(arrival=Arrival(mailbox=party, tag=tag, digest=stored.digest), stored=stored)
@@ -322,13 +326,15 @@ class Depot:
         found = {tag: self._named(mailbox(party), tag) for tag in tags}
         return {tag: stored for tag, stored in found.items() if stored is not None}
 
-    def _named(self, repo: Repository, tag: Tag) -> StoredManifest | None:
+    def _named(self, repo: Repository, tag: Tag, most: int = MAX_MANIFEST) -> StoredManifest | None:
         """Return the manifest a tag names now, if it can be that of a train or a receipt."""
         try:
-            return self.registry.get_manifest(repo, tag)
+            return self.registry.get_manifest(repo, tag, most=most)
         except (ForeignRedirect, ForeignRealm):
             raise  # concerns the registry as a whole: its operator must act
-        except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch):
+        except (NotInRegistry, RegistryMisbehaved, Malformed, DigestMismatch) as error:
+            if isinstance(error, RegistryTooLong) and most < MAX_MANIFEST:
+                raise
             return None
 
     def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:

@@ -2,7 +2,8 @@
 
 ::
 
-    Refused        RegistryMisbehaved ├─ ForeignRedirect
+    Refused        RegistryMisbehaved ├─ RegistryTooLong
+                                      ├─ ForeignRedirect
                                       ├─ ForeignRealm
                                       └─ ForeignUpload
     Unavailable    RegistryUnavailable ├─ RegistryIndexUnreadable
@@ -22,6 +23,12 @@ class RegistryMisbehaved(Refused):
 
     code = "registry.misbehaved"
     default_hint = "check the address: is it a container registry? If it is, ask its operator"
+
+
+class RegistryTooLong(RegistryMisbehaved):
+    """A registry's response is longer than it may be."""
+
+    code = "registry.too-long"
 
 
 class ForeignRedirect(RegistryMisbehaved):

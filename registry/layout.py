@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from registry.check import checked_pieces, expected_digest, open_checked
-from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
+from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryTooLong, RegistryUnavailable
 from registry.layout_index import MOST_ENTRIES, REF_NAME, Index, IndexReader, named, printed
 from registry.names import Reference, Repository, Tag
 from registry.oci import MAX_MANIFEST, Descriptor, parse_manifest
@@ -129,7 +129,7 @@ class LayoutRegistry:
         sync_folder(target.parent)
         return True
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         """See `Registry.get_manifest`."""
         found = self._index(repo).find(reference)
         if not found:
@@ -138,7 +138,7 @@ class LayoutRegistry:
         if len(found) > 1:
             msg = "a tag names two manifests"
             raise RegistryMisbehaved(msg, repository=repo, tag=reference)
-        return self._stored(repo, *found)
+        return self._stored(repo, *found, most=most)
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         """See `Registry.put_manifest`."""
@@ -224,10 +224,10 @@ class LayoutRegistry:
                     freed += state.st_size if state.st_nlink == 1 else 0
         return Swept(blobs=count, freed=freed)
 
-    def _stored(self, repo: Repository, entry: Descriptor) -> StoredManifest:
-        if entry.size > MAX_MANIFEST:
+    def _stored(self, repo: Repository, entry: Descriptor, *, most: int = MAX_MANIFEST) -> StoredManifest:
+        if entry.size > most:
             msg = "manifest is too large"
-            raise RegistryMisbehaved(msg, repository=repo, digest=entry.digest, size=entry.size)
+            raise RegistryTooLong(msg, repository=repo, digest=entry.digest, size=entry.size)
         with self.open_blob(repo, entry) as source:
             raw = b"".join(bytes(piece) for piece in checked_pieces(source, entry))
         return StoredManifest(raw=raw, media_type=entry.media_type, digest=entry.digest)

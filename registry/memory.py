@@ -7,9 +7,9 @@ import threading
 from datetime import datetime
 
 from registry.check import checked_pieces, expected_digest, open_checked
-from registry.errors import NotInRegistry
+from registry.errors import NotInRegistry, RegistryTooLong
 from registry.names import Reference, Repository, Tag
-from registry.oci import Descriptor, parse_manifest
+from registry.oci import MAX_MANIFEST, Descriptor, parse_manifest
 from registry.port import OpenAt, Progress, StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix
 
@@ -60,7 +60,7 @@ class MemoryRegistry:
                 self._blobs.setdefault(repo, {})[digest] = data
         return data is not None
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         """See `Registry.get_manifest`."""
         with self._lock:
             digest = reference if isinstance(reference, Digest) else self._tags.get(repo, {}).get(reference)
@@ -68,6 +68,9 @@ class MemoryRegistry:
         if found is None:
             msg = "no such manifest"
             raise NotInRegistry(msg, repository=repo, reference=reference)
+        if len(found.raw) > most:
+            msg = "manifest is too large"
+            raise RegistryTooLong(msg, repository=repo, digest=found.digest, size=len(found.raw))
         return found
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol, TypeAlias
 
 from registry.names import Reference, Repository, Tag
-from registry.oci import Descriptor
+from registry.oci import MAX_MANIFEST, Descriptor
 from security.digest import NOTHING, CheckedReader, Digest, Prefix
 
 OpenAt: TypeAlias = Callable[[int], BinaryIO]
@@ -60,12 +60,13 @@ class Registry(Protocol):
     def mount_blob(self, repo: Repository, digest: Digest, source: Repository) -> bool:
         """Make a blob of `source` available in `repo` without a transfer; false if it must be uploaded instead."""
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         """Return a manifest. After looking one up by tag, use its digest only (attack T13).
 
         Raises:
             NotInRegistry: there is no such manifest.
             DigestMismatch: it is not the requested one.
+            RegistryTooLong: it has more than `most` bytes, which were not read if the registry said so before.
         """
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:

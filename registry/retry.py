@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from registry.names import Reference, Repository, Tag
-from registry.oci import Descriptor
+from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import OpenAt, Progress, Registry, StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.errors import Unavailable
@@ -67,9 +67,9 @@ class RetryingRegistry:
         """See `Registry.mount_blob`."""
         return self._again(lambda: self._inner.mount_blob(repo, digest, source))
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         """See `Registry.get_manifest`."""
-        return self._again(lambda: self._inner.get_manifest(repo, reference))
+        return self._again(lambda: self._inner.get_manifest(repo, reference, most=most))
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         """See `Registry.put_manifest`."""

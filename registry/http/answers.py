@@ -38,6 +38,11 @@ class Answer:
     headers: Mapping[str, str] = field(hash=False)
     body: bytes
 
+    @property
+    def media_type(self) -> str:
+        """What it says that it is."""
+        return self.headers.get("content-type", "").partition(";")[0].strip()
+
 
 def redacted(url: str) -> str:
     """Return a URL that may appear in messages: without account, query (upload states, tokens) and fragment."""

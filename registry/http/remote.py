@@ -93,23 +93,22 @@ class HttpRegistry:
         except RegistryDenied:
             return False  # no right to read there; the upload will show whether we may write here
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         """See `Registry.get_manifest`."""
         answer = self._http.send(
             "GET",
             self._url(repo, f"manifests/{reference}"),
             scopes=self._scopes(repo, "pull"),
             expect={200},
-            headers={"Accept": ", ".join(MANIFEST_TYPES)},
-            limit=MAX_MANIFEST,
+            accept=MANIFEST_TYPES,
+            limit=most,
         )
-        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
-        if media_type not in MANIFEST_TYPES:
+        if answer.media_type not in MANIFEST_TYPES:
             msg = "registry returned something that is not an image manifest"
-            raise RegistryMisbehaved(msg, repository=repo, reference=reference, media_type=media_type[:80])
+            raise RegistryMisbehaved(msg, repository=repo, reference=reference, media_type=answer.media_type[:80])
         digest = expected_digest(answer.body, reference)
         self._compare(digest, answer.headers.get("docker-content-digest"))
-        return StoredManifest(raw=answer.body, media_type=media_type, digest=digest)
+        return StoredManifest(raw=answer.body, media_type=answer.media_type, digest=digest)
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         """See `Registry.put_manifest`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryUnavailable
+from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryTooLong, RegistryUnavailable
 from registry.http.answers import (
     REDIRECTS,
     Answer,
@@ -113,16 +113,25 @@ class Http:
         expect: Collection[int],
         headers: Mapping[str, str] | None = None,
         payload: Callable[[], Payload] | None = None,
+        accept: Collection[str] = (),
         limit: int = MAX_DOCUMENT,
     ) -> Answer:
         """Send a request to the registry and read its response of at most `limit` bytes.
 
+        One that is longer by its own account is not read, nor is one of a type that is not in `accept`, if any are.
+
         Raises:
             PhtError: the status is not in `expect`; the kind of error says who must act.
-            RegistryMisbehaved: the response is longer.
+            RegistryTooLong: the response is longer.
         """
-        with self._authenticated(method, url, scopes, headers or {}, payload) as response:
+        wanted = {"Accept": ", ".join(accept)} if accept else {}
+        with self._authenticated(method, url, scopes, {**(headers or {}), **wanted}, payload) as response:
             self._demand(method, response, expect)
+            unread = Answer(status=response.status, url=response.url, headers=response.headers, body=b"")
+            if accept and unread.media_type not in accept:
+                return unread
+            if method != "HEAD" and (content_length(response.headers, response.url) or 0) > limit:
+                raise _too_long(response, limit)
             return self._whole(response, limit)
 
     def open(self, url: str, *, scopes: Scopes, small: bool, part: Part | None = None) -> Opened:
@@ -200,8 +209,7 @@ class Http:
         while piece := response.body.read(min(BUFFER, limit + 1 - len(body))):
             body += piece
             if len(body) > limit:
-                msg = "response is longer than allowed"  # the redacted address says what was asked for
-                raise RegistryMisbehaved(msg, url=redacted(response.url), limit=limit)
+                raise _too_long(response, limit)
         return Answer(status=response.status, url=response.url, headers=response.headers, body=bytes(body))
 
     def _demand(self, method: str, response: Incoming, expect: Collection[int]) -> None:
@@ -214,6 +222,11 @@ class Http:
         if asked_in_the_clear(answer):
             raise speaks_tls(answer.url)
         raise failure(method, answer)
+
+
+def _too_long(response: Incoming, limit: int) -> RegistryTooLong:
+    msg = "response is longer than allowed"  # the redacted address says what was asked for
+    return RegistryTooLong(msg, url=redacted(response.url), limit=limit)
 
 
 def _nothing() -> None:

@@ -28,8 +28,9 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 MAX_ENVELOPE: Final = 4 << 20
 MAX_SIGNATURES: Final = 8
-MAX_PAYLOAD: Final = MAX_ENVELOPE // 4 * 3 - (128 << 10)
-"""Bytes of a statement that an envelope has room for, in base64 and with all its signatures."""
+_MAX_ENCODED: Final = MAX_ENVELOPE - (176 << 10)
+MAX_PAYLOAD: Final = _MAX_ENCODED // 4 * 3
+"""Bytes of a statement that an envelope has room for, in base64 and with all its signatures: what is read can be printed."""
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Envelope:
         ),
     )
 
-    payload: Annotated[bytes, Base64(most=MAX_ENVELOPE)]
+    payload: Annotated[bytes, Base64(most=_MAX_ENCODED)]
     payload_type: Annotated[str, Constant(PAYLOAD_TYPE)]
     signatures: Annotated[tuple[Signature, ...], Many(least=1, most=MAX_SIGNATURES)]
 

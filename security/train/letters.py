@@ -132,6 +132,18 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, state=parcel.state)
 
 
+def check_room(parcel: Parcel) -> None:
+    """Demand that the next to read the journey will take it with our entry.
+
+    Raises:
+        BudgetExceeded: there is no room for another entry.
+    """
+    size = sum(map(len, parcel.entries))
+    if size > MAX_JOURNEY - MAX_ENTRY_LETTER:
+        msg = "journey entries are too large together"
+        raise BudgetExceeded(msg, bytes=size, limit=MAX_JOURNEY - MAX_ENTRY_LETTER)
+
+
 def manifest_recipients(code_readers: Sequence[str], mail: str) -> tuple[str, ...]:
     """Return who reads the manifest: whoever reads the code, and the owner with the key of the train."""
     return (*code_readers, mail)

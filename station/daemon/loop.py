@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 from security.errors import FileMissing, PhtError, Refused, Unavailable
 from security.ids import Role
 from station.daemon.agenda import Agenda
+from station.daemon.complaints import Complaints
 from station.daemon.heads import known_head, sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
@@ -95,6 +96,7 @@ class Shift:
         self._since: dict[Errand, datetime] = {}
         self._trouble: PhtError | None = None
         self._clock_wrong: PhtError | None = None
+        self._complaints = Complaints()
         self._seen = False
         self._signed: HeadSigned | None = None
         self._watched: dict[ArrivalId, timedelta] = {}
@@ -185,8 +187,7 @@ class Shift:
             self._trouble = result if isinstance(result, PhtError) else None
         if errand == Errand.CLOCK:
             self._clock_wrong = result if isinstance(result, PhtError) else None
-        if isinstance(result, PhtError):
-            log.warning("not done", extra={"what": errand.value, "code": result.code, "reason": str(result)})
+        self._complaints.hear(errand.value, result)
         return result if isinstance(result, int) else 0
 
     def _look_at_journal(self) -> None:
@@ -285,8 +286,9 @@ class Shift:
                 purpose="sign the journal's head",
             )
         except (Unavailable, FileMissing) as error:
-            log.warning("the journal's head was not signed", extra={"code": error.code, "reason": str(error)})
+            self._complaints.hear("head", error)
             return error
+        self._complaints.hear("head", None)
         return None
 
     def _runs_go_on(self) -> bool:

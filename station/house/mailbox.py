@@ -60,6 +60,13 @@ class MailboxMemory:
         self.seen.pop(tag, None)
         self.seen[tag] = named
 
+    def put_off(self, tag: Tag, known: Digest | None = None) -> None:
+        """Note that there was no room for a tag in this look; `known` is what it named when there was."""
+        if known is None:
+            self.seen.pop(tag, None)  # among the first next time
+        else:
+            self.seen[tag] = known
+
     def judge_with(self, directory: DirectoryVersion) -> None:
         """Forget what was junk by another version of the directory: its owner may have become a party since."""
         if directory != self._directory:

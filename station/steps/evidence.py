@@ -14,11 +14,10 @@ from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
 from security.errors import NotARecipient, PhtError, SealRecipients
 from security.keys.keyset import Secrets
-from security.statement.envelope import MAX_ENVELOPE, parse_envelope
+from security.statement.envelope import parse_envelope
 from security.train.journey import StateRef, TrainParts
-from security.train.letters import MAX_ENTRY, OpenedParcel, Parcel, open_parcel
+from security.train.letters import OpenedParcel, Parcel, open_parcel
 from security.train.manifest import CodeRef, TrainManifest, read_manifest
-from security.train.route import MAX_STOPS
 from security.train.verify import AcceptedTrain, check_ahead, verify_again, verify_arrival
 from station.errors import KeysElsewhere, SpoolDamaged
 from station.house.house import House
@@ -78,7 +77,7 @@ def _fetched(visit: Visit) -> Fetched:
 
 def _envelopes(visit: Visit, spool: Spool) -> bytes:
     (blob,) = _fetched(visit).documents
-    return spool.document(blob.digest, limit=MAX_ENVELOPE + MAX_STOPS * (MAX_ENTRY + 1))
+    return spool.document(blob.digest, limit=blob.size)
 
 
 def _changed(visit: Visit) -> SpoolDamaged:

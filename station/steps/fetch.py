@@ -15,7 +15,7 @@ from security.errors import (
     KeyOutsideValidity,
     PhtError,
 )
-from security.train.letters import OpenedParcel, Parcel, check_readers
+from security.train.letters import OpenedParcel, Parcel, check_readers, check_room
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.proofs import Proof
@@ -43,6 +43,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
 
     def accept(parcel: Parcel) -> None:
         try:
+            check_room(parcel)
             found = opened(parcel, house, trust, now)
             known = trust
             try:

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from registry.depot import Arrival, Waiting, train_tag
-from registry.errors import NotInRegistry
+from registry.errors import NotInRegistry, RegistryTooLong
+from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
-from security.errors import DiskFull, NotARecipient, PhtError, Refused, Unavailable
+from security.errors import DiskFull, Malformed, NotARecipient, PhtError, Refused, Unavailable
 from security.train.letters import open_letter
 from security.train.manifest import train_id
 from security.train.verify import verify_manifest
@@ -29,7 +30,11 @@ FEW: Final = 16
 _MOST_DOUBTFUL: Final = 4 * FEW
 """The same, with those that wait for something: a registry that has not their blobs, a directory."""
 _MOST_READ: Final = 64 << 20
-"""Bytes of documents that one look reads to tell trains from others."""
+"""Bytes of documents that one look reads to tell trains from others, the small ones first."""
+_MOST_NAMED: Final = 32 << 20
+"""Bytes of manifests that one look reads, of whatever size. After these it reads such as are `_LITTLE`."""
+_LITTLE: Final = 64 << 10
+"""Bytes of a manifest that is read whatever was read before: no larger one stands before it."""
 
 
 def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
@@ -44,16 +49,22 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
-    look = _Look(house, now)
-    for tag in house.mailbox.choose(house.depot.train_tags(house.party), look.accepted):
-        house.mailbox.looked_at(tag)
+    look, memory, left = _Look(house, now), house.mailbox, _MOST_NAMED
+    for tag in memory.choose(house.depot.train_tags(house.party), look.accepted):
+        known = memory.seen.get(tag)
+        memory.looked_at(tag)
         try:
-            found = house.depot.look_up(house.party, tag)
+            found = house.depot.look_up(house.party, tag, most=min(MAX_MANIFEST, max(left, _LITTLE)))
+        except RegistryTooLong:  # its turn comes, in another look
+            memory.put_off(tag, known)
+            left = 0
+            continue
         except Unavailable as error:  # what was found is begun; the next look begins with others
             look.trouble = error
             break
         if found is not None:
-            house.mailbox.looked_at(tag, found.arrival.digest)
+            memory.looked_at(tag, found.arrival.digest)
+            left -= len(found.stored.raw)
             look.take(found)
     begun = look.begin()
     if look.trouble is not None and not begun:
@@ -117,27 +128,34 @@ class _Look:
         except PhtError:  # nobody can be told from anybody, and no visit gets further than its first step
             return (), self._new
         memory.judge_with(trust.version)
-        for found in self._new:
-            if found.arrival.digest in memory.junk:
-                others.append(found)
+        others += [found for found in self._new if found.arrival.digest in memory.junk]
+        sized = [(self._size(found), found) for found in self._new if found.arrival.digest not in memory.junk]
+        for size, found in sorted(sized, key=lambda one: one[0]):
+            if size > left:
+                memory.put_off(found.arrival.tag)
                 continue
+            left -= size
             try:
-                good, read = _is_train(found, self._house, trust, self._now, most=left)
+                good = _is_train(found, self._house, trust, self._now)
             except (Refused, NotARecipient, NotInRegistry):
-                good, read = False, len(found.stored.raw)
+                good = False
             except PhtError as error:  # nothing was learnt of it
                 self.trouble = self.trouble or error
                 others.append(found)
                 continue
-            left -= read
-            if good is None:
-                memory.seen.pop(found.arrival.tag, None)  # among the first next time
-            elif good:
+            if good:
                 trains.append(found)
             else:
                 memory.note_junk(found.arrival.digest)
                 others.append(found)
         return trains, others
+
+    def _size(self, found: Waiting) -> int:
+        """Return the bytes that it takes to tell what this is; of what shows that it is no train, none."""
+        try:
+            return self._house.depot.claim_size(found)
+        except Malformed:
+            return 0
 
     def _begun(self, found: Waiting) -> bool:
         arrival = found.arrival
@@ -153,22 +171,19 @@ class _Look:
         return True
 
 
-def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime, *, most: int) -> tuple[bool | None, int]:
-    """Return whether an owner signed this train for us, and how many bytes that took; None if it takes more than `most`.
+def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime) -> bool:
+    """Return whether an owner signed this train for us.
 
     Cheap, and not the verification: that comes with the visit.
 
     Raises:
         Refused, NotInRegistry: nobody whose signature counts did.
     """
-    size = house.depot.claim_size(found)
-    if size > most:
-        return None, 0
     letter = open_letter(house.depot.claimed_manifest(found), [keys.identity for keys in house.keyring])
     manifest = verify_manifest(letter.envelope, trust, at=now)
     train = train_id(manifest)
     named = {train_tag(train, house.party, stop) for stop in manifest.value.route.of(house.party)}
-    return found.arrival.tag in named and refused_unseen(manifest.value, trust, house) is None, size
+    return found.arrival.tag in named and refused_unseen(manifest.value, trust, house) is None
 
 
 def _take_out(arrival: Arrival, house: House, now: datetime) -> None:

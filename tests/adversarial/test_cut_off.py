@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from train_builder.cli.render_journey import describe
 from train_builder.errors import NotHomeYet
 from train_builder.follow.follow import StopState, Whereabouts, not_home, read_mail, whereabouts_of
 
-B, C, ALICE = PartyId("hospital-b"), PartyId("hospital-c"), PartyId("alice")
+A, B, C, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("hospital-c"), PartyId("alice")
 
 
 @pytest.fixture
@@ -68,6 +68,42 @@ def test_t21_nothing_leaves_for_a_station_that_was_revoked_meanwhile(here: World
     assert visit.refused.code == "route.cut-off"
     assert phase_of(visit) is Phase.GONE
     assert here.waits_for("hospital-b") == here.waits_for("hospital-a") == ()
+    assert here.outcome(made) is Outcome.CUT_OFF
+    assert here.receipts(made, ReceiptKind.ENTRY) == ()
+    assert here.plaintext("hospital-a") == []
+
+
+def expire(here: World) -> None:
+    here.consortium.until[here.consortium.stop("hospital-b").key_set] = here.now
+
+
+def remove(here: World) -> None:
+    del here.consortium.secrets[B]
+
+
+def replace_keys(here: World) -> None:
+    """A rotation without a time in which both key sets are in force."""
+    old, _ = here.consortium.rotate("hospital-b")
+    here.consortium.until[old.key_set.fingerprint] = here.now
+
+
+@pytest.mark.parametrize("end", [expire, remove, replace_keys])
+@pytest.mark.parametrize("phase", [Phase.ADMITTED, Phase.READY])
+def test_t21_a_station_that_is_none_any_more_ends_the_train_with_an_answer(
+    here: World, phase: Phase, end: Callable[[World], None]
+) -> None:
+    """Not revoked, and yet nobody to seal for: its keys ran out, it left, or it has others, which the train does not name."""
+    hold_directory(here, "hospital-a")
+    made = here.train()
+    here.submit(made)
+    bring_to(here, "hospital-a", phase)
+    end(here)
+    here.settle("hospital-a")
+    visit = here.visit("hospital-a")
+    assert visit.signed is not None
+    assert visit.signed.what is SignedKind.REFUSAL
+    assert phase_of(visit) is Phase.GONE
+    assert here.depot.arrivals(B) == here.depot.arrivals(A) == ()
     assert here.outcome(made) is Outcome.CUT_OFF
     assert here.receipts(made, ReceiptKind.ENTRY) == ()
     assert here.plaintext("hospital-a") == []

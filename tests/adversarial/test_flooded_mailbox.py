@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -11,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.artifact import CODE_LAYER, LETTERS_LAYER, TRAIN
+from registry.artifact import CODE_LAYER, LETTERS_LAYER, SMALL, STATE_LAYER, TRAIN
 from registry.bundle import print_bundle
 from registry.check import put_bytes
 from registry.depot import Depot, mailbox
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
-from registry.oci import EMPTY, EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
+from registry.oci import EMPTY, EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
 from registry.port import StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.ids import PartyId
@@ -32,6 +34,7 @@ from station.house.mailbox import LOOKS, MailboxMemory
 from station.steps.notice import FEW
 from tests.support.liar import Liar, Reply
 from tests.support.owners import OwnerWorld, write_train
+from tests.support.trains import CODE
 from tests.support.world import ROOMY, World, world
 from train_builder.errors import NotHomeYet
 from train_builder.follow.follow import StopState
@@ -47,18 +50,22 @@ class Counting(MemoryRegistry):
     def __init__(self) -> None:
         super().__init__()
         self.asked: Counter[str] = Counter()
+        self.read: Counter[str] = Counter()  # bytes
         self.padding: dict[Repository, tuple[Tag, ...]] = {}
 
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
         self.asked["list"] += 1
         return tuple(sorted((*super().list_tags(repo), *self.padding.get(repo, ()))))
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         self.asked["tag" if isinstance(reference, Tag) else "digest"] += 1
-        return super().get_manifest(repo, reference)
+        stored = super().get_manifest(repo, reference, most=most)
+        self.read["manifests"] += len(stored.raw)
+        return stored
 
     def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self.asked["blob"] += 1
+        self.read["blobs"] += descriptor.size
         return super().open_blob(repo, descriptor, after)
 
 
@@ -160,6 +167,28 @@ def junk(here: World, number: int, *, signed: bool) -> None:
 STRANGER = generate([Scheme.ED25519])
 
 
+def large_letters(here: World, count: int) -> None:
+    """Put trains into the mailbox whose letters nobody can open, each as large as one may be."""
+    repo, registry = mailbox(STATION), here.registry
+    put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
+    for number in range(count):
+        letters = put_bytes(registry, repo, print_bundle([b"%08d" % number * (4 << 17)]), LETTERS_LAYER)
+        code = put_bytes(registry, repo, b"code", CODE_LAYER)
+        manifest = make_manifest(config=EMPTY, layers=[letters, code], artifact_type=TRAIN)
+        registry.put_manifest(repo, Tag(f"t-{letters.digest.hex}"), manifest.raw, OCI_MANIFEST)
+
+
+def large_manifests(here: World, count: int) -> None:
+    """Put trains into the mailbox that lie in their manifests, as large as it goes, and are none."""
+    repo, registry = mailbox(STATION), here.registry
+    put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
+    for number in range(count):
+        part = base64.b64encode(b"%08d" % number * (SMALL // 8)).decode()
+        parts = dict.fromkeys((LETTERS_LAYER, CODE_LAYER, STATE_LAYER), part)
+        manifest = make_manifest(config=EMPTY, layers=[EMPTY], artifact_type=TRAIN, annotations=parts)
+        registry.put_manifest(repo, Tag(f"t-{manifest.digest.hex}"), manifest.raw, OCI_MANIFEST)
+
+
 def looks_until_begun(here: World, arrival: Digest, *, most: int) -> int:
     for count in range(1, most + 1):
         here.notice(STATION)
@@ -182,6 +211,47 @@ def test_a_train_does_not_wait_for_junk(here: World, signed: bool) -> None:
     assert registry.asked["tag"] <= looks * LOOKS
     assert registry.asked["blob"] <= JUNK + 1
     assert len(here.visits(STATION)) <= FEW + 1
+
+
+def test_large_letters_of_junk_are_read_up_to_a_limit_and_after_a_small_train(here: World) -> None:
+    large_letters(here, 60)
+    here.notice(STATION)  # what is there before a train comes has its turn, too
+    registry = registry_of(here)
+    assert 0 < registry.read["blobs"] <= 64 << 20
+    arrival = here.submit(here.train(route=(STATION,)))
+    registry.read.clear()
+    looks_until_begun(here, arrival, most=1)
+    assert registry.read["blobs"] <= 64 << 20
+    for _ in range(4):
+        registry.read.clear()
+        here.notice(STATION)
+        assert registry.read["blobs"] <= 64 << 20
+    assert registry.asked["blob"] == 60  # each once, in the end; the small train had its letters in its manifest
+
+
+def test_large_manifests_of_junk_are_read_up_to_a_limit_and_no_small_train_waits_for_them(here: World) -> None:
+    count, size = 200, 4 * SMALL
+    large_manifests(here, count)
+    arrival = here.submit(here.train(route=(STATION,)))
+    registry = registry_of(here)
+    looks_until_begun(here, arrival, most=1)
+    assert size * 60 < registry.read["manifests"] < (32 << 20) + size + (1 << 20)
+    looked = registry.read["manifests"]
+    for _ in range(-(-count // 60)):
+        registry.read.clear()
+        here.notice(STATION)
+        assert registry.read["manifests"] < (32 << 20) + size + (1 << 20)
+        looked += registry.read["manifests"]
+    assert looked > count * size  # each has had its turn
+    assert len(here.houses[STATION].mailbox.seen) == count + 1
+
+
+def test_a_train_whose_manifest_is_not_small_has_its_turn_among_large_ones(here: World) -> None:
+    large_manifests(here, 200)
+    made = here.train(route=(STATION,), files={**CODE, "weights.bin": os.urandom(90 << 10)})
+    arrival = here.submit(made)
+    assert len(here.registry.get_manifest(mailbox(STATION), arrival).raw) > 64 << 10
+    looks_until_begun(here, arrival, most=-(-200 // 60))
 
 
 def test_junk_is_read_once_and_looked_into_a_few_at_a_time(here: World) -> None:
@@ -254,11 +324,11 @@ def test_a_tag_that_cannot_be_read_now_does_not_hide_the_others(here: World) -> 
     broken = names(1)[0]
 
     class Broken(Counting):
-        def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+        def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
             if reference == broken:
                 msg = "the server fails on this one"
                 raise RegistryUnavailable(msg)
-            return super().get_manifest(repo, reference)
+            return super().get_manifest(repo, reference, most=most)
 
     registry = Broken()
     here.registry = registry

@@ -33,6 +33,7 @@ from registry.names import Origin, Repository, Tag
 from registry.oci import (
     DOCKER_MANIFEST,
     EMPTY,
+    MAX_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
@@ -556,6 +557,14 @@ def test_t15_manifest_of_another_type(liar: Liar, kind: str) -> None:
         liar.client().get_manifest(REPO, Tag("t"))
 
 
+@pytest.mark.parametrize("headers", [{"Content-Type": OCI_INDEX}, TYPED])
+def test_t17_manifest_that_cannot_be_one_is_not_read(liar: Liar, headers: dict[str, str]) -> None:
+    """By its type, or by its own account of its length: the body never comes, and is not missed."""
+    liar.says("GET", TAG_PATH, Reply(headers=headers, length=MAX_MANIFEST + 1))
+    with pytest.raises(RegistryMisbehaved):
+        liar.client().get_manifest(REPO, Tag("t"))
+
+
 def _tags(*names: str) -> bytes:
     return json.dumps({"name": str(REPO), "tags": list(names)}).encode()
 
@@ -608,7 +617,7 @@ def test_t15_tag_list_without_end(liar: Liar) -> None:
     liar.says("GET", TAGS_PATH, Reply(body=endless(b'"tag",' * 4096)))
     with pytest.raises(RegistryMisbehaved) as caught:
         liar.client().list_tags(REPO)
-    assert code_of(caught.value) == "registry.misbehaved"
+    assert code_of(caught.value) == "registry.too-long"
 
 
 @pytest.mark.parametrize(

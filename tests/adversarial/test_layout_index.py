@@ -107,6 +107,28 @@ def test_a_spoiled_index_turns_no_cleared_result_into_a_refusal(here: World, fol
     assert here.receipts(made, ReceiptKind.REFUSAL) == ()
 
 
+@pytest.mark.parametrize("how", SPOILED)
+def test_a_spoiled_index_of_the_next_mailbox_makes_a_signed_train_wait(here: World, folder: Path, how: str) -> None:
+    """What was signed is sent when it can be: nothing is signed again, and nothing refused."""
+    here.submit(here.train(route=(NEXT,)))  # so that the mailbox has an index
+    made = under_way(here)
+    while not here.visits(STATION) or phase_of(here.visit(STATION)) is not Phase.SIGNED:
+        here.step(STATION)
+    index, signed = index_of(folder, NEXT), here.visit(STATION).signed
+    sound = index.read_bytes()
+    index.write_bytes(SPOILED[how](sound))
+    turn(here, 3)
+    visit = here.visit(STATION)
+    assert (phase_of(visit), visit.refused) == (Phase.SIGNED, None)
+    assert visit.stumbled is not None
+    assert (visit.stumbled.step, visit.stumbled.code) == ("push", "registry.index")
+    index.write_bytes(sound)
+    here.settle()
+    assert here.visit(STATION).signed == signed
+    assert here.at_home(made.id)
+    assert here.receipts(made, ReceiptKind.REFUSAL) == ()
+
+
 def test_a_spoiled_manifest_in_the_owners_mailbox_refuses_no_train(here: World, folder: Path) -> None:
     """A tag of this very train names bytes that were changed: they are nobody's, and say nothing."""
     made = here.train(route=(STATION, NEXT))

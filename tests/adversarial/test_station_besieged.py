@@ -17,6 +17,7 @@ from registry.depot import Depot, ReceiptKind, mailbox, receipt_tag
 from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
 from registry.http.remote import HttpRegistry, _Bytes
 from registry.names import Repository, Tag
+from registry.oci import MAX_MANIFEST
 from registry.port import Registry, StoredManifest
 from security.digest import Digest
 from security.directory.trust import TrustStore
@@ -107,11 +108,11 @@ class Careless(Wrapped):
     def list_tags(self, repo: Repository) -> tuple[Tag, ...]:
         return (FORGED_TAG, *self._inner.list_tags(repo))
 
-    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Tag | Digest, *, most: int = MAX_MANIFEST) -> StoredManifest:
         if reference == FORGED_TAG:
             msg = "registry gave something else than an image manifest"
             raise RegistryMisbehaved(msg, repository=repo, reference=reference)
-        return self._inner.get_manifest(repo, reference)
+        return self._inner.get_manifest(repo, reference, most=most)
 
 
 def test_t15_an_odd_manifest_that_is_served_hides_no_train_either(here: World) -> None:
@@ -160,8 +161,8 @@ def test_t15_a_registry_that_brings_an_arrival_back_for_ever_makes_one_record(he
 class Losing(Wrapped):
     """A registry whose list and tags promise one arrival that it does not have."""
 
-    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
-        stored = self._inner.get_manifest(repo, reference)
+    def get_manifest(self, repo: Repository, reference: Tag | Digest, *, most: int = MAX_MANIFEST) -> StoredManifest:
+        stored = self._inner.get_manifest(repo, reference, most=most)
         if isinstance(reference, Digest) and reference == self.lost:
             msg = "registry gave something else"
             raise RegistryMisbehaved(msg)

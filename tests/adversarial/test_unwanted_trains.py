@@ -15,19 +15,21 @@ from registry.oci import Descriptor
 from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.errors import BudgetExceeded
 from security.ids import PartyId
+from security.statement.envelope import sign
 from security.train.journey import Outcome
-from security.train.manifest import CodeRef
+from security.train.letters import seal_letter
+from security.train.manifest import MANIFEST, CodeRef
 from security.train.seal import CODE_BUDGET, most_sealed
 from security.train.verify import verify_train
 from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOutputs, DataSets, Owners, Rule
 from station.daemon.retention import Ending, Left, Remains
 from station.house.config import CEILING, Retention
 from station.visit.events import HoldFor
-from tests.support.trains import LARGE, NOW
+from tests.support.trains import LARGE, NOW, Train
 from tests.support.visits import digest
 from tests.support.world import World, usual_policy, world
 
-STATION = PartyId("hospital-a")
+STATION, NEXT = PartyId("hospital-a"), PartyId("hospital-b")
 
 
 class Metered(MemoryRegistry):
@@ -150,3 +152,69 @@ def test_documents_of_refused_trains_are_evidence_within_a_number_of_bytes() -> 
         over.add(one)
     found = over.kept(NOW)
     assert found == {digest(f"document {number}") for number in range(1584, 1600)}
+
+
+# --- What was signed by hand, since our own tools would not
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [
+        (("x" * 1000,) * 4, False),
+        (("x" * 1000,) * 4 + ("x",), True),
+        (("x" * 1001,), True),
+        (("sh", "-c", "true" + " " * 2100 + "; cat /pht/data/patients/*"), True),
+        (("x",) * 65, True),
+    ],
+)
+def test_a_command_longer_than_a_person_reads_is_refused_before_anybody_is_asked(
+    tmp_path: Path, command: tuple[str, ...], refused: bool
+) -> None:
+    here = world(tmp_path, stations=(STATION,), policy=AllOf(rules=(usual_policy(), ByHand())))
+    try:
+        made = here.train(route=(STATION,))
+        payload = MANIFEST.print(replace(made.manifest, command=command))
+        made.envelope = sign(payload, here.consortium.secrets[made.manifest.owner.party].signers)
+        here.submit(made)
+        here.settle()
+        visit = here.visit(STATION)
+        assert (visit.refused is not None) == refused
+        assert (visit.held is None) == refused
+        if visit.refused is not None:
+            assert (visit.refused.by, visit.refused.code) == ("fetch", "malformed.statement")
+        assert here.sandboxes[STATION].started == []
+    finally:
+        here.close()
+
+
+# --- A route that does not lead here
+
+
+def for_us_too(made: Train, here: World) -> None:
+    """Seal its letters so that hospital-a can read them as well."""
+    for letter in (made.envelope, *made.entries):
+        readers = [here.consortium.secrets[one].key_set.sealing for one in (STATION, NEXT, made.manifest.owner.party)]
+        made.letters[letter.to_bytes()] = seal_letter(letter, (*readers, made.manifest.mail))
+
+
+@pytest.mark.parametrize("sealed_for_us", [False, True])
+@pytest.mark.parametrize("route", [(NEXT,), (NEXT, STATION)])
+def test_t17_a_train_on_another_way_costs_no_large_blob(
+    tmp_path: Path, registry: Metered, route: tuple[str, ...], sealed_for_us: bool
+) -> None:
+    """It is put into the mailbox of a station that is not on its route, or not next: nothing of it is fetched but letters."""
+    here = world(tmp_path, stations=(STATION, NEXT), registry=registry)
+    try:
+        made = here.train(route=route, files=LARGE)
+        if sealed_for_us:
+            for_us_too(made, here)
+        here.submit(made, to=STATION)
+        here.settle(STATION)
+        visit = here.visit(STATION)
+        assert visit.refused is not None
+        assert visit.refused.by == "fetch"
+        assert visit.signed is None
+        assert made.manifest.code.digest not in registry.opened
+        assert here.waits_for(STATION) == ()
+    finally:
+        here.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,13 @@ from registry.http.request import Http
 from registry.http.wire import Timeouts
 from registry.names import Origin, Repository
 from security.directory.client import load_trust
+from station.daemon.loop import Shift
+from station.daemon.pace import Pace
 from station.house.trust import FreshTrust
 from tests.support.certificates import Authority
 from tests.support.directories import clock, house
 from tests.support.liar import Liar, Reply
+from tests.support.world import ROOMY, world
 
 REPO = Repository("mailbox/hospital-a")
 GO = b"Client sent an HTTP request to an HTTPS server.\n"
@@ -99,3 +104,49 @@ def test_a_directory_at_the_wrong_scheme_is_not_called_rejected(plain: Liar, tmp
     trust = FreshTrust(lambda now: load_trust(source, tmp_path / "cache", root, now), seconds=60)
     with pytest.raises(RegistryWrongScheme):
         trust(clock())
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
+    found = [one.__dict__ for one in caplog.records if one.levelno >= logging.WARNING]
+    return [(one["what"], one["code"], one["hint"]) for one in found]
+
+
+def test_a_daemon_at_the_wrong_scheme_says_so_once_and_again_when_it_has_changed(
+    plain: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every two seconds there was a line without the hint, and a false `directory.rejected` beside it."""
+    here = world(tmp_path, stations=("hospital-a",))
+    wrong = client(secured(plain.url))
+    root = house(tmp_path / "workspace").root
+    directory = RegistryDirectory(wrong)
+    trust = FreshTrust(lambda now: load_trust(directory, tmp_path / "cache", root, now), seconds=60)
+    depot = here.houses["hospital-a"].depot
+    try:
+        here.change("hospital-a", trust=trust)
+        depot.registry = wrong
+        shift = Shift(here.houses["hospital-a"], Pace(clock=here.clock, poll_seconds=1), ROOMY)
+
+        def turns() -> None:
+            for _ in range(5):
+                shift.turn()
+                here.now += timedelta(seconds=2)
+
+        turns()
+        (one,) = [line for line in told(caplog) if line[0] == "mailbox"]
+        assert one[1] == "registry.scheme"
+        assert "http://" in one[2]
+        assert {code for _, code, _ in told(caplog)} == {"registry.scheme"}
+        assert len(told(caplog)) == len({what for what, _, _ in told(caplog)})
+        assert plain.asked == []
+        plain.otherwise = Reply(status=400, body=GO)
+        depot.registry = client(plain.url)
+        turns()
+        assert len([line for line in told(caplog) if line[0] == "mailbox"]) == 2
+        depot.registry = here.registry
+        turns()
+        assert len([line for line in told(caplog) if line[0] == "mailbox"]) == 2
+        depot.registry = wrong
+        turns()
+        assert len([line for line in told(caplog) if line[0] == "mailbox"]) == 3
+    finally:
+        here.close()

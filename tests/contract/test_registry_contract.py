@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import pytest
 
-from registry.errors import NotInRegistry
+from registry.errors import NotInRegistry, RegistryTooLong
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
@@ -83,6 +83,14 @@ def drain(registry: Registry, repo: Repository, descriptor: Descriptor) -> None:
     with registry.open_blob(repo, descriptor) as source:
         while source.read(1 << 16):
             pass
+
+
+def test_a_manifest_that_is_longer_than_wanted(registry: Registry, repo: Repository) -> None:
+    raw = put_artifact(registry, repo, b"data", Tag("latest")).raw
+    for reference in (Tag("latest"), digest_of(raw)):
+        assert registry.get_manifest(repo, reference, most=len(raw)).raw == raw
+        with pytest.raises(RegistryTooLong):
+            registry.get_manifest(repo, reference, most=len(raw) - 1)
 
 
 def test_blob_comes_back(registry: Registry, repo: Repository) -> None:

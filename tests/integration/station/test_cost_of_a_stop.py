@@ -17,7 +17,7 @@ from registry.http.remote import HttpRegistry
 from registry.http.request import Http
 from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Reference, Repository, Tag, location
-from registry.oci import Descriptor
+from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import OpenAt, Progress, StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.directory.client import Durable, load_trust
@@ -116,9 +116,9 @@ class Tally(MemoryRegistry):
         self.asked["mount blob"] += 1
         return super().mount_blob(repo, digest, source)
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
         self.asked["get manifest"] += 1
-        return super().get_manifest(repo, reference)
+        return super().get_manifest(repo, reference, most=most)
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         self.asked["put manifest"] += 1

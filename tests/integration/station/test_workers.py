@@ -17,7 +17,7 @@ import pytest
 
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
-from registry.oci import Descriptor
+from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.directory.trust import TrustStore
@@ -61,9 +61,9 @@ class Hanging(MemoryRegistry):
         self._wait()
         return super().list_tags(repo)
 
-    def get_manifest(self, repo: Repository, reference: Tag | Digest) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Tag | Digest, *, most: int = MAX_MANIFEST) -> StoredManifest:
         self._wait()
-        return super().get_manifest(repo, reference)
+        return super().get_manifest(repo, reference, most=most)
 
     def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
         self._wait(descriptor.digest)

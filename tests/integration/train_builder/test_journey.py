@@ -14,6 +14,7 @@ from registry.depot import Depot, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
+from registry.oci import MAX_MANIFEST
 from registry.port import StoredManifest
 from security.digest import Digest
 from security.encoding import print_time
@@ -300,7 +301,8 @@ def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> N
 class Away(MemoryRegistry):
     """A registry nobody answers at."""
 
-    def get_manifest(self, repo: Repository, reference: Reference) -> StoredManifest:
+    def get_manifest(self, repo: Repository, reference: Reference, *, most: int = MAX_MANIFEST) -> StoredManifest:
+        del most
         msg = "gone"
         raise RegistryUnavailable(msg, repository=repo, reference=reference)
 
