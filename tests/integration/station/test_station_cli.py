@@ -206,7 +206,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 def test_init_makes_private_folders_and_a_card_and_nothing_is_overwritten(site: Site) -> None:
     assert site.station.stat().st_mode & 0o777 == 0o700
-    assert (site.station / "keys" / "signing.age").stat().st_mode & 0o777 == 0o600
+    assert (site.station / "keys" / "keys.age").stat().st_mode & 0o777 == 0o600
     card = parse_card((site.station / "hospital-a.card.json").read_bytes())
     assert card.party == "hospital-a"
     before = {path: path.read_bytes() for path in site.station.rglob("*") if path.is_file()}
