@@ -38,6 +38,7 @@ from station.visit.events import Noticed
 from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.desk import FAMILIES, Desk, Typed, edit, in_a_process
 from tests.support.directories import house, key_folder
+from tests.support.stretchings import counted
 from tests.support.trains import MAIL, NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
 
@@ -504,6 +505,29 @@ def test_a_journal_of_before_a_rotation_is_in_order_with_the_earlier_keys(site: 
     card = str(site.root / "new.card.json")
     found = exported.answer("station", "audit", "verify", "later", "--card", card)
     assert (found["otherHeads"], found["proven"]) == (2, int(str(found["records"])) - 1)
+
+
+def test_of_all_its_keys_a_station_opens_those_that_the_train_names(site: Site) -> None:
+    made = submit(site)
+    site.answer("station", "once", *_with(site, "hospital-a"))
+    earlier = open_keys(site, "hospital-a").key_set.fingerprint
+    (site.station / "keys").rename(site.station / "keys-before")
+    quick_keys(site, "hospital-a", site.station / "keys")
+    edit(site.station / "station.yaml", "  folder: keys\n", "  folder: keys\n  earlier: [keys-before]\n")
+    with counted() as stretchings:
+        site.answer("station", "show", made.id, "--code", "main.py", "--by", "grace", *_with(site, "hospital-a"))
+    assert stretchings.number == 1
+    used = [one for one in uses_of_the_key(site) if "grace" in one.purpose]
+    assert [one.key_set for one in used] == [earlier]
+    site.answer("station", "refuse", made.id, "--reason", "no", "--yes")
+    with counted() as stretchings:
+        site.answer("station", "once", *_with(site, "hospital-a"))
+    assert stretchings.number == 2  # whoever knows what may come next has them all
+    with counted() as stretchings:
+        site.answer("station", "answer", made.id, "--text", "in June", "--by", "grace", *_with(site, "hospital-a"))
+    assert stretchings.number == 1
+    used = [one for one in uses_of_the_key(site) if "answer the owner" in one.purpose]
+    assert [one.key_set for one in used] == [earlier]
 
 
 def test_an_auditor_finds_a_tail_that_was_cut_off(exported: Site) -> None:
