@@ -247,7 +247,7 @@ def test_another_age_reads_our_key_files(tmp_path: Path) -> None:
     lines = pyrage.passphrase.decrypt((tmp_path / "keys" / "keys.age").read_bytes(), PASSPHRASE.decode()).splitlines()
     assert [line for line in lines if not line.startswith(b"#")] == [secrets.identity.secret_text().encode()]
     (tmp_path / "plain").write_bytes(b"".join(line + b"\n" for line in lines))
-    command = f"sed -n 's/^# //p' {tmp_path}/plain | openssl pkey -pubout"  # as the handbook says
+    command = f"sed -n 's/^# //p' {tmp_path}/plain | openssl pkey -pubout"  # as docs/design.md says
     done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
     assert done.stdout == secrets.signers[0].public.pem
 
