@@ -507,6 +507,19 @@ def test_a_journal_of_before_a_rotation_is_in_order_with_the_earlier_keys(site: 
     assert (found["otherHeads"], found["proven"]) == (2, int(str(found["records"])) - 1)
 
 
+def test_an_export_with_damaged_public_keys_is_not_begun(site: Site) -> None:
+    site.answer("station", "once", *_with(site, "hospital-a"))
+    public = site.station / "keys" / "public.json"
+    whole = public.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"{}"):
+        public.write_bytes(damaged)
+        assert site.refused("station", "audit", "export", "out") == "key.not-a-key-file"
+        assert not (site.root / "out").exists()
+    public.write_bytes(whole)
+    site.answer("station", "audit", "export", "out")
+    assert (site.root / "out" / "public.json").read_bytes() == whole
+
+
 def test_of_all_its_keys_a_station_opens_those_that_the_train_names(site: Site) -> None:
     made = submit(site)
     site.answer("station", "once", *_with(site, "hospital-a"))
