@@ -1,10 +1,12 @@
 """Where do a party's private keys lie, and who can open them?
 
-A key folder holds three files, made once and together::
+A key folder holds two files, made once and together::
 
     public.json     party, title, roles and the public keys: not secret
-    signing.age     the private signing keys (PKCS#8, PEM, one after the other), in an age passphrase file
-    sealing.age     the age identity, in an age passphrase file: stock ``age -d -i sealing.age`` accepts it
+    keys.age        the private keys, in an age passphrase file: stock ``age -d -i keys.age`` accepts it
+
+Inside is an age identity file. Its comments, which age passes over, hold the signing keys (PKCS#8, PEM, one after the
+other): ``age -d keys.age | sed -n 's/^# //p' | openssl pkey``. One file, so that a passphrase is stretched once.
 
 `cryptography` could encrypt PKCS#8 itself, but with 2 048 rounds of PBKDF2, which cannot be tuned; age uses scrypt.
 """
@@ -50,31 +52,23 @@ from security.keys.form import TITLE, Roles, Title
 from security.keys.keyset import MAX_SIGNING_KEYS, KeySet, Secrets, SoftwareSigner
 
 PUBLIC: Final = "public.json"
-SIGNING: Final = "signing.age"
-SEALING: Final = "sealing.age"
+PRIVATE: Final = "keys.age"
 LEAST_PASSPHRASE: Final = 12
 _KEY_FILE_LIMIT: Final = 64 << 10
+_COMMENT: Final = "# "
 _PEM = re.compile(rb"-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]+-----\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFolder:
-    """The public side of a key folder. ``files`` are the digests of the two private files as they were written."""
+    """The public side of a key folder. ``locked`` is the digest of the private file as it was written."""
 
     folder: Path
     party: PartyId
     title: str
     roles: frozenset[Role]
     key_set: KeySet
-    files: tuple[tuple[str, Digest], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Locked:
-    """The digests of the private files."""
-
-    signing: Annotated[Digest, Spelled(SIGNING)]
-    sealing: Annotated[Digest, Spelled(SEALING)]
+    locked: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +79,7 @@ class _Public:
     title: Title
     roles: Roles
     key_set: Annotated[KeySet, Inline()]
-    files: _Locked
+    locked: Annotated[Digest, Spelled(PRIVATE)]
 
 
 _PUBLIC: Final = Document(
@@ -188,15 +182,12 @@ def create_folder(
         msg = "a party has at least one role, and a title of one line and 1 to 200 characters"
         raise InvalidInput(msg)
     expect_new(folder)
-    signing = b"".join(_exportable(signer).to_pkcs8() for signer in secrets.signers)
-    recipient = secrets.key_set.sealing
-    sealing = f"# created: {print_time(now)}\n# public key: {recipient}\n{secrets.identity.secret_text()}\n".encode()
-    locked = {SIGNING: lock(signing, passphrase, log_n=log_n), SEALING: lock(sealing, passphrase, log_n=log_n)}
-    files = _Locked(signing=digest_of(locked[SIGNING]), sealing=digest_of(locked[SEALING]))
-    public = _Public(party=party, title=title, roles=frozenset(roles), key_set=secrets.key_set, files=files)
+    locked = lock(_print_private(secrets, now), passphrase, log_n=log_n)
+    public = _Public(
+        party=party, title=title, roles=frozenset(roles), key_set=secrets.key_set, locked=digest_of(locked)
+    )
     with making_folder(folder) as new:
-        for name, data in locked.items():
-            write_file(new / name, data, replace=False)
+        write_file(new / PRIVATE, locked, replace=False)
         write_file(new / PUBLIC, _PUBLIC.pretty(public), mode=0o644, replace=False)
     return read_folder(folder)
 
@@ -223,23 +214,18 @@ def read_folder(folder: Path) -> KeyFolder:
         title=public.title,
         roles=public.roles,
         key_set=public.key_set,
-        files=((SIGNING, public.files.signing), (SEALING, public.files.sealing)),
+        locked=public.locked,
     )
 
 
 def open_folder(folder: Path, passphrase: bytes) -> Secrets:
-    """Open a party's private keys.
+    """Open a party's private keys: the passphrase is stretched once.
 
     Raises:
         WrongPassphrase, KeyDamaged, NotAKeyFile, KeyUnreadable, FileMissing: see `unlock`.
     """
-    public = read_folder(folder)
-    written = dict(public.files)
-    signing = unlock(folder / SIGNING, passphrase, written=written[SIGNING])
-    sealing = unlock(folder / SEALING, passphrase, written=written[SEALING])
-    secrets = Secrets(
-        signers=parse_signers(signing, folder / SIGNING), identity=parse_identity_file(sealing, folder / SEALING)
-    )
+    public, path = read_folder(folder), folder / PRIVATE
+    secrets = parse_private(unlock(path, passphrase, written=public.locked), path)
     if secrets.key_set != public.key_set:
         msg = "the private keys do not match public.json"
         raise KeyDamaged(msg, path=folder, hint="restore the whole folder from one backup")
@@ -275,6 +261,20 @@ def parse_signers(data: bytes, path: Path) -> tuple[SoftwareSigner, ...]:
         msg = "does not hold one to four PEM keys and nothing else"
         raise NotAKeyFile(msg, path=path)
     return tuple(SoftwareSigner.of_pkcs8(block) for block in blocks)
+
+
+def parse_private(data: bytes, path: Path) -> Secrets:
+    """Parse what is inside a private file: an age identity, and signing keys in the comments. `path` is for messages.
+
+    Raises:
+        NotAKeyFile: it does not hold exactly one identity, or not one to four PEM keys.
+        KeyUnreadable: a key of a kind that this software does not support.
+    """
+    identity = parse_identity_file(data, path)
+    comments = [line.removeprefix(_COMMENT) for line in data.decode("ascii").splitlines() if line.startswith(_COMMENT)]
+    begun = next((at for at, line in enumerate(comments) if line.startswith("-----BEGIN ")), len(comments))
+    signing = "".join(f"{line}\n" for line in comments[begun:]).encode()
+    return Secrets(signers=parse_signers(signing, path), identity=identity)
 
 
 def parse_identity_file(data: bytes, path: Path) -> Identity:
@@ -334,6 +334,17 @@ def export_folder(folder: Path, passphrase: bytes, *, into: Path) -> tuple[Path,
         names.append("identity.txt")
         write_file(new / names[-1], f"{secrets.identity.secret_text()}\n".encode())
     return tuple(into / name for name in names)
+
+
+def _print_private(secrets: Secrets, now: datetime) -> bytes:
+    signing = b"".join(_exportable(signer).to_pkcs8() for signer in secrets.signers).decode("ascii")
+    lines = [
+        f"{_COMMENT}created: {print_time(now)}",
+        f"{_COMMENT}public key: {secrets.key_set.sealing}",
+        secrets.identity.secret_text(),
+        *(f"{_COMMENT}{line}" for line in signing.splitlines()),
+    ]
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def _pem_file(path: Path) -> bytes:

@@ -252,7 +252,7 @@ def _row(visit: VisitSummary) -> tuple[str, ...]:
 
 def _phase(visit: VisitSummary) -> str:
     """Return the phase; that of a run is what the journal knows, and its container may be gone if no daemon looks."""
-    return "was running" if visit.phase is Phase.RUNNING and visit.next == NO_DAEMON else visit.phase.value
+    return "was running" if visit.phase is Phase.RUNNING and visit.next.startswith(NO_DAEMON) else visit.phase.value
 
 
 def _document(visit: VisitSummary) -> dict[str, Json]:

@@ -122,20 +122,9 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     try:
         return _performed(step, visit, house, now)
     except SpoolDamaged as error:
-        return _mended(error, visit, house, now)
+        return _mended(error, step, visit, house, now)
     except PhtError as error:
-        event = _left(_explained(error, step, visit, now), visit, house, now)
-        if isinstance(event, Stumbled):
-            log.warning(
-                "stumbled",
-                extra={
-                    "visit": visit.arrival.short,
-                    "step": step.value,
-                    "code": error.code,
-                    "reason": _reason(error, step),
-                },
-            )
-        return event
+        return _left(_explained(error, step, visit, now), visit, house, now)
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
         _log_bug(error, step, visit)
         return stumble_internally(visit, now=now)
@@ -157,11 +146,11 @@ def _left(event: VisitEvent, visit: Visit, house: House, now: datetime) -> Visit
     except PhtError as error:
         log.warning("something is left", extra={"visit": visit.arrival.short, "code": error.code, "reason": str(error)})
         if isinstance(event, Held):
-            return stumble(visit, code=error.code, now=now)
+            return stumble(visit, code=error.code, now=now, reason=plain(error.message))
     return event
 
 
-def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> Stumbled | Held:
+def _mended(error: SpoolDamaged, step: Step, visit: Visit, house: House, now: datetime) -> Stumbled | Held:
     """Fetch what is damaged again, and try once more; ask a person where that is not possible."""
     reason = (
         "a file in the spool is damaged, and this station made it itself: restore it from a backup, or refuse the train"
@@ -169,20 +158,21 @@ def _mended(error: SpoolDamaged, visit: Visit, house: House, now: datetime) -> S
     try:
         if mend(visit, house):
             log.warning("fetched again what was damaged", extra={"visit": visit.arrival.short, "code": error.code})
-            return stumble(visit, code=error.code, now=now)
+            return stumble(visit, code=error.code, now=now, reason=_reason(error, step))
     except (NotInRegistry, RegistryDenied):
         reason = "a file in the spool is damaged, and the registry does not have it any more: restore it from a backup, or refuse the train"
     except PhtError as unreachable:
-        return stumble(visit, code=unreachable.code, now=now)
+        return stumble(visit, code=unreachable.code, now=now, reason=_reason(unreachable, step))
     return Held(at=now, hold=HoldFor.ATTENTION, reason=reason)
 
 
 def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> VisitEvent:
     """Turn an error into the event its family calls for, if the machine allows that where it stands."""
+    reason = _reason(error, step)
+    stumbled = stumble(visit, code=error.code, now=now, reason=reason)
     if isinstance(error, RoomMissing | RunInterrupted):
         wanted: VisitEvent = lose_room(visit, now=now)
-        return wanted if permits(visit, wanted) else stumble(visit, code=error.code, now=now)
-    reason = _reason(error, step)
+        return wanted if permits(visit, wanted) else stumbled
     # A directory that cannot be believed, or a registry that cannot, says nothing about the train.
     if isinstance(error, Refused) and not isinstance(error, DirectoryRejected | RegistryMisbehaved):
         told = reason[:MOST_REASON] if step in _BEFORE_DATA and not _read_data(visit) else ""
@@ -193,7 +183,7 @@ def _explained(error: PhtError, step: Step, visit: Visit, now: datetime) -> Visi
         wanted = RunFault(at=now, code=error.code, reason=reason)
         if permits(visit, wanted):
             return wanted
-    return stumble(visit, code=error.code, now=now)
+    return stumbled
 
 
 def _reason(error: PhtError, step: Step) -> str:

@@ -12,11 +12,13 @@ from registry.depot import ReceiptKind
 from security.statement.envelope import sign
 from security.train.journey import StationAnswer, print_answer
 from security.train.letters import refusal_recipients, seal_letter
+from security.train.manifest import read_manifest
 from station.desk.decide import line_for_owner
 from station.desk.opening import Unlock, find_visit, house_of, journal_of, keyring_for
 from station.errors import NothingToDecide
 from station.house.config import StationConfig
-from station.steps.evidence import accepted_manifest, keys_for
+from station.house.spool import Spool
+from station.steps.evidence import accepted_manifest, keys_for, parts_of
 from station.visit.events import SignedKind
 from station.visit.plan import phase_of
 from station.visit.state import Visit
@@ -39,8 +41,10 @@ def answer(config: StationConfig, train: str, *, text: str, by: str, unlock: Unl
             msg = "this station has signed no refusal of this train"
             hint = "'pht station refuse --tell' tells the owner at once; a train that was sent on needs no answer"
             raise NothingToDecide(msg, visit=visit.arrival.short, phase=phase_of(visit), hint=hint)
-        keys = keyring_for(config, journal, unlock, purpose=f"answer the owner of {visit.accepted.train}", now=now)
-    accepted = visit.accepted
+        accepted = visit.accepted
+        route = read_manifest(parts_of(visit, Spool(config.spool)).manifest.payload).route
+        named, purpose = (route.stop(accepted.stop).key_set,), f"answer the owner of {accepted.train}"
+        keys = keyring_for(config, journal, unlock, named=named, purpose=purpose, now=now)
     statement = StationAnswer(train=accepted.train, stop=accepted.stop, station=config.party, text=line, time=now)
     with house_of(config, keys) as house:
         manifest = accepted_manifest(visit, house)

@@ -40,9 +40,11 @@ def export_journal(config: StationConfig, into: Path, *, by: str, unlock: Unlock
     Raises:
         FileExists: `into` exists already.
         JournalDamaged: the chain is broken.
+        NotAKeyFile: the public file of our keys, or of earlier ones, is damaged.
     """
     expect_new(into)
-    spool = Spool(config.spool)
+    spool, folders = Spool(config.spool), {".": config.keys, **_earlier(config)}
+    fingerprint, *_ = [read_folder(keys).key_set.fingerprint for keys in folders.values()]
     with journal_of(config) as journal:
         journal.check()
         if unlock is not None:
@@ -52,7 +54,7 @@ def export_journal(config: StationConfig, into: Path, *, by: str, unlock: Unlock
             heads = signed_heads(journal, spool)
             for sequence, raw in heads:
                 write_file(new / HEADS.replace("*", str(sequence)), raw, replace=False)
-            for name, keys in {".": config.keys, **_earlier(config)}.items():
+            for name, keys in folders.items():
                 public = read_file(keys / PUBLIC, limit=_MOST_PUBLIC)
                 write_file(make_folder(new / name) / PUBLIC, public, mode=0o644, replace=False)
             with writing(new / JOURNAL, replace=False) as out:
@@ -62,7 +64,7 @@ def export_journal(config: StationConfig, into: Path, *, by: str, unlock: Unlock
         records=records,
         heads=len(heads),
         proven=max((sequence for sequence, _ in heads), default=0),
-        fingerprint=read_folder(config.keys).key_set.fingerprint,
+        fingerprint=fingerprint,
     )
 
 

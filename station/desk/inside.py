@@ -20,6 +20,7 @@ from security.encoding import Json
 from security.errors import FileExists, FileMissing, InvalidInput, PhtError
 from security.files import make_folder, told
 from security.keys.keyset import Secrets
+from security.keys.store import read_folder
 from security.statement.envelope import Envelope, parse_statement
 from security.train.analysis import analysis_digest
 from security.train.journey import JourneyEntry, TrainParts, read_entry
@@ -105,9 +106,11 @@ def code_of(
         if visit.departed and visit.pushed:
             msg = "the code of a train that was sent on is not kept"
             raise FileMissing(msg, train=train[:20])
+        sheet = _sheet(visit, parts)
+        route = sheet.manifest.route
+        named = {route.stop(index).key_set for index in route.of(config.party)}
         purpose = f"show {by} the code of {name_of(visit)}"
-        keys = keyring_for(config, journal, unlock, purpose=purpose, now=now)
-    sheet = _sheet(visit, parts)
+        keys = keyring_for(config, journal, unlock, named=named, purpose=purpose, now=now)
     inside = look_inside(sheet.manifest, Spool(config.spool), keys, wanted=wanted, copy=copy)
     if inside.content is not None:
         sheet = replace(sheet, analysis=analysis_digest(sheet.manifest, inside.content))
@@ -122,8 +125,10 @@ def output_of(config: StationConfig, train: str, *, by: str, unlock: Unlock, now
     """
     with journal_of(config) as journal:
         visit = find_visit(journal, train)
+        present = read_folder(config.keys).key_set.fingerprint
+        named = () if visit.wiped else (present,)  # what was kept may be sealed for any; before, it lies open
         purpose = f"show {by} what {name_of(visit)} printed"
-        keys = keyring_for(config, journal, unlock, purpose=purpose, now=now)
+        keys = keyring_for(config, journal, unlock, named=named, purpose=purpose, now=now)
     with house_of(config, keys) as house:
         return what_it_printed(visit, house)
 

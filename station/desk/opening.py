@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from security.digest import Digest
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
@@ -116,10 +117,15 @@ def keyring(config: StationConfig, unlock: Unlock) -> tuple[Secrets, ...]:
 
 
 def keyring_for(
-    config: StationConfig, journal: Journal, unlock: Unlock, *, purpose: str, now: datetime
+    config: StationConfig, journal: Journal, unlock: Unlock, *, named: Collection[Digest], purpose: str, now: datetime
 ) -> tuple[Secrets, ...]:
-    """Open the station's keys for an operator, and record what for before they are used."""
-    found = keyring(config, unlock)
+    """Open those of the station's keys that a train names, for an operator, and record what for before they are used.
+
+    All of them where it names none that are here: whoever uses them says what is wrong then.
+    """
+    folders = (config.keys, *config.earlier_keys)
+    needed = [one for one in folders if read_folder(one).key_set.fingerprint in named] or folders
+    found = tuple(_unlocked(folder, config, unlock) for folder in needed)
     for one in found:
         journal.note(KeyUsed(at=now, key_set=one.key_set.fingerprint, purpose=purpose))
     return found

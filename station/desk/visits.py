@@ -14,7 +14,7 @@ from station.desk.opening import journal_of
 from station.house.config import StationConfig
 from station.house.lock import held
 from station.journal.journal import Journal
-from station.visit.events import ArrivalId
+from station.visit.events import ArrivalId, Stumbled
 from station.visit.plan import Ask, Do, Over, Phase, Wait, next_step, phase_of
 from station.visit.state import Visit
 
@@ -97,12 +97,11 @@ def summary(visit: Visit, now: datetime, *, worked: bool) -> VisitSummary:
 def _next(visit: Visit, now: datetime, *, worked: bool) -> str:
     match next_step(visit, now):
         case Do() | Wait() if not worked:
-            return NO_DAEMON
+            return NO_DAEMON if visit.stumbled is None else f"{NO_DAEMON}; it waited{_why(visit.stumbled)}"
         case Do(step=step):
             return step.value
         case Wait(until=until):
-            code = visit.stumbled.code if visit.stumbled else ""
-            return f"again at {print_time(until)} ({code})"
+            return f"again at {print_time(until)}{'' if visit.stumbled is None else _why(visit.stumbled)}"
         case Ask(hold=hold, reason=reason):
             return f"a person, for {hold.value}: {reason}"
         case Over():
@@ -110,3 +109,7 @@ def _next(visit: Visit, now: datetime, *, worked: bool) -> str:
                 return "nothing: it was signed before, which this journal is too old to know"
             ending = visit.refused or visit.fault
             return f"nothing: {ending.code}" if ending else "nothing: sent on"
+
+
+def _why(stumbled: Stumbled) -> str:
+    return f": {stumbled.reason} ({stumbled.code})" if stumbled.reason else f" ({stumbled.code})"

@@ -282,13 +282,17 @@ class RoomLost(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stumbled(Fact):
-    """A step made no progress; not to be tried again before a time. `attempt` counts from 1 since the last progress."""
+    """A step made no progress; not to be tried again before a time. `attempt` counts from 1 since the last progress.
+
+    `reason` is for the operator, and names no more than the log does: nothing of what lies open in a workroom.
+    """
 
     kind = "stumbled"
     step: str
     code: str
     attempt: int
     not_before: datetime
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,13 +243,13 @@ def backoff(attempt: int, longest: timedelta = LONGEST_BACKOFF) -> timedelta:
     return min(timedelta(seconds=2 ** min(attempt - 1, 16)), longest)
 
 
-def stumble(visit: Visit, *, code: str, now: datetime) -> Stumbled:
+def stumble(visit: Visit, *, code: str, now: datetime, reason: str = "") -> Stumbled:
     """No progress now; try again later, and again, for as long as it takes."""
     attempt = visit.stumbles + 1
     step = _row(visit).step
     absent = step is Step.FETCH and code in {NotInRegistry.code, NotYet.code}
     pause = backoff(attempt, LONGEST_ABSENCE if absent else LONGEST_BACKOFF)
-    return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause)
+    return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause, reason=reason)
 
 
 def stumble_internally(visit: Visit, *, now: datetime) -> Stumbled | Held:

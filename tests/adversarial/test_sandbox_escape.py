@@ -267,6 +267,36 @@ def test_t19_no_more_processes_than_ordered(plain_cell: Cell) -> None:
     assert int((plain_cell.room.state / "n").read_text()) < 20
 
 
+def test_t19_a_run_that_needs_more_processes_fails_by_itself_and_its_neighbour_goes_on(
+    plain_cell: Cell, tmp_path: Path
+) -> None:
+    """The kernel refuses the next one, and nobody else notices: what that means is the program's to decide."""
+    neighbour = Cell(
+        engine=plain_cell.engine,
+        sandbox=plain_cell.sandbox,
+        runtime=plain_cell.runtime,
+        room=Room(path=tmp_path / "next door"),
+        base=plain_cell.base,
+    )
+    more = "while true; do sleep 60 & done"
+    beside = neighbour.order(
+        "sleep 3; for n in 1 2 3 4; do sleep 1 & done; wait; echo well > $PHT_STATE/how", processes=8
+    )
+    try:
+        plain_cell.sandbox.start(beside)
+        order = plain_cell.order(more, processes=8)
+        plain_cell.sandbox.start(order)
+        with pytest.raises(RunFailed):  # and not a limit: there is none to be told
+            watched(plain_cell.sandbox, order)
+        watched(plain_cell.sandbox, beside)
+        assert (neighbour.room.state / "how").read_text() == "well\n"
+    finally:
+        plain_cell.sandbox.remove(beside.name)
+    plain_cell.sandbox.remove(order.name)
+    found, said = plain_cell.run(f"sh -c '{more}'; echo went on", processes=8)
+    assert (found.exit_code, said.splitlines()[-1]) == (0, "went on")
+
+
 def test_t19_too_much_memory_ends_the_run(cell: Cell) -> None:
     order = cell.order("dd if=/dev/zero of=/dev/null bs=512M count=1; echo survived", memory_bytes=64 * MIB)
     cell.sandbox.start(order)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from security.keys.keyset import Scheme, SoftwareSigner
+from security.keys.store import lock
 from tests.support.desk import HOME, SETUP, STATION, WITH, Desk
+from tests.support.directories import PASSPHRASE, QUICK
 
 ONE = "--one-passphrase"
 WRONG = ("--passphrase-file", "wrong")
@@ -77,17 +80,18 @@ DIRECTORY = [
     (("approve-base", "nowhere", "python", A), "file.missing"),
     (("withdraw-base", "consortium", "none"), "file.missing"),
     (("rotate-keys", "consortium", "--root-key", "none", *WITH), "file.missing"),
-    (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WITH), "key.not-trusted"),
+    (("rotate-keys", "consortium", "--root-key", "stranger.age", *WITH), "key.not-trusted"),
     (
-        ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", *WITH),
+        ("rotate-keys", "consortium", "--root-key", "stranger.age", "--replace", "online", *WITH),
         "input.invalid",
     ),
     (
-        ("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", "--replace", "online", ONE, *WITH),
+        ("rotate-keys", "consortium", "--root-key", "stranger.age", "--replace", "online", ONE, *WITH),
         "key.not-trusted",
     ),
     (("rotate-keys", "consortium", "--root-key", "secret", *WITH), "key.not-a-key-file"),
-    (("rotate-keys", "consortium", "--root-key", "alice/keys/signing.age", *WRONG), "key.wrong-passphrase"),
+    (("rotate-keys", "consortium", "--root-key", "alice/keys/keys.age", *WITH), "key.not-a-key-file"),
+    (("rotate-keys", "consortium", "--root-key", "stranger.age", *WRONG), "key.wrong-passphrase"),
     (("publish", "consortium", *WITH), "usage"),
     (("publish", "nowhere", "--to", "folder:out", *WITH), "file.missing"),
     (("publish", "consortium", "--to", "ftp://x", *WITH), "input.invalid"),
@@ -229,7 +233,12 @@ CASES = [
 @pytest.fixture(scope="module")
 def kept(furnished: Desk) -> Desk:
     """One desk for all: a command that fails changes nothing."""
-    for name, data in (("short", b"short\n"), ("binary", bytes(range(128, 148)) + b"\n")):
+    stranger = lock(SoftwareSigner.generate(Scheme.ED25519).to_pkcs8(), PASSPHRASE, log_n=QUICK)
+    for name, data in (
+        ("short", b"short\n"),
+        ("binary", bytes(range(128, 148)) + b"\n"),
+        ("stranger.age", stranger),
+    ):
         path = furnished.path / name
         path.touch(mode=0o600)
         path.write_bytes(data)

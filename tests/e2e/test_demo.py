@@ -156,7 +156,7 @@ def test_the_results_open_with_another_implementation_of_age(with_a_process: Dem
     here = with_a_process.folder
     identity = tmp_path / "identity.txt"
     passphrase = (here / "secrets" / "alice").read_text().strip()
-    age_on_terminal("-d", "-o", identity, here / "alice" / "keys" / "sealing.age", typed=passphrase + "\n")
+    age_on_terminal("-d", "-o", identity, here / "alice" / "keys" / "keys.age", typed=passphrase + "\n")
     (key,) = (line for line in identity.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-PQ-1"))
     opened = nodeage.decrypt(key, (here / "proof" / "blobs" / "state.age").read_bytes())
     with tarfile.open(fileobj=io.BytesIO(opened)) as tar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +23,8 @@ from tests.support.owners import SPEC, OwnerWorld, write_train
 from tests.support.trains import consortium
 from train_builder.cli.render_journey import describe
 from train_builder.code.sources import collect
-from train_builder.errors import SourcesRejected, SpecInvalid
+from train_builder.code.wheels import MAX_FILES, Target, vendor
+from train_builder.errors import SourcesRejected, SpecInvalid, WheelsUnresolved
 from train_builder.follow.follow import follow
 from train_builder.spec.spec import load_spec
 
@@ -118,6 +120,22 @@ def test_what_is_not_believed_for_the_time_it_bears_names_both_clocks(tmp_path: 
     assert "is this machine's clock right?" in doubt
     assert "now=2026-03-01T12:30:00Z" in doubt
     assert "do not use it" not in describe(found, now=behind)
+
+
+def test_packages_that_are_too_large_to_travel_are_told_so_with_what_may(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    with zipfile.ZipFile(tmp_path / "index" / "big-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("big-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: big\nVersion: 1.0\n")
+        wheel.writestr("big-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        for number in range(MAX_FILES):
+            wheel.writestr(f"big/{number}.py", "")
+    listed = tmp_path / "requirements.txt"
+    listed.write_text(f"--no-index\n--find-links {tmp_path / 'index'}\nbig\n")
+    with pytest.raises(WheelsUnresolved) as caught:
+        vendor(listed, Target(), into=tmp_path / "into")
+    assert "the packages are too large to travel (at=big-1.0-py3-none-any.whl)" in told(caught)
+    assert "1 GiB and 10000 files travel at most: name fewer packages" in told(caught)
+    assert "check the names" not in told(caught)
 
 
 @pytest.mark.parametrize("kind", [OutsideValidity, KeyOutsideValidity])

@@ -48,7 +48,7 @@ from security.encoding import parse_json
 from security.errors import PhtError
 from security.ids import PartyId, Role
 from security.keys.keyset import PublicKey, Secrets
-from security.keys.store import parse_identity_file, parse_signers
+from security.keys.store import parse_identity_file, parse_private, parse_signers
 from security.statement.envelope import MAX_ENVELOPE, parse_envelope, parse_statement
 from security.train.journey import (
     Outcome,
@@ -139,6 +139,7 @@ def _of_seals(keys: Secrets) -> dict[str, Door]:
         "hybrid recipient": Door(str(hybrid).encode(), lambda raw: parse_recipient(raw.decode("latin-1"))),
         "identity": Door(ours.secret_text().encode(), lambda raw: parse_identity(raw.decode("latin-1"))),
         "identity file": Door(ours.secret_text().encode(), lambda raw: parse_identity_file(raw, Path("keys"))),
+        "private file": Door(_private(ours, keys), lambda raw: parse_private(raw, Path("keys"))),
         "signing keys": Door(_pkcs8(keys), lambda raw: parse_signers(raw, Path("keys"))),
     }
 
@@ -180,6 +181,10 @@ def _sealed(recipient: object, plain: bytes) -> bytes:
     return sink.getvalue()
 
 
+def _private(ours: X25519Identity, keys: Secrets) -> bytes:
+    return b"".join([ours.secret_text().encode(), b"\n", *(b"# " + line for line in _pkcs8(keys).splitlines(True))])
+
+
 def _pkcs8(keys: Secrets) -> bytes:
     return b"".join(signer.to_pkcs8() for signer in keys.signers)  # type: ignore[attr-defined] # kept in software
 
@@ -217,6 +222,7 @@ NAMES = (
     *(
         "identity",
         "identity file",
+        "private file",
         "signing keys",
         "letter",
         "artifact",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -75,10 +77,9 @@ def train_open(*, name: str, out: Path, home_path: Path, passphrase_file: Path |
 
     The proof of the journey goes beside it, into OUT.journey.json.
     """
-    home = open_home(home_path)
-    fetched = _fetch(name, home, passphrase_file)
-    keys = keys_for(fetched, home)
-    secrets = unlocked(keys, str(keys), passphrase_file)
+    home, unlock = open_home(home_path), _once(passphrase_file)
+    fetched = _fetch(name, home, unlock)
+    secrets = unlock(keys_for(fetched, home))
     with working("opening the results"):
         return render_opened(fetched.train, open_results(fetched, home, secrets, out, clock.now()))
 
@@ -94,7 +95,7 @@ def train_verify(*, name: str, home_path: Path, into: Path | None, passphrase_fi
     Needs no passphrase, unless TRAIN is the whole id of a train that was made in another home folder.
     """
     home = open_home(home_path)
-    fetched = _fetch(name, home, passphrase_file)
+    fetched = _fetch(name, home, _once(passphrase_file))
     files = () if into is None else export_proof(fetched, home, into)
     return render_proof(proof_of(fetched), into, len(files))
 
@@ -107,9 +108,16 @@ def train_inspect(*, name: str, home_path: Path) -> Answer:
     return render_inspection(inspect(name, open_home(home_path), clock.now()))
 
 
-def _fetch(name: str, home: Home, passphrase_file: Path | None) -> Fetched:
-    def unlock() -> Secrets:
-        return unlocked(home.keys, str(home.keys), passphrase_file)
+def _once(passphrase_file: Path | None) -> Callable[[Path], Secrets]:
+    """Return what opens key folders, each once in a command: a person is not asked twice, nor a passphrase stretched."""
 
+    @functools.cache
+    def unlock(keys: Path) -> Secrets:
+        return unlocked(keys, str(keys), passphrase_file)
+
+    return unlock
+
+
+def _fetch(name: str, home: Home, unlock: Callable[[Path], Secrets]) -> Fetched:
     with showing("fetching") as carried:
-        return fetch(name, home, unlock=unlock, now=clock.now(), progress=carried)
+        return fetch(name, home, unlock=lambda: unlock(home.keys), now=clock.now(), progress=carried)

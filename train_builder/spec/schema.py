@@ -43,6 +43,10 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
         "markdownDescription": "A station's gate refuses files in `/pht/state` that are not listed here. JSON and CSV travel as"
         " the gate prints them anew: sorted keys, `1` for `1.0`, quotes only where needed."
     },
+    "limits.processes": {
+        "markdownDescription": "Threads count as well. The kernel begins no more, and nobody but the program sees that: if it"
+        " ends with an error for it, you are told `failed`, and not which limit it was."
+    },
     "outputs[].schema": {
         "markdownDescription": "What the gate checks the file against. The narrower it is, the better a station knows"
         " what leaves it.",

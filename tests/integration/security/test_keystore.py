@@ -71,8 +71,7 @@ def test_private_files_are_private(tmp_path: Path) -> None:
     create(tmp_path / "keys")
     assert mode(tmp_path / "keys") == 0o700
     assert {path.name: mode(path) for path in (tmp_path / "keys").iterdir()} == {
-        "signing.age": 0o600,
-        "sealing.age": 0o600,
+        "keys.age": 0o600,
         "public.json": 0o644,
     }
     together = b"".join(path.read_bytes() for path in (tmp_path / "keys").iterdir())
@@ -108,21 +107,18 @@ def test_a_wrong_passphrase_is_told_from_damage(tmp_path: Path) -> None:
     with pytest.raises(WrongPassphrase) as caught:
         open_folder(tmp_path / "keys", PASSPHRASE + b"!")
     assert caught.value.code == "key.wrong-passphrase"
-    for name in ("signing.age", "sealing.age"):
-        path = tmp_path / "keys" / name
-        good = path.read_bytes()
-        wrapped = (
-            good.index(b"\n", good.index(b"-> scrypt")) + 5
-        )  # the wrapped file key: also what a wrong passphrase hits
-        for at in (0, wrapped, len(good) // 2, len(good) - 1):
-            private(path, good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
-            with pytest.raises(KeyDamaged) as damaged:
-                open_folder(tmp_path / "keys", PASSPHRASE)
-            assert damaged.value.code == "key.damaged"
-        private(path, good[:-1])
-        with pytest.raises(KeyDamaged):
+    path = tmp_path / "keys" / "keys.age"
+    good = path.read_bytes()
+    wrapped = good.index(b"\n", good.index(b"-> scrypt")) + 5  # the wrapped file key: also what a wrong passphrase hits
+    for at in (0, wrapped, len(good) // 2, len(good) - 1):
+        private(path, good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(KeyDamaged) as damaged:
             open_folder(tmp_path / "keys", PASSPHRASE)
-        private(path, good)
+        assert damaged.value.code == "key.damaged"
+    private(path, good[:-1])
+    with pytest.raises(KeyDamaged):
+        open_folder(tmp_path / "keys", PASSPHRASE)
+    private(path, good)
     open_folder(tmp_path / "keys", PASSPHRASE)
 
 
@@ -136,23 +132,30 @@ def test_what_is_no_key_file_is_told_so(tmp_path: Path) -> None:
 
 def test_a_key_file_with_something_else_inside_is_told_so(tmp_path: Path) -> None:
     made = create(tmp_path / "keys")
-    for name, content in (
-        ("signing.age", b"not keys"),
-        ("sealing.age", b"# a comment only\n"),
-        ("sealing.age", b"AGE-SECRET-KEY-1QQQQ\n"),
+    path = tmp_path / "keys" / "keys.age"
+    whole = unlock(path, PASSPHRASE)
+    identity = next(line for line in whole.splitlines(keepends=True) if line.startswith(b"AGE-SECRET-KEY"))
+    for content in (
+        b"not keys",
+        b"# a comment only\n",
+        b"AGE-SECRET-KEY-1QQQQ\n",
+        identity,  # and nothing to sign with
+        whole.replace(identity, b""),  # and nothing to unseal with
+        whole + identity,
+        whole + b"# more\n",
+        whole + "# ü\n".encode(),
+        whole.replace(b"# -----BEGIN", b"-----BEGIN"),
+        whole.replace(b"# -----END", b"# # -----END"),
     ):
-        path = tmp_path / "keys" / name
-        good = path.read_bytes()
         private(path, lock(content, PASSPHRASE, log_n=QUICK))
         with pytest.raises(NotAKeyFile):
             open_folder(made.folder, PASSPHRASE)
-        private(path, good)
 
 
 def test_folders_are_not_mixed_up(tmp_path: Path) -> None:
     create(tmp_path / "one")
     create(tmp_path / "two")
-    shutil.copy(tmp_path / "two" / "signing.age", tmp_path / "one" / "signing.age")
+    shutil.copy(tmp_path / "two" / "keys.age", tmp_path / "one" / "keys.age")
     with pytest.raises(KeyDamaged):
         open_folder(tmp_path / "one", PASSPHRASE)
 
@@ -160,7 +163,7 @@ def test_folders_are_not_mixed_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rights", [0o640, 0o604, 0o660, 0o700 | 0o010])
 def test_key_files_open_to_others_are_refused(tmp_path: Path, rights: int) -> None:
     create(tmp_path / "keys")
-    (tmp_path / "keys" / "signing.age").chmod(rights)
+    (tmp_path / "keys" / "keys.age").chmod(rights)
     with pytest.raises(KeyUnreadable) as caught:
         open_folder(tmp_path / "keys", PASSPHRASE)
     assert caught.value.hint is not None
@@ -169,7 +172,7 @@ def test_key_files_open_to_others_are_refused(tmp_path: Path, rights: int) -> No
 
 def test_symlinks_fifos_and_folders_are_refused(tmp_path: Path) -> None:
     create(tmp_path / "keys")
-    path = tmp_path / "keys" / "signing.age"
+    path = tmp_path / "keys" / "keys.age"
     path.rename(tmp_path / "elsewhere.age")
     path.symlink_to(tmp_path / "elsewhere.age")
     with pytest.raises(KeyUnreadable):
@@ -241,15 +244,17 @@ def test_a_passphrase_file_has_one_line_and_is_private(tmp_path: Path) -> None:
 def test_another_age_reads_our_key_files(tmp_path: Path) -> None:
     secrets = generate([Scheme.ED25519])
     create(tmp_path / "keys", secrets)
-    sealing = pyrage.passphrase.decrypt((tmp_path / "keys" / "sealing.age").read_bytes(), PASSPHRASE.decode())
-    assert sealing.decode().splitlines()[-1] == secrets.identity.secret_text()
-    signing = pyrage.passphrase.decrypt((tmp_path / "keys" / "signing.age").read_bytes(), PASSPHRASE.decode())
-    assert signing.startswith(b"-----BEGIN PRIVATE KEY-----\n")
+    lines = pyrage.passphrase.decrypt((tmp_path / "keys" / "keys.age").read_bytes(), PASSPHRASE.decode()).splitlines()
+    assert [line for line in lines if not line.startswith(b"#")] == [secrets.identity.secret_text().encode()]
+    (tmp_path / "plain").write_bytes(b"".join(line + b"\n" for line in lines))
+    command = f"sed -n 's/^# //p' {tmp_path}/plain | openssl pkey -pubout"  # as docs/design.md says
+    done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
+    assert done.stdout == secrets.signers[0].public.pem
 
 
 def test_a_key_file_locked_by_another_age_opens(tmp_path: Path) -> None:
     create(tmp_path / "keys")
-    path = tmp_path / "keys" / "signing.age"
+    path = tmp_path / "keys" / "keys.age"
     plain = pyrage.passphrase.decrypt(path.read_bytes(), PASSPHRASE.decode())
     private(path, nodeage.lock("a new passphrase", plain, log_n=QUICK))
     assert unlock(path, b"a new passphrase") == plain
@@ -282,7 +287,7 @@ def test_keys_of_openssl_and_age_are_imported_and_stock_age_opens_with_the_resul
     prove(open_folder(tmp_path / "keys", PASSPHRASE))
 
     (tmp_path / "sealed").write_bytes(pyrage.encrypt(b"for alice\n", [identity.to_public()]))
-    command = f"age -d -o {tmp_path}/opened -i {tmp_path}/keys/sealing.age {tmp_path}/sealed"
+    command = f"age -d -o {tmp_path}/opened -i {tmp_path}/keys/keys.age {tmp_path}/sealed"
     subprocess.run(
         ["script", "-qec", command, "/dev/null"], input=PASSPHRASE + b"\n", check=True, capture_output=True, timeout=60
     )
@@ -344,8 +349,6 @@ def test_exported_keys_sign_what_openssl_verifies(tmp_path: Path) -> None:
         export_folder(tmp_path / "keys", PASSPHRASE, into=tmp_path / "plain")
 
 
-def test_the_recorded_digests_are_those_of_the_files(tmp_path: Path) -> None:
+def test_the_recorded_digest_is_that_of_the_file(tmp_path: Path) -> None:
     made = create(tmp_path / "keys")
-    assert dict(made.files) == {
-        name: digest_of((tmp_path / "keys" / name).read_bytes()) for name in ("signing.age", "sealing.age")
-    }
+    assert made.locked == digest_of((tmp_path / "keys" / "keys.age").read_bytes())

@@ -41,6 +41,7 @@ from station.visit.state import Visit
 from station.visit.station_events import DaemonStarted, KeyUsed
 from tests.support.desk import FAMILIES, Desk, Typed, edit, in_a_process
 from tests.support.directories import house, key_folder
+from tests.support.stretchings import counted
 from tests.support.trains import MAIL, NOW, Consortium, Train, train
 from tests.support.world import MemoryBlobs
 
@@ -209,7 +210,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 def test_init_makes_private_folders_and_a_card_and_nothing_is_overwritten(site: Site) -> None:
     assert site.station.stat().st_mode & 0o777 == 0o700
-    assert (site.station / "keys" / "signing.age").stat().st_mode & 0o777 == 0o600
+    assert (site.station / "keys" / "keys.age").stat().st_mode & 0o777 == 0o600
     card = parse_card((site.station / "hospital-a.card.json").read_bytes())
     assert card.party == "hospital-a"
     before = {path: path.read_bytes() for path in site.station.rglob("*") if path.is_file()}
@@ -507,6 +508,42 @@ def test_a_journal_of_before_a_rotation_is_in_order_with_the_earlier_keys(site: 
     card = str(site.root / "new.card.json")
     found = exported.answer("station", "audit", "verify", "later", "--card", card)
     assert (found["otherHeads"], found["proven"]) == (2, int(str(found["records"])) - 1)
+
+
+def test_an_export_with_damaged_public_keys_is_not_begun(site: Site) -> None:
+    site.answer("station", "once", *_with(site, "hospital-a"))
+    public = site.station / "keys" / "public.json"
+    whole = public.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"{}"):
+        public.write_bytes(damaged)
+        assert site.refused("station", "audit", "export", "out") == "key.not-a-key-file"
+        assert not (site.root / "out").exists()
+    public.write_bytes(whole)
+    site.answer("station", "audit", "export", "out")
+    assert (site.root / "out" / "public.json").read_bytes() == whole
+
+
+def test_of_all_its_keys_a_station_opens_those_that_the_train_names(site: Site) -> None:
+    made = submit(site)
+    site.answer("station", "once", *_with(site, "hospital-a"))
+    earlier = open_keys(site, "hospital-a").key_set.fingerprint
+    (site.station / "keys").rename(site.station / "keys-before")
+    quick_keys(site, "hospital-a", site.station / "keys")
+    edit(site.station / "station.yaml", "  folder: keys\n", "  folder: keys\n  earlier: [keys-before]\n")
+    with counted() as stretchings:
+        site.answer("station", "show", made.id, "--code", "main.py", "--by", "grace", *_with(site, "hospital-a"))
+    assert stretchings.number == 1
+    used = [one for one in uses_of_the_key(site) if "grace" in one.purpose]
+    assert [one.key_set for one in used] == [earlier]
+    site.answer("station", "refuse", made.id, "--reason", "no", "--yes")
+    with counted() as stretchings:
+        site.answer("station", "once", *_with(site, "hospital-a"))
+    assert stretchings.number == 2  # whoever knows what may come next has them all
+    with counted() as stretchings:
+        site.answer("station", "answer", made.id, "--text", "in June", "--by", "grace", *_with(site, "hospital-a"))
+    assert stretchings.number == 1
+    used = [one for one in uses_of_the_key(site) if "answer the owner" in one.purpose]
+    assert [one.key_set for one in used] == [earlier]
 
 
 def test_an_auditor_finds_a_tail_that_was_cut_off(exported: Site) -> None:

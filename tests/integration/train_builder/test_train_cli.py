@@ -28,6 +28,7 @@ from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from tests.support.root import Root
+from tests.support.stretchings import counted
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli.commands import train
@@ -139,6 +140,27 @@ def test_the_whole_way(ready: Scientist) -> None:
     (listed,) = cast("list[dict[str, object]]", ready.run("ls").data["trains"])
     assert (listed["train"], listed["name"], listed["state"]) == (name, "ages", "opened")
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
+
+
+def test_of_a_whole_journey_sending_and_opening_ask_for_the_passphrase_and_each_once(ready: Scientist) -> None:
+    with counted() as sending:
+        name = str(ready.run("submit", str(write_train(ready.path / "t"))).data["train"])
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    with counted() as looking:
+        ready.run("follow", "--watch")
+        ready.run("ls")
+        ready.run("verify", "latest", "--export", str(ready.path / "journey"))
+    with counted() as opening:
+        ready.run("open", "latest", str(ready.path / "out"))
+    assert (sending.number, looking.number, opening.number) == (1, 0, 1)
+    elsewhere = ready.path / "elsewhere"  # where only the keys are: they open what is said about the train, too
+    root = str(ready.path / "root.json")
+    ready.run("setup", str(elsewhere), "--party", "alice", "--registry", ready.address, "--root", root, home=elsewhere)
+    shutil.copytree(ready.home / "keys", elsewhere / "keys")
+    with counted() as opening:
+        ready.run("open", name, str(ready.path / "again"), home=elsewhere)
+    assert opening.number == 1
+    assert (ready.path / "again" / "sums.json").read_bytes() == (ready.path / "out" / "sums.json").read_bytes()
 
 
 def test_opening_results_is_shown_at_a_terminal_and_nowhere_else(ready: Scientist) -> None:
