@@ -9,7 +9,7 @@ from security.digest import Digest
 from security.errors import DirectoryRejected, Unavailable
 from station.errors import RoomMissing
 from station.house.house import House
-from station.house.trust import trust_at_hand
+from station.house.trust import trust_at_hand, trust_or_at_hand
 from station.sandbox.port import Absent, Running
 from station.sandbox.watch import watch
 from station.steps.evidence import accepted_manifest, verified
@@ -36,7 +36,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Ended | None:
         with contextlib.suppress(Unavailable, DirectoryRejected):
             verified(visit, house, trust_at_hand(house, now), now)
         return None
-    verified(visit, house, house.trust(now), now)
+    verified(visit, house, trust_or_at_hand(house, now), now)
     if isinstance(sight, Absent):
         msg = "the run is gone"
         raise RoomMissing(msg, visit=visit.arrival.short)

@@ -15,6 +15,7 @@ from station.gate.anew import print_anew
 from station.gate.inspect import DeclaredFile, Inspected, inspect
 from station.gate.port import Clear, Hold
 from station.house.house import House
+from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
 from station.visit.events import Cleared, Held, HoldFor
@@ -29,7 +30,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
         GateRefused: which rule is broken; or what a person released is not what the run left.
         NoResults: nothing was left behind.
     """
-    manifest = verified(visit, house, house.trust(now), now).manifest.value
+    manifest = verified(visit, house, trust_or_at_hand(house, now), now).manifest.value
     room = house.workrooms.find(visit.arrival)
     before = judged_in(room)
     found, content = judge(visit, manifest, house)

@@ -15,6 +15,7 @@ from station.errors import GateRefused, GateType
 from station.gate.anew import print_anew
 from station.gate.inspect import declared_in
 from station.house.house import House
+from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
 from station.steps.gate import cleared_files, judged_in
@@ -32,7 +33,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
         GateRefused: what is there is no longer what was cleared.
         RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
-    trust = house.trust(now)
+    trust = trust_or_at_hand(house, now)
     accepted = verified(visit, house, trust, now)
     room = house.workrooms.find(visit.arrival)
     recipients = recipients_of(accepted, trust, now)

@@ -206,6 +206,27 @@ def test_a_train_waits_while_nobody_can_say_who_is_next(here: World) -> None:
     assert here.at_home(made.id)
 
 
+def test_plaintext_does_not_wait_for_a_directory_that_is_away(here: World) -> None:
+    """However long it is away: what was read last is enough to seal and to wipe, and for nothing that leaves."""
+    here.change("hospital-a", trust=FreshTrust(here.trust, seconds=0))
+    made = here.train()
+    here.submit(made)
+    bring_to(here, "hospital-a", Phase.RUNNING)
+    here.refuse_directory = DirectoryUnavailable("away")
+    for _ in range(12):
+        here.step("hospital-a")
+        here.now += timedelta(seconds=10)
+    visit = here.visit("hospital-a")
+    assert visit.sealed is not None
+    assert visit.wiped is not None
+    assert here.plaintext("hospital-a") == []
+    assert visit.signed is None
+    assert here.waits_for("hospital-b") == ()
+    here.refuse_directory = None
+    here.settle("hospital-a")
+    assert here.visit("hospital-a").pushed is not None
+
+
 def test_a_station_that_has_just_joined_is_looked_up_before_a_train_is_ended(here: World) -> None:
     keys = here.consortium.secrets.pop(C)
     hold_directory(here, "hospital-a")
