@@ -5,6 +5,7 @@ OCI distribution specification 1.1, and docker-registry 2.8, which predates it: 
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
@@ -28,13 +29,15 @@ _MAX_LIST: Final = 96 * MAX_TAGS  # bytes: a train's tag takes 77, and docker-re
 _MAX_NESTED: Final = 100
 _MAX_PAGES: Final = MAX_TAGS // 100
 _NOT_FOUND: Final = 404
+LISTING_SECONDS: Final = 300.0
+"""For all pages of a list together: each may take its time, and there may be thousands (attack T15)."""
 
 
 class HttpRegistry:
     """A `Registry` over the distribution API. Safe to share between threads."""
 
-    def __init__(self, http: Http, *, prefix: Repository | None) -> None:
-        self._http, self._prefix = http, prefix
+    def __init__(self, http: Http, *, prefix: Repository | None, listing_seconds: float = LISTING_SECONDS) -> None:
+        self._http, self._prefix, self._listing_seconds = http, prefix, listing_seconds
         self._broken_off: dict[tuple[Repository, Digest], str] = {}
 
     def has_blob(self, repo: Repository, digest: Digest) -> bool:
@@ -136,7 +139,7 @@ class HttpRegistry:
         """See `Registry.list_tags`."""
         found: set[Tag] = set()
         url: str | None = self._url(repo, "tags/list")
-        pages = 0
+        pages, until = 0, time.monotonic() + self._listing_seconds
         while url is not None:
             answer = self._http.send(
                 "GET", url, scopes=self._scopes(repo, "pull"), expect={200, _NOT_FOUND}, limit=_MAX_LIST
@@ -149,6 +152,9 @@ class HttpRegistry:
                 msg = "too many tags in the registry's list"
                 raise RegistryMisbehaved(msg, repository=repo, limit=MAX_TAGS)
             url = next_page(answer)
+            if url is not None and time.monotonic() > until:
+                msg = "the registry's list of tags takes too long"
+                raise RegistryUnavailable(msg, repository=repo, seconds=int(self._listing_seconds), pages=pages)
             if url is not None and page <= found:
                 msg = "the registry's list of tags does not end"
                 raise RegistryMisbehaved(msg, repository=repo)

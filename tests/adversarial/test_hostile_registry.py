@@ -711,3 +711,18 @@ def test_t14_manifest_announced_as_another_type(liar: Liar) -> None:
 def test_t14_index_in_place_of_a_manifest() -> None:
     with pytest.raises(MalformedArtifact):
         parse_manifest(MANIFEST.raw, OCI_INDEX)
+
+
+def test_t15_a_list_of_tags_in_pages_ends_in_time(liar: Liar) -> None:
+    """Each page is in time, and there is always another."""
+    pages = [
+        Reply(
+            body=b'{"name": "a", "tags": ["t%d"]}' % number,
+            headers={"Content-Type": "application/json", "Link": f'</v2/a/tags/list?last=t{number}>; rel="next"'},
+        )
+        for number in range(50)
+    ]
+    liar.says("GET", "/v2/a/tags/list", *pages)
+    with pytest.raises(RegistryUnavailable, match="takes too long"):
+        liar.client(listing_seconds=0).list_tags(Repository("a"))
+    assert len(liar.asked) == 1

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,12 @@ def test_a_certificate_of_an_authority_nobody_named(tmp_path: Path) -> None:
         error = refusal(port, Trust())
     assert error.message == "the registry's certificate is from an authority that is not trusted here"
     assert "--registry-ca-file" in str(error.hint)
+
+
+@pytest.mark.parametrize(("days", "says"), [(30, "not valid yet"), (-30, "no longer valid")])
+def test_a_certificate_of_another_time(tmp_path: Path, days: int, says: str) -> None:
+    authority = Authority(tmp_path / "authority")
+    with served(*authority.issue("127.0.0.1", shifted=timedelta(days=days))) as port:
+        error = refusal(port, Trust(ca_file=authority.file))
+    assert says in error.message
+    assert "--registry-ca-file" not in str(error.hint)

@@ -44,8 +44,8 @@ class Authority:
         self.file = folder / "ca.pem"
         self.file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, host: str) -> tuple[Path, Path]:
-        """Return the files of a certificate for `host` (a name or an address) and of its key."""
+    def issue(self, host: str, *, shifted: timedelta = timedelta(0)) -> tuple[Path, Path]:
+        """Return the files of a certificate for `host` (a name or an address) and of its key; valid now, or then."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
@@ -53,7 +53,7 @@ class Authority:
             name = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
         certificate = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, key.public_key(), shifted)
             .add_extension(x509.SubjectAlternativeName([name]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
@@ -64,8 +64,10 @@ class Authority:
         files[1].write_bytes(private_pem(key))
         return files
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, shifted: timedelta = timedelta(0)
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC) + shifted
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

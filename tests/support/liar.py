@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from registry.http.auth import Credentials
-from registry.http.remote import HttpRegistry
+from registry.http.remote import LISTING_SECONDS, HttpRegistry
 from registry.http.request import Http, Trust
 from registry.http.wire import Timeouts
 from registry.names import Origin
@@ -126,6 +126,7 @@ class Liar:
         blob_origins: Iterable[str] = (),
         token_origins: Iterable[str] = (),
         read_timeout: float = 20.0,
+        listing_seconds: float = LISTING_SECONDS,
     ) -> HttpRegistry:
         """Return our client of this server."""
         trust = Trust(
@@ -134,7 +135,7 @@ class Liar:
         )
         timeouts = Timeouts(connect=5.0, read=read_timeout)
         http = Http(Origin.from_text(self.url), credentials=credentials, trust=trust, timeouts=timeouts)
-        return HttpRegistry(http, prefix=None)
+        return HttpRegistry(http, prefix=None, listing_seconds=listing_seconds)
 
     def close(self) -> None:
         """Stop."""
