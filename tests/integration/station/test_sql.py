@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -153,3 +154,34 @@ def test_a_file_of_sqlite(tmp_path: Path) -> None:
     assert len(staged.paths[0].read_text().splitlines()) == 11
     assert file.read_bytes() == before
     assert not only(replace(here, table="gone")).ok
+
+
+def test_a_row_that_cannot_be_computed_stops_everything(
+    source: SqlSource, postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with postgres.admin() as database:
+        database.execute("INSERT INTO visits SELECT 'p' || n, n FROM generate_series(1000, 60000) AS n")
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT patient, 1 / (59999 - age) AS age FROM visits")
+    with pytest.raises(DataUnfit):
+        replace(source, table=None, query_file=query).stage(Wanted(columns=EVERY[:2]), tmp_path)
+    assert (tmp_path / "table.csv").stat().st_size > 100_000  # it had been on its way
+    assert not caplog.records
+
+
+def test_a_copy_that_is_cut_makes_the_train_wait(source: SqlSource, postgres: Postgres, tmp_path: Path) -> None:
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT patient, age FROM visits, pg_sleep(0.1 + 0 * age)")
+    slow = replace(source, table=None, query_file=query)
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader' AND query LIKE 'COPY%'"
+
+    def cut() -> None:
+        with postgres.admin() as database:
+            while not database.execute(ended).fetchall():
+                pass
+
+    cutter = Thread(target=cut)
+    cutter.start()
+    with pytest.raises(DataSourceUnavailable):
+        slow.stage(Wanted(columns=EVERY[:2]), tmp_path)
+    cutter.join()
