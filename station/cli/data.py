@@ -11,6 +11,7 @@ from console.progress import working
 from console.prompts import clock, passphrase_option, sure
 from console.visible import visible
 from security.encoding import Json
+from security.errors import InvalidInput
 from security.tables.column import Column
 from station.cli.options import PATH, station_option, unlocker
 from station.data.tables.examine import Examination, Flaw
@@ -62,10 +63,26 @@ def data_ls(*, folder: Path) -> Answer:
 )
 @click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
 @click.option("--files", help="Of files: which of them, as a pattern.  [default: *.csv]")
+@click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
+@click.option("--password-file", type=PATH, help="Of sql: a private file with the password.")
+@click.option("--ca-file", type=PATH, help="Of sql: the certificate authority of the server (PEM).")
+@click.option("--table", help="Of sql: the table or view, with its schema.")
+@click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
 @click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
 @station_option
 def data_add(
-    *, name: str, source: str, place: Path | None, files: str | None, only_print: bool, folder: Path
+    *,
+    name: str,
+    source: str,
+    place: Path | None,
+    files: str | None,
+    database: str | None,
+    password_file: Path | None,
+    ca_file: Path | None,
+    table: str | None,
+    query_file: Path | None,
+    only_print: bool,
+    folder: Path,
 ) -> Answer:
     """Look at a table, propose its columns, and add it as NAME to station.yaml.
 
@@ -73,7 +90,17 @@ def data_add(
     nobody's. The daemon offers it after its next start.
     """
     config = station_at(folder)
-    given = {"source": source, "folder": place and str(place.absolute()), "files": files}
+    paths = {"folder": place, "password_file": password_file, "ca_file": ca_file, "query_file": query_file}
+    given = {
+        "source": source,
+        "files": files,
+        "database": database,
+        "table": table,
+        **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
+    }
+    if source == SourceKind.SQL and (database is None or (table is None) == (query_file is None)):
+        msg = "a database needs --database, and --table or --query-file"
+        raise InvalidInput(msg, data=name)
     entry = {key: value for key, value in given.items() if value is not None}
     with working("looking at every row"):
         proposal = propose_data(name, entry, config.file.parent)

@@ -5,6 +5,7 @@ The file has been checked against its schema before. A kind is one value here, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
+from station.data.tables.database import TIMEOUT, Database
 from station.data.tables.source import Described, Spelling
 
 LEAST_PATIENTS: Final = 10
@@ -24,6 +26,7 @@ class SourceKind(StrEnum):
 
     FOLDER = "folder"
     FILES = "files"
+    SQL = "sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,21 @@ class FilesPlace:
         return ()
 
 
-DataPlace: TypeAlias = FolderPlace | FilesPlace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlPlace:
+    """A table, or what a query gives, in a database."""
+
+    database: Database
+    table: str | None
+    query_file: Path | None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given a copy."""
+        return ()
+
+
+DataPlace: TypeAlias = FolderPlace | FilesPlace | SqlPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +106,29 @@ def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
             return FilesPlace(
                 folder=home / value["folder"], pattern=pattern, spelling=_spelling(value.get("spelling", {}), pattern)
             )
+        case SourceKind.SQL:
+            return _sql_place(home, value)
+
+
+def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
+    kind, _, rest = value["database"].partition("://")
+    if kind == "sqlite":
+        address = f"sqlite:///{home / rest.removeprefix('/')}"
+    else:
+        address = value["database"]
+        if ":" in rest.partition("/")[0].rpartition("@")[0] or re.search(r"[?&](?!host=)", rest):
+            msg = "the address of a database has no password in it, and no settings but a host"
+            raise InvalidInput(msg, hint="write the password into a private file, and name it as password_file")
+    return SqlPlace(
+        database=Database(
+            address=address,
+            password_file=home / value["password_file"] if "password_file" in value else None,
+            ca_file=home / value["ca_file"] if "ca_file" in value else None,
+            seconds=value.get("timeout_seconds", TIMEOUT),
+        ),
+        table=value.get("table"),
+        query_file=home / value["query_file"] if "query_file" in value else None,
+    )
 
 
 def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:

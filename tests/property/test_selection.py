@@ -13,8 +13,12 @@ from security.errors import SelectionInvalid
 from security.tables.expression import Condition
 from security.tables.fit import fit
 from security.tables.parse import LONGEST, parse
+from station.data.tables.database import Database
 from station.data.tables.files import FilesSource
+from station.data.tables.source import TableSource
+from station.data.tables.sql import SqlSource
 from station.errors import CohortTooSmall
+from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
 from tests.support.tables import (
     COLUMNS,
     NAMES,
@@ -60,14 +64,44 @@ def test_files_give_the_rows_that_plain_python_gives(rows: list[Row], condition:
         folder = Path(name)
         (folder / "a.csv").write_text(csv_of(rows))
         source = FilesSource(name="heart", folder=folder, pattern="*.csv")
-        expected = [row for row in rows if holds(condition, row)]
-        if not expected:
-            with pytest.raises(CohortTooSmall):
-                selected_from(source, selection(condition), folder)
-            return
-        found, into = selected_from(source, selection(condition), folder)
-        assert (found.rows, found.patients) == (len(expected), len({row["patient"] for row in expected}))
-        assert sorted(_plain(one) for one in table_in(into)) == sorted(_wanted(row) for row in expected)
+        _same(source, rows, condition, folder)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows_of(), conditions())
+def test_sqlite_gives_the_rows_that_plain_python_gives(rows: list[Row], condition: Condition) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "clinic.sqlite"
+        for row in rows:  # SQLite stores -0.0 as 0
+            row["height"] = row["height"] or (None if row["height"] is None else 0.0)
+        fill_sqlite(file, rows)
+        source = SqlSource(name="heart", database=Database(address=f"sqlite:///{file}"), table="visits")
+        _same(source, rows, condition, Path(name))
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows_of(), conditions())
+def test_postgresql_gives_the_rows_that_plain_python_gives(
+    postgres: Postgres, rows: list[Row], condition: Condition
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        secret = Path(name) / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o600)
+        postgres.fill(rows)
+        where = Database(address=postgres.address(), password_file=secret)
+        _same(SqlSource(name="heart", database=where, table="public.visits"), rows, condition, Path(name))
+
+
+def _same(source: TableSource, rows: list[Row], condition: Condition, folder: Path) -> None:
+    expected = [row for row in rows if holds(condition, row)]
+    if not expected:
+        with pytest.raises(CohortTooSmall):
+            selected_from(source, selection(condition), folder)
+        return
+    found, into = selected_from(source, selection(condition), folder)
+    assert (found.rows, found.patients) == (len(expected), len({row["patient"] for row in expected}))
+    assert sorted(_plain(one) for one in table_in(into)) == sorted(_wanted(row) for row in expected)
 
 
 def _plain(row: dict[str, str]) -> tuple[str, ...]:

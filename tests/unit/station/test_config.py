@@ -194,7 +194,7 @@ def new(folder: Path, **changes: object) -> NewStation:
 
 def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     config = parse_config(print_config(new(Path("/srv/pht"))).encode(), file=FILE)
-    assert config.data["patients"].place.folder == Path("/srv/it's: here")
+    assert config.data["patients"].place.folders == (Path("/srv/it's: here"),)
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
