@@ -96,7 +96,7 @@ def examples() -> dict[str, str]:
     letters = [_stand_in(head, manifest_recipients(readers, manifest.mail), b"m")]
 
     entries: list[Envelope] = []
-    parts, state_meta = TrainParts(manifest=head, entries=(), code=code, state=None), b""
+    parts, state_meta = TrainParts(manifest=head, entries=(), code=code, states=()), b""
     for stop, (station, following) in enumerate(((ULM, KIEL), (KIEL, ALICE))):
         previous = entries[-1].digest if entries else head.digest
         binding = StateBinding(train=train, stop=stop, sender=station, recipients=(following,), previous=(previous,))
@@ -109,7 +109,7 @@ def examples() -> dict[str, str]:
             attempt=1,
             station=station,
             previous=(previous,),
-            states_in=() if parts.state is None else (parts.state.digest,),
+            states_in=tuple(one.digest for one in parts.states),
             state_out=state.digest,
             base=BASE.digest,
             directory=VERSION,
@@ -119,9 +119,9 @@ def examples() -> dict[str, str]:
         entries.append(sign(print_entry(entry), keys[station].signers))
         blobs[state.digest] = stand_in
         letters.append(_stand_in(entries[-1], entry_recipients(manifest, stop, trust, entry.time), b"%d" % stop))
-        parts = TrainParts(manifest=head, entries=tuple(entries), code=code, state=state)
+        parts = TrainParts(manifest=head, entries=tuple(entries), code=code, states=(state,))
         if stop == 0:
-            on_its_way = Parcel(manifest=letters[0], entries=tuple(letters[1:]), code=code, state=state)
+            on_its_way = Parcel(manifest=letters[0], entries=tuple(letters[1:]), code=code, states=(state,))
 
     refusal = Refusal(
         train=train, stop=1, station=KIEL, outcome=Outcome.FAILED, directory=VERSION, time=NOW + timedelta(hours=1)

@@ -1,7 +1,8 @@
 """How is a train stored in an OCI registry?
 
 As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with up to three
-parts, in this order: the letters (`registry.bundle`), the sealed code, and, after the first stop, the sealed state. A receipt
+parts, in this order: the letters (`registry.bundle`), the sealed code, and, after the first stop, the sealed state. A train that
+a station keeps has the states of all stops before it, as layers. A receipt
 has one, its letter. All of them are, or consist of, age files: nothing in an artifact tells what a train is about, or whether
 a receipt is an entry or a refusal. No other module knows this.
 
@@ -28,6 +29,7 @@ from security.errors import MalformedArtifact
 from security.train.journey import StateRef
 from security.train.letters import MAX_ENTRY_LETTER, Parcel
 from security.train.manifest import CodeRef
+from security.train.route import MOST_STATIONS
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
@@ -64,13 +66,13 @@ class TrainLayers:
 
     letters: Descriptor
     code: Descriptor
-    state: Descriptor | None
+    states: tuple[Descriptor, ...]
     held: Mapping[Digest, bytes]
 
     @property
     def sealed(self) -> tuple[Descriptor, ...]:
-        """Code and state."""
-        return (self.code,) if self.state is None else (self.code, self.state)
+        """Code and states."""
+        return (self.code, *self.states)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,9 @@ def pack(parcel: Parcel, held: Mapping[Digest, bytes] = _NONE_HELD, *, small: in
         _part(letters, LETTERS_LAYER),
         Descriptor(media_type=CODE_LAYER, digest=parcel.code.digest, size=parcel.code.size),
     ]
-    if parcel.state is not None:
-        parts.append(Descriptor(media_type=STATE_LAYER, digest=parcel.state.digest, size=parcel.state.size))
-    return _packed(parts, {parts[0].digest: letters}, {parts[0].digest: letters, **held}, TRAIN, small)
+    parts += [Descriptor(media_type=STATE_LAYER, digest=one.digest, size=one.size) for one in parcel.states]
+    inside = held if len(parcel.states) <= 1 else _NONE_HELD
+    return _packed(parts, {parts[0].digest: letters}, {parts[0].digest: letters, **inside}, TRAIN, small)
 
 
 def train_layers(manifest: OciManifest) -> TrainLayers:
@@ -104,12 +106,12 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     held: dict[Digest, bytes] = {}
     left = _parts(manifest, TRAIN, (LETTERS_LAYER, CODE_LAYER, STATE_LAYER), held)
     letters, code = _next(left, LETTERS_LAYER), _next(left, CODE_LAYER)
-    state = _next(left, STATE_LAYER) if left else None
+    states = tuple(_next(left, STATE_LAYER) for _ in range(min(len(left), MOST_STATIONS)))
     if left:
         msg = "artifact has parts that do not belong to a train"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
     _need_small(letters, MAX_BUNDLE)
-    return TrainLayers(letters=letters, code=code, state=state, held=held)
+    return TrainLayers(letters=letters, code=code, states=states, held=held)
 
 
 def unpack(layers: TrainLayers, letters: bytes) -> Parcel:
@@ -118,21 +120,13 @@ def unpack(layers: TrainLayers, letters: bytes) -> Parcel:
     Raises:
         MalformedArtifact: they are no letters of a train.
     """
-    state, (manifest, *entries) = layers.state, read_bundle(letters)
+    manifest, *entries = read_bundle(letters)
     return Parcel(
         manifest=manifest,
         entries=tuple(entries),
         code=CodeRef(digest=layers.code.digest, size=layers.code.size),
-        state=None if state is None else StateRef(digest=state.digest, size=state.size),
+        states=tuple(StateRef(digest=one.digest, size=one.size) for one in layers.states),
     )
-
-
-def without_sealed(layers: TrainLayers, letters: bytes) -> Artifact:
-    """Return the artifact that `pack` makes of a train by itself: with its letters, and with code and state only named."""
-    kinds = {LETTERS_LAYER: layers.letters, CODE_LAYER: layers.code, STATE_LAYER: layers.state}
-    parts = [Descriptor(media_type=kind, digest=one.digest, size=one.size) for kind, one in kinds.items() if one]
-    held = {layers.letters.digest: letters}
-    return _packed(parts, held, held, TRAIN, SMALL)
 
 
 def pack_receipt(letter: bytes, *, small: int = SMALL) -> Artifact:

@@ -13,10 +13,10 @@ from typing import BinaryIO, Final
 from security.errors import ArchiveRejected, BudgetExceeded, MalformedArtifact
 from security.streams import fill
 from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, MAX_MANIFEST_LETTER
-from security.train.route import MAX_STOPS
+from security.train.route import LONGEST
 from security.ustar import BLOCK, END, PATH_BYTES, PLAIN, Entry, filler, parse_header, write_header
 
-MAX_BUNDLE: Final = MAX_MANIFEST_LETTER + MAX_JOURNEY + 2 * BLOCK * (MAX_STOPS + 2)
+MAX_BUNDLE: Final = MAX_MANIFEST_LETTER + MAX_JOURNEY + 2 * BLOCK * (LONGEST + 2)
 MAX_CLAIM: Final = BLOCK + MAX_MANIFEST_LETTER
 """Bytes from the front of a bundle that the letter with the manifest can take."""
 
@@ -60,9 +60,9 @@ def first_letter(source: BinaryIO) -> bytes:
 def _letters(raw: memoryview) -> Iterator[bytes]:
     at = number = 0
     while raw[at:] != END or not number:
-        if number > MAX_STOPS:
+        if number > LONGEST:
             msg = "artifact has more journey entries than a route can have stops"
-            raise MalformedArtifact(msg, limit=MAX_STOPS)
+            raise MalformedArtifact(msg, limit=LONGEST)
         size = _size(bytes(raw[at : at + BLOCK]), number)
         letter = bytes(raw[at + BLOCK : at + BLOCK + size])
         at += BLOCK + size

@@ -21,36 +21,38 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
+from types import MappingProxyType
 from typing import BinaryIO, Final, cast
 
 from registry.artifact import (
     SMALL,
     Artifact,
-    TrainLayers,
     pack,
     pack_receipt,
     receipt_layer,
-    train_layers,
-    unpack,
-    without_sealed,
 )
 from registry.blobs import BlobSink, BlobSource, read_document
-from registry.bundle import MAX_BUNDLE, MAX_CLAIM, first_letter
+from registry.bundle import MAX_CLAIM, first_letter
 from registry.check import put_bytes, read_blob
 from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved, RegistryTooLong
 from registry.names import Repository, Tag
-from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, parse_manifest
+from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
+from registry.taken import Taken, fetch_sealed, keep_letters, layers_in, load, take_letters
 from security.digest import Digest
 from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
+from security.train.journey import StateRef
 from security.train.letters import Parcel
-from security.train.route import MAX_STOPS
+from security.train.manifest import CodeRef
+from security.train.route import LONGEST
 
 _TRAIN_TAG = re.compile(r"t-[0-9a-f]{64}")
 _RECEIPT_TAG = re.compile(r"r-[0-9a-f]{64}")
 _TRAIN: Final = "train"
+HOME: Final = "home"
+"""What stands in a tag for the number of a stop where a train is at home: how many stops it made says nothing."""
+_NOWHERE: Final[Mapping[Digest, PartyId]] = MappingProxyType({})
 
 
 class ReceiptKind(StrEnum):
@@ -98,9 +100,14 @@ def mailbox(party: PartyId) -> Repository:
     return Repository(f"mailbox/{party}")
 
 
-def train_tag(train: TrainId, party: PartyId, stop: int) -> Tag:
-    """Return the tag under which a train waits in a party's mailbox for a stop, or for its owner, at `Route.home`."""
+def train_tag(train: TrainId, party: PartyId, stop: int | None) -> Tag:
+    """Return the tag under which a train waits in a party's mailbox for a stop, or, without one, for its owner at home."""
     return Tag(f"t-{_hashed(train, party, stop, _TRAIN)}")
+
+
+def part_tag(train: TrainId, party: PartyId, stop: int, sender: int) -> Tag:
+    """Return the tag under which what one of several stops sent waits for a stop; the first of them uses `train_tag`."""
+    return Tag(f"p-{_hashed(train, party, stop, f'part {sender}')}")
 
 
 def receipt_tag(train: TrainId, owner: PartyId, stop: int, kind: ReceiptKind) -> Tag:
@@ -108,8 +115,9 @@ def receipt_tag(train: TrainId, owner: PartyId, stop: int, kind: ReceiptKind) ->
     return Tag(f"r-{_hashed(train, owner, stop, kind.value)}")
 
 
-def _hashed(train: TrainId, party: PartyId, stop: int, kind: str) -> str:
-    return hashlib.sha256(f"pht-tag-v1\n{train}\n{party}\n{stop}\n{kind}\n".encode()).hexdigest()
+def _hashed(train: TrainId, party: PartyId, stop: int | None, kind: str) -> str:
+    place = HOME if stop is None else stop
+    return hashlib.sha256(f"pht-tag-v1\n{train}\n{party}\n{place}\n{kind}\n".encode()).hexdigest()
 
 
 class Depot:
@@ -126,7 +134,7 @@ class Depot:
         """
         tags = self.train_tags(party)
         if train is not None:
-            tags = _present(tags, (train_tag(train, party, stop) for stop in range(MAX_STOPS, -1, -1)))
+            tags = _present(tags, (train_tag(train, party, stop) for stop in (None, *range(LONGEST - 1, -1, -1))))
         return tuple(
             Arrival(mailbox=party, tag=tag, digest=stored.digest) for tag, stored in self._resolved(party, tags).items()
         )
@@ -150,9 +158,14 @@ class Depot:
             return None
         return Waiting(arrival=Arrival(mailbox=party, tag=tag, digest=stored.digest), stored=stored)
 
-    def arrival(self, party: PartyId, train: TrainId, stop: int) -> Arrival | None:
-        """Return the train that waits for a party at a stop, asked for by name."""
+    def arrival(self, party: PartyId, train: TrainId, stop: int | None) -> Arrival | None:
+        """Return the train that waits for a party at a stop, or at home without one, asked for by name."""
         found = self.look_up(party, train_tag(train, party, stop))
+        return None if found is None else found.arrival
+
+    def part(self, party: PartyId, train: TrainId, stop: int, sender: int) -> Arrival | None:
+        """Return what one of several stops sent to a party for a stop, and is not the first of them; None if it is not there."""
+        found = self.look_up(party, part_tag(train, party, stop, sender))
         return None if found is None else found.arrival
 
     def claim_size(self, waiting: Waiting) -> int:
@@ -161,7 +174,7 @@ class Depot:
         Raises:
             MalformedArtifact, MalformedJson: what waits there is not a train.
         """
-        layers = _layers(waiting.stored)
+        layers = layers_in(waiting.stored)
         return 0 if layers.letters.digest in layers.held else min(layers.letters.size, MAX_CLAIM)
 
     def claimed_manifest(self, waiting: Waiting) -> bytes:
@@ -171,7 +184,7 @@ class Depot:
             MalformedArtifact, MalformedJson, DigestMismatch: what waits there is not a train.
             NotInRegistry: it is incomplete.
         """
-        layers = _layers(waiting.stored)
+        layers = layers_in(waiting.stored)
         held = layers.held.get(layers.letters.digest)
         if held is not None:
             return first_letter(io.BytesIO(held))
@@ -198,35 +211,39 @@ class Depot:
             DigestMismatch: bytes from the registry do not match their digest.
             NotInRegistry: it is gone, or incomplete.
         """
+        taken = self.letters(arrival, stored)
+        keep_letters(taken.parcel, into)
+        if accept is not None:
+            accept(taken.parcel)
+        if wanted():
+            self.fetch(arrival, taken, into, progress)
+        return taken.parcel
+
+    def letters(self, arrival: Arrival, stored: StoredManifest | None = None) -> Taken:
+        """Fetch the letters of a train, and its OCI manifest unless that is `stored` here.
+
+        Raises:
+            MalformedArtifact: what waits there is not a train.
+            DigestMismatch: bytes from the registry do not match their digest.
+            NotInRegistry: it is gone, or incomplete.
+        """
         repo = mailbox(arrival.mailbox)
         if stored is None or stored.digest != arrival.digest:
             stored = self.registry.get_manifest(repo, arrival.digest)
-        layers = _layers(stored)
-        letters = layers.held.get(layers.letters.digest)
-        if letters is None:
-            letters = read_blob(self.registry, repo, layers.letters, limit=MAX_BUNDLE)
-        parcel = unpack(layers, letters)
-        kept = without_sealed(layers, letters)
-        for digest, data in {kept.manifest.digest: kept.manifest.raw, **kept.documents}.items():
-            into.put(digest, len(data), io.BytesIO(data))
-        if accept is not None:
-            accept(parcel)
-        for descriptor in layers.sealed if wanted() else ():
-            if descriptor.digest in layers.held:
-                into.put(descriptor.digest, descriptor.size, io.BytesIO(layers.held[descriptor.digest]))
-            else:
-                into.fetch(descriptor.digest, descriptor.size, partial(self.registry.open_blob, repo, descriptor))
-            if progress is not None:
-                progress(descriptor.size)
-        return parcel
+        return take_letters(self.registry, repo, stored)
+
+    def fetch(self, arrival: Arrival, taken: Taken, into: BlobSink, progress: Progress | None = None) -> None:
+        """Fetch code and state of a train whose letters are here.
+
+        Raises:
+            DigestMismatch: bytes from the registry do not match their digest.
+            NotInRegistry: it is gone, or incomplete.
+        """
+        fetch_sealed(self.registry, mailbox(arrival.mailbox), taken, into, progress)
 
     def load(self, kept: Digest, source: BlobSource) -> Parcel:
-        """Assemble a train again from what `take` stored, without the registry; see `kept_as`."""
-        layers = layers_of(kept, source)
-        letters = layers.held.get(layers.letters.digest)
-        if letters is None:
-            letters = read_document(source, layers.letters.digest, limit=MAX_BUNDLE)
-        return unpack(layers, letters)
+        """Assemble a train again from what `take` stored, without the registry; see `registry.taken.kept_as`."""
+        return load(kept, source)
 
     def send(
         self,
@@ -235,25 +252,28 @@ class Depot:
         *,
         to: PartyId,
         train: TrainId,
-        stop: int,
-        mount_from: PartyId | None = None,
+        stop: int | None,
+        part: int | None = None,
+        near: Mapping[Digest, PartyId] = _NOWHERE,
         progress: Progress | None = None,
     ) -> Digest:
-        """Put a train into a party's mailbox for a stop: the blobs, then the manifest with its tag; then check that it is there.
+        """Put a train into a party's mailbox for a stop, or for home: the blobs, then the manifest with its tag; then check that it is there.
 
-        What the manifest itself can hold needs no blob. Code that the sender's own mailbox holds is mounted, not uploaded.
+        `part` is the stop that sends, where several send to one, unless it is the first of them. What the manifest itself can
+        hold needs no blob. What lies in a mailbox already, as `near` says, is mounted from there, not uploaded.
 
         Raises:
             RegistryMisbehaved: the registry accepted the manifest but does not have it.
         """
-        refs = (parcel.code,) if parcel.state is None else (parcel.code, parcel.state)
+        refs: tuple[CodeRef | StateRef, ...] = (parcel.code, *parcel.states)
         held = {one.digest: read_document(blobs, one.digest, limit=SMALL) for one in refs if one.size <= SMALL}
         artifact, repo = pack(parcel, held), mailbox(to)
         for descriptor in artifact.sealed:
-            near = mount_from if descriptor.digest == parcel.code.digest else None
-            if near is None or not self.registry.mount_blob(repo, descriptor.digest, mailbox(near)):
+            there = near.get(descriptor.digest)
+            if there is None or not self.registry.mount_blob(repo, descriptor.digest, mailbox(there)):
                 self.registry.put_blob(repo, descriptor, _reader(blobs, descriptor.digest), progress)
-        return self._publish(artifact, repo, train_tag(train, to, stop))
+        tag = train_tag(train, to, stop) if stop is None or part is None else part_tag(train, to, stop, part)
+        return self._publish(artifact, repo, tag)
 
     def remove(self, arrival: Arrival) -> None:
         """Remove a train from the mailbox; it may be absent.
@@ -280,9 +300,7 @@ class Depot:
 
     def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
         """Return the receipts about a train that wait for its owner; malformed ones hide no others."""
-        known = {
-            receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(MAX_STOPS) for kind in ReceiptKind
-        }
+        known = {receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(LONGEST) for kind in ReceiptKind}
         found = []
         for tag, stored in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
             stop, kind = known[tag]
@@ -354,28 +372,6 @@ class Depot:
         return artifact.manifest.digest
 
 
-def kept_as(parcel: Parcel) -> Descriptor:
-    """Return what `Depot.take` stores a train's letters as: its OCI manifest, with code and state named and not in it.
-
-    So what is sealed can be removed, and the letters stay.
-    """
-    return pack(parcel).manifest.descriptor
-
-
-def layers_of(kept: Digest, source: BlobSource) -> TrainLayers:
-    """Return which blobs a train that `Depot.take` stored consists of, without the registry; see `kept_as`.
-
-    Raises:
-        FileMissing, DigestMismatch, Malformed: its OCI manifest is not there as it was.
-    """
-    raw = read_document(source, kept, limit=MAX_MANIFEST)
-    return _layers(StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=kept))
-
-
-def _layers(stored: StoredManifest) -> TrainLayers:
-    return train_layers(parse_manifest(stored.raw, stored.media_type))
-
-
 def _reader(blobs: BlobSource, digest: Digest) -> Callable[[int], BinaryIO]:
     def open_at(offset: int) -> BinaryIO:
         source = blobs.open(digest)
@@ -393,7 +389,8 @@ def _present(listed: Collection[Tag], wanted: Iterable[Tag]) -> tuple[Tag, ...]:
 
 def _every_tag(train: TrainId, party: PartyId) -> Iterable[Tag]:
     """Yield every tag that a train, or a receipt about it, can have in a party's mailbox."""
-    for stop in range(MAX_STOPS + 1):
+    yield train_tag(train, party, None)
+    for stop in range(LONGEST):
         yield train_tag(train, party, stop)
         for kind in ReceiptKind:
             yield receipt_tag(train, party, stop, kind)

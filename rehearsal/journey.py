@@ -72,14 +72,13 @@ def open_results(train: TrainId, company: Company, venue: Venue, results: Path) 
     opened = open_parcel(company.depot.take(arrivals[0], blobs), [company.secrets.identity])
     home = verify_home(opened.parts, company.trust, owner=company.owner, now=venue.clock.now())
     check_readers(opened, home)
-    if home.state is None:
-        return None
+    ((state, binding),) = zip(home.states, home.received(), strict=True)
     most = home.manifest.value.limits.output_bytes + (1 << 20)
-    with blobs.open(home.state.digest) as source:
+    with blobs.open(state.digest) as source:
         open_state(
             source,
-            home.state,
-            binding=home.received(),
+            state,
+            binding=binding,
             identities=[company.secrets.identity],
             into=make_folder(results),
             budget=Budget(total_bytes=most, member_bytes=most, members=_MOST_FILES),

@@ -24,7 +24,7 @@ from security.files import make_folder, told
 from station.check import CheckResult
 from station.errors import RunFailed, SandboxUnfit
 from station.sandbox.image import BaseImage
-from station.sandbox.order import CODE, CONTEXT, DATA, STATE, TMP, RunOrder
+from station.sandbox.order import CODE, CONTEXT, DATA, IN, STATE, TMP, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sight
 
 _HINT: Final = "rehearse with a container engine before you submit; stations run nothing without one"
@@ -155,6 +155,7 @@ class ProcessSandbox:
             CODE: str(order.source(CODE).absolute()),
             CONTEXT: str(order.source(CONTEXT).absolute()),
             DATA: str(data.absolute()),
+            IN: str(order.source(IN).absolute()),
             STATE: str(order.state.absolute()),
             TMP: str(temporary.absolute()),
         }

@@ -70,7 +70,8 @@ def _send(spec: TrainSpec, tree: SourceTree, vendored: tuple[Member, ...], ours:
         now=ours.began,
         vendored=vendored,
     )
-    first = built.accepted.stop
-    station = built.accepted.manifest.value.expected_at(first).party
-    ours.depot.send(built.parcel, built.blobs, to=station, train=built.train, stop=first)
+    manifest = built.accepted.manifest.value
+    for start in manifest.route.starts:
+        station = manifest.expected_at(start).party
+        ours.depot.send(built.parcel, built.blobs, to=station, train=built.train, stop=start)
     return built.train

@@ -39,7 +39,7 @@ def find_samples(
         InvalidInput: `given` names a station or a data set that the train does not have.
         FileMissing: a data set has no folder.
     """
-    wanted = {(party, need.name) for party in spec.route for need in spec.data}
+    wanted = {(party, need.name) for party in spec.data_at for need in spec.data}
     if unknown := set(given) - wanted:
         party, name = min(unknown)
         msg = "the train reads no such data set at such a station"

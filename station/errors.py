@@ -259,6 +259,13 @@ class SpoolDamaged(Misconfigured):
     default_hint = "restore the spool from a backup, or refuse the visit"
 
 
+class PartsMissing(Unavailable):
+    """Not everything that several stations send to this stop is here yet. The train waits for the rest."""
+
+    code = "train.parts-missing"
+    default_hint = "the train waits for the stations that are named: ask their operators if it takes long"
+
+
 class KeysElsewhere(Misconfigured):
     """A train was made for a key set that the directory knows as this station's, and that is in none of its key folders."""
 

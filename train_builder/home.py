@@ -62,12 +62,12 @@ class TrainRecord:
     @property
     def parts(self) -> TrainParts:
         """The train before it departs."""
-        return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, state=None)
+        return TrainParts(manifest=self.envelope, entries=(), code=self.manifest.code, states=())
 
     @property
     def parcel(self) -> Parcel:
         """The train as it departs."""
-        return Parcel(manifest=self.letter, entries=(), code=self.manifest.code, state=None)
+        return Parcel(manifest=self.letter, entries=(), code=self.manifest.code, states=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

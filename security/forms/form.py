@@ -285,10 +285,11 @@ class Constant(Form[Any]):
 
 
 class Choice(Form[Any]):
-    """One of some words."""
+    """One of some words; `says` stands in the schema."""
 
-    def __init__(self, *words: StrEnum) -> None:
+    def __init__(self, *words: StrEnum, says: str | None = None) -> None:
         self._words = {word.value: word for word in words}
+        self._says = says
 
     def read(self, value: Json, where: str) -> object:
         """See `Form.read`."""
@@ -303,7 +304,7 @@ class Choice(Form[Any]):
     def schema(self, defs: Definitions) -> Schema:
         """See `Form.schema`."""
         del defs
-        return {"enum": list(self._words)}
+        return described({"enum": list(self._words)}, self._says)
 
 
 def described(schema: Schema, says: str | None) -> Schema:

@@ -22,14 +22,14 @@ from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import print_time
 from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
-from security.forms.form import Choice, Number, Text
+from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import Many
 from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
 from security.train.manifest import CodeRef, TrainManifest, train_id
-from security.train.route import MAX_STOPS, counted
+from security.train.route import LONGEST, MAX_STOPS, Task, counted
 
 ANSWER_TYPE: Final = "urn:pht:statement:answer:v1"
 ENTRY_TYPE: Final = "urn:pht:statement:journey-entry:v1"
@@ -76,24 +76,30 @@ class StateRef:
 class TrainParts:
     """What travels and arrives: nothing in it is trusted yet.
 
-    ``entries`` are in the order of the stops; ``state`` is absent before the first stop has passed.
+    ``entries`` are in the order of the stops; ``states`` are those that the stops before this one sent, in the order of
+    `Route.before`: none where a train begins.
     """
 
     manifest: Envelope
     entries: tuple[Envelope, ...]
     code: CodeRef
-    state: StateRef | None
+    states: tuple[StateRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyEntry:
     """A station's statement about a stop the train passed. ``time`` is rounded down to the minute.
 
-    ``previous`` and ``states_in`` are in the order of `Route.before`.
+    ``previous`` and ``states_in`` are in the order of `Route.before`. ``finished`` is there, and true, where a combination
+    says that the train goes home although the route would have more rounds.
     """
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(says="finished is true where it is there", holds=lambda one: one.finished is not False, field="finished"),
+    )
+
     train: TrainId
-    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    stop: Annotated[int, Number(most=LONGEST - 1)]
     attempt: Annotated[int, Number(least=1, most=1000)]
     station: PartyId
     previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]
@@ -103,6 +109,7 @@ class JourneyEntry:
     directory: DirectoryVersion
     sandbox: Annotated[str, SANDBOX]
     time: datetime
+    finished: Annotated[bool | None, Flag(says="true where the train goes home from a combination")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +133,7 @@ class Refusal:
     )
 
     train: TrainId
-    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    stop: Annotated[int, Number(most=LONGEST - 1)]
     station: PartyId
     outcome: Annotated[Outcome, Choice(*(one for one in Outcome if one is not Outcome.PASSED))]
     directory: DirectoryVersion
@@ -145,7 +152,7 @@ class StationAnswer:
     """What a person at a station tells the owner about a stop the train did not pass."""
 
     train: TrainId
-    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    stop: Annotated[int, Number(most=LONGEST - 1)]
     station: PartyId
     text: Annotated[str, _WORDS]
     time: datetime
@@ -184,10 +191,12 @@ def print_answer(answer: StationAnswer) -> bytes:
 class VerifiedJourney:
     """What led to `stop`, proven: the entries of exactly its ancestors in the route, in their order.
 
-    ``previous`` and ``states`` are what the entry about `stop` must name, and no other.
+    ``before`` are the stops that sent it here, in the order of `Route.before`. ``previous`` and ``states`` are what the entry
+    about `stop` must name, and no other.
     """
 
     stop: int
+    before: tuple[int, ...]
     entries: tuple[Verified[JourneyEntry], ...]
     previous: tuple[Digest, ...]
     states: tuple[Digest, ...]
@@ -198,7 +207,7 @@ class VerifiedJourney:
         Raises:
             KeyError: the stop is not one.
         """
-        return _by_stop(self.entries)[stop]
+        return {one.value.stop: one for one in self.entries}[stop]
 
 
 def check_journey(
@@ -213,7 +222,8 @@ def check_journey(
         SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
         NotYet: an entry is dated later than `now`, by more than clocks may differ.
     """
-    expected, train = manifest.value.route.ancestors(stop), train_id(manifest)
+    route, train = manifest.value.route, train_id(manifest)
+    expected = route.way_to(stop, len(entries))
     checked: dict[int, Verified[JourneyEntry]] = {}
     for ancestor, envelope in zip(expected, entries, strict=False):  # 10 counts them
         entry = check_entry(manifest, envelope, ancestor, trust, now=now)
@@ -226,8 +236,32 @@ def check_journey(
     if len(entries) > len(expected):
         msg = "journey has more entries than stops before this one"
         raise JourneyTooLong(msg, train=train.short, entries=len(entries), expected=len(expected))
-    previous, states = _links(manifest, stop, checked)
-    return VerifiedJourney(stop=stop, entries=tuple(checked.values()), previous=previous, states=states)
+    before = route.before(stop) if stop != route.home else expected[-1:]
+    _need_end(manifest, stop, before, checked)
+    previous, states = _links(manifest, before, checked)
+    return VerifiedJourney(stop=stop, before=before, entries=tuple(checked.values()), previous=previous, states=states)
+
+
+def _need_end(
+    manifest: Verified[TrainManifest],
+    stop: int,
+    before: tuple[int, ...],
+    checked: Mapping[int, Verified[JourneyEntry]],
+) -> None:
+    """Part of step 10: a train is home where it has finished, and nowhere else.
+
+    Raises:
+        JourneyIncomplete: it came home from a combination that did not say so, and that was not the last.
+        JourneyTooLong: it went on from one that did.
+    """
+    route, train = manifest.value.route, train_id(manifest).short
+    finishing = [one for one, entry in checked.items() if entry.value.finished]
+    if stop == route.home and not finishing and before != route.ends[-1:]:
+        msg = "the train came home, and no stop said that it has finished"
+        raise JourneyIncomplete(msg, train=train, last=counted(before[-1]))
+    if any(stop != route.home or one not in before for one in finishing):
+        msg = "the train went on after a stop that said it has finished"
+        raise JourneyTooLong(msg, train=train, finished=counted(finishing[0]))
 
 
 def check_next(
@@ -249,7 +283,7 @@ def check_next(
         msg = "our clock is behind the times that came with the train"
         raise NotYet(msg, train=train_id(manifest).short, now=print_time(now), came_with=print_time(earliest))
     entry = check_entry(manifest, envelope, journey.stop, trust, now=now)
-    check_link(manifest, entry, _by_stop(journey.entries))
+    check_link(manifest, entry, {one.value.stop: one for one in journey.entries})
     return entry
 
 
@@ -263,7 +297,7 @@ def check_link(
         JourneyForeignEntry: it is older than one of them.
     """
     claim, train = entry.value, train_id(manifest)
-    previous, states = _links(manifest, claim.stop, known)
+    previous, states = _links(manifest, manifest.value.route.before(claim.stop), known)
     # 9. each entry hangs on those before it, and on the states they sent
     if claim.previous != previous:
         msg = "journey entry does not name the entries before it"
@@ -277,17 +311,13 @@ def check_link(
 
 
 def _links(
-    manifest: Verified[TrainManifest], stop: int, known: Mapping[int, Verified[JourneyEntry]]
+    manifest: Verified[TrainManifest], before: Sequence[int], known: Mapping[int, Verified[JourneyEntry]]
 ) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
-    """Return the digests that an entry about `stop` must name: of the entries before it, and of the states they sent."""
-    before = [known[one] for one in manifest.value.route.before(stop)]
-    if not before:
+    """Return the digests that an entry must name: of the entries before it, and of the states they sent."""
+    entries = [known[one] for one in before]
+    if not entries:
         return (manifest.digest,), ()
-    return tuple(one.digest for one in before), tuple(one.value.state_out for one in before)
-
-
-def _by_stop(entries: Sequence[Verified[JourneyEntry]]) -> Mapping[int, Verified[JourneyEntry]]:
-    return {one.value.stop: one for one in entries}
+    return tuple(one.digest for one in entries), tuple(one.value.state_out for one in entries)
 
 
 def check_entry(
@@ -310,6 +340,9 @@ def check_entry(
         msg = "journey entry is about another train, stop, station or base"
         told = f"{claim.station} at stop {counted(claim.stop)}"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
+    if claim.finished and manifest.value.route.task(index) is not Task.COMBINE:
+        msg = "journey entry says that the train has finished, and is not about a combination"
+        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index))
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry was signed before the train was"
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"

@@ -15,7 +15,7 @@ the recipients of what they open: one more than these, and somebody has been let
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,12 +23,12 @@ from typing import Final
 from security.age import Unwrapper, decrypt_small, encrypt, parse_recipient
 from security.archive import padme
 from security.directory.trust import TrustStore
-from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
+from security.errors import BudgetExceeded, JourneyIncomplete, MalformedStatement, SealRecipients
 from security.ids import Role
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import StateRef, TrainParts
 from security.train.manifest import CodeRef, TrainManifest
-from security.train.route import MAX_STOPS
+from security.train.route import MAX_STOPS, Route, Stop, counted
 from security.train.verify import AcceptedTrain
 
 LEAST: Final = 4096
@@ -52,12 +52,15 @@ MAX_JOURNEY: Final = 48 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A train as it travels: letters that not everybody can open, and the sealed code and state, by name."""
+    """A train as it travels: letters that not everybody can open, and the sealed code and state, by name.
+
+    From one stop to the next there is one state at most. Where several stops send to one, what they sent is `joined` there.
+    """
 
     manifest: bytes
     entries: tuple[bytes, ...]
     code: CodeRef
-    state: StateRef | None
+    states: tuple[StateRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class OpenedParcel:
     manifest: Letter
     entries: tuple[Letter, ...]
     code: CodeRef
-    state: StateRef | None
+    states: tuple[StateRef, ...]
 
     @property
     def parts(self) -> TrainParts:
@@ -88,7 +91,7 @@ class OpenedParcel:
             manifest=self.manifest.envelope,
             entries=tuple(one.envelope for one in self.entries),
             code=self.code,
-            state=self.state,
+            states=self.states,
         )
 
 
@@ -129,7 +132,33 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     """
     manifest = open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE, ours=len(parcel.entries))
     entries = tuple(open_letter(one, identities, ours=manifest.ours) for one in parcel.entries)
-    return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, state=parcel.state)
+    return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, states=parcel.states)
+
+
+def joined(parcels: Sequence[Parcel], route: Route, stop: int) -> Parcel:
+    """Put together what the stops before `stop` sent to it, in their order. Nothing is opened or verified here.
+
+    An entry that several of them bring is taken from the first: the letters with it may differ, and what it says is held
+    against what hangs on it when the whole is verified.
+
+    Raises:
+        JourneyIncomplete: one does not bring as many entries as its way has stops.
+    """
+    letters: dict[int, bytes] = {}
+    for sender, parcel in zip(route.before(stop), parcels, strict=True):
+        way = (*route.ancestors(sender), sender)
+        if len(parcel.entries) != len(way) or len(parcel.states) != 1:
+            msg = "a part of the train does not bring the entries of its way"
+            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(parcel.entries), expected=len(way))
+        for one, letter in zip(way, parcel.entries, strict=True):
+            letters.setdefault(one, letter)
+    first = parcels[0]
+    return Parcel(
+        manifest=first.manifest,
+        entries=tuple(letters[one] for one in sorted(letters)),
+        code=first.code,
+        states=tuple(one.states[0] for one in parcels),
+    )
 
 
 def check_room(parcel: Parcel) -> None:
@@ -155,8 +184,8 @@ def entry_recipients(manifest: TrainManifest, stop: int, trust: TrustStore, now:
     Raises:
         KeyNotTrusted, KeyRevoked, KeyOutsideValidity, PartyUnknown: one of them cannot be sealed to.
     """
-    stops = map(manifest.route.stop, _readers_of(manifest, stop))
-    stations = [trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in stops]
+    readers = manifest.route.readers(stop)
+    stations = [trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in readers]
     return tuple(dict.fromkeys((*stations, manifest.recipient, manifest.mail)))
 
 
@@ -172,29 +201,23 @@ def check_readers(opened: OpenedParcel, accepted: AcceptedTrain) -> None:
         SealRecipients: one has more or fewer.
     """
     manifest = accepted.manifest.value
-    _need_readers(opened.manifest, manifest, manifest.route.indices)
+    _need_readers(opened.manifest, manifest, manifest.route.places)
     for letter, entry in zip(opened.entries, accepted.journey.entries, strict=True):
         check_entry_readers(letter, manifest, entry.value.stop)
 
 
 def check_entry_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:
     """Demand the number of readers that the entry about a stop has; see `check_readers`."""
-    _need_readers(letter, manifest, _readers_of(manifest, stop))
+    _need_readers(letter, manifest, manifest.route.readers(stop))
 
 
 def check_refusal_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:
     """Demand the number of readers that a refusal at a stop has; see `check_readers`."""
-    _need_readers(letter, manifest, (stop,))
+    _need_readers(letter, manifest, (manifest.route.stop(stop),))
 
 
-def _readers_of(manifest: TrainManifest, stop: int) -> Iterator[int]:
-    """Yield the stops whose stations read the entry about a stop."""
-    yield stop
-    yield from manifest.route.descendants(stop)
-
-
-def _need_readers(letter: Letter, manifest: TrainManifest, stops: Iterable[int]) -> None:
-    parties = {manifest.owner.party, *(manifest.route.stop(one).party for one in stops)}
+def _need_readers(letter: Letter, manifest: TrainManifest, stations: Iterable[Stop]) -> None:
+    parties = {manifest.owner.party, *(one.party for one in stations)}
     expected = len(parties) + 1  # the owner has two keys
     if letter.readers != expected:
         msg = "the recipients of a letter are not those of the route"

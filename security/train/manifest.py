@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
@@ -16,7 +16,7 @@ from security.age import parse_recipient
 from security.digest import Digest
 from security.encoding import Json
 from security.errors import InvalidInput, Malformed
-from security.forms.form import Flag, Number, Text
+from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import AnyObject, Many, Table
 from security.forms.record import Record, Rule
 from security.ids import Role, TrainId
@@ -25,7 +25,7 @@ from security.statement.form import StatementForm
 from security.tables.column import MOST_COLUMNS
 from security.tables.column import NAME as COLUMN_NAME
 from security.tables.parse import LONGEST as MOST_WHERE
-from security.train.route import KINDS, Route, Stop
+from security.train.route import KINDS, Route, Stop, Task
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
@@ -121,7 +121,8 @@ class DataNeed:
 class Output:
     """A file, or a pattern of files, that the train declares to leave behind in the state.
 
-    ``max_bytes`` holds for each file; ``schema`` is a JSON Schema (draft 2020-12) for JSON, or for the rows of CSV.
+    ``max_bytes`` holds for each file; ``schema`` is a JSON Schema (draft 2020-12) for JSON, or for the rows of CSV. In a train
+    of rounds, ``task`` says whether a contribution leaves it or a combination.
     """
 
     path: Annotated[
@@ -137,6 +138,10 @@ class Output:
     ]
     max_bytes: Annotated[int, Number()]
     schema: Annotated[Json, AnyObject(says="a JSON Schema (draft 2020-12)")] = None
+    task: Annotated[
+        Task | None,
+        Choice(Task.CONTRIBUTE, Task.COMBINE, says="which task of a round leaves it: contribute or combine"),
+    ] = None
 
     def covers(self, path: str) -> bool:
         """Whether a file of the state falls under this declaration; ``*`` does not cross a ``/``."""
@@ -173,6 +178,23 @@ class TrainManifest:
             says=f"the command has at most {LONGEST_COMMAND} characters in all",
             holds=lambda one: sum(map(len, one.command)) <= LONGEST_COMMAND,
             field="command",
+        ),
+        Rule(
+            says="there is a command to combine exactly where the route is one of rounds",
+            holds=lambda one: (
+                (one.combine is not None) == any(one.route.task(end) is Task.COMBINE for end in one.route.ends)
+            ),
+            field="combine",
+        ),
+        Rule(
+            says=f"the command to combine has at most {LONGEST_COMMAND} characters in all",
+            holds=lambda one: sum(map(len, one.combine or ())) <= LONGEST_COMMAND,
+            field="combine",
+        ),
+        Rule(
+            says="in a train of rounds each output says of which task it is, and both tasks have outputs; in others none does",
+            holds=lambda one: {output.task for output in one.outputs} == one.tasks,
+            field="outputs",
         ),
         Rule(
             says="the validity is at least a second, and at most 366 days",
@@ -220,6 +242,30 @@ class TrainManifest:
     valid_from: datetime
     valid_until: datetime
     nonce: Annotated[str, Text(most=32, pattern=NONCES)]
+    combine: Annotated[
+        tuple[str, ...] | None,
+        Many(
+            of=Text(most=1000, pattern=_NO_NUL, says="a word of the command, as text of up to 1000 characters"),
+            least=1,
+            most=64,
+            says="the program and its arguments that combine a round, as a list of 1 to 64 words",
+        ),
+    ] = None
+
+    @property
+    def tasks(self) -> set[Task | None]:
+        """Which tasks its outputs must name: both of a round, or none."""
+        return {None} if self.combine is None else {Task.CONTRIBUTE, Task.COMBINE}
+
+    def at_stop(self, index: int) -> TrainManifest:
+        """Return the manifest as it counts at a stop: with the command and the outputs of its task. A combination sees no data."""
+        if self.combine is None:
+            return self
+        task = self.route.task(index)
+        outputs = tuple(one for one in self.outputs if one.task is task)
+        if task is Task.COMBINE:
+            return replace(self, command=self.combine, outputs=outputs, data=())
+        return replace(self, outputs=outputs)
 
     def expected_at(self, index: int) -> Stop:
         """Return who is expected at a stop of the route, or the owner for `Route.home`."""

@@ -11,15 +11,32 @@ route says who is expected where and what comes before and after; everything els
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final
 
 from security.digest import Digest
+from security.forms.form import Number
 from security.forms.many import Many
-from security.forms.record import Kinds
+from security.forms.record import Kinds, Rule
 from security.ids import PartyId
 
 MAX_STOPS: Final = 200
+"""Stops in a sequence."""
+MOST_ROUNDS: Final = 100
+MOST_STATIONS: Final = 50
+"""Stations that take part in rounds."""
+LONGEST: Final = MOST_ROUNDS * (MOST_STATIONS + 1)
+"""Stops that any route can have in all."""
+
+
+class Task(StrEnum):
+    """What a stop is for."""
+
+    RUN = "run"  # the analysis, on what came before and on the data of this station
+    CONTRIBUTE = "contribute"  # one station's part of a round
+    COMBINE = "combine"  # the parts of a round become what the next begins with, or the result
 
 
 def counted(stop: int) -> int:
@@ -58,7 +75,25 @@ class Route(ABC):
 
     @abstractmethod
     def after(self, index: int) -> tuple[int, ...]:
-        """Return the stops, or home, that receive the state of a stop."""
+        """Return the stops, or home, that receive the state of a stop, if the train goes all its way."""
+
+    @abstractmethod
+    def task(self, index: int) -> Task:
+        """Return what a stop is for."""
+
+    @property
+    @abstractmethod
+    def ends(self) -> tuple[int, ...]:
+        """The stops after which a train can come home: the last one, and such as may say that it has finished."""
+
+    def round(self, index: int) -> int:
+        """Return which round a stop belongs to, from 0; the stops of a sequence are of one."""
+        del index
+        return 0
+
+    def onward(self, index: int, *, finished: bool) -> tuple[int, ...]:
+        """Return the stops, or home, that receive the state of a stop which said whether the train has `finished`."""
+        return (self.home,) if finished else self.after(index)
 
     @property
     def indices(self) -> range:
@@ -78,7 +113,12 @@ class Route(ABC):
     @property
     def parties(self) -> tuple[PartyId, ...]:
         """Every station of the route once, in the order of their first stops."""
-        return tuple(dict.fromkeys(self.stop(index).party for index in self.indices))
+        return tuple(dict.fromkeys(one.party for one in self.places))
+
+    @property
+    def places(self) -> tuple[Stop, ...]:
+        """Who is expected at the stops, each once, in the order of their first stops."""
+        return tuple(dict.fromkeys(self.stop(index) for index in self.indices))
 
     def of(self, party: PartyId) -> tuple[int, ...]:
         """Return the stops at which a party is expected."""
@@ -100,6 +140,10 @@ class Route(ABC):
         passed = frozenset(self.ancestors(index))
         return tuple(one for one in self.indices if one not in passed)
 
+    def still_to_come(self, index: int) -> dict[Stop, int]:
+        """Return who is expected at the stops `ahead` of one, each with the first of them."""
+        return {self.stop(one): one for one in reversed(self.ahead(index))}
+
     def descendants(self, index: int) -> tuple[int, ...]:
         """Return every stop that a train can be at only once this one has passed, in order."""
         found: set[int] = set()
@@ -110,6 +154,25 @@ class Route(ABC):
                 found.add(one)
                 waiting += self.after(one)
         return tuple(sorted(found))
+
+    def way_to(self, index: int, entries: int) -> tuple[int, ...]:
+        """Return the stops that a journey of so many `entries` to a stop, or home, has made; they are in order.
+
+        For a stop they are its ancestors, however many entries there are. Home is reached from one of the `ends`: the
+        first with as long a way as that, or else the last.
+        """
+        if index != self.home:
+            return self.ancestors(index)
+        ways = ((*self.ancestors(end), end) for end in self.ends)
+        found: tuple[int, ...] = ()
+        for found in ways:
+            if len(found) >= entries:
+                break
+        return found
+
+    def readers(self, index: int) -> tuple[Stop, ...]:
+        """Return who has to verify the entry about a stop: who makes it, and everybody after it, each once."""
+        return tuple(dict.fromkeys(map(self.stop, (index, *self.descendants(index)))))
 
     def told(self, index: int) -> str:
         """Say where a train is: ``stop 2 of 3``, or ``home``."""
@@ -143,6 +206,118 @@ class SequenceRoute(Route):
         """See `Route.after`."""
         return (index + 1,)
 
+    def task(self, index: int) -> Task:
+        """See `Route.task`."""
+        self.stop(index)
+        return Task.RUN
 
-KINDS: Final = Kinds(sequence=SequenceRoute)
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """See `Route.ends`."""
+        return (len(self.stops) - 1,)
+
+
+def _different(stations: Sequence[Stop]) -> bool:
+    return len({one.party for one in stations}) == len(stations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsRoute(Route):
+    """Rounds of all stations at once (kind ``rounds``), of which there are `most`.
+
+    In each round every station *contributes*, and the junction *combines*; all stations begin the next with what came of
+    that. The stops of a round are its contributions, in the order of the stations, and then the combination. The junction
+    may be one of the stations.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(says="stations are different parties", holds=lambda one: _different(one.stations), field="stations"),
+        Rule(
+            says="a junction that is one of the stations has the same keys as there",
+            holds=lambda one: all(it == one.junction for it in one.stations if it.party == one.junction.party),
+            field="junction",
+        ),
+    )
+
+    stations: Annotated[tuple[Stop, ...], Many(least=1, most=MOST_STATIONS)]
+    junction: Stop
+    most: Annotated[int, Number(least=1, most=MOST_ROUNDS, says=f"how many rounds at most, from 1 to {MOST_ROUNDS}")]
+
+    @property
+    def stride(self) -> int:
+        """How many stops a round has."""
+        return len(self.stations) + 1
+
+    def round(self, index: int) -> int:
+        """See `Route.round`."""
+        return index // self.stride
+
+    def __len__(self) -> int:
+        return self.most * self.stride
+
+    def stop(self, index: int) -> Stop:
+        """See `Route.stop`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place = index % self.stride
+        return self.junction if place == len(self.stations) else self.stations[place]
+
+    def task(self, index: int) -> Task:
+        """See `Route.task`."""
+        self.stop(index)
+        return Task.COMBINE if index % self.stride == len(self.stations) else Task.CONTRIBUTE
+
+    @property
+    def places(self) -> tuple[Stop, ...]:
+        """See `Route.places`."""
+        return tuple(dict.fromkeys((*self.stations, self.junction)))
+
+    def before(self, index: int) -> tuple[int, ...]:
+        """See `Route.before`. Before home is the last combination that there can be."""
+        begin = self.round(index) * self.stride
+        if index != self.home and self.task(index) is Task.COMBINE:
+            return tuple(range(begin, index))
+        return (begin - 1,) if begin else ()
+
+    def after(self, index: int) -> tuple[int, ...]:
+        """See `Route.after`."""
+        begin = self.round(index) * self.stride
+        if self.task(index) is Task.CONTRIBUTE:
+            return (begin + len(self.stations),)
+        following = index + 1
+        return (self.home,) if following == self.home else tuple(range(following, following + len(self.stations)))
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """See `Route.ends`."""
+        return tuple(range(len(self.stations), len(self), self.stride))
+
+    def ancestors(self, index: int) -> tuple[int, ...]:
+        """See `Route.ancestors`: all earlier rounds, and for a combination the contributions to its own."""
+        combines = index != self.home and self.task(index) is Task.COMBINE
+        return tuple(range(index if combines else self.round(index) * self.stride))
+
+    def descendants(self, index: int) -> tuple[int, ...]:
+        """See `Route.descendants`."""
+        combination = self.round(index) * self.stride + len(self.stations)
+        return tuple(range(combination + (index == combination), len(self)))
+
+    def readers(self, index: int) -> tuple[Stop, ...]:
+        """See `Route.readers`."""
+        made = (self.stop(index),) if self.task(index) is Task.COMBINE else (self.stop(index), self.junction)
+        later = self.stations if self.round(index) + 1 < self.most else ()
+        return tuple(dict.fromkeys((*made, *later)))
+
+    def told(self, index: int) -> str:
+        """Say where a train is: ``round 2 of at most 20 (contribute)``, or ``home``."""
+        if index == self.home:
+            return "home"
+        return f"round {counted(self.round(index))} of at most {self.most} ({self.task(index)})"
+
+    def __str__(self) -> str:
+        """Return the stations, and the junction they all send to."""
+        return f"{', '.join(one.party for one in self.stations)} <-> {self.junction.party}"
+
+
+KINDS: Final = Kinds(sequence=SequenceRoute, rounds=RoundsRoute)
 """Every kind of route, by the value of ``kind`` in the manifest."""

@@ -27,7 +27,7 @@ from security.ids import PartyId, TrainId
 from security.streams import Sink
 from security.train.journey import StateRef
 from security.train.manifest import NONCES, CodeRef, TrainManifest
-from security.train.route import MAX_STOPS
+from security.train.route import LONGEST, MAX_STOPS
 from security.ustar import BLOCK
 
 META_VERSION: Final = 1
@@ -56,7 +56,7 @@ class StateBinding:
     """
 
     train: TrainId
-    stop: Annotated[int, Number(most=MAX_STOPS - 1)]
+    stop: Annotated[int, Number(most=LONGEST - 1)]
     sender: PartyId
     recipients: Annotated[tuple[PartyId, ...], Many(least=1, most=MAX_STOPS)]
     previous: Annotated[tuple[Digest, ...], Many(least=1, most=MAX_STOPS)]

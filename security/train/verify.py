@@ -15,7 +15,7 @@ network or clock.
     than our clock, the train waits.
 9.  Each entry hangs on those of the stops before its own, and on the states they sent.
 10. The journey holds exactly the ancestors of this stop in the route, and this stop is ours.
-11. There is a state exactly if a stop comes before this one; it is the one that stop sent, and no larger than a state
+11. There is a state of each stop before this one, and no other; it is the one that stop sent, and no larger than a state
     within the manifest's limits can be.
 12. The code is the one the manifest names, and no larger than any code can be.
 
@@ -60,33 +60,28 @@ class AcceptedTrain:
     manifest: Verified[TrainManifest]
     journey: VerifiedJourney
     stop: int
-    state: StateRef | None
+    states: tuple[StateRef, ...]
 
     @property
     def train(self) -> TrainId:
         """The train's identity."""
         return train_id(self.manifest)
 
-    def received(self) -> StateBinding:
-        """Return what the state that came in must have been sealed for.
+    def received(self) -> tuple[StateBinding, ...]:
+        """Return what each of the `states` that came in must have been sealed for."""
+        return tuple(self._from(sender) for sender in self.journey.before)
 
-        Raises:
-            JourneyIncomplete: there is none at the first stop.
-        """
-        before = self.manifest.value.route.before(self.stop)
-        if not before:
-            msg = "no state comes to the first stop"
-            raise JourneyIncomplete(msg, train=self.train.short)
-        (sender,) = before
-        return self._binding(sender, self.journey.entry(sender).value.previous)
+    def _from(self, sender: int) -> StateBinding:
+        claim = self.journey.entry(sender).value
+        return self._binding(sender, claim.previous, finished=bool(claim.finished))
 
-    def to_send(self) -> StateBinding:
-        """Return what the state that goes out from this stop must be sealed for."""
-        return self._binding(self.stop, self.journey.previous)
+    def to_send(self, *, finished: bool = False) -> StateBinding:
+        """Return what the state that goes out from this stop must be sealed for, if the train has `finished` or if not."""
+        return self._binding(self.stop, self.journey.previous, finished=finished)
 
-    def _binding(self, sender: int, previous: tuple[Digest, ...]) -> StateBinding:
+    def _binding(self, sender: int, previous: tuple[Digest, ...], *, finished: bool) -> StateBinding:
         manifest = self.manifest.value
-        receivers = (manifest.expected_at(one).party for one in manifest.route.after(sender))
+        receivers = (manifest.expected_at(one).party for one in manifest.route.onward(sender, finished=finished))
         return StateBinding(
             train=self.train,
             stop=sender,
@@ -123,7 +118,7 @@ def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: 
     # 5. the base image is approved
     trust.approved_base(manifest.value.base)
     route = manifest.value.route
-    stop = _stop_meant(manifest, len(parts.entries), here)
+    stop = stop_meant(manifest.value, len(parts.entries), here)
     # 6. this stop: what our own key set signs must count
     trust.pinned(here, Role.STATION, route.stop(stop).key_set, now)
     # 7. to 10.
@@ -162,8 +157,7 @@ def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) ->
         NotYet: it will.
     """
     route = accepted.manifest.value.route
-    for stop in route.ahead(accepted.stop):
-        one = route.stop(stop)
+    for one, stop in route.still_to_come(accepted.stop).items():
         try:
             trust.pinned(one.party, Role.STATION, one.key_set, now)
         except (KeyNotTrusted, KeyRevoked, KeyOutsideValidity) as error:
@@ -226,31 +220,36 @@ def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> No
     trust.check_duration(manifest.valid_from, manifest.valid_until)
 
 
-def _stop_meant(manifest: Verified[TrainManifest], entries: int, here: PartyId) -> int:
-    """Return which of our stops a journey of so many entries leads to; whether it does, step 10 decides."""
+def stop_meant(manifest: TrainManifest, entries: int, here: PartyId) -> int:
+    """Return which of the stops of `here` a journey of so many entries leads to; whether it does, step 10 decides.
+
+    Raises:
+        NotOnRoute: there is none.
+    """
     # 10. the stop is ours; the route is the signed one
-    route = manifest.value.route
+    route = manifest.route
     ours = route.of(here)
     if not ours:
         msg = "this station is not on the train's route"
-        raise NotOnRoute(msg, train=train_id(manifest).short, here=here)
+        raise NotOnRoute(msg, name=manifest.name, here=here)
     return next((stop for stop in ours if len(route.ancestors(stop)) >= entries), ours[-1])
 
 
 def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: VerifiedJourney) -> AcceptedTrain:
     train = train_id(manifest)
-    # 11. a state exactly if a stop comes before this one, and the one that stop sent
-    arrived = () if parts.state is None else (parts.state.digest,)
+    # 11. a state of each stop before this one, and the one that it sent
+    arrived = tuple(one.digest for one in parts.states)
     if len(arrived) != len(journey.states):
-        msg = "there must be a state exactly if a stop comes before this one"
-        raise JourneyIncomplete(msg, train=train.short, entries=len(journey.entries))
+        msg = "there must be a state of each stop that comes before this one"
+        raise JourneyIncomplete(msg, train=train.short, states=len(arrived), expected=len(journey.states))
     if arrived != journey.states:
         msg = "state is not the one that was sent to this stop"
         raise DigestMismatch(msg, train=train.short, expected=journey.states, found=arrived)
-    if parts.state is not None and parts.state.size > most_sealed(manifest.value.limits.output_bytes):
-        # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
-        msg = "the announced state is larger than the manifest's limits allow"
-        raise BudgetExceeded(msg, train=train.short, bytes=parts.state.size)
+    for state in parts.states:
+        if state.size > most_sealed(manifest.value.limits.output_bytes):
+            # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
+            msg = "the announced state is larger than the manifest's limits allow"
+            raise BudgetExceeded(msg, train=train.short, bytes=state.size)
     # 12. the code is the one the manifest names, and no larger than any code can be
     if manifest.value.code.size > most_sealed(CODE_BUDGET.total_bytes):
         msg = "the announced code is larger than code may be"
@@ -258,4 +257,4 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
     if parts.code != manifest.value.code:
         msg = "code is not the one the manifest names"
         raise DigestMismatch(msg, train=train.short, expected=manifest.value.code.digest, found=parts.code.digest)
-    return AcceptedTrain(manifest=manifest, journey=journey, stop=journey.stop, state=parts.state)
+    return AcceptedTrain(manifest=manifest, journey=journey, stop=journey.stop, states=parts.states)

@@ -54,6 +54,16 @@ class Workroom:
         return self.path / "state"
 
     @property
+    def incoming(self) -> Path:
+        """A folder for each party that a state came from, where those are not one: read-only for the run."""
+        return self.path / "incoming"
+
+    @property
+    def finished(self) -> Path:
+        """A file that is there if the run of a combination said that the train goes home: taken out of its state."""
+        return self.path / "finished"
+
+    @property
     def outgoing(self) -> Path:
         """What of the state may leave, as the gate printed it: what is shown, released and sealed."""
         return self.path / "outgoing"
@@ -117,7 +127,7 @@ class Workrooms:
         with told(path):
             path.mkdir(mode=PRIVATE_FOLDER)
             room = Workroom(path=path)
-            for folder in (room.code, room.data, room.state):
+            for folder in (room.code, room.data, room.incoming, room.state):
                 folder.mkdir(mode=PRIVATE_FOLDER)
             write_note(room.boot, self._boot().encode())
         return room

@@ -16,6 +16,7 @@ from security.ids import TrainId
 
 CODE: Final = "/pht/code"
 DATA: Final = "/pht/data"
+IN: Final = "/pht/in"
 STATE: Final = "/pht/state"
 CONTEXT: Final = "/pht/context.json"
 TMP: Final = "/tmp"  # noqa: S108 - inside the sandbox
@@ -30,6 +31,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "PHT_CODE": CODE,
     "PHT_CONTEXT": CONTEXT,
     "PHT_DATA": DATA,
+    "PHT_IN": IN,
     "PHT_STATE": STATE,
     "TMPDIR": TMP,
 }
@@ -111,11 +113,12 @@ class RunOrder:
         return self.source(STATE)
 
 
-def mounts_of(*, code: Path, data: Mapping[str, Path], state: Path, context: Path) -> tuple[Mount, ...]:
+def mounts_of(*, code: Path, data: Mapping[str, Path], incoming: Path, state: Path, context: Path) -> tuple[Mount, ...]:
     """Return the mounts of a run, in the order they are made: only the state can be written."""
     return (
         Mount(source=code, target=CODE),
         *(Mount(source=data[name], target=f"{DATA}/{name}") for name in sorted(data)),
+        Mount(source=incoming, target=IN),
         Mount(source=state, target=STATE, writable=True),
         Mount(source=context, target=CONTEXT),
     )

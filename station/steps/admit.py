@@ -35,7 +35,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     except RouteCutOff:  # its keys may have been published since we looked, and a refusal is for good
         trust = newest_trust(house, now)
         accepted = verified(visit, house, trust, now)
-    manifest = accepted.manifest.value
+    manifest = accepted.manifest.value.at_stop(accepted.stop)
     unwanted = refused_unseen(manifest, trust, house)
     if unwanted is not None:
         raise unwanted

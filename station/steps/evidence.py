@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.depot import Arrival, layers_of
+from registry.depot import Arrival
 from registry.names import Tag
 from registry.oci import MAX_MANIFEST
+from registry.taken import layers_of
 from security.directory.trust import TrustStore
 from security.errors import NotARecipient, PhtError, SealRecipients
 from security.keys.keyset import Secrets
@@ -45,14 +46,14 @@ def parts_of(visit: Visit, spool: Spool) -> TrainParts:
     """
     head, *entries = (parse_envelope(line) for line in _envelopes(visit, spool).split(b"\n"))
     try:
-        code, *state = layers_of(_fetched(visit).parts.digest, spool).sealed
+        code, *states = layers_of(_fetched(visit).parts.digest, spool).sealed
     except PhtError as error:
         raise _changed(visit) from error
     return TrainParts(
         manifest=head,
         entries=tuple(entries),
         code=CodeRef(digest=code.digest, size=code.size),
-        state=StateRef(digest=state[0].digest, size=state[0].size) if state else None,
+        states=tuple(StateRef(digest=one.digest, size=one.size) for one in states),
     )
 
 
@@ -187,7 +188,7 @@ def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> 
         stop=accepted.stop,
         manifest=accepted.manifest.digest,
         previous=accepted.journey.previous,
-        state=None if accepted.state is None else accepted.state.digest,
+        states=accepted.journey.states,
         owner=manifest.owner.party,
         name=manifest.name,
         directory_root=trust.version.root,

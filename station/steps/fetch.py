@@ -1,78 +1,88 @@
-"""Fetch: how does a train get into the spool without filling it with unverified data?"""
+"""Fetch: how does a train get into the spool without filling it with unverified data?
+
+Where several stops send to this one, what they sent lies in the mailbox in parts. The visit is that of the first; the others
+are asked for by name, and the train waits until all of them are here. A part that is none is not the train's fault: who may
+write to a mailbox can put anything there (attack T13).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from registry.artifact import pack, train_layers
-from registry.errors import RegistryMisbehaved
+from registry.depot import Arrival
+from registry.errors import NotInRegistry, RegistryMisbehaved
+from registry.taken import Taken, keep_letters
 from security.directory.trust import TrustStore
 from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
+    JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
-    PhtError,
+    NotARecipient,
+    Refused,
 )
-from security.train.letters import OpenedParcel, Parcel, check_readers, check_room
-from security.train.verify import AcceptedTrain
+from security.ids import TrainId
+from security.statement.envelope import MAX_ENVELOPE, Verified
+from security.train.journey import check_entry
+from security.train.letters import OpenedParcel, Parcel, check_readers, check_room, joined, open_letter
+from security.train.manifest import TrainManifest, read_manifest, train_id
+from security.train.verify import AcceptedTrain, stop_meant, verify_manifest
+from station.errors import PartsMissing
 from station.house.house import House
 from station.house.proofs import Proof
 from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
 from station.steps.evidence import arrival_of, believe, opened, print_envelopes
 from station.visit.events import Blob, Fetched
+from station.visit.parts import plain
 from station.visit.state import Visit
 
 
-def perform(visit: Visit, house: House, now: datetime) -> Fetched:
+def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     """Fetch the letters, open and verify them, then fetch code and state (attack T17).
 
     What the policy refuses by its manifest alone is fetched without them: it goes on to ADMIT, where its owner is known
-    and is told.
+    and is told. None is as before: the same parts are missing.
 
     Raises:
         Refused: the train does not verify, or is none.
+        PartsMissing: other stops have not sent their part yet.
         RegistryMisbehaved: the registry gave other bytes than it announced; that is not the train's fault.
     """
     trust = house.trust(now)
-    judged: list[PhtError] = []
-    believed: list[tuple[OpenedParcel, TrustStore, AcceptedTrain]] = []
-    admissible: list[bool] = []
-
-    def accept(parcel: Parcel) -> None:
-        try:
-            check_room(parcel)
-            found = opened(parcel, house, trust, now)
-            known = trust
-            try:
-                accepted = believe(found.parts, house, known, now)
-            except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
-                # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
-                known = newest_trust(house, now)
-                accepted = believe(found.parts, house, known, now)
-            check_readers(found, accepted)
-            admissible.append(refused_unseen(accepted.manifest.value, known, house) is None)
-        except PhtError as error:
-            judged.append(error)
-            raise
-        believed.append((found, known, accepted))
-
-    def wanted() -> bool:
-        return all(admissible)
-
-    try:
-        stored = house.mailbox.take_manifest(visit.arrival)
-        parcel = house.depot.take(arrival_of(visit, house), house.spool, accept=accept, wanted=wanted, stored=stored)
-    except (DigestMismatch, BudgetExceeded) as error:
-        if error in judged:
-            raise
-        msg = "the registry gave other bytes than it announced"
-        raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
+    arrivals = [arrival_of(visit, house)]
+    with _its_own_fault(visit):
+        takens = [house.depot.letters(arrivals[0], house.mailbox.take_manifest(visit.arrival))]
+    parcel = takens[0].parcel
+    check_room(parcel)
+    found = opened(parcel, house, trust, now)
+    claimed = read_manifest(found.manifest.envelope.payload)
+    stop = stop_meant(claimed, len(found.entries), house.party)
+    if len(claimed.route.before(stop)) > 1:
+        manifest = verify_manifest(found.manifest.envelope, trust, at=now)  # before anything is asked for in its name
+        gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
+        gathered.look()
+        if gathered.missing:
+            _wait(visit, gathered.missing)
+            return None
+        arrivals, takens = [*arrivals, *gathered.arrivals], [*takens, *gathered.takens]
+        parcel = joined([one.parcel for one in takens], claimed.route, stop)
+        check_room(parcel)
+        found = opened(parcel, house, trust, now)
+    known, accepted = _believed(found, house, trust, now)
+    check_readers(found, accepted)
+    wanted = refused_unseen(accepted.manifest.value.at_stop(accepted.stop), known, house) is None
     kept = pack(parcel)
-    layers = train_layers(kept.manifest)
-    ((found, known, accepted),) = believed
+    keep_letters(parcel, house.spool)
+    if wanted:
+        with _its_own_fault(visit):
+            for arrival, taken in zip(arrivals, takens, strict=True):
+                house.depot.fetch(arrival, taken, house.spool)
     envelopes = print_envelopes(found.parts)
     event = Fetched(
         at=now,
@@ -81,8 +91,116 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched:
             *(Blob(digest=one, size=len(raw)) for one, raw in kept.documents.items()),
         ),
         documents=(Blob(digest=house.spool.keep(envelopes), size=len(envelopes)),),
-        sealed=tuple(Blob(digest=one.digest, size=one.size) for one in layers.sealed) if wanted() else (),
+        sealed=tuple(Blob(digest=one.digest, size=one.size) for one in train_layers(kept.manifest).sealed)
+        if wanted
+        else (),
     )
     proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
     house.proofs.note(visit.arrival, proof)
     return event
+
+
+def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
+    """Fetch what arrived once more, all of it, and put it together; code and states too if they are `wanted`.
+
+    Nothing is verified: whoever asks knows the digests of what it wants.
+
+    Raises:
+        NotInRegistry: a part of it is not there any more.
+        Refused, NotARecipient: what is there is not what it was.
+    """
+    arrivals = [arrival_of(visit, house)]
+    takens = [house.depot.letters(arrivals[0])]
+    parcel = takens[0].parcel
+    head = open_letter(
+        parcel.manifest, [one.identity for one in house.keyring], limit=MAX_ENVELOPE, ours=len(parcel.entries)
+    ).envelope
+    claimed, train = read_manifest(head.payload), TrainId(head.digest.hex)
+    stop = stop_meant(claimed, len(parcel.entries), house.party)
+    for sender in claimed.route.before(stop)[1:]:
+        part = house.depot.part(house.party, train, stop, sender)
+        if part is None:
+            msg = "a part of the train is not in the mailbox any more"
+            raise NotInRegistry(msg, visit=visit.arrival.short)
+        arrivals.append(part)
+        takens.append(house.depot.letters(part))
+    if len(takens) > 1:
+        parcel = joined([one.parcel for one in takens], claimed.route, stop)
+    keep_letters(parcel, house.spool)
+    for arrival, taken in zip(arrivals, takens, strict=True) if wanted else ():
+        house.depot.fetch(arrival, taken, house.spool)
+    return parcel
+
+
+@contextmanager
+def _its_own_fault(visit: Visit) -> Iterator[None]:
+    """Tell other bytes than were announced from a train that is refused."""
+    try:
+        yield
+    except (DigestMismatch, BudgetExceeded) as error:
+        msg = "the registry gave other bytes than it announced"
+        raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
+
+
+def _believed(found: OpenedParcel, house: House, trust: TrustStore, now: datetime) -> tuple[TrustStore, AcceptedTrain]:
+    try:
+        return trust, believe(found.parts, house, trust, now)
+    except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
+        # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
+        known = newest_trust(house, now)
+        return known, believe(found.parts, house, known, now)
+
+
+class _Gathered:
+    """The parts that other stops than the first send to one, as far as they are here."""
+
+    def __init__(
+        self, *, manifest: Verified[TrainManifest], stop: int, house: House, trust: TrustStore, now: datetime
+    ) -> None:
+        self._manifest, self._stop, self._house, self._trust, self._now = manifest, stop, house, trust, now
+        self.arrivals: list[Arrival] = []
+        self.takens: list[Taken] = []
+        self.missing: list[str] = []
+
+    def look(self) -> None:
+        """Ask for the parts in their order, until one is missing: the others are asked for when it is here."""
+        route = self._manifest.value.route
+        for sender in route.before(self._stop)[1:]:
+            party = route.stop(sender).party
+            arrival = self._house.depot.part(self._house.party, train_id(self._manifest), self._stop, sender)
+            if arrival is None:
+                self.missing.append(party)
+                return
+            try:
+                taken = self._house.depot.letters(arrival)
+                self._check(taken, sender)
+            except (Refused, NotARecipient) as error:
+                self.missing.append(f"{party} (what lies here in its place is not its part: {error.code})")
+                return
+            self.arrivals.append(arrival)
+            self.takens.append(taken)
+
+    def _check(self, taken: Taken, sender: int) -> None:
+        """Demand that the newest entry of a part is the one of the stop that sends it.
+
+        Raises:
+            Refused, NotARecipient: it is not.
+        """
+        check_room(taken.parcel)
+        if not taken.parcel.entries:
+            msg = "a part of a train brings no entry"
+            raise JourneyIncomplete(msg)
+        letter = open_letter(taken.parcel.entries[-1], [one.identity for one in self._house.keyring])
+        check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now)
+
+
+def _wait(visit: Visit, missing: Sequence[str]) -> None:
+    """Wait for parts: this is told once, and looked at again and again.
+
+    Raises:
+        PartsMissing: others are missing than were before.
+    """
+    error = PartsMissing("the train waits for what another station sends", waiting_for=", ".join(missing))
+    before = visit.stumbled
+    if before is None or (before.code, before.reason) != (error.code, plain(str(error))):
+        raise error

@@ -32,7 +32,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
         CohortTooSmall: the train asks for fewer patients than it may see.
     """
     accepted = verified(visit, house, house.trust(now), now)
-    needs = accepted.manifest.value.data
+    needs = accepted.manifest.value.at_stop(accepted.stop).data
     uid, gid = run_user(os.geteuid(), os.getegid())
     reader = Reader(uid=uid, gid=gid) if house.sandbox.sealed else None
     places: dict[str, Path] = {}

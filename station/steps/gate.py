@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from security.archive import content_of, members_of
 from security.digest import Digest
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement
-from security.files import read_file, write_file
+from security.files import read_file, told, write_file
 from security.train.manifest import TrainManifest
+from security.train.route import Task
+from security.train.verify import AcceptedTrain
 from station.errors import GateType
 from station.gate.anew import print_anew
 from station.gate.inspect import DeclaredFile, Inspected, inspect
@@ -22,6 +25,8 @@ from station.visit.events import Cleared, Held, HoldFor
 from station.visit.parts import ClearedFile
 from station.visit.state import Visit
 
+FINISHED: Final = "finished"
+
 
 def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
     """Print anew what the run left, let the gate judge it, and a person where one of its rules wants that.
@@ -30,14 +35,16 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
         GateRefused: which rule is broken; or what a person released is not what the run left.
         NoResults: nothing was left behind.
     """
-    manifest = verified(visit, house, trust_or_at_hand(house, now), now).manifest.value
+    accepted = verified(visit, house, trust_or_at_hand(house, now), now)
+    manifest = accepted.manifest.value.at_stop(accepted.stop)
     room = house.workrooms.find(visit.arrival)
+    finished = says_finished(room, accepted)
     before = judged_in(room)
     found, content = judge(visit, manifest, house)
     write_file(room.judged, content.encode())
     match found.verdict:
         case Clear(cost=cost):
-            return Cleared(at=now, by="gate", files=cleared_files(found.files), cost=cost)
+            return Cleared(at=now, by="gate", files=cleared_files(found.files), cost=cost, finished=finished)
         case Hold(reason=reason, cost=cost):
             approval = visit.approved_for(HoldFor.RELEASE, reason)
             if approval is None:
@@ -45,7 +52,21 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
             if content != before:
                 msg = "the state is not what was shown to the person who released it"
                 raise GateType(msg)
-            return Cleared(at=now, by=approval.by, files=cleared_files(found.files), cost=cost)
+            return Cleared(at=now, by=approval.by, files=cleared_files(found.files), cost=cost, finished=finished)
+
+
+def says_finished(room: Workroom, accepted: AcceptedTrain) -> bool:
+    """Take the file by which the run of a combination says that the train goes home out of its state, if it left it.
+
+    It says that by being there: it is empty, and is no part of the results.
+    """
+    left = room.state / FINISHED
+    if accepted.manifest.value.route.task(accepted.stop) is not Task.COMBINE:
+        return False
+    with told(room.path):
+        if left.is_file() and not left.is_symlink() and not left.stat().st_size:
+            left.rename(room.finished)
+        return room.finished.exists()
 
 
 def judge(visit: Visit, manifest: TrainManifest, house: House) -> tuple[Inspected, Digest]:

@@ -10,7 +10,8 @@ from security.digest import Digest, digest_stream
 from security.errors import FileMissing
 from security.train.letters import open_parcel
 from station.house.house import House
-from station.steps.evidence import arrival_of, print_envelopes
+from station.steps.evidence import print_envelopes
+from station.steps.fetch import take_again
 from station.visit.state import Visit
 
 
@@ -30,7 +31,7 @@ def mend(visit: Visit, house: House) -> bool:
         return False
     for digest in damaged:
         house.spool.drop(digest)
-    parcel = house.depot.take(arrival_of(visit, house), house.spool, wanted=lambda: bool(sealed))
+    parcel = take_again(visit, house, wanted=bool(sealed))
     house.spool.keep(print_envelopes(open_parcel(parcel, [one.identity for one in house.keyring]).parts))
     house.spool.settle()
     return all(_whole(digest, house) for digest in damaged)

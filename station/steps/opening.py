@@ -10,10 +10,13 @@ from security.archive import Budget
 from security.digest import Digest
 from security.encoding import Json, dump_pretty
 from security.errors import NotARecipient, SealRecipients
-from security.files import write_note
-from security.train.seal import CODE_BUDGET, open_code, open_state
+from security.files import make_folder, write_note
+from security.train.journey import StateRef
+from security.train.route import RoundsRoute, Task
+from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
+from station.house.workroom import Workroom
 from station.steps.evidence import keys_for, verified
 from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
@@ -43,9 +46,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
             )  # of attempts that were lost: they may still go on, in the room that is emptied now
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
-    unseal_state(accepted, house, room.state)
+    unseal_states(accepted, house, room)
     write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
-    return Opened(at=now, state_in=None if accepted.state is None else accepted.state.digest)
+    return Opened(at=now, states_in=accepted.journey.states)
 
 
 def unseal_code(accepted: AcceptedTrain, house: House, into: Path) -> Digest:
@@ -65,19 +68,28 @@ def unseal_code(accepted: AcceptedTrain, house: House, into: Path) -> Digest:
             raise _not_for_us() from error
 
 
-def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
-    """Unseal the state that came in, if any, into an empty folder."""
-    if accepted.state is None:
-        return
-    most = accepted.manifest.value.limits.output_bytes + _HEADROOM
+def unseal_states(accepted: AcceptedTrain, house: House, room: Workroom) -> None:
+    """Unseal what came in: in a sequence into the state folder, in rounds into a folder for each party that sent it."""
+    manifest = accepted.manifest.value
+    for ref, binding in zip(accepted.states, accepted.received(), strict=True):
+        alone = manifest.route.task(accepted.stop) is Task.RUN
+        into = room.state if alone else room.incoming / binding.sender
+        if not alone:
+            make_folder(into)
+        _unseal_state(ref, binding, accepted, house, into)
+
+
+def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain, house: House, into: Path) -> None:
+    manifest = accepted.manifest.value
+    most = manifest.limits.output_bytes + _HEADROOM
     budget = Budget(total_bytes=most, member_bytes=most, members=STATE_FILES)
-    with house.spool.read(Blob(digest=accepted.state.digest, size=accepted.state.size)) as source:
+    with house.spool.read(Blob(digest=ref.digest, size=ref.size)) as source:
         try:
             open_state(
                 source,
-                accepted.state,
-                binding=accepted.received(),
-                identities=[keys_for(accepted.manifest.value, accepted.stop, house).identity],
+                ref,
+                binding=binding,
+                identities=[keys_for(manifest, accepted.stop, house).identity],
                 into=into,
                 budget=budget,
             )
@@ -87,11 +99,22 @@ def unseal_state(accepted: AcceptedTrain, house: House, into: Path) -> None:
 
 def context(accepted: AcceptedTrain, house: House) -> Json:
     """Return what a run can read about itself."""
-    manifest = accepted.manifest.value
+    manifest, route = accepted.manifest.value, accepted.manifest.value.route
+    rounds: dict[str, Json] = {}
+    if isinstance(route, RoundsRoute):
+        rounds = {
+            "task": route.task(accepted.stop).value,
+            "round": route.round(accepted.stop),
+            "rounds": route.most,
+            "stations": [one.party for one in route.stations],
+            "junction": route.junction.party,
+        }
     return {
         "train": manifest.name,
         "stop": accepted.stop,
-        "stops": len(manifest.route),
+        "stops": len(route),
+        **rounds,
+        "station": house.party,
         "data": [
             {"name": need.name, "description": house.data[need.name].description or need.description}
             for need in manifest.data

@@ -15,7 +15,7 @@ from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:
-    """Send the recorded bytes on, as often as it takes.
+    """Send the recorded bytes on, as often as it takes: the same to everybody who is next, and a state is uploaded once.
 
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
@@ -25,16 +25,22 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
-    onward = replace(parcel, entries=(*parcel.entries, signed_letter(visit, house)), state=ours)
-    (following,) = manifest.route.after(visit.accepted.stop)
-    head = house.depot.send(
-        onward,
-        house.spool,
-        to=manifest.expected_at(following).party,
-        train=visit.accepted.train,
-        stop=following,
-        mount_from=house.party,
-    )
+    onward = replace(parcel, entries=(*parcel.entries, signed_letter(visit, house)), states=(ours,))
+    stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
+    near = {onward.code.digest: house.party}
+    head = visit.arrival
+    for following in manifest.route.onward(stop, finished=finished):
+        to = manifest.expected_at(following).party
+        head = house.depot.send(
+            onward,
+            house.spool,
+            to=to,
+            train=visit.accepted.train,
+            stop=None if following == manifest.route.home else following,
+            part=None if stop in manifest.route.before(following)[:1] else stop,
+            near=near,
+        )
+        near[ours.digest] = to
     return Pushed(at=now, head=head)
 
 

@@ -36,23 +36,24 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     trust = trust_or_at_hand(house, now)
     accepted = verified(visit, house, trust, now)
     room = house.workrooms.find(visit.arrival)
-    recipients = recipients_of(accepted, trust, now)
+    recipients = recipients_of(accepted, trust, now, finished=_finished(visit))
     try:
         ref = _sealed(room, visit, accepted, recipients, house)
     except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
-        print_anew(room.state, accepted.manifest.value, house.workrooms.outgoing(visit.arrival))
+        print_anew(room.state, accepted.manifest.value.at_stop(accepted.stop), house.workrooms.outgoing(visit.arrival))
         ref = _sealed(room, visit, accepted, recipients, house)
     return Sealed(at=now, blob=ref.digest, size=ref.size)
 
 
 def _sealed(room: Workroom, visit: Visit, accepted: AcceptedTrain, recipients: Sequence[str], house: House) -> StateRef:
-    files = declared_in(room.outgoing, accepted.manifest.value)
+    files = declared_in(room.outgoing, accepted.manifest.value.at_stop(accepted.stop))
     if visit.cleared is None or cleared_files(files) != visit.cleared.files:
         raise _changed()
     try:
         with house.spool.writing() as writer:
             members = [one.member for one in files]
-            sealed = seal_state(cast("BinaryIO", writer), members, binding=accepted.to_send(), recipients=recipients)
+            binding = accepted.to_send(finished=_finished(visit))
+            sealed = seal_state(cast("BinaryIO", writer), members, binding=binding, recipients=recipients)
             if sealed.content != judged_in(room):  # before the spool keeps it
                 raise _changed()
     except (ArchiveRejected, BudgetExceeded, FileMissing):
@@ -65,11 +66,15 @@ def _changed() -> GateType:
     return GateType(msg)
 
 
-def recipients_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime) -> tuple[str, ...]:
+def _finished(visit: Visit) -> bool:
+    return visit.cleared is not None and visit.cleared.finished
+
+
+def recipients_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime, *, finished: bool) -> tuple[str, ...]:
     """Return who reads the state next: the keys the directory has for whom the signed route names (attack T9)."""
     manifest = accepted.manifest.value
     found = []
-    for following in manifest.route.after(accepted.stop):
+    for following in manifest.route.onward(accepted.stop, finished=finished):
         one = manifest.expected_at(following)
         found.append(trust.pinned(one.party, manifest.role_at(following), one.key_set, now).sealing)
     return tuple(dict.fromkeys(found))

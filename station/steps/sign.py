@@ -79,6 +79,7 @@ def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
         directory=trust.version,
         sandbox=visit.started.profile,
         time=now,
+        finished=True if visit.cleared is not None and visit.cleared.finished else None,
     )
     ours = keys_for(accepted.manifest.value, accepted.stop, house)
     envelope = sign(print_entry(entry), ours.signers)

@@ -55,7 +55,7 @@ def _start(order: RunOrder, house: House, visit: Visit) -> None:
         if any(not mount.source.exists() for mount in order.mounts):
             msg = "something that was furnished is gone"
             raise RoomMissing(msg, visit=visit.arrival.short)
-        for path in (room.code, room.state, room.context):
+        for path in (room.code, room.incoming, room.state, room.context):
             hand_over(path, order.uid, order.gid)
     write_note(used, b"")
     try:
@@ -97,6 +97,7 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
         msg = "nothing was accepted"
         raise RoomMissing(msg, visit=visit.arrival.short)
     uid, gid = run_user(os.geteuid(), os.getegid())
+    manifest = manifest.at_stop(accepted.stop)
     return RunOrder(
         name=run_name(accepted.train, accepted.stop, visit.attempt),
         house=house.name,
@@ -108,6 +109,7 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
         mounts=mounts_of(
             code=room.code,
             data=furnished_in(room, manifest.data, house),
+            incoming=room.incoming,
             state=room.state,
             context=room.context,
         ),

@@ -139,6 +139,7 @@ _FORMS: Final[Mapping[object, _Form]] = {
     datetime: _Form(parse=lambda fields, name: fields.time(name), write=print_time),
     str: _word(str),
     int: _NUMBER,
+    bool: _Form(parse=lambda fields, name: fields.flag(name), write=bool),
     Digest: _DIGEST,
     Digest | None: _optional(_DIGEST),
     tuple[Digest, ...]: _Form(

@@ -104,7 +104,7 @@ class Accepted(Fact):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
     `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
-    the manifest where the train begins), `state` that of the sealed state received. `name` is what the owner calls it.
+    the manifest where the train begins), `states` those of the sealed states received. `name` is what the owner calls it.
     """
 
     kind = "accepted"
@@ -112,7 +112,7 @@ class Accepted(Fact):
     stop: int
     manifest: Digest
     previous: tuple[Digest, ...]
-    state: Digest | None
+    states: tuple[Digest, ...]
     owner: PartyId
     name: str
     directory_root: int
@@ -120,8 +120,8 @@ class Accepted(Fact):
 
     def same_parts(self, other: Accepted) -> bool:
         """Whether both deliveries carried the same signed and sealed parts, however they were wrapped."""
-        mine = (self.train, self.stop, self.manifest, self.previous, self.state)
-        return mine == (other.train, other.stop, other.manifest, other.previous, other.state)
+        mine = (self.train, self.stop, self.manifest, self.previous, self.states)
+        return mine == (other.train, other.stop, other.manifest, other.previous, other.states)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +137,10 @@ class Admitted(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened(Fact):
-    """Code and state lie open in the workroom. `state_in` is the digest of the sealed state they came from."""
+    """Code and states lie open in the workroom. `states_in` are the digests of the sealed states that they came from."""
 
     kind = "opened"
-    state_in: Digest | None
+    states_in: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +173,16 @@ class Ended(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleared(Fact):
-    """The gate let pass what was declared, at this cost; `by` is ``gate`` or a person."""
+    """The gate let pass what was declared, at this cost; `by` is ``gate`` or a person.
+
+    `finished` if the run of a combination said that the train goes home now.
+    """
 
     kind = "cleared"
     by: str
     files: tuple[ClearedFile, ...]
     cost: tuple[Spent, ...]
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +221,7 @@ class Signed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed(Fact):
-    """The next mailbox confirmed the train by this manifest digest."""
+    """The next mailbox confirmed the train by this manifest digest; each of them, where several are next."""
 
     kind = "pushed"
     head: Digest

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from registry.errors import NotInRegistry
 from security.errors import NotYet
-from station.errors import JournalDamaged, NothingToDecide
+from station.errors import JournalDamaged, NothingToDecide, PartsMissing
 from station.visit.events import (
     Accepted,
     Admitted,
@@ -249,6 +249,8 @@ def stumble(visit: Visit, *, code: str, now: datetime, reason: str = "") -> Stum
     step = _row(visit).step
     absent = step is Step.FETCH and code in {NotInRegistry.code, NotYet.code}
     pause = backoff(attempt, LONGEST_ABSENCE if absent else LONGEST_BACKOFF)
+    if code == PartsMissing.code:  # the step itself looks for what is missing, and says so once
+        pause = timedelta(0)
     return Stumbled(at=now, step=step, code=code, attempt=attempt, not_before=now + pause, reason=reason)
 
 

@@ -70,7 +70,7 @@ def letters(owners: OwnerWorld, train: TrainId, parts: TrainParts) -> Parcel:
 
 def laid_out(parcel: Parcel, blobs: BlobFolder) -> bytes:
     """Return the OCI manifest of a train with everything in it that there is."""
-    refs = [one.digest for one in (parcel.code, parcel.state) if one is not None]
+    refs = [parcel.code.digest, *(one.digest for one in parcel.states)]
     return pack(parcel, {one: blobs.at(one).read_bytes() for one in refs if blobs.has(one)}).manifest.raw
 
 
@@ -79,7 +79,7 @@ def plant(owners: OwnerWorld, train: TrainId, parts: TrainParts, blobs: BlobFold
     parcel, party = letters(owners, train, parts), PartyId(to)
     # brings every blob, under the tag of its true length
     owners.depot.send(parcel, blobs, to=party, train=train, stop=len(parts.entries))
-    owners.registry.put_manifest(mailbox(party), train_tag(train, party, 3), laid_out(parcel, blobs), OCI_MANIFEST)
+    owners.registry.put_manifest(mailbox(party), train_tag(train, party, None), laid_out(parcel, blobs), OCI_MANIFEST)
 
 
 def opening(owners: OwnerWorld, train: TrainId, *, owner: str = "alice", keys: str | None = None) -> Path:
@@ -159,7 +159,7 @@ def test_t4_a_journey_in_another_order(owners: OwnerWorld) -> None:
 def test_t24_without_its_state(owners: OwnerWorld) -> None:
     train = owners.journey()
     parts, blobs = waiting(owners)
-    plant(owners, train, replace(parts, state=None), blobs)
+    plant(owners, train, replace(parts, states=()), blobs)
     refused(owners, train, JourneyIncomplete)
 
 
@@ -169,9 +169,9 @@ def test_t24_the_state_of_an_earlier_stop(owners: OwnerWorld) -> None:
     early = owners.pass_stop("hospital-b")
     owners.pass_stop("hospital-c")
     parts, blobs = waiting(owners)
-    with BlobFolder(owners.path / "spool-hospital-b").open(early.state.digest) as source:  # type: ignore[union-attr]
+    with BlobFolder(owners.path / "spool-hospital-b").open(early.states[0].digest) as source:
         put(blobs, source.read())
-    plant(owners, submitted.record.train, replace(parts, state=early.state), blobs)
+    plant(owners, submitted.record.train, replace(parts, states=early.states), blobs)
     refused(owners, submitted.record.train, DigestMismatch)
 
 
@@ -179,30 +179,30 @@ def test_t24_the_state_of_an_earlier_stop(owners: OwnerWorld) -> None:
 def test_t24_a_flipped_bit_in_the_state(owners: OwnerWorld, where: int) -> None:
     train = owners.journey()
     parts, blobs = waiting(owners)
-    assert parts.state is not None
-    with blobs.open(parts.state.digest) as source:
+    (state,) = parts.states
+    with blobs.open(state.digest) as source:
         data = bytearray(source.read())
     data[where] ^= 1
     digest = put(blobs, bytes(data))
-    plant(owners, train, replace(parts, state=StateRef(digest=digest, size=len(data))), blobs)
+    plant(owners, train, replace(parts, states=(StateRef(digest=digest, size=len(data)),)), blobs)
     refused(owners, train, DigestMismatch)
 
 
 def test_t24_a_registry_that_gives_other_bytes_under_the_right_digest(owners: OwnerWorld) -> None:
     train = owners.journey(left={"sums.json": random.token_bytes(SMALL)})
     parts, _ = waiting(owners)
-    assert parts.state is not None
+    (state,) = parts.states
     repo = mailbox(PartyId("alice"))
     assert isinstance(owners.registry, MemoryRegistry)
-    owners.registry._blobs[repo][parts.state.digest] = b"\0" * parts.state.size
+    owners.registry._blobs[repo][state.digest] = b"\0" * state.size
     refused(owners, train, DigestMismatch)
 
 
 def test_t24_tampering_with_what_was_kept_at_home(owners: OwnerWorld) -> None:
     train = owners.journey()
     found = owners.bring_home(train)
-    assert found.accepted.state is not None
-    path = owners.home().blobs.at(found.accepted.state.digest)
+    (state,) = found.accepted.states
+    path = owners.home().blobs.at(state.digest)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -223,8 +223,8 @@ def test_t24_what_is_no_longer_whole_at_home_is_fetched_again(owners: OwnerWorld
     found = owners.bring_home(train)
     home = owners.home()
     home.blobs.at(found.digest).write_bytes(b"{}")
-    assert found.accepted.state is not None
-    home.blobs.drop(found.accepted.state.digest)
+    (state,) = found.accepted.states
+    home.blobs.drop(state.digest)
     home.blobs.drop(found.digest)
     assert (opening(owners, train) / "sums.json").exists()
 
@@ -361,7 +361,7 @@ def test_t7_t8_a_state_sealed_for_something_else_by_the_last_station(
     train = owners.journey()
     parts, blobs = waiting(owners)
     found = looked_at(owners, train)
-    forged = owners.seal({"sums.json": b"{}"}, blobs, spoil(found.accepted.received()))
+    forged = owners.seal({"sums.json": b"{}"}, blobs, spoil(*found.accepted.received()))
     plant(owners, train, _resigned(owners, parts, forged), blobs)
     refused(owners, train, error)
 
@@ -372,7 +372,8 @@ def test_t9_a_second_reader_added_by_the_last_station(owners: OwnerWorld) -> Non
     found = looked_at(owners, train)
     sink = io.BytesIO()
     recipients = [owners.secrets(name).key_set.sealing for name in ("alice", "mallory")]
-    ref = _sealed_for_two(sink, found.accepted.received(), recipients)
+    (binding,) = found.accepted.received()
+    ref = _sealed_for_two(sink, binding, recipients)
     put(blobs, sink.getvalue())
     plant(owners, train, _resigned(owners, parts, ref), blobs)
     refused(owners, train, SealRecipients)
@@ -382,7 +383,7 @@ def test_t17_more_results_than_the_manifest_allows(owners: OwnerWorld) -> None:
     train = owners.journey()
     parts, blobs = waiting(owners)
     found = looked_at(owners, train)
-    forged = owners.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, found.accepted.received())
+    forged = owners.seal({"sums.json": b"0" * ((1 << 20) + 1)}, blobs, *found.accepted.received())
     plant(owners, train, _resigned(owners, parts, forged), blobs)
     with pytest.raises(Malformed) as caught:
         opening(owners, train)
@@ -523,7 +524,7 @@ def _resigned(owners: OwnerWorld, parts: TrainParts, state: StateRef) -> TrainPa
     """Let the last station sign that it sent this state."""
     claim = replace(read_entry(parts.entries[-1].payload), state_out=state.digest)
     entry = sign(print_entry(claim), owners.secrets("hospital-c").signers)
-    return replace(parts, entries=(*parts.entries[:-1], entry), state=state)
+    return replace(parts, entries=(*parts.entries[:-1], entry), states=(state,))
 
 
 def _sealed_for_two(sink: io.BytesIO, binding: StateBinding, recipients: list[str]) -> StateRef:

@@ -27,7 +27,6 @@ from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from security.statement.envelope import sign
 from security.train.letters import seal_letter
-from security.train.route import MAX_STOPS
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
 from station.house.mailbox import LOOKS, MailboxMemory
@@ -111,7 +110,7 @@ def test_submit_follow_and_open_ask_for_known_tags_only(owner: OwnerWorld) -> No
     owner.bring_home(record.train)
 
 
-def test_a_train_made_elsewhere_is_asked_for_under_every_name_it_can_have(owner: OwnerWorld) -> None:
+def test_a_train_made_elsewhere_is_asked_for_under_its_one_name(owner: OwnerWorld) -> None:
     record = owner.submit(write_train(owner.path / "train")).record
     for station in ("hospital-a", "hospital-b", "hospital-c"):
         owner.pass_stop(station)
@@ -119,7 +118,7 @@ def test_a_train_made_elsewhere_is_asked_for_under_every_name_it_can_have(owner:
     asked(owner).clear()
     found = owner.bring_home(record.train)
     assert found.accepted.train == record.train
-    assert asked(owner)["tag"] <= MAX_STOPS
+    assert asked(owner)["tag"] == 1
 
 
 def test_a_station_asks_by_name_whether_it_has_signed_before(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def parties() -> Consortium:
 
 
 def received(it: Train, here: PartyId) -> StateBinding:
-    return verify_train(it.parts, it.world.trust, here=here, now=NOW).received()
+    (binding,) = verify_train(it.parts, it.world.trust, here=here, now=NOW).received()
+    return binding
 
 
 def opened(it: Train, ref: StateRef, binding: StateBinding, into: pathlib.Path, reader: PartyId) -> dict[str, bytes]:

@@ -129,7 +129,7 @@ def test_a_train_is_accepted_once_at_a_stop(journal: Journal) -> None:
     [
         dataclasses.replace(ACCEPTED, manifest=digest("other")),
         dataclasses.replace(ACCEPTED, previous=(digest("other"),)),
-        dataclasses.replace(ACCEPTED, state=digest("other")),
+        dataclasses.replace(ACCEPTED, states=(digest("other"),)),
     ],
 )
 def test_a_different_delivery_of_the_same_train_is_a_fork(journal: Journal, delivery: Accepted) -> None:

@@ -37,7 +37,7 @@ def start_run(desk: Desk) -> None:
     with Journal.open(desk.path / "hospital-a" / "state" / "journal.sqlite") as journal:
         (arrival,) = journal.unfinished()
         Workrooms(config.workrooms).make(arrival)
-        for event in (ADMITTED, replace(OPENED, state_in=None), FURNISHED, started):
+        for event in (ADMITTED, replace(OPENED, states_in=()), FURNISHED, started):
             visit = journal.visit(arrival)
             journal.append(arrival, replace(event, at=visit.events[-1].at), expect=len(visit.events))
 

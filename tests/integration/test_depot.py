@@ -21,11 +21,12 @@ from registry.artifact import (
     train_layers,
 )
 from registry.blobs import BlobFolder
-from registry.depot import Depot, ReceiptKind, kept_as, mailbox, train_tag
+from registry.depot import Depot, ReceiptKind, mailbox, train_tag
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Tag
 from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
+from registry.taken import kept_as
 from security.digest import digest_of
 from security.errors import (
     BudgetExceeded,
@@ -140,7 +141,7 @@ def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consort
     it.travel(1)
     del it.blobs[code.digest]
     onward = replace(it.parcel, code=code)
-    depot.send(onward, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop, mount_from=A)
+    depot.send(onward, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop, near={it.manifest.code.digest: A})
     assert depot.registry.has_blob(mailbox(B), code.digest)
 
 
@@ -225,7 +226,7 @@ def test_t17_a_state_is_not_fetched_beyond_what_the_signed_limits_allow_for(
     """Its digest is signed, its size is the claim of whoever laid the artifact out."""
     it = train(parties).travel(1)
     assert it.state is not None
-    endless = replace(it.parcel, state=StateRef(digest=it.state.digest, size=1 << 40))
+    endless = replace(it.parcel, states=(StateRef(digest=it.state.digest, size=1 << 40),))
     registry = depot.registry
     depot.send(it.parcel, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop)
     state = Descriptor(media_type=STATE_LAYER, digest=it.state.digest, size=it.state.size)

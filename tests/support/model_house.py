@@ -179,7 +179,7 @@ class House:
             stop=1,
             manifest=digest_of(b"manifest"),
             previous=(digest_of(b"entry"),),
-            state=digest_of(STATE_IN),
+            states=(digest_of(STATE_IN),),
             owner=PartyId("ada"),
             name="mean age",
             directory_root=1,
@@ -201,7 +201,7 @@ class House:
         self.point()
         self.room.append(PLAINTEXT)
         self.point()
-        return Opened(at=self.now, state_in=digest_of(STATE_IN))
+        return Opened(at=self.now, states_in=(digest_of(STATE_IN),))
 
     def _furnish(self, visit: Visit) -> VisitEvent:
         if self.room is None:

@@ -121,12 +121,12 @@ class OwnerWorld:
                 into=make_folder(room / "code"),
                 budget=CODE_BUDGET,
             )
-        if parts.state is not None:
-            with blobs.open(parts.state.digest) as source:
+        for state_in, binding in zip(accepted.states, accepted.received(), strict=True):
+            with blobs.open(state_in.digest) as source:
                 open_state(
                     source,
-                    parts.state,
-                    binding=accepted.received(),
+                    state_in,
+                    binding=binding,
                     identities=[keys.identity],
                     into=make_folder(room / "state"),
                     budget=BUDGET,
@@ -148,11 +148,18 @@ class OwnerWorld:
         )
         envelope = sign(print_entry(entry), keys.signers)
         letter = seal_letter(envelope, entry_recipients(manifest, stop, self.world.trust, self.now))
-        onward_parcel = replace(parcel, entries=(*parcel.entries, letter), state=state)
-        sent = TrainParts(manifest=parts.manifest, entries=(*parts.entries, envelope), code=parts.code, state=state)
+        onward_parcel = replace(parcel, entries=(*parcel.entries, letter), states=(state,))
+        sent = TrainParts(manifest=parts.manifest, entries=(*parts.entries, envelope), code=parts.code, states=(state,))
         for onward in manifest.route.after(stop):
             party = manifest.expected_at(onward).party
-            self.depot.send(onward_parcel, blobs, to=party, train=accepted.train, stop=onward, mount_from=me)
+            self.depot.send(
+                onward_parcel,
+                blobs,
+                to=party,
+                train=accepted.train,
+                stop=None if onward == manifest.route.home else onward,
+                near={parts.code.digest: me},
+            )
         if receipt:
             self.depot.send_receipt(
                 letter, owner=manifest.owner.party, train=accepted.train, stop=stop, kind=ReceiptKind.ENTRY

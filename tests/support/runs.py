@@ -60,8 +60,9 @@ class Room:
         """Order a run in this room, whose files are handed over as a station does it."""
         uid, gid = run_user(os.geteuid(), os.getegid())
         values: dict[str, Any] = {**LIMITS, **(limits or {})}
-        code, context = self.path / "code", self.path / "context.json"
-        for path in (code, self.state, context):
+        code, incoming, context = self.path / "code", self.path / "in", self.path / "context.json"
+        incoming.mkdir(exist_ok=True)
+        for path in (code, incoming, self.state, context):
             hand_over(path, uid, gid)
         return RunOrder(
             name=self.name,
@@ -71,7 +72,9 @@ class Room:
             printed=self.path / "printed",
             command=command,
             environment=environment or {},
-            mounts=mounts_of(code=code, data={"patients": self.path / "data"}, state=self.state, context=context),
+            mounts=mounts_of(
+                code=code, data={"patients": self.path / "data"}, incoming=incoming, state=self.state, context=context
+            ),
             uid=uid,
             gid=gid,
             limits=RunLimits(**values),

@@ -27,7 +27,7 @@ from security.train.manifest import (
     parse_manifest,
     print_manifest,
 )
-from security.train.route import SequenceRoute, Stop, counted
+from security.train.route import RoundsRoute, SequenceRoute, Stop, counted
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -144,7 +144,7 @@ def in_letters(
         manifest=letter(parts.manifest, manifest.route.indices),
         entries=tuple(letter(one, after(index)) for index, one in enumerate(parts.entries)),
         code=parts.code,
-        state=parts.state,
+        states=parts.states,
     )
 
 
@@ -184,7 +184,10 @@ class Train:
     @property
     def parts(self) -> TrainParts:
         return TrainParts(
-            manifest=self.envelope, entries=tuple(self.entries), code=self.manifest.code, state=self.state
+            manifest=self.envelope,
+            entries=tuple(self.entries),
+            code=self.manifest.code,
+            states=() if self.state is None else (self.state,),
         )
 
     @property
@@ -252,10 +255,12 @@ def train(
     owner: str = "alice",
     route: Sequence[str] = (),
     files: Mapping[str, bytes] = CODE,
+    rounds: RoundsRoute | None = None,
     **changes: object,
 ) -> Train:
     """Build a valid train; `changes` replace fields of the manifest before it is signed."""
     stops = tuple(world.stop(name) for name in (route or ("hospital-a", "hospital-b", "hospital-c")))
+    stops = stops if rounds is None else rounds.places
     keys, nonce, sink = world.secrets[PartyId(owner)], random.token_hex(16), io.BytesIO()
     readers = [world.secrets[stop.party].key_set.sealing for stop in stops]
     code = seal_code(
@@ -276,7 +281,7 @@ def train(
         data=(DataNeed(name="patients", description="measurements", files=("*.csv",)),),
         outputs=(Output(path="sums.json", media_type="application/json", max_bytes=65536, schema={"type": "object"}),),
         limits=Limits(memory_bytes=256 << 20, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 20),
-        route=SequenceRoute(stops=stops),
+        route=rounds or SequenceRoute(stops=stops),
         recipient=keys.key_set.sealing,
         mail=str(MAIL.recipient),
         valid_from=NOW - timedelta(hours=1),

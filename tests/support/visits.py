@@ -60,14 +60,14 @@ ACCEPTED = Accepted(
     stop=1,
     manifest=digest("signed manifest"),
     previous=(digest("previous entry"),),
-    state=digest("state in"),
+    states=(digest("state in"),),
     owner=PartyId("ada"),
     name="mean age",
     directory_root=1,
     directory_targets=4,
 )
 ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
-OPENED = Opened(at=NOW, state_in=digest("state in"))
+OPENED = Opened(at=NOW, states_in=(digest("state in"),))
 FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
 STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)

@@ -129,7 +129,13 @@ class World:
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
         party = PartyId(to) if to else made.manifest.expected_at(made.stop).party
-        return self.depot.send(made.parcel, MemoryBlobs(made.blobs), to=party, train=made.id, stop=made.stop)
+        return self.depot.send(
+            made.parcel,
+            MemoryBlobs(made.blobs),
+            to=party,
+            train=made.id,
+            stop=None if made.stop == made.manifest.route.home else made.stop,
+        )
 
     def at_home(self, train_id: TrainId, owner: str = "alice") -> bool:
         return bool(self.depot.arrivals(PartyId(owner), train_id))
@@ -142,12 +148,12 @@ class World:
         opened = open_parcel(self.depot.take(arrival, blobs), [MAIL])
         home = verify_home(opened.parts, self.consortium.trust, owner=owner, now=self.now)
         check_readers(opened, home)
-        assert home.state is not None
+        ((state, binding),) = zip(home.states, home.received(), strict=True)
         into.mkdir()
         open_state(
-            blobs.open(home.state.digest),
-            home.state,
-            binding=home.received(),
+            blobs.open(state.digest),
+            state,
+            binding=binding,
             identities=[self.consortium.secrets[owner].identity],
             into=into,
             budget=Budget(total_bytes=1 << 24, member_bytes=1 << 24, members=100),

@@ -40,7 +40,7 @@ def test_a_frozen_journey_is_judged_as_it_was(path: Path) -> None:
         manifest=parse_envelope(dump_json(vector["manifest"])),
         entries=tuple(parse_envelope(dump_json(entry)) for entry in vector["entries"]),
         code=CodeRef(digest=Digest(vector["code"]["digest"]), size=vector["code"]["size"]),
-        state=None if state is None else StateRef(digest=Digest(state["digest"]), size=state["size"]),
+        states=() if state is None else (StateRef(digest=Digest(state["digest"]), size=state["size"]),),
     )
     here, now = PartyId(vector["here"]), parse_time(vector["now"])
     try:

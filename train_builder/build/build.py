@@ -76,14 +76,14 @@ def build(
         spec, owner=owner, keys=keys, mail=str(mail.recipient), code=sealed.ref, nonce=nonce, trust=trust, now=now
     )
     envelope = sign(print_manifest(manifest), secrets.signers)
-    parts = TrainParts(manifest=envelope, entries=(), code=sealed.ref, state=None)
-    (first,) = manifest.route.starts
+    parts = TrainParts(manifest=envelope, entries=(), code=sealed.ref, states=())
+    first = manifest.route.starts[0]
     accepted = verify_train(parts, trust, here=manifest.expected_at(first).party, now=now)
     letter = seal_letter(envelope, manifest_recipients(readers, manifest.mail))
     return BuiltTrain(
         train=accepted.train,
         envelope=envelope,
-        parcel=Parcel(manifest=letter, entries=(), code=sealed.ref, state=None),
+        parcel=Parcel(manifest=letter, entries=(), code=sealed.ref, states=()),
         mail=mail,
         blobs=blobs,
         content=sealed.content,

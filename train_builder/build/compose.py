@@ -14,7 +14,7 @@ from security.directory.trust import TrustStore
 from security.ids import PartyId, Role
 from security.keys.keyset import KeySet
 from security.train.manifest import CodeRef, TrainManifest
-from security.train.route import Route, SequenceRoute, Stop
+from security.train.route import RoundsRoute, Route, SequenceRoute, Stop
 from security.train.seal import code_recipients
 from train_builder.spec.spec import TrainSpec
 
@@ -32,8 +32,14 @@ def route(spec: TrainSpec, trust: TrustStore, now: datetime) -> Route:
     Raises:
         PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: a station cannot be sealed to.
     """
-    stops = (Stop(party=party, key_set=trust.current(party, Role.STATION, now).fingerprint) for party in spec.route)
-    return SequenceRoute(stops=tuple(stops))
+    pinned = {
+        party: Stop(party=party, key_set=trust.current(party, Role.STATION, now).fingerprint) for party in spec.route
+    }
+    rounds = spec.rounds
+    if rounds is None:
+        return SequenceRoute(stops=tuple(map(pinned.__getitem__, spec.route)))
+    stations = tuple(map(pinned.__getitem__, rounds.stations))
+    return RoundsRoute(stations=stations, junction=pinned[rounds.junction], most=rounds.most)
 
 
 def readers(spec: TrainSpec, trust: TrustStore, owner: KeySet, now: datetime) -> tuple[str, ...]:
@@ -81,6 +87,7 @@ def manifest(
         valid_from=begin,
         valid_until=begin + spec.valid,
         nonce=nonce,
+        combine=spec.combine,
     )
 
 

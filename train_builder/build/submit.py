@@ -36,13 +36,13 @@ from train_builder.spec.spec import TrainSpec, load_spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A train that is in its first station's mailbox. ``resumed`` if it had been recorded by an earlier attempt.
+    """A train that is in the mailboxes of those it begins at. ``resumed`` if it had been recorded by an earlier attempt.
 
     ``twin`` is an earlier train made from the same source, if there is one.
     """
 
     record: TrainRecord
-    first: PartyId
+    first: tuple[PartyId, ...]
     findings: tuple[Finding, ...]
     wheels: tuple[Wheel, ...]
     resumed: bool
@@ -141,23 +141,28 @@ def deliver(
     trust: TrustStore,
     now: datetime,
     progress: Progress | None = None,
-) -> PartyId:
-    """Send a recorded train to its first station, unless it was there already; note that it arrived.
+) -> tuple[PartyId, ...]:
+    """Send a recorded train to the stations it begins at, unless it was there already; note that it arrived.
 
     Raises:
         Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
     """
-    (start,) = record.manifest.route.starts
-    first = record.manifest.expected_at(start).party
+    starts = {start: record.manifest.expected_at(start).party for start in record.manifest.route.starts}
     # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
     learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
     home.note_seen(record.train, learnt)
     if record.sent is None and learnt is None:
-        verify_train(record.parts, trust, here=first, now=now)
-        depot.send(record.parcel, home.blobs, to=first, train=record.train, stop=start, progress=progress)
+        for first in starts.values():
+            verify_train(record.parts, trust, here=first, now=now)
+        near: dict[Digest, PartyId] = {}
+        for start, first in starts.items():
+            depot.send(
+                record.parcel, home.blobs, to=first, train=record.train, stop=start, near=near, progress=progress
+            )
+            near[record.manifest.code.digest] = first
     if record.sent is None:
         home.note_sent(record.train, now)
-    return first
+    return tuple(starts.values())
 
 
 def _unsent(home: Home, source: Digest, now: datetime) -> TrainRecord | None:

@@ -18,7 +18,7 @@ from train_builder.desk.destinations import Destination
 from train_builder.desk.trains import TrainSummary
 from train_builder.errors import PreflightFailed
 from train_builder.home import Home
-from train_builder.spec.spec import SPEC_FILE, spec_error
+from train_builder.spec.spec import SPEC_FILE, TrainSpec, spec_error
 from train_builder.spec.units import show_size
 
 
@@ -80,7 +80,7 @@ def render_checked(found: Checked, why_not_looked_up: str) -> Answer:
         return Answer(text="\n".join(map(str, found.findings)), data=data, error=error)
     known = "in the directory" if found.directory else f"not looked up ({why_not_looked_up})"
     lines = [
-        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; route {' -> '.join(spec.route)}",
+        f"{spec.name}: {len(tree.members)} files, {show_size(tree.size)}; {_way(spec)}",
         f"stations and base image: {known}",
         *map(str, found.findings),
         _verdict(found),
@@ -113,7 +113,8 @@ def render_submitted(sent: Submitted) -> Answer:
     """Render a train that is on its way."""
     manifest = sent.record.manifest
     lines = [
-        f"{manifest.name} is on its way to {sent.first}" + (" (as made by an earlier attempt)" if sent.resumed else ""),
+        f"{manifest.name} is on its way to {', '.join(sent.first)}"
+        + (" (as made by an earlier attempt)" if sent.resumed else ""),
         f"  train  {sent.record.train}",
         f"  route  {manifest.route} -> {manifest.owner.party}",
         f"  until  {print_time(manifest.valid_until)}",
@@ -125,7 +126,7 @@ def render_submitted(sent: Submitted) -> Answer:
     data: dict[str, Json] = {
         "train": str(sent.record.train),
         "name": manifest.name,
-        "to": str(sent.first),
+        "to": list(map(str, sent.first)),
         "resumed": sent.resumed,
         "twin": None if sent.twin is None else str(sent.twin),
         "code": str(manifest.code.digest),
@@ -159,3 +160,11 @@ def render_trains(trains: Sequence[TrainSummary]) -> Answer:
 
 def _looked(train: TrainSummary) -> str:
     return "never looked" if train.looked is None else print_time(train.looked)
+
+
+def _way(spec: TrainSpec) -> str:
+    """Say who takes part, and how."""
+    if spec.rounds is None:
+        return f"route {' -> '.join(spec.route)}"
+    rounds = spec.rounds
+    return f"up to {rounds.most} rounds of {', '.join(rounds.stations)} with {rounds.junction} as the junction"

@@ -11,7 +11,7 @@ from console.answer import Answer
 from security.encoding import Json, print_time
 from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
-from security.train.route import counted
+from security.train.route import Task, counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
 from train_builder.follow.follow import StopProgress, Whereabouts
 from train_builder.follow.inspect import Inspection
@@ -88,13 +88,20 @@ def news(found: Whereabouts, told: Collection[str], *, now: datetime) -> tuple[s
 
 
 def _lines(found: Whereabouts, now: datetime, waited: str) -> list[str]:
-    return [f"{found.name} ({found.train.short})", *map(_stop_line, found.stops), *_where(found, now, waited)]
+    return [f"{found.name} ({found.train.short})", *map(_stop_line, _told(found)), *_where(found, now, waited)]
+
+
+def _told(found: Whereabouts) -> tuple[StopProgress, ...]:
+    """Return the stops that are worth a line: of rounds that are over, their combination."""
+    last = max((one.round for one in found.stops), default=0)
+    return tuple(one for one in found.stops if one.round == last or one.task is Task.COMBINE)
 
 
 def _stop_line(one: StopProgress) -> str:
     when = "" if one.at is None else f"  {print_time(one.at)}"
     what = one.state.value if one.outcome is None else one.outcome.value
-    return f"  {counted(one.stop):>3}  {one.station:<24} {what:<9}{when}"
+    place = f"{counted(one.stop):>3}" if one.task is Task.RUN else f"round {counted(one.round):>3}  {one.task:<10}"
+    return f"  {place}  {one.station:<24} {what:<9}{when}"
 
 
 def _where(found: Whereabouts, now: datetime, waited: str) -> list[str]:
@@ -106,7 +113,7 @@ def _where(found: Whereabouts, now: datetime, waited: str) -> list[str]:
     elif found.passed:
         lines.append("every station has passed it on; 'pht train open' opens what came home")
     elif found.since is not None:
-        lines.append(f"waiting for {found.waiting_for} since {print_time(found.since)}{waited}")
+        lines.append(f"waiting for {', '.join(found.waited_for)} since {print_time(found.since)}{waited}")
         lines += _why_silent(found, now)
     else:
         lines.append("not sent yet; 'pht train submit' sends it")
@@ -137,7 +144,7 @@ def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:
         "name": found.name,
         "passed": found.passed,
         "ended": found.ended,
-        "waitingFor": None if found.waiting_for is None else str(found.waiting_for),
+        "waitingFor": list(map(str, found.waited_for)),
         "since": None if found.since is None else print_time(found.since),
         "validUntil": print_time(found.valid_until),
         "cutOff": found.cut_off,
@@ -145,6 +152,8 @@ def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:
         "stops": [
             {
                 "stop": one.stop,
+                "round": one.round,
+                "task": one.task.value,
                 "station": str(one.station),
                 "state": one.state.value,
                 "outcome": None if one.outcome is None else one.outcome.value,

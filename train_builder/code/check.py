@@ -205,8 +205,13 @@ def _could_be(declared: str, guessed: str) -> bool:
 
 
 def _command(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
-    program, *rest = spec.command
-    line = line_of(spec.lines, ("command",))
+    for name, words in spec.commands.items():
+        yield from _one_command(name, words, spec, tree)
+
+
+def _one_command(place: str, words: Sequence[str], spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
+    program, *rest = words
+    line = line_of(spec.lines, (place,))
     name = program.rpartition("/")[2].rstrip("0123456789.")
     if name in _INTERPRETERS and rest and not rest[0].startswith("-"):
         script = _in_code(rest[0])
@@ -226,16 +231,21 @@ def _command(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
 
 
 def _python(spec: TrainSpec, tree: SourceTree, target: Target, vendored: Sequence[Member] | None) -> Iterator[Finding]:
-    for gap in gaps(spec.command, tree, target, vendored):
-        yield Finding(
-            level=Level.ERROR if gap.certain else Level.WARNING,
-            code=gap.code,
-            path=SPEC_FILE if gap.path is None else gap.path,
-            line=line_of(spec.lines, ("command",)) if gap.path is None else gap.line,
-            text=gap.text,
-            hint=gap.hint,
-            about=gap.about,
-        )
+    told = set()
+    for name, words in spec.commands.items():
+        for gap in gaps(words, tree, target, vendored):
+            finding = Finding(
+                level=Level.ERROR if gap.certain else Level.WARNING,
+                code=gap.code,
+                path=SPEC_FILE if gap.path is None else gap.path,
+                line=line_of(spec.lines, (name,)) if gap.path is None else gap.line,
+                text=gap.text,
+                hint=gap.hint,
+                about=gap.about,
+            )
+            if finding not in told:
+                told.add(finding)
+                yield finding
 
 
 def unresolved(error: WheelsUnresolved) -> Finding:

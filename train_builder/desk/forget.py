@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.depot import Depot, layers_of
+from registry.depot import Depot
+from registry.taken import layers_of
 from security.digest import Digest
 from security.ids import TrainId
 from train_builder.errors import TrainNotOver
@@ -95,6 +96,4 @@ def _sealed(train: TrainRecord, home: Home) -> Iterator[Digest]:
     yield train.manifest.code.digest
     arrival = home.arrival(train.train)
     if arrival is not None and home.blobs.has(arrival):
-        state = layers_of(arrival, home.blobs).state
-        if state is not None:
-            yield state.digest
+        yield from (one.digest for one in layers_of(arrival, home.blobs).states)

@@ -6,15 +6,15 @@ are opened into a folder without a name, which gets its name at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from registry.depot import Depot, kept_as
-from registry.errors import NotInRegistry
+from registry.depot import Depot
 from registry.port import Progress
+from registry.taken import kept_as
 from security.age import Unwrapper
 from security.archive import MAX_MEMBERS, Budget
 from security.digest import Digest
@@ -24,10 +24,7 @@ from security.errors import (
     DigestMismatch,
     FileMissing,
     JourneyForeignEntry,
-    JourneyIncomplete,
     Malformed,
-    NotARecipient,
-    PhtError,
     Refused,
 )
 from security.files import making_folder, write_file
@@ -35,10 +32,9 @@ from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
 from security.train.letters import Parcel, check_readers, open_parcel
-from security.train.route import MAX_STOPS
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty, TrainForgotten, TrainNotHere
+from train_builder.errors import FolderNotEmpty, TrainForgotten
 from train_builder.follow.follow import follow, not_home
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
@@ -77,9 +73,8 @@ def bring_home(
     """Take a train that came home from where it was kept, or out of the mailbox, and verify its whole journey.
 
     It is verified each time, and before its blobs are fetched. What was kept comes first: whoever can write to the
-    mailbox cannot take away what is here already. A train made here is asked for under its one name; of one made
-    elsewhere the route is not known, and the first arrival that verifies is the train. If none does, the first refusal
-    is told. `identity` opens the letters: the key for the train's mail, or the
+    mailbox cannot take away what is here already. It is asked for under its one name,
+    wherever it was made. `identity` opens the letters: the key for the train's mail, or the
     owner's own.
 
     Raises:
@@ -121,10 +116,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         raise TrainForgotten(msg, train=train.accepted.train.short)
     _need_empty(into)
     accepted = train.accepted
-    state = accepted.state
-    if state is None:
-        msg = "a train that came home has no state"
-        raise JourneyIncomplete(msg, train=accepted.train.short)
+    ((state, binding),) = zip(accepted.states, accepted.received(), strict=True)
     limits = accepted.manifest.value.limits
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
     journey = into.with_name(f"{into.name}.journey.json")
@@ -132,7 +124,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         try:
             with home.blobs.open(state.digest) as source:
                 found = open_state(
-                    source, state, binding=accepted.received(), identities=[secrets.identity], into=new, budget=budget
+                    source, state, binding=binding, identities=[secrets.identity], into=new, budget=budget
                 )
         except Refused:  # the next try looks into the mailbox again
             home.unnote_home(accepted.train, state.digest)
@@ -153,7 +145,7 @@ def _kept(train: TrainId, home: Home, depot: Depot, verified: _Verify) -> HomeTr
         parcel = depot.load(digest, home.blobs)
     except (FileMissing, DigestMismatch, Malformed):
         return None
-    sealed = [parcel.code.digest, *([] if parcel.state is None else [parcel.state.digest])]
+    sealed = [parcel.code.digest, *(one.digest for one in parcel.states)]
     if not home.forgotten(train) and not all(map(home.blobs.has, sealed)):
         return None
     return verified(parcel)
@@ -167,33 +159,16 @@ def _waiting(
     progress: Progress | None,
 ) -> HomeTrain | None:
     """Fetch the train from the mailbox; None if nothing waits under its name."""
-    refusals: list[PhtError] = []
-    for stop in _homes(train, home):
-        found: list[HomeTrain] = []
+    arrival = depot.arrival(home.party, train, None)
+    if arrival is None:
+        return None
+    found: list[HomeTrain] = []
 
-        try:
-            arrival = depot.arrival(home.party, train, stop)
-            if arrival is None:
-                continue
+    def demand(parcel: Parcel) -> None:
+        found.append(verified(parcel))
 
-            def demand(parcel: Parcel, into: list[HomeTrain] = found) -> None:
-                into.append(verified(parcel))
-
-            depot.take(arrival, home.blobs, accept=demand, progress=progress)
-            return found[0]
-        except (Refused, NotARecipient, NotInRegistry) as error:
-            refusals.append(error)
-    if refusals:
-        raise refusals[0]
-    return None
-
-
-def _homes(train: TrainId, home: Home) -> Iterable[int]:
-    """Return the stops under which a train can come home: of one made elsewhere, after however many stops it made."""
-    try:
-        return (home.find(train).manifest.route.home,)
-    except TrainNotHere:
-        return range(1, MAX_STOPS + 1)
+    depot.take(arrival, home.blobs, accept=demand, progress=progress)
+    return found[0]
 
 
 def _need_empty(folder: Path) -> None:

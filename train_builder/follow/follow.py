@@ -7,11 +7,11 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from registry.depot import Depot, Receipt, ReceiptKind
 from security.age import Unwrapper
@@ -33,7 +33,7 @@ from security.train.journey import (
 )
 from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import Stop, counted
+from security.train.route import Route, Stop, Task, counted
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
@@ -71,12 +71,14 @@ class StopState(StrEnum):
 class StopProgress:
     """What is known of one stop, and since when.
 
-    ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
+    ``round`` and ``task`` are those of its route. ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
     """
 
     stop: int
     station: PartyId
     state: StopState
+    round: int = 0
+    task: Task = Task.RUN
     at: datetime | None = None
     outcome: Outcome | None = None
     reason: str | None = None
@@ -95,7 +97,10 @@ class StopProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where a train is, as far as verified receipts tell. ``waiting_for`` is the owner when all stops have passed."""
+    """Where a train is, as far as verified receipts tell. ``waiting_for`` is the owner when all stops have passed.
+
+    In rounds, ``stops`` go as far as the round that the train is in, and it has ``passed`` with the one that finishes.
+    """
 
     train: TrainId
     name: str
@@ -112,6 +117,12 @@ class Whereabouts:
     def passed(self) -> bool:
         """Whether every stop has passed."""
         return all(one.state in {StopState.PASSED, StopState.PRESUMED} for one in self.stops)
+
+    @property
+    def waited_for(self) -> tuple[PartyId, ...]:
+        """Everybody whose turn it is."""
+        here = tuple(one.station for one in self.stops if one.state is StopState.WAITING)
+        return here or (() if self.waiting_for is None else (self.waiting_for,))
 
     @property
     def untouched(self) -> bool:
@@ -167,12 +178,14 @@ class Mail:
     letter: Letter | PhtError
 
 
-def read_mail(
-    depot: Depot, owner: PartyId, train: TrainId, stops: Iterable[int], identity: Unwrapper
-) -> tuple[Mail, ...]:
-    """Fetch and open the receipts of one train, each by its name. One that is broken does not hide the others."""
+def read_mail(depot: Depot, owner: PartyId, train: TrainId, route: Route, identity: Unwrapper) -> tuple[Mail, ...]:
+    """Fetch and open the receipts of one train, each by its name. One that is broken does not hide the others.
+
+    Of a train of rounds, an entry about a combination says that its round is over: only what comes after the last such entry
+    is asked for stop by stop.
+    """
     found = []
-    for receipt in depot.receipts_of(owner, train, stops):
+    for receipt in _receipts(depot, owner, train, route):
         letter: Letter | PhtError
         try:
             letter = open_letter(depot.read_receipt(owner, receipt), [identity])
@@ -182,6 +195,18 @@ def read_mail(
     return tuple(found)
 
 
+def _receipts(depot: Depot, owner: PartyId, train: TrainId, route: Route) -> Iterator[Receipt]:
+    begun: set[int] = set()
+    for end in route.ends:
+        over = depot.receipts_of(owner, train, (end,), (ReceiptKind.ENTRY,)) if len(route.ends) > 1 else ()
+        if not over:
+            stops = [one for one in route.way_to(route.home, len(route.ancestors(end)) + 1) if one not in begun]
+            yield from depot.receipts_of(owner, train, stops)
+            return
+        yield from over
+        begun.update(route.ancestors(end), (end,))
+
+
 def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetime) -> Whereabouts:
     """Read from the mailbox where a train is.
 
@@ -189,8 +214,7 @@ def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetim
         RegistryUnavailable: the mailbox cannot be reached.
     """
     manifest = verify_manifest(record.envelope, trust, at=None)
-    stops = record.manifest.route.indices
-    mail = read_mail(depot, record.manifest.owner.party, record.train, stops, record.mail)
+    mail = read_mail(depot, record.manifest.owner.party, record.train, record.manifest.route, record.mail)
     return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
 
 
@@ -314,7 +338,7 @@ class _Heard:
         """Say of each stop what is known."""
         passed = self.passed
         ended = not self.refusals.keys() <= passed
-        for stop in self._route.indices:
+        for stop in self._shown(passed):
             state, at = StopState.AHEAD, None
             if stop in self.entries:
                 state, at = StopState.PASSED, self.entries[stop].value.time
@@ -325,7 +349,19 @@ class _Heard:
                 continue
             elif not ended and passed.issuperset(self._route.before(stop)):
                 state = StopState.WAITING
-            yield StopProgress(stop=stop, station=self._route.stop(stop).party, state=state, at=at)
+            yield StopProgress(stop=stop, station=self._route.stop(stop).party, state=state, at=at, **self._place(stop))
+
+    def _place(self, stop: int) -> dict[str, Any]:
+        return {"round": self._route.round(stop), "task": self._route.task(stop)}
+
+    def _shown(self, passed: Collection[int]) -> tuple[int, ...]:
+        """Return the stops as far as the round that the train is in, or came home from."""
+        route = self._route
+        for end in route.ends:
+            finished = end in self.entries and self.entries[end].value.finished
+            if finished or end not in passed or end == route.ends[-1]:
+                return (*route.ancestors(end), end)
+        return ()
 
     def _stopped(self, refusal: Refusal) -> StopProgress:
         answer = self.answers.get(refusal.stop)
@@ -333,6 +369,7 @@ class _Heard:
             stop=refusal.stop,
             station=refusal.station,
             state=StopState.STOPPED,
+            **self._place(refusal.stop),
             at=refusal.time,
             outcome=refusal.outcome,
             reason=refusal.reason,

@@ -54,7 +54,7 @@ def check_export(folder: Path, trust: TrustStore, now: datetime) -> CheckedExpor
         manifest=_envelope(folder / MANIFEST),
         entries=tuple(map(_envelope, _entries(folder))),
         code=CodeRef(digest=code, size=size),
-        state=_state(folder / STATE),
+        states=(_state(folder / STATE),),
     )
     as_of = min(now, trust.expires - timedelta(seconds=1))
     owner = read_manifest(parts.manifest.payload).owner.party  # a claim, which the signatures prove or do not
@@ -74,7 +74,7 @@ def _entries(folder: Path) -> tuple[Path, ...]:
         JourneyTooLong: one has a name that is not the next number.
     """
     found = {one.name for one in folder.iterdir() if one.name.startswith(ENTRY)}
-    numbers = [int(name.removeprefix(ENTRY)) for name in found if re.fullmatch(rf"{ENTRY}[1-9][0-9]{{0,3}}", name)]
+    numbers = [int(name.removeprefix(ENTRY)) for name in found if re.fullmatch(rf"{ENTRY}[1-9][0-9]{{0,4}}", name)]
     if sorted(numbers) != list(range(1, len(found) + 1)):
         msg = "the entries of the export are not numbered one after the other"
         raise JourneyTooLong(msg, found=", ".join(sorted(found))[:200])

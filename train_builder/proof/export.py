@@ -68,7 +68,9 @@ def export_journey(
             _write_statement(one, new)
         for party, key_set in {one.witness.party: one.witness.key_set for one in statements}.items():
             _write_keys(key_set, make_folder(new / "keys" / party))
-        held = {CODE: parts.code.digest} | ({} if parts.state is None else {STATE: parts.state.digest})
+        held = {CODE: parts.code.digest}
+        for state in parts.states:
+            held[STATE] = state.digest
         for name, digest in held.items():
             make_folder(new / "blobs")
             with blobs.open(digest) as source, (new / name).open("xb") as out:

@@ -17,7 +17,7 @@ from security.forms.many import Many
 from security.forms.record import Record
 from security.ids import PartyId
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed
-from security.train.route import MAX_STOPS
+from security.train.route import MAX_STOPS, MOST_ROUNDS, MOST_STATIONS
 
 _PATH: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_./-]{1,200}"
 _CPU: Final = 1000
@@ -36,6 +36,17 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
         "default": "code",
     },
     "command": {"markdownDescription": "Started in the code folder.", "examples": [["python3", "main.py"]]},
+    "contribute": {
+        "markdownDescription": "In a train of rounds, what each station runs on its data: started in the code folder, with what"
+        " the round before left in `/pht/in/JUNCTION`.",
+        "examples": [["python3", "contribute.py"]],
+    },
+    "combine": {
+        "markdownDescription": "In a train of rounds, what the junction runs on what the stations left, in `/pht/in/STATION`. It"
+        " sees no data. An empty file `finished` in `/pht/state` says that the train goes home.",
+        "examples": [["python3", "combine.py"]],
+    },
+    "rounds": {"markdownDescription": "Instead of `route`: all stations work at once, and the junction combines."},
     "environment": {"default": {}, "examples": [{"TRAIN_VERBOSE": "1"}]},
     "route": {"markdownDescription": "`pht train stations` lists them.", "examples": [["hospital-a", "hospital-b"]]},
     "data": {"markdownDescription": "Each is a folder `/pht/data/NAME` of the run, read-only.", "default": []},
@@ -84,6 +95,8 @@ def _body(defs: Definitions) -> Schema:
         "base": BASE_NAME.schema(defs),
         "code": _file("a folder beside train.yaml, such as 'code'"),
         "command": same("command"),
+        "contribute": same("command"),
+        "combine": same("combine"),
         "environment": same("environment"),
         "route": {
             "description": f"the stations in order, as a list of 1 to {MAX_STOPS} party names",
@@ -92,12 +105,36 @@ def _body(defs: Definitions) -> Schema:
             "maxItems": MAX_STOPS,
             "items": Text(most=40, pattern=PartyId.PATTERN, says=PartyId.SAYS).schema(defs),
         },
+        "rounds": _rounds(),
         "data": _list("data", _need(defs)),
         "outputs": _list("outputs", _output(defs)),
         "limits": _limits(defs),
         "valid": _duration("how long after departure stations may run it, such as 14d"),
     }
-    return _group(None, fields, optional={"code", "environment", "data"})
+    either = {"command", "route", "contribute", "combine", "rounds"}
+    return _group(None, fields, optional={"code", "environment", "data", *either}) | {
+        "if": {"required": ["rounds"]},
+        "then": {"required": ["contribute", "combine"]},
+        "else": {"required": ["command", "route"]},
+    }
+
+
+def _rounds() -> Schema:
+    party = Text(most=40, pattern=PartyId.PATTERN, says=PartyId.SAYS).schema(Definitions())
+    fields: Schema = {
+        "stations": {
+            "description": f"the stations that contribute to each round, as a list of 1 to {MOST_STATIONS} party names",
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_STATIONS,
+            "items": party,
+        },
+        "junction": described(party, "the station that combines what the others left; it may be one of them"),
+        "most": Number(
+            least=1, most=MOST_ROUNDS, says=f"how many rounds there are at most, from 1 to {MOST_ROUNDS}"
+        ).schema(Definitions()),
+    }
+    return _group("rounds of all stations at once: stations, junction and most", fields)
 
 
 def _need(defs: Definitions) -> Schema:
@@ -119,7 +156,7 @@ def _output(defs: Definitions) -> Schema:
         "max_bytes": _size("a size, such as 200KB or 1MiB"),
         "schema": _file("a JSON Schema file beside train.yaml"),
     }
-    return _group("an output: path, media_type, max_bytes, and possibly schema", fields, optional={"schema"})
+    return _group("an output: path, media_type, max_bytes, and possibly schema", fields, optional={"schema", "task"})
 
 
 def _limits(defs: Definitions) -> Schema:

@@ -21,6 +21,7 @@ from security.files import read_file
 from security.ids import PartyId
 from security.tables.parse import parse
 from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
+from security.train.route import Task
 from train_builder.errors import SpecInvalid
 from train_builder.spec.schema import train_schema
 from train_builder.spec.units import parse_duration, parse_size
@@ -31,10 +32,20 @@ MAX_SCHEMA: Final = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """Which stations contribute to each round, who combines, and how many rounds there are at most."""
+
+    stations: tuple[PartyId, ...]
+    junction: PartyId
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
     """What the scientist asks for: everything in a manifest that does not come from the directory or from chance.
 
-    ``code`` is a folder relative to the train.yaml; schemas are already loaded. ``lines`` serves messages only.
+    ``code`` is a folder relative to the train.yaml; schemas are already loaded. ``lines`` serves messages only. In a train of
+    `rounds`, ``command`` is what contributes, and ``route`` names everybody who takes part.
     """
 
     name: str
@@ -49,7 +60,21 @@ class TrainSpec:
     outputs: tuple[Output, ...]
     limits: Limits
     valid: timedelta
+    rounds: Rounds | None = None
+    combine: tuple[str, ...] | None = None
     lines: Lines = field(compare=False, repr=False)
+
+    @property
+    def commands(self) -> Mapping[str, tuple[str, ...]]:
+        """What is run, by its name in train.yaml."""
+        if self.combine is None:
+            return {"command": self.command}
+        return {"contribute": self.command, "combine": self.combine}
+
+    @property
+    def data_at(self) -> tuple[PartyId, ...]:
+        """The stations whose data it asks for."""
+        return self.route if self.rounds is None else self.rounds.stations
 
 
 def load_spec(folder: Path) -> TrainSpec:
@@ -110,6 +135,7 @@ class _Reader:
     def spec(self, fields: Fields) -> TrainSpec:
         """Take the whole document."""
         approval = fields.fields("approval")
+        rounds = self._rounds(fields.fields("rounds")) if fields.has("rounds") else None
         spec = TrainSpec(
             name=fields.text("train"),
             purpose=fields.text("purpose"),
@@ -119,15 +145,18 @@ class _Reader:
             ),
             base=fields.text("base"),
             code=(fields.text("code") if fields.has("code") else "code").rstrip("/"),
-            command=fields.texts("command"),
+            command=fields.texts("command" if rounds is None else "contribute"),
             environment=_texts(fields.mapping("environment")) if fields.has("environment") else {},
-            route=tuple(map(PartyId, fields.texts("route"))),
+            route=self._route(fields, rounds),
             data=tuple(map(_need, fields.objects("data"))) if fields.has("data") else (),
             outputs=tuple(self._output(one, index) for index, one in enumerate(fields.objects("outputs"))),
             limits=self._limits(fields.fields("limits")),
             valid=parse_duration(fields.text("valid")),
+            rounds=rounds,
+            combine=None if rounds is None else fields.texts("combine"),
             lines=self._lines,
         )
+        self._check_tasks(spec, fields)
         self._refuse_doubles("data", [need.name for need in spec.data])
         for index, need in enumerate(spec.data):
             self._check_where(need, ("data", index))
@@ -139,6 +168,46 @@ class _Reader:
             text = f"'{spec.code}' is a file" if is_file else f"there is no folder '{spec.code}' beside train.yaml"
             self._complain(("code",), text, "name the folder that the analysis is in")
         return spec
+
+    def _rounds(self, fields: Fields) -> Rounds:
+        rounds = Rounds(
+            stations=tuple(map(PartyId, fields.texts("stations"))),
+            junction=PartyId(fields.text("junction")),
+            most=fields.number("most", least=1),
+        )
+        for index, party in enumerate(rounds.stations):
+            if party in rounds.stations[:index]:
+                text = f"'{party}' is given twice: a station contributes once to a round"
+                self._complain(("rounds", "stations", index), text)
+        return rounds
+
+    def _route(self, fields: Fields, rounds: Rounds | None) -> tuple[PartyId, ...]:
+        if rounds is None:
+            return tuple(map(PartyId, fields.texts("route")))
+        return tuple(dict.fromkeys((*rounds.stations, rounds.junction)))
+
+    def _check_tasks(self, spec: TrainSpec, fields: Fields) -> None:
+        """Hold what belongs to rounds against whether there are any."""
+        wrong = ("route", "command") if spec.rounds else ("contribute", "combine")
+        for name in wrong:
+            if fields.has(name):
+                kind = "of rounds" if spec.rounds else "without rounds"
+                self._complain(
+                    (name,),
+                    f"does not belong to a train {kind}",
+                    "say either route and command, or rounds, contribute and combine",
+                )
+        for index, output in enumerate(spec.outputs):
+            if (output.task is None) != (spec.rounds is None):
+                text = "says no task" if output.task is None else "says a task, and there are no rounds"
+                self._complain(("outputs", index), text, "in a train of rounds: task: contribute, or task: combine")
+        for task in (Task.CONTRIBUTE, Task.COMBINE) if spec.rounds else ():
+            if all(output.task not in {task, None} for output in spec.outputs):
+                self._complain(
+                    ("outputs",),
+                    f"no output is that of the task '{task}'",
+                    f"declare what it leaves in /pht/state: task: {task}",
+                )
 
     def _check_where(self, need: DataNeed, place: Place) -> None:
         try:
@@ -159,6 +228,7 @@ class _Reader:
             media_type=fields.text("media_type"),
             max_bytes=self._size(fields, "max_bytes", ("outputs", index)),
             schema=schema,
+            task=Task(fields.text("task")) if fields.has("task") else None,
         )
 
     def _limits(self, fields: Fields) -> Limits:

@@ -131,7 +131,7 @@ def judge(told: str, *, gvisor: bool) -> tuple[CheckResult, ...]:
 def _run(sandbox: Sandbox, base: BaseImage) -> str:
     with tempfile.TemporaryDirectory(prefix="pht-doctor-") as room:
         name = f"{_NAME}-{Path(room).name[-8:]}"
-        folders = {part: Path(room) / part for part in ("code", "state")}
+        folders = {part: Path(room) / part for part in ("code", "in", "state")}
         for folder in folders.values():
             folder.mkdir()
         context = Path(room) / "context.json"
@@ -147,7 +147,9 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
             printed=Path(room) / "printed",
             command=("/bin/sh", "-c", _SCRIPT),
             environment={},
-            mounts=mounts_of(code=folders["code"], data={}, state=folders["state"], context=context),
+            mounts=mounts_of(
+                code=folders["code"], data={}, incoming=folders["in"], state=folders["state"], context=context
+            ),
             uid=uid,
             gid=gid,
             limits=_LIMITS,

@@ -9,13 +9,111 @@ import pytest
 
 from security.digest import digest_of
 from security.ids import PartyId
-from security.train.route import SequenceRoute, Stop, counted
+from security.train.route import RoundsRoute, Route, SequenceRoute, Stop, Task, counted
 
 ROOT = Path(__file__).parents[3]
 
 
 def sequence(*names: str) -> SequenceRoute:
     return SequenceRoute(stops=tuple(Stop(party=PartyId(name), key_set=digest_of(name.encode())) for name in names))
+
+
+def stops(*names: str) -> tuple[Stop, ...]:
+    return tuple(Stop(party=PartyId(name), key_set=digest_of(name.encode())) for name in names)
+
+
+def rounds(*names: str, junction: str = "j", most: int = 3) -> RoundsRoute:
+    return RoundsRoute(stations=stops(*names), junction=stops(junction)[0], most=most)
+
+
+ROUTES: dict[str, Route] = {
+    "one stop": sequence("a"),
+    "laps": sequence("a", "b", "a"),
+    "rounds": rounds("a", "b", "c"),
+    "a junction that contributes": rounds("a", "b", junction="b"),
+    "one station": rounds("a", junction="a", most=1),
+}
+
+
+class Plain(Route):
+    """The same route, of which only what a kind must say is known: what follows from that is computed."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+
+    def __len__(self) -> int:
+        return len(self._route)
+
+    def stop(self, index: int) -> Stop:
+        return self._route.stop(index)
+
+    def before(self, index: int) -> tuple[int, ...]:
+        return self._route.before(index)
+
+    def after(self, index: int) -> tuple[int, ...]:
+        return self._route.after(index)
+
+    def task(self, index: int) -> Task:
+        return self._route.task(index)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        return self._route.ends
+
+
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
+def test_what_a_kind_says_faster_is_what_follows_from_its_graph(route: Route) -> None:
+    plain = Plain(route)
+    for one in (*route.indices, route.home):
+        assert route.ancestors(one) == plain.ancestors(one)
+        assert route.ahead(one) == plain.ahead(one)
+    for one in route.indices:
+        assert route.descendants(one) == plain.descendants(one)
+        assert set(route.readers(one)) == set(plain.readers(one))
+        assert route.readers(one)[0] == route.stop(one)
+    assert route.places == tuple(dict.fromkeys(plain.places))
+    assert route.parties == plain.parties
+    for party in {one.party for one in route.places}:
+        assert route.of(party) == plain.of(party)
+
+
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
+def test_before_and_after_of_any_kind_are_two_views_of_one_graph(route: Route) -> None:
+    forth = {(one, onward) for one in route.indices for onward in route.after(one)}
+    back = {(earlier, one) for one in (*route.indices, route.home) for earlier in route.before(one)}
+    assert forth == back
+    assert all(one < onward for one, onward in forth)
+
+
+def test_in_a_round_all_contribute_and_the_junction_combines() -> None:
+    route = rounds("a", "b", most=2)
+    assert [(route.round(one), route.stop(one).party, route.task(one)) for one in route.indices] == [
+        (0, "a", Task.CONTRIBUTE),
+        (0, "b", Task.CONTRIBUTE),
+        (0, "j", Task.COMBINE),
+        (1, "a", Task.CONTRIBUTE),
+        (1, "b", Task.CONTRIBUTE),
+        (1, "j", Task.COMBINE),
+    ]
+    assert (route.starts, route.ends, route.home) == ((0, 1), (2, 5), 6)
+    assert [route.before(one) for one in route.indices] == [(), (), (0, 1), (2,), (2,), (3, 4)]
+    assert [route.after(one) for one in route.indices] == [(2,), (2,), (3, 4), (5,), (5,), (6,)]
+    assert (route.onward(2, finished=True), route.onward(2, finished=False)) == ((6,), (3, 4))
+    assert str(route) == "a, b <-> j"
+    assert route.told(4) == "round 2 of at most 2 (contribute)"
+
+
+def test_home_is_reached_from_the_combination_that_finished() -> None:
+    route = rounds("a", "b", most=3)
+    assert [route.way_to(route.home, entries) for entries in (0, 3, 4, 6, 9, 10)] == [
+        (0, 1, 2),
+        (0, 1, 2),
+        (0, 1, 2, 3, 4, 5),
+        (0, 1, 2, 3, 4, 5),
+        tuple(range(9)),
+        tuple(range(9)),
+    ]
+    assert route.way_to(4, 99) == (0, 1, 2)
 
 
 def test_a_sequence_begins_at_its_first_stop_and_ends_at_home() -> None:

@@ -140,4 +140,4 @@ def test_no_json_makes_the_reader_stumble(value: Json) -> None:
 def test_two_deliveries_are_the_same_by_what_was_signed_and_sealed() -> None:
     assert ACCEPTED.same_parts(dataclasses.replace(ACCEPTED, name="other", directory_targets=9))
     assert not ACCEPTED.same_parts(dataclasses.replace(ACCEPTED, previous=(ACCEPTED.manifest,)))
-    assert not ACCEPTED.same_parts(dataclasses.replace(ACCEPTED, state=None))
+    assert not ACCEPTED.same_parts(dataclasses.replace(ACCEPTED, states=()))

@@ -45,6 +45,7 @@ LIMITS = RunLimits(
 FOLDERS: dict[str, Any] = {
     "code": Path("/room/code"),
     "data": {"b": Path("/data/b"), "a": Path("/data/a")},
+    "incoming": Path("/room/incoming"),
     "state": Path("/room/state"),
     "context": Path("/room/context.json"),
 }
