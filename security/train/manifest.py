@@ -25,7 +25,8 @@ from security.statement.form import StatementForm
 from security.tables.column import MOST_COLUMNS
 from security.tables.column import NAME as COLUMN_NAME
 from security.tables.parse import LONGEST as MOST_WHERE
-from security.train.route import KINDS, Route, Stop, Task
+from security.train.route import Route, Stop, Task
+from security.train.route_kinds import KINDS
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"

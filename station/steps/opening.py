@@ -12,7 +12,8 @@ from security.encoding import Json, dump_pretty
 from security.errors import NotARecipient, SealRecipients
 from security.files import make_folder, write_note
 from security.train.journey import StateRef
-from security.train.route import RoundsRoute, Task
+from security.train.route import Task
+from security.train.route_kinds import RoundsRoute
 from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House

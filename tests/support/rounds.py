@@ -8,7 +8,8 @@ from pathlib import Path
 
 from registry.port import Registry
 from security.train.manifest import Output
-from security.train.route import RoundsRoute, Task
+from security.train.route import Task
+from security.train.route_kinds import RoundsRoute
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import Train, train

@@ -27,7 +27,8 @@ from security.train.manifest import (
     parse_manifest,
     print_manifest,
 )
-from security.train.route import RoundsRoute, SequenceRoute, Stop, counted
+from security.train.route import SequenceRoute, Stop, counted
+from security.train.route_kinds import RoundsRoute
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

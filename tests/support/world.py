@@ -124,7 +124,7 @@ class World:
         files: Mapping[str, bytes] = CODE,
         **changes: object,
     ) -> Train:
-        return train(self.consortium, owner=owner, route=route, files=files, **changes)
+        return train(self.consortium, owner=owner, route=route, files=files, **changes)  # type: ignore[arg-type] # fields
 
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""

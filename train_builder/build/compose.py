@@ -14,7 +14,8 @@ from security.directory.trust import TrustStore
 from security.ids import PartyId, Role
 from security.keys.keyset import KeySet
 from security.train.manifest import CodeRef, TrainManifest
-from security.train.route import RoundsRoute, Route, SequenceRoute, Stop
+from security.train.route import Route, SequenceRoute, Stop
+from security.train.route_kinds import RoundsRoute
 from security.train.seal import code_recipients
 from train_builder.spec.spec import TrainSpec
 
