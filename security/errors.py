@@ -218,6 +218,13 @@ class JourneyUnlinked(JourneyBroken):
     code = "journey.unlinked"
 
 
+class BoardingRejected(Refused):
+    """A boarding pass is missing, is another one than its station signed, or holds keys that are none."""
+
+    code = "boarding.rejected"
+    default_hint = "the train cannot go on with these passes: its owner sends a new one"
+
+
 class Replayed(Refused):
     """This train has already been at this stop. The second delivery is kept as evidence and not run."""
 

@@ -24,6 +24,13 @@ class CohortTooSmall(Refused):
     default_hint = "ask for more patients: a wider 'where'; the station's operator sets the least number"
 
 
+class PassGone(Refused):
+    """The private halves of this station's boarding pass are not here: the train ended here, or its folder was lost."""
+
+    code = "boarding.keys-gone"
+    default_hint = "the train cannot run here any more: its owner sends a new one"
+
+
 class GateRefused(Refused):
     """What the run left behind is not what the signed manifest declared. Nothing leaves the station."""
 

@@ -263,6 +263,10 @@ class TrainManifest:
         if self.combine is None:
             return self
         task = self.route.task(index)
+        if task in {Task.BOARD, Task.DEPART}:
+            party = self.route.stop(index).party
+            reads = any(self.route.task(one) is Task.CONTRIBUTE for one in self.route.of(party))
+            return self if reads else replace(self, data=())
         outputs = tuple(one for one in self.outputs if one.task is task)
         if task is Task.COMBINE:
             return replace(self, command=self.combine, outputs=outputs, data=())

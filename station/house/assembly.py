@@ -47,6 +47,7 @@ from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
+from station.house.passes import PassKeys
 from station.house.places import DockerPlace, FilesPlace, FolderPlace, SqlPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
@@ -74,6 +75,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
+        passes=PassKeys(config.folder / "passes"),
         sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),

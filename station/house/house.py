@@ -21,6 +21,7 @@ from station.data.port import DataSet
 from station.errors import KeysElsewhere
 from station.gate.port import GateRule
 from station.house.mailbox import MailboxMemory
+from station.house.passes import PassKeys
 from station.house.proofs import Proofs
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -56,6 +57,7 @@ class House:
     journal: Journal
     spool: Spool
     workrooms: Workrooms
+    passes: PassKeys
     sandbox: Sandbox
     trust: TrustLoader
     base_image: BaseLoader

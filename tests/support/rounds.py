@@ -9,7 +9,7 @@ from pathlib import Path
 from registry.port import Registry
 from security.train.manifest import Output
 from security.train.route import Task
-from security.train.route_kinds import RoundsRoute
+from security.train.route_kinds import BoardedRoute, RoundsRoute
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import Train, train
@@ -67,7 +67,8 @@ def rounds_train(
 ) -> Train:
     """Build a valid train of rounds; `changes` replace fields of the manifest before it is signed."""
     stop = here.consortium.stop
-    route = RoundsRoute(stations=tuple(map(stop, stations)), junction=stop(junction), most=most)
+    rounds = RoundsRoute(stations=tuple(map(stop, stations)), junction=stop(junction), most=most)
+    route = BoardedRoute(then=rounds)
     fields: dict[str, object] = {"command": CONTRIBUTE, "combine": COMBINE, "outputs": OUTPUTS}
     return train(here.consortium, rounds=route, **(fields | changes))  # type: ignore[arg-type] # fields of a manifest
 
