@@ -7,6 +7,7 @@ parser, printer and ``schemas/train-manifest.json`` follow from the classes belo
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,14 +20,14 @@ from security.errors import InvalidInput, Malformed
 from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import AnyObject, Many, Table
 from security.forms.record import Record, Rule
-from security.ids import Role, TrainId
+from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import MAX_PAYLOAD, Verified
 from security.statement.form import StatementForm
 from security.tables.column import MOST_COLUMNS
 from security.tables.column import NAME as COLUMN_NAME
 from security.tables.parse import LONGEST as MOST_WHERE
 from security.train.route import Route, Stop, Task
-from security.train.route_kinds import KINDS
+from security.train.route_kinds import KINDS, RoundsRoute
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
@@ -47,6 +48,11 @@ _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 
 MAX_VALIDITY: Final = timedelta(days=366)
 LEAST_MEMORY: Final = 16 << 20
 MOST_WALL: Final = timedelta(days=31)
+NPY: Final = "application/x-npy"
+"""The media type of an array as `numpy.save` writes it, version 1.0."""
+SUM_FOLDER: Final = "sum"
+"""Where a combination finds the totals, beside a folder for each station."""
+_LEAST_ADDERS: Final = 2
 LONGEST_COMMAND: Final = 4000
 """Characters of a command in all: a person reads it before approving it, and longer programs are code."""
 
@@ -119,12 +125,61 @@ class DataNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """How the numbers of an output are added up over the stations, so that nobody sees those of one (`security.sums`).
+
+    An array of ``shape``, of which no number is greater than ``bound``, as fixed point in ``bits``, of which ``fraction`` are
+    below the point.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="bits is 64 or 128, and fraction is less",
+            holds=lambda one: one.bits in {64, 128} and one.fraction < one.bits,
+            field="bits",
+        ),
+        Rule(says="there are at most 2^24 numbers", holds=lambda one: one.elements <= 1 << 24, field="shape"),
+    )
+
+    shape: Annotated[
+        tuple[int, ...],
+        Many(of=Number(least=1, most=1 << 24), most=8, says="the sides of the array, as a list; [] is a single number"),
+    ]
+    bound: Annotated[int, Number(least=1, says="a whole number that no number is greater than, nor its negative")]
+    bits: Annotated[int, Number(least=64, most=128, says="64 or 128 bits for a number")]
+    fraction: Annotated[int, Number(most=127, says="how many of the bits are below the point")]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers there are."""
+        return math.prod(self.shape)
+
+    @property
+    def masked_bytes(self) -> int:
+        """The size of what leaves a station: a header of 24 bytes, the check element and the numbers."""
+        return 24 + (self.elements + 1) * self.bits // 8
+
+    def has_room(self, stations: int) -> bool:
+        """Whether the total of so many stations fits into the bits."""
+        return stations * (self.bound << self.fraction) < 1 << (self.bits - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """A file, or a pattern of files, that the train declares to leave behind in the state.
 
     ``max_bytes`` holds for each file; ``schema`` is a JSON Schema (draft 2020-12) for JSON, or for the rows of CSV. In a train
-    of rounds, ``task`` says whether a contribution leaves it or a combination.
+    of rounds, ``task`` says whether a contribution leaves it or a combination. What contributions leave may be added up as a
+    ``sum``: numbers in JSON, or in ``.npy`` (`NPY`).
     """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a sum is one file that contributions leave, of JSON without a schema, or .npy, with room for what is sent",
+            holds=lambda one: one.sum is None or one.can_be_summed,
+            field="sum",
+        ),
+    )
 
     path: Annotated[
         str, Text(most=200, pattern=PATTERNS, says="a file name or pattern below /pht/state, such as 'sums.json'")
@@ -143,6 +198,15 @@ class Output:
         Task | None,
         Choice(Task.CONTRIBUTE, Task.COMBINE, says="which task of a round leaves it: contribute or combine"),
     ] = None
+
+    sum: Sum | None = None
+
+    @property
+    def can_be_summed(self) -> bool:
+        """Whether it is declared as a sum must be."""
+        fits = self.sum is not None and self.max_bytes >= self.sum.masked_bytes
+        kind = self.media_type in {"application/json", NPY} and self.schema is None
+        return fits and kind and self.task is Task.CONTRIBUTE and not set(self.path) & {"*", "?"}
 
     def covers(self, path: str) -> bool:
         """Whether a file of the state falls under this declaration; ``*`` does not cross a ``/``."""
@@ -195,6 +259,11 @@ class TrainManifest:
         Rule(
             says="in a train of rounds each output says of which task it is, and both tasks have outputs; in others none does",
             holds=lambda one: {output.task for output in one.outputs} == one.tasks,
+            field="outputs",
+        ),
+        Rule(
+            says="sums are taken over boarded rounds of at least two stations, whose total has room, and none is called 'sum'",
+            holds=lambda one: all(one.can_add_up(output.sum) for output in one.outputs if output.sum is not None),
             field="outputs",
         ),
         Rule(
@@ -257,6 +326,18 @@ class TrainManifest:
     def tasks(self) -> set[Task | None]:
         """Which tasks its outputs must name: both of a round, or none."""
         return {None} if self.combine is None else {Task.CONTRIBUTE, Task.COMBINE}
+
+    @property
+    def adders(self) -> tuple[PartyId, ...]:
+        """The stations whose numbers are added up, in their order; none in a train without rounds."""
+        legs = self.route.legs
+        return tuple(one.party for one in legs.stations) if isinstance(legs, RoundsRoute) else ()
+
+    def can_add_up(self, wanted: Sum) -> bool:
+        """Whether these stations can take such a sum."""
+        stations = len(self.adders)
+        boards = stations >= _LEAST_ADDERS and self.route.boarding(self.adders[0]) is not None
+        return boards and wanted.has_room(stations) and SUM_FOLDER not in self.route.parties
 
     def at_stop(self, index: int) -> TrainManifest:
         """Return the manifest as it counts at a stop: with the command and the outputs of its task. A combination sees no data."""

@@ -12,13 +12,12 @@ from security.train.journey import StateRef
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateRefused, GateType
-from station.gate.anew import print_anew
 from station.gate.inspect import declared_in
 from station.house.house import House
 from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files, judged_in
+from station.steps.gate import cleared_files, judged_in, print_outputs
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
@@ -42,7 +41,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     try:
         ref = _sealed(room, visit, accepted, recipients, house)
     except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
-        print_anew(room.state, accepted.manifest.value.at_stop(accepted.stop), house.workrooms.outgoing(visit.arrival))
+        print_outputs(visit, accepted, house)
         ref = _sealed(room, visit, accepted, recipients, house)
     return Sealed(at=now, blob=ref.digest, size=ref.size)
 
