@@ -7,7 +7,6 @@ parser, printer and ``schemas/train-manifest.json`` follow from the classes belo
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from security.tables.column import NAME as COLUMN_NAME
 from security.tables.parse import LONGEST as MOST_WHERE
 from security.train.route import Route, Stop, Task
 from security.train.route_kinds import KINDS, RoundsRoute
+from security.train.sum_form import NPY, SUM_FOLDER, Sum
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
@@ -48,10 +48,6 @@ _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 
 MAX_VALIDITY: Final = timedelta(days=366)
 LEAST_MEMORY: Final = 16 << 20
 MOST_WALL: Final = timedelta(days=31)
-NPY: Final = "application/x-npy"
-"""The media type of an array as `numpy.save` writes it, version 1.0."""
-SUM_FOLDER: Final = "sum"
-"""Where a combination finds the totals, beside a folder for each station."""
 _LEAST_ADDERS: Final = 2
 LONGEST_COMMAND: Final = 4000
 """Characters of a command in all: a person reads it before approving it, and longer programs are code."""
@@ -122,46 +118,6 @@ class DataNeed:
             return ", ".join(self.files or ()) or "any files"
         rows = "all rows" if self.where is None else f"rows with {self.where}"
         return f"{', '.join(self.columns)}; {rows}" + ("; as Parquet too" if self.parquet else "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sum:
-    """How the numbers of an output are added up over the stations, so that nobody sees those of one (`security.sums`).
-
-    An array of ``shape``, of which no number is greater than ``bound``, as fixed point in ``bits``, of which ``fraction`` are
-    below the point.
-    """
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            says="bits is 64 or 128, and fraction is less",
-            holds=lambda one: one.bits in {64, 128} and one.fraction < one.bits,
-            field="bits",
-        ),
-        Rule(says="there are at most 2^24 numbers", holds=lambda one: one.elements <= 1 << 24, field="shape"),
-    )
-
-    shape: Annotated[
-        tuple[int, ...],
-        Many(of=Number(least=1, most=1 << 24), most=8, says="the sides of the array, as a list; [] is a single number"),
-    ]
-    bound: Annotated[int, Number(least=1, says="a whole number that no number is greater than, nor its negative")]
-    bits: Annotated[int, Number(least=64, most=128, says="64 or 128 bits for a number")]
-    fraction: Annotated[int, Number(most=127, says="how many of the bits are below the point")]
-
-    @property
-    def elements(self) -> int:
-        """How many numbers there are."""
-        return math.prod(self.shape)
-
-    @property
-    def masked_bytes(self) -> int:
-        """The size of what leaves a station: a header of 24 bytes, the check element and the numbers."""
-        return 24 + (self.elements + 1) * self.bits // 8
-
-    def has_room(self, stations: int) -> bool:
-        """Whether the total of so many stations fits into the bits."""
-        return stations * (self.bound << self.fraction) < 1 << (self.bits - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from security.archive import Member
 from security.digest import BUFFER
 from security.errors import FileMissing
 from security.files import told
-from security.train.manifest import Output, Sum, TrainManifest
+from security.train.manifest import Output, TrainManifest
+from security.train.sum_form import Sum
 from station.errors import GateOversized, GateType, GateUndeclared
 from station.gate.document import print_document
 from station.gate.form import MediaType, text_of

@@ -18,8 +18,9 @@ from security.ids import PartyId
 from security.sums.errors import MaskedVectorInvalid
 from security.sums.mask import MaskPublicKey, Occasion, PairSecret
 from security.train.boarding import PassSecrets, open_seed
-from security.train.manifest import NPY, SUM_FOLDER, Output, Sum, TrainManifest
+from security.train.manifest import Output, TrainManifest
 from security.train.route_kinds import BoardedRoute
+from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from registry.port import Registry
-from security.train.manifest import Output, Sum
+from security.train.manifest import Output
 from security.train.route import Task
 from security.train.route_kinds import BoardedRoute, RoundsRoute
+from security.train.sum_form import Sum
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import Train, train

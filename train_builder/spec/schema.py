@@ -16,8 +16,9 @@ from security.forms.form import Definitions, Form, Number, Schema, Text, describ
 from security.forms.many import Many
 from security.forms.record import Record
 from security.ids import PartyId
-from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed, Sum
+from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed
 from security.train.route import MAX_STOPS, MOST_ROUNDS, MOST_STATIONS
+from security.train.sum_form import Sum
 
 _PATH: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_./-]{1,200}"
 _CPU: Final = 1000

@@ -20,19 +20,9 @@ from security.errors import FileMissing, InvalidInput, Malformed, SelectionInval
 from security.files import read_file
 from security.ids import PartyId
 from security.tables.parse import parse
-from security.train.manifest import (
-    LEAST_MEMORY,
-    MAX_VALIDITY,
-    MOST_WALL,
-    NPY,
-    SUM_FOLDER,
-    Approval,
-    DataNeed,
-    Limits,
-    Output,
-    Sum,
-)
+from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
 from security.train.route import Task
+from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from train_builder.errors import SpecInvalid
 from train_builder.spec.schema import train_schema
 from train_builder.spec.units import parse_duration, parse_size
