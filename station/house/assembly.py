@@ -31,6 +31,7 @@ from station.admission.policy import (
     Owners,
     Rule,
     Selections,
+    Sums,
 )
 from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
@@ -205,6 +206,7 @@ def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Cap
         Selections(described={name: columns_of(one) for name, one in data.items()}),
         Ceiling(most=capacity.ceiling(admission.limits)),
         CheckableOutputs(),
+        Sums(least=admission.least_stations),
     ]
     if admission.bases is not None:
         rules.append(Bases(allowed=admission.bases))

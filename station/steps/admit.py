@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from registry.depot import ReceiptKind, receipt_tag
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.errors import BoardingRejected, RouteCutOff
@@ -13,11 +14,12 @@ from security.train.manifest import TrainManifest
 from security.train.route import Task
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
-from station.errors import PolicyRefused
+from station.errors import PolicyRefused, TrainRecalled
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
+from station.steps.recall import find_recall, recalled
 from station.visit.events import Admitted, Boarded, Held, HoldFor
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
@@ -45,7 +47,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
         trust = newest_trust(house, now)
         accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value.at_stop(accepted.stop)
-    unwanted = refused_unseen(manifest, trust, house)
+    unwanted = refused_unseen(manifest, trust, house) or _recalled(accepted, house, now)
     if unwanted is not None:
         raise unwanted
     if visit.fetched is not None and not visit.fetched.sealed:
@@ -73,6 +75,14 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
     return _let_in(visit, accepted, approval.by, now)
+
+
+def _recalled(accepted: AcceptedTrain, house: House, now: datetime) -> TrainRecalled | None:
+    """Return that the owner has recalled the train, if it lay in our mailbox when we last looked."""
+    if receipt_tag(accepted.train, house.party, 0, ReceiptKind.RECALL) not in house.mailbox.recalls:
+        return None
+    recall = find_recall(accepted.train, accepted.manifest.value, house, now)
+    return None if recall is None else recalled(recall)
 
 
 def boarded(accepted: AcceptedTrain, house: House) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from registry.depot import train_tag
 from security.train.route import Route
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, arrival_of
@@ -22,6 +23,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Departed:
         route = accepted_manifest(visit, house).route
         if _ends_here(visit, route, house):
             house.passes.destroy(train)
+        else:
+            following = next(one for one in route.of(house.party) if one > stop)
+            house.expected.add(train_tag(train, house.party, following), now)
         for sender in route.before(stop)[1:]:
             part = house.depot.part(house.party, train, stop, sender)
             if part is not None:
