@@ -222,7 +222,6 @@ class BoardingRejected(Refused):
     """A boarding pass is missing, is another one than its station signed, or holds keys that are none."""
 
     code = "boarding.rejected"
-    default_hint = "the train cannot go on with these passes: its owner sends a new one"
 
 
 class Replayed(Refused):
