@@ -223,6 +223,11 @@ class TrainManifest:
             field="outputs",
         ),
         Rule(
+            says="a station keeps something from stop to stop on a boarded route only",
+            holds=lambda one: one.keep_bytes is None or one.route.legs is not one.route,
+            field="keepBytes",
+        ),
+        Rule(
             says="the validity is at least a second, and at most 366 days",
             holds=lambda one: timedelta(0) < one.valid_until - one.valid_from <= MAX_VALIDITY,
             field="validUntil",
@@ -276,6 +281,11 @@ class TrainManifest:
             most=64,
             says="the program and its arguments that combine a round, as a list of 1 to 64 words",
         ),
+    ] = None
+
+    keep_bytes: Annotated[
+        int | None,
+        Number(least=1, most=1 << 40, says="how many bytes a station keeps for the train between its stops there"),
     ] = None
 
     @property

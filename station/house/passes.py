@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from security.age import Unwrapper
 from security.encoding import Fields, dump_json, parse_json, print_time
 from security.errors import FileMissing, Malformed, NotARecipient, SealBroken
-from security.files import make_folder, read_file, told, write_file
+from security.files import make_folder, read_file, told, write_file, writing
 from security.ids import PartyId, TrainId
 from security.train.boarding import MOST_SECRETS, PassSecrets
 from security.train.seal import open_note, seal_note
@@ -68,9 +68,22 @@ class PassKeys:
             raise PassGone(msg, train=train.short) from error
 
     def destroy(self, train: TrainId) -> None:
-        """Remove the keys for a train; there may be none."""
+        """Remove the keys for a train, and what was kept under them; there may be none. The keys go first."""
         with told(self._root):
             (self._root / train).unlink(missing_ok=True)
+            for path in sorted(self._root.glob(f"{train}.*")):
+                path.unlink(missing_ok=True)
+
+    def kept(self, train: TrainId, stop: int) -> Path:
+        """Return the file with what a stop kept."""
+        return self._root / f"{train}.{stop}"
+
+    @contextlib.contextmanager
+    def keeping(self, train: TrainId, stop: int) -> Iterator[BinaryIO]:
+        """Yield a file for what a stop keeps; it has its name, and is durable, once it is whole."""
+        place = self.kept(train, stop)
+        with writing(place) as sink:
+            yield sink
 
     def over(self, now: datetime) -> tuple[TrainId, ...]:
         """Return the trains that can run no more, and whose keys are still here."""

@@ -20,6 +20,7 @@ from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom
 from station.steps.evidence import keys_for, verified
+from station.steps.keep import take_out
 from station.steps.sums import add_up
 from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
@@ -52,6 +53,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     unseal_states(accepted, house, room)
     if accepted.manifest.value.route.task(accepted.stop) is Task.COMBINE:
         add_up(accepted, room)
+    take_out(room, accepted, house)
     write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
     return Opened(at=now, states_in=accepted.journey.states)
 

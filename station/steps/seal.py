@@ -18,6 +18,7 @@ from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
 from station.steps.gate import cleared_files, judged_in, print_outputs
+from station.steps.keep import put_away
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
@@ -43,6 +44,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
         print_outputs(visit, accepted, house)
         ref = _sealed(room, visit, accepted, recipients, house)
+    put_away(room, accepted, house)
     return Sealed(at=now, blob=ref.digest, size=ref.size)
 
 

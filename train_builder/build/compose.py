@@ -90,6 +90,7 @@ def manifest(
         valid_until=begin + spec.valid,
         nonce=nonce,
         combine=spec.combine,
+        keep_bytes=spec.keep_bytes,
     )
 
 

@@ -61,6 +61,10 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
     },
     "outputs[].sum.bits": {"default": 128},
     "outputs[].sum.fraction": {"default": 48},
+    "keep": {
+        "markdownDescription": "What the run leaves in `/pht/keep` stays at the station, sealed, and is there again at the next stop of"
+        " this train there; at most so much. It is destroyed when the train has ended. Boarded trains only.",
+    },
     "rounds": {"markdownDescription": "Instead of `route`: all stations work at once, and the junction combines."},
     "environment": {"default": {}, "examples": [{"TRAIN_VERBOSE": "1"}]},
     "route": {"markdownDescription": "`pht train stations` lists them.", "examples": [["hospital-a", "hospital-b"]]},
@@ -124,11 +128,12 @@ def _body(defs: Definitions) -> Schema:
         "boarding": described({"type": "boolean"}, "whether every station says first that it takes part"),
         "data": _list("data", _need(defs)),
         "outputs": _list("outputs", _output(defs)),
+        "keep": _size("a size, such as 10MiB"),
         "limits": _limits(defs),
         "valid": _duration("how long after departure stations may run it, such as 14d"),
     }
     either = {"command", "route", "contribute", "combine", "rounds"}
-    return _group(None, fields, optional={"code", "environment", "data", "boarding", *either}) | {
+    return _group(None, fields, optional={"code", "environment", "data", "boarding", "keep", *either}) | {
         "if": {"required": ["rounds"]},
         "then": {"required": ["contribute", "combine"]},
         "else": {"required": ["command", "route"]},

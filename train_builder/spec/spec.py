@@ -64,6 +64,7 @@ class TrainSpec:
     valid: timedelta
     rounds: Rounds | None = None
     boarding: bool = False
+    keep_bytes: int | None = None
     combine: tuple[str, ...] | None = None
     lines: Lines = field(compare=False, repr=False)
 
@@ -157,6 +158,7 @@ class _Reader:
             valid=parse_duration(fields.text("valid")),
             rounds=rounds,
             boarding=rounds is not None or (fields.has("boarding") and fields.flag("boarding")),
+            keep_bytes=self._size(fields, "keep", ()) if fields.has("keep") else None,
             combine=None if rounds is None else fields.texts("combine"),
             lines=self._lines,
         )
@@ -202,6 +204,8 @@ class _Reader:
                     f"does not belong to a train {kind}",
                     "say either route and command, or rounds, contribute and combine",
                 )
+        if spec.keep_bytes is not None and not spec.boarding:
+            self._complain(("keep",), "is for trains that are boarded", "boarding: true")
         for index, output in enumerate(spec.outputs):
             if (output.task is None) != (spec.rounds is None):
                 text = "says no task" if output.task is None else "says a task, and there are no rounds"
