@@ -10,12 +10,15 @@ from security.train.letters import MAX_ENTRY_LETTER
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
+from station.steps.gathered import letters_here, news
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:
-    """Send the recorded bytes on, as often as it takes: the same to everybody who is next, and a state is uploaded once.
+    """Send the recorded bytes on, as often as it takes: to everybody who is next, and a state is uploaded once.
+
+    Of the journey everybody is sent what they cannot have from their own last stop.
 
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
@@ -25,12 +28,15 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
-    onward = replace(parcel, entries=(*parcel.entries, signed_letter(visit, house)), states=(ours,))
+    letters = letters_here(visit, manifest, signed_letter(visit, house), house)
     stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
-    near = {onward.code.digest: house.party}
+    near = {parcel.code.digest: house.party}
+    way = {*manifest.route.ancestors(stop), stop}
     head = visit.arrival
     for following in manifest.route.onward(stop, finished=finished):
         to = manifest.expected_at(following).party
+        wanted = way if following == manifest.route.home else way & news(manifest.route, following)
+        onward = replace(parcel, entries=tuple(letters[one] for one in sorted(wanted)), states=(ours,))
         head = house.depot.send(
             onward,
             house.spool,

@@ -10,6 +10,7 @@ import pytest
 
 from registry.depot import ReceiptKind
 from security.train.journey import Limit, Outcome, read_refusal
+from security.train.route import Task
 from station.sandbox.order import RunOrder
 from tests.support.rounds import (
     COMBINE,
@@ -23,11 +24,13 @@ from tests.support.rounds import (
     SUMS,
     board,
     combine,
+    combine_until,
     contribute,
     rounds_train,
     rounds_world,
 )
-from tests.support.world import World
+from tests.support.scripted_sandbox import Program
+from tests.support.world import MemoryBlobs, World
 
 
 @pytest.fixture
@@ -112,5 +115,55 @@ def test_a_station_keeps_no_more_than_was_declared(tmp_path: Path) -> None:
         here.settle()
         refusals = [read_refusal(here.read(made, one).payload) for one in here.receipts(made, ReceiptKind.REFUSAL)]
         assert {(one.outcome, one.limit) for one in refusals} == {(Outcome.EXCEEDED, Limit.OUTPUT)}
+    finally:
+        here.close()
+
+
+@pytest.mark.parametrize("junction", [JUNCTION, "hospital-b"])
+def test_a_round_brings_what_the_first_round_brought(tmp_path: Path, junction: str) -> None:
+    """Old entries are not sent again, and what a visit verifies anew is what is new."""
+    rounds = 5
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine_until(rounds - 1)}
+    here = rounds_world(tmp_path / "world", program=program, junction=junction)
+    try:
+        made = rounds_train(here, most=rounds + 2, junction=junction)
+        board(here, made)
+        here.settle()
+        assert here.at_home(made.id)
+        route = made.manifest.route
+        brought: dict[Task, list[int]] = {}
+        for name, house in here.houses.items():
+            for visit in here.visits(name):
+                assert visit.accepted is not None
+                assert visit.fetched is not None
+                task = route.task(visit.accepted.stop)
+                if route.round(visit.accepted.stop) > 1:
+                    letters = house.depot.load(visit.fetched.parts.digest, house.spool).entries
+                    brought.setdefault(task, []).append(len(letters))
+        assert max(brought[Task.CONTRIBUTE]) <= len(STATIONS) + 1
+        assert max(brought[Task.COMBINE]) <= len(STATIONS) + 1
+        assert len(brought[Task.CONTRIBUTE]) == len(STATIONS) * (rounds - 2)
+        (arrival,) = here.depot.arrivals(made.manifest.owner.party, made.id)
+        home = here.depot.take(arrival, MemoryBlobs())
+        assert len(home.entries) == len(route.places) + 1 + rounds * (len(STATIONS) + 1)
+    finally:
+        here.close()
+
+
+def test_a_station_that_forgot_its_earlier_visits_runs_nothing_on_part_of_a_journey(tmp_path: Path) -> None:
+    """A journal restored from a backup of before the boarding: what came before is not here, and our pass is not ours."""
+    here = rounds_world(tmp_path / "world")
+    try:
+        backup = tmp_path / "backup"
+        here.back_up("hospital-a", backup)
+        made = rounds_train(here)
+        board(here, made)
+        while len(here.visits("hospital-a")) < 2:
+            for name in here.houses:
+                here.step(name)
+        here.restore("hospital-a", backup)
+        here.settle()
+        assert not here.at_home(made.id)
+        assert all(visit.started is None for visit in here.visits("hospital-a"))
     finally:
         here.close()
