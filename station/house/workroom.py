@@ -59,6 +59,11 @@ class Workroom:
         return self.path / "incoming"
 
     @property
+    def sums(self) -> Path:
+        """The masked vectors that came with a state, which runs do not see."""
+        return self.path / "sums"
+
+    @property
     def keep(self) -> Path:
         """What the run leaves for the next stop of its train here, and what an earlier one left for it. It never travels."""
         return self.path / "keep"
