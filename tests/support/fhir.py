@@ -58,7 +58,7 @@ class FhirServer:
         self.sent: list[dict[str, str]] = []
         self.twist: Twist = lambda _, page: page
         self.pages = 0
-        self.writable = False
+        self.writes = frozenset[str]()  # the methods that may write
         self.says_it_writes = True
         self.strict = True
         self.guard: str | None = None  # the Authorization header that lets in
@@ -178,7 +178,7 @@ class FhirServer:
         return twisted if isinstance(twisted, Reply) else _json(twisted)
 
     def _write(self, method: str, path: str, body: bytes) -> Reply:
-        if not self.writable:
+        if method not in self.writes:
             return _json(outcome("error", "forbidden"), 403)
         kind, _, name = path.strip("/").partition("/")
         if method == "DELETE":
@@ -215,6 +215,7 @@ class FhirServer:
 def _handler(server: FhirServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one piece: else each answer waits for an acknowledgement
         timeout = 60
 
         def handle_one_request(self) -> None:
@@ -228,7 +229,9 @@ def _handler(server: FhirServer) -> type[BaseHTTPRequestHandler]:
             server.asked.append((self.command, self.path))
             server.sent.append(dict(self.headers.items()))
             reply = server.answer(self.command, self.path, dict(self.headers.items()), body)
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
+            if "Date" not in reply.headers:
+                self.send_header("Date", self.date_time_string())
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Type", reply.media_type)

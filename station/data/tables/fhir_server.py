@@ -66,8 +66,10 @@ class _LaterError(Exception):
 class FhirServer:
     """A FHIR server, for one reading of the data set `about`. `sleep` waits for some seconds."""
 
-    def __init__(self, endpoint: Endpoint, *, about: str, sleep: Callable[[float], object]) -> None:
-        self._endpoint, self._about, self._sleep = endpoint, about, sleep
+    def __init__(
+        self, endpoint: Endpoint, *, about: str, sleep: Callable[[float], object], most_pages: int = MOST_PAGES
+    ) -> None:
+        self._endpoint, self._about, self._sleep, self._most_pages = endpoint, about, sleep, most_pages
         self._patience = float(endpoint.seconds)
         try:
             self._wire = Wire(
@@ -82,7 +84,7 @@ class FhirServer:
     def pages(self, search: Search) -> Iterator[Page]:
         """Yield every page of a search's result, one in memory at a time."""
         url, seen = f"{self._endpoint.base}/{search.address}", set[str]()
-        for number in range(MOST_PAGES):
+        for number in range(self._most_pages):
             self._need_new(url, seen)
             answer = self._answer("GET", url)
             self._demand(answer, first=not number)
@@ -99,7 +101,7 @@ class FhirServer:
                 return
             url = self._within(answer.url, page.next)
         msg = "a FHIR server has more pages than are read"
-        raise DataUnfit(msg, data=self._about, limit=MOST_PAGES, hint="narrow 'search', or make page_size larger")
+        raise DataUnfit(msg, data=self._about, limit=self._most_pages, hint="narrow 'search', or make page_size larger")
 
     def ability(self, kind: str) -> Ability:
         """Return what the server says about resources of a type (3.1.0.12)."""
