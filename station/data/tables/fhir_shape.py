@@ -1,7 +1,8 @@
 """Which columns could resources have, going by what is in them?
 
-A path is proposed if it leads to one plain value in a resource, or to none, in all of them. Names, addresses and pictures
-of people are left out, as is what FHIR keeps for machines.
+A path is proposed if it leads to one plain value in a resource, or to none, in all of them. Names, addresses, numbers and
+pictures of people are left out, as is what FHIR keeps for machines. The id of a resource is proposed of a patient only: of
+anything else it would tell apart what are not patients.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MOST: Final = 500
 """Paths that are looked at; a table has fewer columns."""
 _DEEPEST: Final = 8
 _MACHINES: Final = frozenset(
-    {"resourceType", "meta", "text", "contained", "extension", "modifierExtension", "implicitRules"}
+    {"resourceType", "identifier", "meta", "text", "contained", "extension", "modifierExtension", "implicitRules"}
 )
 _PEOPLE: Final = frozenset({"Patient", "Person", "Practitioner", "RelatedPerson"})
 _PRIVATE: Final = frozenset({"name", "telecom", "address", "photo", "contact"})
@@ -50,7 +51,10 @@ class Shape:
 
 
 def _leaves(element: Object, before: str, linked: Mapping[str, Object], deep: int) -> Iterator[tuple[str, Json]]:
-    skipped = _MACHINES | (_PRIVATE if element.get("resourceType") in _PEOPLE else frozenset())
+    kind = element.get("resourceType")
+    skipped = _MACHINES | (_PRIVATE if kind in _PEOPLE else frozenset())
+    if kind is not None and (before or kind != "Patient"):
+        skipped |= {"id"}
     for name, value in element.items():
         path = f"{before}{name}"
         if name in skipped or name.startswith("_") or deep == _DEEPEST:
