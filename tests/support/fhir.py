@@ -137,17 +137,15 @@ class FhirServer:
         ]
         name = f"r{len(self._kept)}"
         includes = [value for name, value in known if name == "_include"]
-        self._kept[name] = [self._entry(one, "match", includes) for one in found]
+        named = {f"{one['resourceType']}/{one['id']}": one for every in self.resources.values() for one in every}
+        self._kept[name] = [self._entry(one, includes, named) for one in found]
         own = f"{self.base}/{kind}?{urlencode(known)}"
         return self._page(name, 0, int(dict(query).get("_count", "20")), own, warned=bool(unknown))
 
-    def _entry(self, one: Resource, mode: str, includes: Sequence[str]) -> Resource:
-        also = []
-        for include in includes:
-            _, _, element = include.partition(":")
-            kind, _, name = one.get(element, {}).get("reference", "/").partition("/")
-            also += [other for other in self.resources.get(kind, []) if other["id"] == name]
-        return {"match": self._wrapped(one, mode), "also": [self._wrapped(other, "include") for other in also]}
+    def _entry(self, one: Resource, includes: Sequence[str], named: Mapping[str, Resource]) -> Resource:
+        names = [one.get(include.partition(":")[2], {}).get("reference") for include in includes]
+        also = [named[name] for name in names if name in named]
+        return {"match": self._wrapped(one, "match"), "also": [self._wrapped(other, "include") for other in also]}
 
     def _wrapped(self, one: Resource, mode: str) -> Resource:
         return {"fullUrl": f"{self.base}/{one['resourceType']}/{one['id']}", "resource": one, "search": {"mode": mode}}
