@@ -1,4 +1,4 @@
-"""A FHIR R4 server on loopback: what sections 3.1 and 2.36 say that servers do, and what a bad one does.
+"""A FHIR R4 server on loopback: what the specification says that servers do, and what a bad one does.
 
 It searches (`_id`, `code`, `status`, `subject`, `_include`, `_count`), pages through a result that it keeps, refuses what it
 does not understand if the client is strict, and lets clients in by an account or a token. It can be told to answer otherwise.

@@ -47,8 +47,8 @@ FetchToken: TypeAlias = Callable[[str, str, Form], Answer]
 class Account:
     """Says who we are; of a token service, with one token until that is refused."""
 
-    def __init__(self, endpoint: Endpoint, *, fetch: FetchToken) -> None:
-        self._endpoint, self._fetch = endpoint, fetch
+    def __init__(self, endpoint: Endpoint, *, about: str, fetch: FetchToken) -> None:
+        self._endpoint, self._about, self._fetch = endpoint, about, fetch
         self._token: str | None = None
 
     def header(self) -> str | None:
@@ -59,14 +59,14 @@ class Account:
         """
         endpoint = self._endpoint
         if endpoint.token_file is not None:
-            return f"Bearer {_need_token(_secret(endpoint.token_file))}"
+            return f"Bearer {self._need_token(self._secret(endpoint.token_file))}"
         if endpoint.username is None or endpoint.password_file is None:
             return None
-        password = _secret(endpoint.password_file)
+        password = self._secret(endpoint.password_file)
         if endpoint.token_url is None:
-            return _basic(endpoint.username, password)
+            return self._basic(endpoint.username, password)
         if self._token is None:
-            who = _basic(quote_plus(endpoint.username), quote_plus(password))
+            who = self._basic(quote_plus(endpoint.username), quote_plus(password))
             self._token = self._fetched(endpoint.token_url, who)
         return f"Bearer {self._token}"
 
@@ -90,26 +90,23 @@ class Account:
         if not isinstance(token, str):
             msg = "the token service gives the station no token"
             hint = "check token_url, username (the client's id), password_file (its secret) and scope"
-            raise DataUnfit(msg, status=answer.status, hint=hint)
-        return _need_token(token)
+            raise DataUnfit(msg, data=self._about, status=answer.status, hint=hint)
+        return self._need_token(token)
 
+    def _need_token(self, token: str) -> str:
+        if _BEARER.fullmatch(token) is None:
+            msg = "a token has characters that cannot be sent"
+            raise DataUnfit(msg, data=self._about, hint="token_file holds the token as its only line")
+        return token
 
-def _need_token(token: str) -> str:
-    if _BEARER.fullmatch(token) is None:
-        msg = "a token has characters that cannot be sent"
-        raise DataUnfit(msg, hint="token_file holds the token as its only line")
-    return token
+    def _basic(self, username: str, password: str) -> str:
+        try:
+            return Credentials(username=username, password=password).header()
+        except InvalidInput as error:
+            raise DataUnfit(error.message, data=self._about, hint="see username and password_file") from None
 
-
-def _basic(username: str, password: str) -> str:
-    try:
-        return Credentials(username=username, password=password).header()
-    except InvalidInput as error:
-        raise DataUnfit(error.message, hint="see username and password_file") from None
-
-
-def _secret(path: Path) -> str:
-    try:
-        return read_private(path, limit=_SECRET_BYTES).decode("utf-8", "replace").strip("\r\n")
-    except PhtError as error:
-        raise DataUnfit(error.message, hint=error.hint, file=path) from None
+    def _secret(self, path: Path) -> str:
+        try:
+            return read_private(path, limit=_SECRET_BYTES).decode("utf-8", "replace").strip("\r\n")
+        except PhtError as error:
+            raise DataUnfit(error.message, data=self._about, hint=error.hint, file=path) from None

@@ -1,6 +1,6 @@
 """What is in one page of a search's result?
 
-FHIR R4, sections 3.1.1 ("RESTful search") and 2.36 (Bundle). The server is not believed: a page is what was asked for, or
+FHIR R4, "Search" and "Bundle". The server is not believed: a page is what was asked for, or
 an error; nothing that it wrote enters a message, except a word that the specification lists (attack T20).
 """
 
@@ -157,7 +157,7 @@ def severities(document: Object) -> frozenset[str]:
 
 
 def overlooked(search: str, own: str | None) -> bool:
-    """Whether a server has left out a criterion of a search, going by the link that tells what it did (3.1.1.1.4)."""
+    """Whether a server has left out a criterion of a search, going by the link that tells what it did ("Server Conformance")."""
     try:
         told = Counter(name for name, _ in parse_qsl(urlsplit(own or "").query, keep_blank_values=True))
     except ValueError:

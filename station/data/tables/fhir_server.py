@@ -77,7 +77,7 @@ class FhirServer:
                 ca_file=endpoint.ca_file,
                 proxies=Proxies(),
             )
-            self._account = Account(endpoint, fetch=self._fetch_token)
+            self._account = Account(endpoint, about=about, fetch=self._fetch_token)
         except Misconfigured as error:
             raise DataUnfit(error.message, data=about, hint=error.hint) from None
 
@@ -104,7 +104,7 @@ class FhirServer:
         raise DataUnfit(msg, data=self._about, limit=self._most_pages, hint="narrow 'search', or make page_size larger")
 
     def ability(self, kind: str) -> Ability:
-        """Return what the server says about resources of a type (3.1.0.12)."""
+        """Return what the server says about resources of a type."""
         answer = self._answer("GET", f"{self._endpoint.base}/metadata")
         self._demand(answer, first=True)
         document = self._document(answer)
