@@ -209,6 +209,7 @@ def _lines(found: Examined) -> list[str]:
         return lines
     told = found.found
     lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    lines += [f"     {found.name}.{one}: no row has a value; is 'from' right?" for one in told.empty]
     return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
 
 
@@ -234,6 +235,7 @@ def _numbers(found: Examination) -> Json:
         "rows": found.rows,
         "patients": found.patients,
         "without_patient": found.without_patient,
+        "empty": list(found.empty),
         "flaws": [
             {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
             for one in found.flaws

@@ -76,7 +76,11 @@ def test_the_handbooks_columns_are_read(desk: Desk, places: dict[str, str]) -> N
     end = text.index("\n", text.rindex("from: ")) + 1
     file.write_text(text[:begin] + told("yaml", "value.ofType", {}) + text[end:])
     (found,) = desk.answer("station", "data", "check", "pressure", *AT)["data"]
-    assert found["found"] == {"rows": 90, "patients": 30, "without_patient": 0, "flaws": []}
+    assert found["found"] == {"rows": 90, "patients": 30, "without_patient": 0, "empty": [], "flaws": []}
+    edit(file, "from: effectiveDateTime", "from: effectiveDatetime")
+    (found,) = desk.answer("station", "data", "check", "pressure", *AT)["data"]
+    assert found["found"]["empty"] == ["taken"]
+    assert "pressure.taken: no row has a value" in desk.pht("station", "data", "check", "pressure", *AT).out
 
 
 def test_what_is_wrong_with_a_server_is_told_without_its_words(
