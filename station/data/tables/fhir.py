@@ -11,13 +11,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from security.errors import InvalidInput
 from station.check import CheckResult
 from station.data.tables.engine import opened, quoted
-from station.data.tables.fhir_bundle import Page
+from station.data.tables.fhir_bundle import Page, inner
 from station.data.tables.fhir_path import Object
 from station.data.tables.fhir_place import FhirTable, Search
 from station.data.tables.fhir_row import CellUnfit, Place, cell, places_of
@@ -118,14 +119,15 @@ class FhirSource:
 
     def _rows(self, places: tuple[Place, ...], page: Page, before: int) -> Iterator[list[str]]:
         for number, resource in enumerate(page.matches, start=before + 1):
+            linked = partial(self._linked, page, resource, number)
             try:
-                yield [cell(place, resource, lambda name: self._linked(page, name, number)) for place in places]  # noqa: B023 # used at once
+                yield [cell(place, resource, linked) for place in places]
             except CellUnfit as error:
                 msg = "a column cannot be read as station.yaml describes it"
                 raise DataUnfit(msg, data=self.name, column=error.column, row=number, why=error.why) from None
 
-    def _linked(self, page: Page, name: str, row: int) -> Object:
-        found = page.linked.get(name.partition("/_history/")[0])
+    def _linked(self, page: Page, resource: Object, row: int, name: str) -> Object:
+        found = inner(resource, name[1:]) if name.startswith("#") else page.linked.get(name.partition("/_history/")[0])
         if found is None:
             msg = "a resource that another names did not come with it"
             hint = "add it to 'search', such as _include=Observation:subject; correct a reference to what is not there"

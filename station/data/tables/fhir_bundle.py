@@ -168,6 +168,13 @@ def overlooked(search: str, own: str | None) -> bool:
     return bool(asked - told)
 
 
+def inner(resource: Object, name: str) -> Object | None:
+    """Return a resource that another one contains."""
+    contained = resource.get("contained")
+    every = contained if isinstance(contained, list) else []
+    return next((one for one in every if isinstance(one, dict) and one.get("id") == name), None)
+
+
 def _mode(entry: Object) -> Json:
     search = entry.get("search")
     return search.get("mode") if isinstance(search, dict) else None

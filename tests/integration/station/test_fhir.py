@@ -627,6 +627,18 @@ def test_a_resource_that_did_not_come_along_is_no_missing_value(
     assert "_include" in str(error.hint)
 
 
+@pytest.mark.parametrize("name", ["Patient/p7/_history/3", "{base}/Patient/p7", "#inside"])
+def test_a_resource_is_named_in_several_ways(source: FhirSource, fhir: FhirServer, tmp_path: Path, name: str) -> None:
+    born = {"resourceType": "Patient", "id": "inside", "birthDate": "1937-05-06"}
+    fhir.resources["Observation"] = [
+        *pressures(8, patients=8),
+        {**pressures(9, patients=8)[8], "subject": {"reference": name.format(base=fhir.base)}, "contained": [born]},
+    ]
+    search = replace(source.table, search=Search.of("Observation?_include=Observation:subject"))
+    staged = replace(source, table=search).stage(wanted(BORN), tmp_path)
+    assert staged.paths[0].read_text().splitlines()[9] == "1937-05-06"
+
+
 def test_what_no_resource_says_is_missing(source: FhirSource, fhir: FhirServer, tmp_path: Path) -> None:
     for one in fhir.resources["Observation"]:
         del one["effectiveDateTime"]
