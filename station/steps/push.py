@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from registry.depot import ReceiptKind
 from security.train.journey import StateRef
 from security.train.letters import MAX_ENTRY_LETTER
+from security.train.manifest import TrainManifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
@@ -47,7 +49,19 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
             near=near,
         )
         near[ours.digest] = to
+    if finished:
+        _tell(visit, manifest, letters[stop], house)
     return Pushed(at=now, head=head)
+
+
+def _tell(visit: Visit, manifest: TrainManifest, letter: bytes, house: House) -> None:
+    """Tell the stations that a train has finished which would have come to them again; see `finished`."""
+    if visit.accepted is None:
+        return
+    train, stop = visit.accepted.train, visit.accepted.stop
+    for party in manifest.route.parties:
+        if party != house.party and manifest.route.of(party)[-1] > stop:
+            house.depot.send_receipt(letter, owner=party, train=train, stop=stop, kind=ReceiptKind.ENTRY)
 
 
 def signed_letter(visit: Visit, house: House) -> bytes:
