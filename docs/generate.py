@@ -18,6 +18,7 @@ GENERATED = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.
 ERROR_MODULES = (
     "security.errors",
     "security.keys.errors",
+    "security.sums.errors",
     "registry.errors",
     "train_builder.errors",
     "station.errors",

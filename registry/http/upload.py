@@ -20,6 +20,7 @@ from security.errors import DigestMismatch, FileMissing
 
 CHUNK: Final = 16 << 20
 _OCTETS: Final = "application/octet-stream"
+_OUT_OF_ORDER: Final = 416
 _DONE: Final = frozenset({201, 202, 204})
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,15})")
 
@@ -71,6 +72,12 @@ class Upload:
         except (DigestMismatch, NotInRegistry):
             # The remains of the broken attempt may be to blame, or the registry still received them when it told where
             # to go on, and has given the upload up: start again.
+            return False
+        except RegistryMisbehaved as error:
+            if (
+                error.fields.get("status") != _OUT_OF_ORDER
+            ):  # distribution 1.1: the registry has another number of bytes
+                raise
             return False
         return True
 

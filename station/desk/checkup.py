@@ -53,15 +53,20 @@ class Checkup:
 
 
 def check(
-    config: StationConfig, unlock: Callable[[], Secrets], clock: Clock, *, working: Working = nullcontext
+    config: StationConfig,
+    unlock: Callable[[], Secrets],
+    clock: Clock,
+    *,
+    working: Working = nullcontext,
+    rest: Callable[[Path], Rest] = at_rest,
 ) -> Checkup:
-    """Check everything, also after a failure. `unlock` opens the keys."""
+    """Check everything, also after a failure. `unlock` opens the keys; `rest` tells where a folder's files are kept."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
     with working("checking directory, registry, engine and data"):
-        return Checkup(results=(keys, *_around(config, clock)))
+        return Checkup(results=(keys, *_around(config, clock, rest)))
 
 
-def _around(config: StationConfig, clock: Clock) -> tuple[CheckResult, ...]:
+def _around(config: StationConfig, clock: Clock, rest: Callable[[Path], Rest]) -> tuple[CheckResult, ...]:
     now = clock.now()
     results: list[CheckResult] = []
     trust: list[TrustStore] = []
@@ -74,7 +79,7 @@ def _around(config: StationConfig, clock: Clock) -> tuple[CheckResult, ...]:
     results += sandbox_of(config).doctor(base)
     results += _data(config)
     results += [_disk("state folder", config.folder), _disk("workrooms", config.workrooms)]
-    results.append(_at_rest(config.workrooms))
+    results.append(_plaintext(rest(_there(config.workrooms))))
     results.append(_tried("journal", lambda: _journal(config)))
     results.append(_tried("daemon", lambda: _daemon(config)))
     results.append(_admission(config))
@@ -182,7 +187,7 @@ def _data(config: StationConfig) -> Iterator[CheckResult]:
 
 
 def _disk(name: str, folder: Path) -> CheckResult:
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = _there(folder)
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
     ok = free >= LEAST_DISK and writable
@@ -190,10 +195,13 @@ def _disk(name: str, folder: Path) -> CheckResult:
     return CheckResult(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
 
 
-def _at_rest(workrooms: Path) -> CheckResult:
+def _there(folder: Path) -> Path:
+    """Return the folder, or the one that it would be made in."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _plaintext(rest: Rest) -> CheckResult:
     """Warn, and do not judge: a disk may be encrypted in a way that cannot be seen from here."""
-    place = next(path for path in (workrooms, *workrooms.parents) if path.exists())
-    rest = at_rest(place)
     hint = (
         "after a theft or a power cut patients' data can be read there: mount a tmpfs or an encrypted disk, and name it as"
         " 'workrooms' in station.yaml; or make sure that this disk is encrypted below what can be seen from here"

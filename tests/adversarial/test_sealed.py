@@ -55,7 +55,16 @@ from train_builder.follow.follow import StopState
 
 ALICE = PartyId("alice")
 PRIVATE = (
-    *("breast-cancer", "describe tumours", "ethics 1/2026", "GDPR", "patients", "measurements", "main.py", "sums.json"),
+    *(
+        "breast-cancer",
+        "describe tumours",
+        "ethics 1/2026",
+        "GDPR Art. 9",
+        "patients",
+        "measurements",
+        "main.py",
+        "sums.json",
+    ),
     *("hospital-a", "hospital-b", "hospital-c", "alice", "outcome", "refused", "passed", "payload", "signatures"),
 )
 

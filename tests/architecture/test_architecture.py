@@ -151,6 +151,7 @@ def test_error_codes_are_unique_and_stable_in_form() -> None:
     for module in (
         "security.errors",
         "security.keys.errors",
+        "security.sums.errors",
         "registry.errors",
         "train_builder.errors",
         "station.errors",

@@ -31,6 +31,7 @@ def errors(above: type[PhtError] = PhtError) -> Iterator[type[PhtError]]:
     for module in (
         "security.errors",
         "security.keys.errors",
+        "security.sums.errors",
         "registry.errors",
         "train_builder.errors",
         "station.errors",

@@ -27,6 +27,7 @@ from registry.port import Registry
 from registry.retry import RetryingRegistry
 from security.digest import digest_of
 from tests.support.cutter import Cutter
+from tests.support.keeper import Keeper
 from tests.support.liar import Liar, Reply
 from tests.support.registries import RealRegistries
 
@@ -134,6 +135,28 @@ def test_upload_goes_on_where_the_registry_says(liar: Liar, data: bytes) -> None
     assert ranges[-1].endswith(f"-{SIZE - 1}")
 
 
+def test_after_a_break_on_the_way_up_only_the_rest_goes(data: bytes) -> None:
+    """To a registry that keeps what came. docker-registry 2.8 does not: there, all of it goes again (ADR 25)."""
+    with (
+        contextlib.closing(Keeper()) as keeper,
+        contextlib.closing(Cutter(keeper.url, after=SIZE // 2, times=1)) as cut,
+    ):
+        before = list[int]()
+
+        def wait(seconds: float) -> None:
+            assert seconds > 0
+            keeper.settle()
+            before.append(cut.sent)
+            cut.sent = 0
+
+        registry = RetryingRegistry(HttpRegistry(Http(Origin.from_text(cut.url)), prefix=None), sleep=wait)
+        registry.put_blob(REPO, blob_of(data), lambda offset: io.BytesIO(data[offset:]))
+        assert len(before) == 1
+        assert SIZE // 3 < before[0] < SIZE // 2 + 1
+        assert cut.sent < SIZE - before[0] + (1 << 17)
+        assert keeper.stored == {digest_of(data)}
+
+
 def test_upload_that_is_forgotten_while_it_goes_on_starts_again(liar: Liar, data: bytes) -> None:
     """A registry that still took in a cut chunk when it told where to go on: `BLOB_UPLOAD_INVALID` at the next one."""
     path, first = "/v2/test/r/blobs/uploads/", f"0-{(16 << 20) - 1}"
@@ -150,6 +173,24 @@ def test_upload_that_is_forgotten_while_it_goes_on_starts_again(liar: Liar, data
     registry.put_blob(Repository("test/r"), blob_of(data), lambda offset: io.BytesIO(data[offset:]), carried.append)
     assert sum(int(asked.headers["content-length"]) for asked in liar.asked if asked.path == "/up/2") == SIZE
     assert sum(carried) == SIZE
+
+
+def test_upload_that_goes_on_at_another_place_than_the_registry_is_starts_again(liar: Liar, data: bytes) -> None:
+    """As distribution 1.1 has it refuse that: it was still taking in the cut chunk when it told where to go on."""
+    path, first = "/v2/test/r/blobs/uploads/", f"0-{(16 << 20) - 1}"
+    liar.says("POST", path, *(Reply(status=202, headers={"Location": f"/up/{number}"}) for number in (1, 2)))
+    liar.says(
+        *("PATCH", "/up/1"),
+        Reply(status=202, headers={"Location": "/up/1", "Range": first}),
+        Reply(status=503),
+        Reply(status=416, headers={"Location": "/up/1", "Range": f"0-{16 << 20}"}),
+    )
+    liar.says("GET", "/up/1", Reply(status=204, headers={"Location": "/up/1", "Range": first}))
+    liar.says("PATCH", "/up/2", Reply(status=202, headers={"Location": "/up/2"}))
+    liar.says("PUT", "/up/2", Reply(status=201))
+    registry = RetryingRegistry(liar.client(), sleep=no_wait)
+    registry.put_blob(Repository("test/r"), blob_of(data), lambda offset: io.BytesIO(data[offset:]))
+    assert sum(int(asked.headers["content-length"]) for asked in liar.asked if asked.path == "/up/2") == SIZE
 
 
 def test_registry_without_chunks_gets_one_request(liar: Liar, data: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from station.check import CheckResult
 from station.cli.render import render_checkup
 from station.desk.checkup import Checkup, check
 from station.desk.opening import station_at
-from station.house.disk import Rest, at_rest
+from station.house.disk import at_rest
 from tests.support.clocks import SetClock
 from tests.support.desk import Desk, copy_of, edit, furnished
 from tests.support.liar import Liar, Reply
@@ -26,8 +28,10 @@ def nobody() -> Secrets:
     raise InvalidInput(msg)
 
 
-def looked(desk: Desk, *, later: timedelta) -> dict[str, CheckResult]:
-    found = check(station_at(desk.path / "hospital-a"), nobody, SetClock(datetime.now(UTC) + later))
+def looked(
+    desk: Desk, *, later: timedelta = timedelta(0), look: Callable[..., Checkup] = check
+) -> dict[str, CheckResult]:
+    found = look(station_at(desk.path / "hospital-a"), nobody, SetClock(datetime.now(UTC) + later))
     return {one.name: one for one in found.results}
 
 
@@ -48,15 +52,43 @@ def test_a_directory_that_runs_out_is_told_before(
     assert (found.hint is None) == (told is None)
 
 
-def test_an_unencrypted_disk_is_a_warning_with_a_hint(furnished: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mapped", "warning", "told"),
+    [
+        ("tmpfs", "", False, "workrooms are in memory"),
+        ("ext4", "CRYPT-LUKS2-1-rooms", False, "workrooms are on an encrypted disk"),
+        ("ext4", "LVM-1", True, "workrooms are on an unencrypted disk, as far as can be seen"),
+    ],
+)
+def test_workrooms_on_an_unencrypted_disk_are_a_warning_with_a_hint(
+    furnished: Desk, tmp_path: Path, kind: str, mapped: str, *, warning: bool, told: str
+) -> None:
+    """On any machine: the kernel's tables are the test's own, and say something else of the folder above."""
     desk = copy_of(furnished, tmp_path / "desk")
-    found = looked(desk, later=timedelta(0))["plaintext"]
-    plain = at_rest(desk.path) is Rest.PLAIN
-    assert (found.ok, found.warning) == (True, plain)
-    one = CheckResult(name="plaintext", ok=True, warning=True, detail="on a disk", hint="encrypt it")
-    told = render_checkup(Checkup(results=(one,)))
-    assert told.text.splitlines() == ["WARN  plaintext      on a disk", "                     -> encrypt it"]
-    assert told.error is None
+    rooms = tmp_path / "rooms"
+    rooms.mkdir()
+    edit(desk.path / "hospital-a" / "station.yaml", "# workrooms: /run/pht/workrooms", f"workrooms: {rooms}/not/yet")
+    other = "ext4" if kind == "tmpfs" else "tmpfs"
+    (tmp_path / "mounts").write_text(f"22 1 8:1 / / rw - {other} a rw\n23 22 254:0 / {rooms} rw - {kind} b rw\n")
+    (tmp_path / "devices" / "254:0" / "dm").mkdir(parents=True)
+    (tmp_path / "devices" / "254:0" / "dm" / "uuid").write_text(mapped)
+    rest = partial(at_rest, mounts=tmp_path / "mounts", devices=tmp_path / "devices")
+    found = looked(desk, look=partial(check, rest=rest))["plaintext"]
+    assert (found.ok, found.warning, found.detail) == (True, warning, told)
+    assert (found.hint is not None) == warning
+    rendered = render_checkup(Checkup(results=(found,)))
+    lines = rendered.text.splitlines()
+    assert lines[0].split(maxsplit=1)[0] == ("WARN" if warning else "ok")
+    assert lines[1:] == ([f"                     -> {found.hint}"] if warning else [])
+    assert rendered.error is None
+
+
+def test_of_the_workrooms_of_this_machine_its_own_kernel_is_asked(furnished: Desk, tmp_path: Path) -> None:
+    desk = copy_of(furnished, tmp_path / "desk")
+    memory = "workrooms: /dev/shm/pht/none"  # a tmpfs on every Linux; nothing is made there
+    edit(desk.path / "hospital-a" / "station.yaml", "# workrooms: /run/pht/workrooms", memory)
+    found = looked(desk)["plaintext"]
+    assert (found.warning, found.detail, found.hint) == (False, "workrooms are in memory", None)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +121,7 @@ def test_https_in_front_of_a_plain_registry_is_told_with_what_to_change(furnishe
     try:
         wrong = registry.url.replace("http://", "https://")
         edit(desk.path / "hospital-a" / "station.yaml", f"layout:{desk.path / 'registry'}", wrong)
-        found = looked(desk, later=timedelta(0))
+        found = looked(desk)
         for name in ("registry", "directory"):
             assert not found[name].ok
             assert "says https" in found[name].detail

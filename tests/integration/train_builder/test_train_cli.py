@@ -142,6 +142,26 @@ def test_the_whole_way(ready: Scientist) -> None:
     assert ready.fails("open", "latest", out).code == "folder.not-empty"
 
 
+def test_an_exported_journey_is_judged_by_the_command_from_a_pinned_root_alone(ready: Scientist) -> None:
+    name = str(ready.run("submit", str(write_train(ready.path / "t"))).data["train"])
+    ready.pass_on("hospital-a", "hospital-b", "hospital-c")
+    journey = ready.path / "journey"
+    exported = ready.run("verify", "latest", "--export", str(journey)).data
+    for gone in ("home", "registry", "consortium"):  # an auditor has none of them
+        shutil.rmtree(ready.path / gone)
+    words = ("--json", "verify", str(journey), "--root", str(ready.path / "root.json"))
+    judged = in_a_process(ready.path, {}, *words)
+    assert judged.exit == 0, str(judged)
+    told = judged.document
+    assert (told["train"], told["stops"], told["offline"]) == (name, exported["stops"], True)
+    statement = journey / "entry-2" / "envelope.json"
+    statement.write_bytes((journey / "entry-1" / "envelope.json").read_bytes())
+    refused = in_a_process(ready.path, {}, *words)
+    assert refused.code == "signature.missing", str(refused)
+    shutil.rmtree(journey / "directory")
+    assert in_a_process(ready.path, {}, *words).code == "directory.unavailable"
+
+
 def test_of_a_whole_journey_sending_and_opening_ask_for_the_passphrase_and_each_once(ready: Scientist) -> None:
     with counted() as sending:
         name = str(ready.run("submit", str(write_train(ready.path / "t"))).data["train"])
