@@ -43,10 +43,19 @@ class Buckets:
         self._running: dict[str, tuple[str, subprocess.Popen[bytes]]] = {}
 
     def endpoint(self, kind: str = "plain") -> str:
-        """Return the address of a server: ``plain``, ``read-only`` or ``tls``."""
+        """Return the address of a server: ``plain``, ``read-only`` or ``tls``.
+
+        The others know nothing of what is put into the bucket after they began: each begins anew.
+        """
+        if kind in self._running and kind != "plain":
+            self.stop(kind)
+            self.again(kind)
         if kind not in self._running:
             port = free_port()
-            self._running[kind] = (f"{'https' if kind == 'tls' else 'http'}://127.0.0.1:{port}", self._start(kind, port))
+            self._running[kind] = (
+                f"{'https' if kind == 'tls' else 'http'}://127.0.0.1:{port}",
+                self._start(kind, port),
+            )
         return self._running[kind][0]
 
     def stop(self, kind: str = "plain") -> None:
@@ -64,7 +73,7 @@ class Buckets:
         command = [
             str(Path(sys.executable).with_name("rclone")),
             *("serve", "s3", f"--addr=127.0.0.1:{port}", f"--auth-key={ACCESS},{SECRET}"),
-            *(f"--config={self.folder / 'rclone.conf'}", f"--cache-dir={self.folder / 'cache'}", "--dir-cache-time=0"),
+            *(f"--config={self.folder / 'rclone.conf'}", f"--cache-dir={self.folder / 'cache'}"),
             *more,
             str(self.store.parent),
         ]

@@ -271,7 +271,9 @@ def csv_of(rows: Sequence[Row], names: Sequence[str] = NAMES) -> str:
     return out.getvalue()
 
 
-_STORED = "patient VARCHAR, age BIGINT, height DOUBLE, sex VARCHAR, smokes BOOLEAN, note VARCHAR, admitted DATE, \"left\" DATE"
+_STORED = (
+    'patient VARCHAR, age BIGINT, height DOUBLE, sex VARCHAR, smokes BOOLEAN, note VARCHAR, admitted DATE, "left" DATE'
+)
 
 
 def parquet_of(rows: Sequence[Row], scratch: Path) -> bytes:

@@ -153,7 +153,7 @@ class Server:
             return DataUnfit(msg, data=self.name, why=why, bucket=self.bucket.name, hint=hint)
         if code in _CHANGED:
             return changed(self.name)
-        if error.status >= _ERRORS or error.status in _LATER:
+        if error.status >= _ERRORS or error.status in _LATER or code == "RequestTimeout":
             msg = "the server of a bucket cannot answer now"
             return DataSourceUnavailable(msg, data=self.name, why=why, hint="the train waits")
         msg = "the server of a bucket cannot answer what it is asked"
