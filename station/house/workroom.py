@@ -160,16 +160,18 @@ class Workrooms:
 
     @contextlib.contextmanager
     def scratch(self, visit: ArrivalId) -> Iterator[Path]:
-        """Yield an empty folder of the visit's room that runs never see, and remove it.
+        """Yield an empty folder of the visit's room that runs never see, and remove it, whatever happens meanwhile.
 
         Raises:
             RoomMissing: the room is gone.
             WorkroomNotWiped: something in the folder cannot be removed.
         """
         folder = self.find(visit).scratch
-        yield self._emptied(folder, visit)
-        with self._removing(visit), _entered(str(folder.parent)) as parent:
-            _remove(folder.name, parent)
+        try:
+            yield self._emptied(folder, visit)
+        finally:
+            with self._removing(visit), _entered(str(folder.parent)) as parent:
+                _remove(folder.name, parent)
 
     def outgoing(self, visit: ArrivalId) -> Path:
         """Return an empty folder of the visit's room for what may leave, whatever was in it before.

@@ -96,6 +96,9 @@ class S3Source:
                 pattern=self.pattern,
                 hint="correct 'prefix' or 'files' in station.yaml, or put them there; the train waits",
             )
+        if any({".", ".."} & set(one.key.split("/")) for one in found):
+            msg = "the key of an object is no path"  # on its way it would become another
+            raise DataUnfit(msg, data=self.name, pattern=self.pattern)
         forms = {FORMS.get(_suffix(one)) for one in found}
         if None in forms or len(forms) > 1:
             msg = "the objects of a table must all be CSV, TSV or Parquet"

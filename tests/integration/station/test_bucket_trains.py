@@ -110,7 +110,8 @@ def add_ages(order: RunOrder, say: Callable[[bytes], None]) -> int:
 @pytest.fixture
 def here(tmp_path: Path, buckets: Buckets, gateway: Gateway) -> Iterator[World]:
     buckets.empty()
-    buckets.put("heart/canary.csv", csv_of(PEOPLE).encode())
+    buckets.put("heart/canary.csv", csv_of(PEOPLE[:10]).encode())
+    buckets.put("heart/canary-more.csv", csv_of(PEOPLE[10:]).encode())
     keys = tmp_path / "keys"
     keys.write_text(KEYS)
     keys.chmod(0o600)
@@ -154,7 +155,7 @@ def test_a_run_gets_its_part_of_a_bucket_and_nothing_of_it_is_left(here: World, 
     assert furnished.data[0].source == "s3"
     record = furnished.data[0].table
     assert record is not None
-    assert re.fullmatch(r"snapshot [0-9a-f]+ of 1 object, newest of [0-9TZ:-]+", record.version)
+    assert re.fullmatch(r"snapshot [0-9a-f]+ of 2 objects, newest of [0-9TZ:-]+", record.version)
     assert here.plaintext("hospital-a") == []
     need_no_canary(here)
 
@@ -168,13 +169,14 @@ def need_no_canary(here: World) -> None:
 
 
 def test_a_train_waits_for_a_bucket_and_goes_on(here: World, gateway: Gateway, tmp_path: Path) -> None:
-    gateway.rule = lambda asked: None if asked.lists else refusal(503, "SlowDown")
-    made = sent(here)
+    gateway.rule = lambda asked: refusal(503, "SlowDown") if asked.path.endswith("canary.csv") else None
+    made = sent(here)  # and the other object, which comes first, is copied
     for _ in range(8):
         here.step("hospital-a")
     stumbled = here.visit("hospital-a").stumbled
     assert stumbled is not None
     assert stumbled.code == "data.unavailable"
+    assert any(one.path.endswith("canary-more.csv") for one in gateway.seen)
     assert here.sandboxes["hospital-a"].started == []
     need_no_canary(here)
     gateway.rule = lambda _: None
@@ -186,10 +188,9 @@ def test_a_train_waits_for_a_bucket_and_goes_on(here: World, gateway: Gateway, t
 def test_a_bucket_that_changes_while_it_is_read_is_read_again(
     here: World, gateway: Gateway, buckets: Buckets, tmp_path: Path
 ) -> None:
-    fewer = csv_of(PEOPLE[:10]).encode()
-    left = [lambda: buckets.put("heart/canary.csv", fewer)]
+    left = [lambda: buckets.put("heart/canary.csv", csv_of(PEOPLE[5:10]).encode())]
     gateway.rule = lambda asked: left.pop()() if left and not asked.lists else None
     made = sent(here)
     here.settle("hospital-a")
-    assert json.loads(here.results(made, tmp_path / "results")["sums.json"])["n"] == 10
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"])["n"] == 15
     need_no_canary(here)

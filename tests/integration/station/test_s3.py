@@ -475,6 +475,18 @@ def test_what_is_no_server_of_buckets(source: S3Source, gateway: Gateway, stage:
             stage(there)
 
 
+@pytest.mark.parametrize("key", ["heart/../a.csv", "heart/./a.csv"])
+def test_a_key_that_would_become_another_on_its_way(source: S3Source, gateway: Gateway, stage: Stage, key: str) -> None:
+    about = (
+        f"<Key>{key}</Key><Size>9</Size><ETag>&quot;0&quot;</ETag><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    )
+    listing = f"<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated><Contents>{about}</Contents></ListBucketResult>"
+    gateway.rule = lambda _: Says(status=200, body=listing.encode(), headers={"Content-Type": "application/xml"})
+    with pytest.raises(DataUnfit, match="no path"):
+        stage(at(replace(source, pattern="*/a.csv"), gateway.endpoint))
+    assert all(one.lists for one in gateway.seen)
+
+
 def test_a_wrong_clock_is_told_as_that(source: S3Source, gateway: Gateway) -> None:
     gateway.rule = lambda _: refusal(403, "RequestTimeTooSkewed")
     assert "clock" in str(only(at(source, gateway.endpoint)).hint)

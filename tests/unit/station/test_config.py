@@ -289,6 +289,7 @@ def test_a_bucket() -> None:
         ("    keys_file: private/keys\n", ""),
         ("    endpoint: https://s3.example:9000/\n", ""),
         ("bucket: clinic", "bucket: Clinic/lungs"),
+        ("bucket: clinic", "bucket: clinic..lungs"),
         ("bucket: clinic", "bucket: clinic\n    region: 'eu west'"),
         ("bucket: clinic", "bucket: clinic\n    secret_key: abc"),
     ],
