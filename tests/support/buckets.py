@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -148,6 +148,9 @@ def refusal(status: int, code: str) -> Says:
     return Says(status=status, body=text.encode(), headers={"Content-Type": "application/xml"})
 
 
+Pieces = Callable[[bytes], Iterable[bytes]]
+"""How a body is sent."""
+
 Rule = Callable[[Asked], Says | None]
 """Looks at a request, and does what it will; None lets it pass."""
 
@@ -179,7 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
         if said.status != 204:
             self.send_header("Content-Length", str(len(said.body)))
         self.end_headers()
-        self.wfile.write(said.body)
+        for piece in gateway.pieces(said.body):
+            self.wfile.write(piece)
 
     def _forwarded(self, body: bytes) -> Says:
         gateway = self.server.gateway
@@ -208,6 +212,7 @@ class Gateway:
         parts = urlsplit(target)
         self.target = (str(parts.hostname), int(parts.port or 80))
         self.rule: Rule = lambda _: None
+        self.pieces: Pieces = lambda body: (body,)
         self.dropped: set[str] = set()
         self.seen: list[Asked] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)

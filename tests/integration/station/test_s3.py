@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -339,6 +339,20 @@ def test_a_server_that_is_slow_makes_the_train_wait(
     over.set()
 
 
+def test_a_server_that_trickles_makes_the_train_wait(source: S3Source, gateway: Gateway, stage: Stage) -> None:
+    over = threading.Event()
+
+    def drops(body: bytes) -> Iterator[bytes]:
+        for at in range(len(body)):
+            over.wait(0.05)
+            yield body[at : at + 1]
+
+    gateway.rule = lambda asked: setattr(gateway, "pieces", drops) if not asked.lists else None
+    with pytest.raises(DataSourceUnavailable):
+        stage(at(source, gateway.endpoint, seconds=1))
+    over.set()
+
+
 LARGE = csv_of([{**ROWS[0], "patient": f"p{number}", "note": f"{number:060}"} for number in range(60_000)]).encode()
 
 
@@ -371,6 +385,25 @@ def test_a_server_that_cannot_send_a_part_makes_the_train_wait(large: S3Source, 
         stage(at(large, cutter.url))
 
 
+@pytest.mark.parametrize(
+    ("begin", "length"), [(0, len(LARGE) // 2), (None, 0), (None, len(LARGE))], ids=["elsewhere", "nothing", "too much"]
+)
+def test_a_part_that_is_another_than_was_asked_for_is_not_taken(
+    large: S3Source, gateway: Gateway, stage: Stage, begin: int | None, length: int
+) -> None:
+    def lie(asked: Asked) -> Says | None:
+        if "Range" not in asked.headers:
+            return None
+        start = int(asked.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        told = f"bytes {start if begin is None else begin}-{len(LARGE) - 1}/{len(LARGE)}"
+        return Says(status=206, body=LARGE[:length], headers={"Content-Range": told})
+
+    gateway.rule = lie
+    cutter = Cutter(gateway.endpoint, down=len(LARGE) // 2, times=1)
+    with contextlib.closing(cutter), pytest.raises(DataSourceUnavailable):
+        stage(at(large, cutter.url))
+
+
 def test_an_object_that_changed_after_a_cut_is_not_gone_on_with(
     large: S3Source, gateway: Gateway, buckets: Buckets, stage: Stage
 ) -> None:
@@ -383,6 +416,7 @@ def test_an_object_that_changed_after_a_cut_is_not_gone_on_with(
     with contextlib.closing(cutter), pytest.raises(DataSourceUnavailable, match="changed"):
         stage(at(large, cutter.url))
     assert cutter.left == 0
+    assert not gateway.seen[-1].lists  # that was enough
 
 
 def once(when: Callable[[Asked], bool], act: Callable[[], None]) -> Rule:
