@@ -7,6 +7,7 @@ off is gone on with from where it was, as long as the object is the one that was
 from __future__ import annotations
 
 import base64
+import io
 import re
 import secrets
 import ssl
@@ -45,7 +46,7 @@ _PARQUET, _FOOTER, _LONGEST_FOOTER = (
     8,
     64 << 20,
 )  # it ends with what tells the columns, the length of that, and its name
-_LONGEST_ERROR: Final = 64 << 10
+_LONGEST_DOCUMENT: Final = 16 << 20
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,60})</Code>")
 _STRANGER: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "InvalidToken", "ExpiredToken"}
@@ -69,17 +70,36 @@ class _Refused(Exception):
 
 
 class _Direct(urllib3.PoolManager):
-    """Sends a request once, and follows nothing."""
+    """Sends a request once, and follows nothing. What is read whole is bounded, and has so many seconds."""
+
+    def __init__(self, seconds: int, authorities: ssl.SSLContext) -> None:
+        wait = urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds)
+        super().__init__(retries=False, timeout=wait, ssl_context=authorities)
+        self._seconds = seconds
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401 # the base class's
         del redirect
-        answer = super().urlopen(method, url, redirect=False, **kw)
-        if answer.status in _SUCCESS:
+        whole = kw.pop("preload_content", True)
+        answer = super().urlopen(method, url, redirect=False, preload_content=False, **kw)
+        if answer.status in _SUCCESS and not whole:
             return answer
-        body = answer.data if kw.get("preload_content", True) else answer.read(_LONGEST_ERROR)
-        answer.close()
-        found = _CODE.search(body[:_LONGEST_ERROR])
+        body = self._document(answer)
+        if answer.status in _SUCCESS:
+            return urllib3.HTTPResponse(io.BytesIO(body), headers=answer.headers, status=answer.status)
+        found = _CODE.search(body)
         raise _Refused(answer.status, found[1].decode() if found else "")
+
+    def _document(self, answer: BaseHTTPResponse) -> bytes:
+        begun, body = time.monotonic(), bytearray()
+        try:
+            while block := answer.read1(_BLOCK, decode_content=False):
+                body += block
+                if len(body) > _LONGEST_DOCUMENT or time.monotonic() - begun > self._seconds:
+                    msg = "too slow, or too long"
+                    raise HTTPError(msg)
+        finally:
+            answer.close()
+        return bytes(body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +117,7 @@ class Server:
             DataSourceUnavailable, DataUnfit: what it answers, or that it does not.
         """
         access, secret = self._keys()
-        wait = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self.bucket.seconds)
-        with _Direct(retries=False, timeout=wait, ssl_context=self._authorities()) as pool:
+        with _Direct(self.bucket.seconds, self._authorities()) as pool:
             place = urlsplit(self.bucket.endpoint)
             client = Minio(
                 endpoint=place.netloc,

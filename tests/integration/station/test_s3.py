@@ -339,7 +339,10 @@ def test_a_server_that_is_slow_makes_the_train_wait(
     over.set()
 
 
-def test_a_server_that_trickles_makes_the_train_wait(source: S3Source, gateway: Gateway, stage: Stage) -> None:
+@pytest.mark.parametrize("lists", [True, False])
+def test_a_server_that_trickles_makes_the_train_wait(
+    source: S3Source, gateway: Gateway, stage: Stage, *, lists: bool
+) -> None:
     over = threading.Event()
 
     def drops(body: bytes) -> Iterator[bytes]:
@@ -347,7 +350,7 @@ def test_a_server_that_trickles_makes_the_train_wait(source: S3Source, gateway: 
             over.wait(0.05)
             yield body[at : at + 1]
 
-    gateway.rule = lambda asked: setattr(gateway, "pieces", drops) if not asked.lists else None
+    gateway.rule = lambda asked: setattr(gateway, "pieces", drops) if asked.lists is lists else None
     with pytest.raises(DataSourceUnavailable):
         stage(at(source, gateway.endpoint, seconds=1))
     over.set()
@@ -507,6 +510,12 @@ def test_what_is_no_server_of_buckets(source: S3Source, gateway: Gateway, stage:
         gateway.rule = lambda _, status=status: Says(status=status, body=b"canary")  # type: ignore[misc]
         with pytest.raises(DataUnfit):
             stage(there)
+
+
+def test_a_listing_without_an_end_is_not_read(source: S3Source, gateway: Gateway, stage: Stage) -> None:
+    gateway.rule = lambda _: Says(status=200, body=b"<a>" + b" " * (17 << 20))
+    with pytest.raises(DataSourceUnavailable):
+        stage(at(source, gateway.endpoint))
 
 
 @pytest.mark.parametrize("key", ["heart/../a.csv", "heart/./a.csv"])
