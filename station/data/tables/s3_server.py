@@ -41,11 +41,9 @@ _BLOCK: Final = 1 << 20
 _SLOWEST: Final = 64 << 10  # bytes a second, on average
 _BREAKS: Final = 20  # of one object, each after some of it came
 _HEADER: Final = 1 << 20
-_PARQUET, _FOOTER, _LONGEST_FOOTER = (
-    b"PAR1",
-    8,
-    64 << 20,
-)  # it ends with what tells the columns, the length of that, and its name
+_PARQUET: Final = b"PAR1"
+_FOOTER: Final = 8  # at the end of Parquet: how long what tells the columns is, and "PAR1"
+_LONGEST_FOOTER: Final = 64 << 20
 _LONGEST_DOCUMENT: Final = 16 << 20
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,60})</Code>")
 _STRANGER: Final = frozenset(
@@ -236,7 +234,7 @@ class Client:
 
     def fetch_end(self, one: Listed, path: Path) -> None:
         """Write a file as long as an object of Parquet with nothing in it but its end, which tells the columns."""
-        last = self._part(one, max(one.size - _FOOTER, 0), _FOOTER)
+        last = self._part(one, max(one.size - _FOOTER, 0), min(one.size, _FOOTER))
         length = int.from_bytes(last[:4], "little")
         begin = one.size - _FOOTER - length
         if last[4:] != _PARQUET or begin < len(_PARQUET) or length > _LONGEST_FOOTER:
@@ -264,7 +262,7 @@ class Client:
         if refused is None or refused.code == "BadDigest":
             self._too_wide("the station's keys may write into a bucket")
         if refused.status in _MAY_NOT:
-            # Whoever may delete is told that what is not there is gone.
+            # Whoever may delete is told that what is not there is gone; where versions are kept, a mark of that stays.
             deleted = self._tried("DELETE", key)
             if deleted is None or deleted.status == _NOT_FOUND:
                 self._too_wide("the station's keys may delete what is in a bucket")
@@ -284,7 +282,14 @@ class Client:
         return None
 
     def _part(self, one: Listed, start: int, length: int) -> bytes:
-        return b"".join(self._blocks(one, start, length)) if length else b""
+        found = bytearray()
+        for block in self._blocks(one, start, length) if length else ():
+            found += block
+            if len(found) > length:
+                break
+        if len(found) != length:
+            raise changed(self._name)
+        return bytes(found)
 
     def _blocks(self, one: Listed, start: int, length: int = 0) -> Iterator[bytes]:
         """Yield an object as it was listed, from a byte on, and so many bytes if there is a number."""

@@ -166,9 +166,10 @@ def test_parquet_and_of_its_columns_only_the_end_is_fetched(
         assert cutter.received < len(content) / 2
     _, into = selected_from(there := replace(source, pattern="*.parquet"), selection(parse("height < 1")), tmp_path)
     assert len(table_in(into)) == 7
-    buckets.put("heart/a.parquet", b"PAR1 cut off")
-    with pytest.raises(DataUnfit):
-        there.columns()
+    for broken in (b"PAR1 cut off", b"PAR1", b"", content[: len(content) // 2], b"PAR1\0\0\0\0PAR1"):
+        buckets.put("heart/a.parquet", broken)
+        with pytest.raises(DataUnfit):
+            there.columns()
 
 
 def test_a_listing_of_many_pages(source: S3Source, buckets: Buckets, gateway: Gateway) -> None:
@@ -405,6 +406,13 @@ def test_a_part_that_is_another_than_was_asked_for_is_not_taken(
     cutter = Cutter(gateway.endpoint, down=len(LARGE) // 2, times=1)
     with contextlib.closing(cutter), pytest.raises(DataSourceUnavailable):
         stage(at(large, cutter.url))
+
+
+def test_more_than_the_part_that_was_asked_for_is_not_taken(large: S3Source, gateway: Gateway) -> None:
+    whole = {"Content-Range": f"bytes 0-{len(LARGE) - 1}/{len(LARGE)}"}
+    gateway.rule = lambda asked: None if asked.lists else Says(status=206, body=LARGE, headers=whole)
+    with pytest.raises(DataSourceUnavailable):
+        at(large, gateway.endpoint).columns()
 
 
 def test_an_object_that_changed_after_a_cut_is_not_gone_on_with(
