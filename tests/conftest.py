@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.support.bases",
     "tests.support.postgres",
     "tests.support.buckets",
+    "tests.support.fhir",
 )
 
 FIRST = ("test_three_hospitals", "test_demo", "test_half_written", "test_circumstances")

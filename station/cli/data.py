@@ -64,8 +64,13 @@ def data_ls(*, folder: Path) -> Answer:
 @click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
 @click.option("--files", help="Of files and s3: which of them, as a pattern.  [default: *.csv]")
 @click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
-@click.option("--password-file", type=PATH, help="Of sql: a private file with the password.")
-@click.option("--ca-file", type=PATH, help="Of sql and s3: the certificate authority of the server (PEM).")
+@click.option("--server", help="Of fhir: the base address of the server.")
+@click.option("--search", help="Of fhir: a type of resource and criteria, as Observation?code=…")
+@click.option("--username", help="Of fhir: the account.")
+@click.option("--token-file", type=PATH, help="Of fhir: a private file with a bearer token, instead of an account.")
+@click.option("--token-url", help="Of fhir: a token service; the account is then a client's id and secret.")
+@click.option("--password-file", type=PATH, help="Of sql and fhir: a private file with the password.")
+@click.option("--ca-file", type=PATH, help="Of sql, fhir and s3: the certificate authority of the server (PEM).")
 @click.option("--table", help="Of sql: the table or view, with its schema.")
 @click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
 @click.option("--endpoint", help="Of s3: the server of the bucket, https://host:port.")
@@ -93,6 +98,11 @@ def data_add(
     bucket: str | None,
     prefix: str | None,
     keys_file: Path | None,
+    server: str | None,
+    search: str | None,
+    username: str | None,
+    token_file: Path | None,
+    token_url: str | None,
     only_print: bool,
     folder: Path,
 ) -> Answer:
@@ -108,6 +118,7 @@ def data_add(
         "ca_file": ca_file,
         "query_file": query_file,
         "keys_file": keys_file,
+        "token_file": token_file,
     }
     given = {
         "source": source,
@@ -118,10 +129,17 @@ def data_add(
         "region": region,
         "bucket": bucket,
         "prefix": prefix,
+        "server": server,
+        "search": search,
+        "username": username,
+        "token_url": token_url,
         **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
     }
     if source == SourceKind.SQL and (database is None or (table is None) == (query_file is None)):
         msg = "a database needs --database, and --table or --query-file"
+        raise InvalidInput(msg, data=name)
+    if source == SourceKind.FHIR and (server is None or search is None):
+        msg = "a FHIR server needs --server and --search"
         raise InvalidInput(msg, data=name)
     if source == SourceKind.S3 and None in {endpoint, bucket, keys_file}:
         msg = "a bucket needs --endpoint, --bucket and --keys-file"
@@ -216,6 +234,7 @@ def _lines(found: Examined) -> list[str]:
         return lines
     told = found.found
     lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    lines += [f"     {found.name}.{one}: no row has a value; is 'from' right?" for one in told.empty]
     return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
 
 
@@ -241,6 +260,7 @@ def _numbers(found: Examination) -> Json:
         "rows": found.rows,
         "patients": found.patients,
         "without_patient": found.without_patient,
+        "empty": list(found.empty),
         "flaws": [
             {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
             for one in found.flaws

@@ -36,6 +36,7 @@ from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
+from station.data.tables.fhir import FhirSource
 from station.data.tables.files import FilesSource
 from station.data.tables.s3 import S3Source
 from station.data.tables.secret import secret_at
@@ -48,7 +49,7 @@ from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
-from station.house.places import DockerPlace, FilesPlace, FolderPlace, S3Place, SqlPlace, TablePlace
+from station.house.places import DockerPlace, FhirPlace, FilesPlace, FolderPlace, S3Place, SqlPlace, TablePlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -134,6 +135,8 @@ def table_of(name: str, place: TablePlace) -> TableSource:
             return SqlSource(name=name, database=database, table=table, query_file=query_file)
         case S3Place(bucket=bucket, pattern=pattern, spelling=spelling):
             return S3Source(name=name, bucket=bucket, pattern=pattern, spelling=spelling)
+        case FhirPlace(table=asked):
+            return FhirSource(name=name, table=asked)
 
 
 def sandbox_of(config: StationConfig) -> Sandbox:

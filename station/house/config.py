@@ -28,6 +28,7 @@ from station.house.capacity import CapacitySettings
 from station.house.places import (
     DataPlace,
     DockerPlace,
+    FhirPlace,
     S3Place,
     SqlPlace,
     TableTerms,
@@ -246,7 +247,9 @@ def _need_apart(config: StationConfig) -> None:
     lists = (one.table.withdrawn for one in config.data.values() if one.table)
     logins = (one.place.database.password_file for one in config.data.values() if isinstance(one.place, SqlPlace))
     keys = (one.place.bucket.keys_file for one in config.data.values() if isinstance(one.place, S3Place))
-    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *keys)
+    asked = [one.place.table.endpoint for one in config.data.values() if isinstance(one.place, FhirPlace)]
+    tokens = (path for one in asked for path in (one.password_file, one.token_file))
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *tokens, *keys)
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()

@@ -17,6 +17,7 @@ from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
 from station.data.tables.bucket import REGION, Bucket
 from station.data.tables.database import TIMEOUT, Database
+from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
 from station.data.tables.source import Described, Spelling
 
 LEAST_PATIENTS: Final = 10
@@ -30,6 +31,7 @@ class SourceKind(StrEnum):
     FILES = "files"
     SQL = "sql"
     S3 = "s3"
+    FHIR = "fhir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,19 @@ class S3Place:
         return ()
 
 
-TablePlace: TypeAlias = FilesPlace | SqlPlace | S3Place
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirPlace:
+    """What a search at a FHIR server finds."""
+
+    table: FhirTable
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given a copy."""
+        return ()
+
+
+TablePlace: TypeAlias = FilesPlace | SqlPlace | FhirPlace | S3Place
 DataPlace: TypeAlias = FolderPlace | TablePlace
 
 
@@ -128,6 +142,8 @@ def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
             return _sql_place(home, value)
         case SourceKind.S3:
             return _s3_place(home, value)
+        case SourceKind.FHIR:
+            return _fhir_place(home, value)
 
 
 def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
@@ -170,6 +186,17 @@ def _s3_place(home: Path, value: Mapping[str, Any]) -> S3Place:
         pattern=pattern,
         spelling=_spelling(value.get("spelling", {}), pattern),
     )
+
+
+def _fhir_place(home: Path, value: Mapping[str, Any]) -> FhirPlace:
+    files = {name: home / value[name] if name in value else None for name in ("password_file", "token_file", "ca_file")}
+    said = {name: value.get(name) for name in ("username", "token_url", "scope")}
+    endpoint = Endpoint(
+        base=value["server"].removesuffix("/"), seconds=value.get("timeout_seconds", TIMEOUT), **files, **said
+    )
+    search = Search.of(value["search"], count=value.get("page_size", PAGE))
+    need_paths({name: one.get("from", name) for name, one in value.get("columns", {}).items()}, search.type)
+    return FhirPlace(table=FhirTable(endpoint=endpoint, search=search))
 
 
 def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:

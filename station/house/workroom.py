@@ -160,7 +160,7 @@ class Workrooms:
 
     @contextlib.contextmanager
     def scratch(self, visit: ArrivalId) -> Iterator[Path]:
-        """Yield an empty folder of the visit's room that runs never see, and remove it, whatever happens meanwhile.
+        """Yield an empty folder of the visit's room that runs never see, and remove it, also after a failure.
 
         Raises:
             RoomMissing: the room is gone.
