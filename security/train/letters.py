@@ -146,10 +146,7 @@ def joined(parcels: Sequence[Parcel], route: Route, stop: int) -> Parcel:
     """
     letters: dict[int, bytes] = {}
     for sender, parcel in zip(route.before(stop), parcels, strict=True):
-        way = (*route.ancestors(sender), sender)
-        if len(parcel.entries) != len(way) or len(parcel.states) != 1:
-            msg = "a part of the train does not bring the entries of its way"
-            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(parcel.entries), expected=len(way))
+        way = need_way(parcel, route, sender)
         for one, letter in zip(way, parcel.entries, strict=True):
             letters.setdefault(one, letter)
     first = parcels[0]
@@ -159,6 +156,19 @@ def joined(parcels: Sequence[Parcel], route: Route, stop: int) -> Parcel:
         code=first.code,
         states=tuple(one.states[0] for one in parcels),
     )
+
+
+def need_way(parcel: Parcel, route: Route, sender: int) -> tuple[int, ...]:
+    """Return the way of what a stop sent, by its number of entries; with it comes one state.
+
+    Raises:
+        JourneyIncomplete: it does not bring as many entries as its way has stops.
+    """
+    way = (*route.ancestors(sender), sender)
+    if len(parcel.entries) != len(way) or len(parcel.states) != 1:
+        msg = "a part of the train does not bring the entries of its way"
+        raise JourneyIncomplete(msg, stop=counted(sender), entries=len(parcel.entries), expected=len(way))
+    return way
 
 
 def check_room(parcel: Parcel) -> None:

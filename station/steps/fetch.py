@@ -20,7 +20,6 @@ from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
-    JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
     NotARecipient,
@@ -29,9 +28,19 @@ from security.errors import (
 from security.ids import TrainId
 from security.statement.envelope import MAX_ENVELOPE, Verified
 from security.train.journey import check_entry
-from security.train.letters import OpenedParcel, Parcel, check_readers, check_room, joined, open_letter
+from security.train.letters import (
+    OpenedParcel,
+    Parcel,
+    check_entry_readers,
+    check_readers,
+    check_room,
+    joined,
+    need_way,
+    open_letter,
+)
 from security.train.manifest import TrainManifest, read_manifest, train_id
-from security.train.verify import AcceptedTrain, stop_meant, verify_manifest
+from security.train.route import counted
+from security.train.verify import AcceptedTrain, check_state_size, stop_meant, verify_manifest
 from station.errors import PartsMissing
 from station.house.house import House
 from station.house.proofs import Proof
@@ -183,17 +192,25 @@ class _Gathered:
             self.takens.append(taken)
 
     def _check(self, taken: Taken, sender: int) -> None:
-        """Demand that the newest entry of a part is the one of the stop that sends it.
+        """Demand that a part is what the stop that sends it signed for: with as many entries as its way has, the state its own names, and the code.
+
+        What is put together is verified as a whole, and refused for good. Nobody who can write to a mailbox, and takes letters
+        apart that they cannot read, may bring that about.
 
         Raises:
             Refused, NotARecipient: it is not.
         """
         check_room(taken.parcel)
-        if not taken.parcel.entries:
-            msg = "a part of a train brings no entry"
-            raise JourneyIncomplete(msg)
-        letter = open_letter(taken.parcel.entries[-1], [one.identity for one in self._house.keyring])
-        check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now)
+        manifest, parcel = self._manifest.value, taken.parcel
+        need_way(parcel, manifest.route, sender)
+        letter = open_letter(parcel.entries[-1], [one.identity for one in self._house.keyring])
+        entry = check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now).value
+        check_entry_readers(letter, manifest, sender)
+        (state,) = parcel.states
+        if state.digest != entry.state_out or parcel.code != manifest.code:
+            msg = "a part of a train brings another state or code than was signed for"
+            raise DigestMismatch(msg, stop=counted(sender))
+        check_state_size(state, manifest)
 
 
 def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:

@@ -57,12 +57,12 @@ class RecordingRegistry(MemoryRegistry):
         super().__init__()
         self.sent: list[Sent] = []
         self.receipts: list[bytes] = []
-        self.raw: list[bytes] = []
+        self.tagged: list[tuple[Repository, Reference, bytes, str]] = []
 
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         digest = super().put_manifest(repo, reference, raw, media_type)
         stored = StoredManifest(raw=raw, media_type=media_type, digest=digest)
-        self.raw.append(raw)
+        self.tagged.append((repo, reference, raw, media_type))
         try:
             taken = take_letters(self, repo, stored)
         except Refused:
@@ -74,6 +74,10 @@ class RecordingRegistry(MemoryRegistry):
         fetch_sealed(self, repo, taken, blobs)
         self.sent.append(Sent(to=repo, parcel=taken.parcel, blobs=blobs.blobs))
         return digest
+
+    def put_again(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> None:
+        """Put into a mailbox what was there before, as who may write to it can."""
+        super().put_manifest(repo, reference, raw, media_type)
 
     def sent_to(self, party: PartyId) -> list[Sent]:
         return [one for one in self.sent if one.to == mailbox(party)]
