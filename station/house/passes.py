@@ -86,14 +86,19 @@ class PassKeys:
             yield sink
 
     def over(self, now: datetime) -> tuple[TrainId, ...]:
-        """Return the trains that can run no more, and whose keys are still here."""
-        found = []
-        for path in sorted(self._root.iterdir()) if self._root.is_dir() else ():
-            if _NAME.fullmatch(path.name):
-                until, _ = self._parts(TrainId(path.name))
-                if now >= until:
-                    found.append(TrainId(path.name))
-        return tuple(found)
+        """Return the trains that can run no more, of which something is still here.
+
+        So is what nobody can read again: damaged keys, and what was kept under keys that are gone, as after a crash in `destroy`.
+        """
+        names = {path.name.partition(".")[0] for path in self._root.iterdir()} if self._root.is_dir() else set()
+        return tuple(TrainId(name) for name in sorted(names) if _NAME.fullmatch(name) and self._is_over(name, now))
+
+    def _is_over(self, name: str, now: datetime) -> bool:
+        try:
+            until, _ = self._parts(TrainId(name))
+        except (PassGone, FileMissing):
+            return True
+        return now >= until
 
     def _read(self, train: TrainId, identities: Sequence[Unwrapper]) -> PassSecrets:
         _, sealed = self._parts(train)
