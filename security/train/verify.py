@@ -269,10 +269,7 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         msg = "state is not the one that was sent to this stop"
         raise DigestMismatch(msg, train=train.short, expected=journey.states, found=arrived)
     for state in parts.states:
-        if state.size > most_sealed(manifest.value.limits.output_bytes):
-            # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
-            msg = "the announced state is larger than the manifest's limits allow"
-            raise BudgetExceeded(msg, train=train.short, bytes=state.size)
+        check_state_size(state, manifest.value)
     # 12. the code is the one the manifest names, and no larger than any code can be
     if manifest.value.code.size > most_sealed(CODE_BUDGET.total_bytes):
         msg = "the announced code is larger than code may be"
@@ -281,3 +278,14 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         msg = "code is not the one the manifest names"
         raise DigestMismatch(msg, train=train.short, expected=manifest.value.code.digest, found=parts.code.digest)
     return AcceptedTrain(manifest=manifest, journey=journey, stop=journey.stop, states=parts.states)
+
+
+def check_state_size(state: StateRef, manifest: TrainManifest) -> None:
+    """The last part of step 11. The size is not signed: whoever builds the artifact could announce a whole disk full (attack T17).
+
+    Raises:
+        BudgetExceeded: the announced state is larger than one within the manifest's limits can be.
+    """
+    if state.size > most_sealed(manifest.limits.output_bytes):
+        msg = "the announced state is larger than the manifest's limits allow"
+        raise BudgetExceeded(msg, name=manifest.name, bytes=state.size)

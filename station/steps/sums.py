@@ -20,6 +20,7 @@ from security.sums.errors import MaskedVectorInvalid
 from security.sums.mask import MaskPublicKey, Occasion, PairSecret
 from security.train.boarding import PassSecrets, open_seed
 from security.train.manifest import Output, TrainManifest
+from security.train.route import Task
 from security.train.route_kinds import BoardedRoute
 from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from security.train.verify import AcceptedTrain
@@ -124,11 +125,16 @@ def _remove(path: Path) -> None:
 
 
 def _occasion(accepted: AcceptedTrain, output: Output) -> Occasion:
+    """Return what our masks are for. In rounds they hang on what this contribution hangs on: the departure, or the combination before.
+
+    A junction that sends one station another model than the others, such as one for which all others contribute nothing, gets
+    noise: it would read that station's part otherwise. In a sequence all hang on the departure, as each stop is told something else.
+    """
     route = accepted.manifest.value.route
-    if not isinstance(route, BoardedRoute):
-        raise TypeError(route)
-    departure = accepted.journey.entry(route.departure).digest
-    return Occasion(departure=departure, round=route.round(accepted.stop), path=output.path)
+    (hangs_on,) = accepted.journey.previous
+    if route.task(accepted.stop) is Task.RUN and isinstance(route, BoardedRoute):
+        hangs_on = accepted.journey.entry(route.departure).digest
+    return Occasion(hangs_on=hangs_on, round=route.round(accepted.stop), path=output.path)
 
 
 def _shares(accepted: AcceptedTrain, house: House) -> dict[int, PairSecret]:

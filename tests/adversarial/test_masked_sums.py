@@ -70,13 +70,13 @@ def test_one_wrong_pass_or_seed_leaves_noise(form: FixedPoint, station: int, oth
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("station", range(STATIONS))
 def test_one_wrong_round_path_or_departure_leaves_noise(form: FixedPoint, station: int) -> None:
-    departure = OCCASION.departure
+    departure = OCCASION.hangs_on
     for wrong in (
-        Occasion(departure=departure, round=2, path=OCCASION.path),
-        Occasion(departure=departure, round=4, path=OCCASION.path),
-        Occasion(departure=departure, round=3, path="model/hessian.npy"),
-        Occasion(departure=departure, round=3, path="model/gradient.npy "),
-        Occasion(departure=digest_of(b"another departure"), round=3, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=2, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=4, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=3, path="model/hessian.npy"),
+        Occasion(hangs_on=departure, round=3, path="model/gradient.npy "),
+        Occasion(hangs_on=digest_of(b"another departure"), round=3, path=OCCASION.path),
     ):
         refuses(lambda wrong=wrong: contributions(INPUTS, form, met(STATIONS), {station: wrong}), form)  # type: ignore[misc]
 
@@ -94,7 +94,7 @@ def test_a_station_that_takes_another_place_leaves_noise(form: FixedPoint, stati
 @pytest.mark.parametrize("station", range(STATIONS))
 def test_a_part_left_out_doubled_or_of_another_train_or_round_leaves_noise(form: FixedPoint, station: int) -> None:
     good = contributions(INPUTS, form, met(STATIONS))
-    next_round = Occasion(departure=OCCASION.departure, round=4, path=OCCASION.path)
+    next_round = Occasion(hangs_on=OCCASION.hangs_on, round=4, path=OCCASION.path)
     foreign = contributions(INPUTS, form, met(STATIONS, "another train"))
     later = contributions(INPUTS, form, met(STATIONS), dict.fromkeys(range(STATIONS), next_round))
     invented = bytes(len(good[0]) - 24)
@@ -220,8 +220,8 @@ def test_all_but_two_together_learn_what_those_two_sum_up_to_and_no_more(form: F
 def test_masks_of_other_rounds_paths_and_pairs_have_nothing_to_do_with_each_other(form: FixedPoint) -> None:
     """Two vectors of one station at different occasions differ by noise, not by the difference of their numbers."""
     place = places(STATIONS)[1]
-    again = Occasion(departure=OCCASION.departure, round=4, path=OCCASION.path)
-    elsewhere = Occasion(departure=OCCASION.departure, round=3, path="model/hessian.npy")
+    again = Occasion(hangs_on=OCCASION.hangs_on, round=4, path=OCCASION.path)
+    elsewhere = Occasion(hangs_on=OCCASION.hangs_on, round=3, path="model/hessian.npy")
     numbers = np.arange(NUMBERS, dtype=float) % 7
     first, *others = (
         mask(numbers, form=form, place=place, occasion=one).elements for one in (OCCASION, again, elsewhere)

@@ -1,0 +1,155 @@
+"""What those see who may look: everything that was ever in a registry, and what opens with which keys."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from registry.artifact import receipt_layer
+from registry.check import read_blob
+from registry.depot import mailbox
+from registry.memory import MemoryRegistry
+from registry.names import Reference, Repository
+from registry.oci import parse_manifest
+from registry.port import StoredManifest
+from registry.taken import fetch_sealed, take_letters
+from security.age import Identity, Unwrapper, decrypt
+from security.archive import Budget, unpack
+from security.digest import Digest
+from security.errors import NotARecipient, Refused
+from security.ids import PartyId
+from security.statement.envelope import sign
+from security.train.boarding import BoardingPass
+from security.train.journey import JourneyEntry, StateRef, print_entry, read_entry
+from security.train.letters import Parcel, entry_recipients, open_letter, seal_letter
+from security.train.seal import StateBinding, seal_state
+from tests.support.journeys import DEPARTURE, JUNCTION
+from tests.support.trains import MAIL, Train, members
+from tests.support.world import MemoryBlobs, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A train as it was put into a mailbox, with what is sealed in it by digest."""
+
+    to: Repository
+    parcel: Parcel
+    blobs: Mapping[Digest, bytes]
+
+    @property
+    def stop(self) -> int | None:
+        """The stop that sent it, if it has passed one: that of its newest entry."""
+        if not self.parcel.entries:
+            return None
+        return read_entry(open_letter(self.parcel.entries[-1], [MAIL]).envelope.payload).stop
+
+    @property
+    def state(self) -> bytes:
+        (state,) = self.parcel.states
+        return self.blobs[state.digest]
+
+
+class RecordingRegistry(MemoryRegistry):
+    """A registry whose operator keeps everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Sent] = []
+        self.receipts: list[bytes] = []
+        self.tagged: list[tuple[Repository, Reference, bytes, str]] = []
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        digest = super().put_manifest(repo, reference, raw, media_type)
+        stored = StoredManifest(raw=raw, media_type=media_type, digest=digest)
+        self.tagged.append((repo, reference, raw, media_type))
+        try:
+            taken = take_letters(self, repo, stored)
+        except Refused:
+            layer = receipt_layer(parse_manifest(raw, media_type))
+            held = layer.held
+            self.receipts.append(read_blob(self, repo, layer.letter, limit=layer.letter.size) if held is None else held)
+            return digest
+        blobs = MemoryBlobs()
+        fetch_sealed(self, repo, taken, blobs)
+        self.sent.append(Sent(to=repo, parcel=taken.parcel, blobs=blobs.blobs))
+        return digest
+
+    def put_again(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> None:
+        """Put into a mailbox what was there before, as who may write to it can."""
+        super().put_manifest(repo, reference, raw, media_type)
+
+    def sent_to(self, party: PartyId) -> list[Sent]:
+        return [one for one in self.sent if one.to == mailbox(party)]
+
+    @property
+    def letters(self) -> set[bytes]:
+        found = {letter for one in self.sent for letter in (one.parcel.manifest, *one.parcel.entries)}
+        return found | set(self.receipts)
+
+    @property
+    def states(self) -> dict[Digest, bytes]:
+        """The sealed states of all stops after the departure, by digest."""
+        return {
+            ref.digest: one.blobs[ref.digest]
+            for one in self.sent
+            for ref in one.parcel.states
+            if one.stop is not None and one.stop > DEPARTURE
+        }
+
+
+def opened(sealed: bytes, identities: Sequence[Unwrapper]) -> bytes | None:
+    """Try keys on something; None if none of them opens it."""
+    try:
+        with decrypt(io.BytesIO(sealed), identities) as plain:
+            return plain.read()
+    except NotARecipient:
+        return None
+
+
+def inside(sealed: bytes, identity: Identity) -> dict[str, bytes]:
+    """Return the files in a sealed state, whatever it was sealed for."""
+    with tempfile.TemporaryDirectory() as folder:
+        into = Path(folder) / "into"
+        into.mkdir()
+        budget = Budget(total_bytes=1 << 24, member_bytes=1 << 24, members=100)
+        with decrypt(io.BytesIO(sealed), [identity]) as plain:
+            unpack(plain, into=into, budget=budget, check_meta=lambda _: None)
+        return {one.relative_to(into).as_posix(): one.read_bytes() for one in into.rglob("*") if one.is_file()}
+
+
+def entries_of(parcel: Parcel, identities: Sequence[Unwrapper]) -> list[JourneyEntry]:
+    return [read_entry(open_letter(one, identities).envelope.payload) for one in parcel.entries]
+
+
+def passes_of(entries: Iterable[JourneyEntry]) -> dict[PartyId, BoardingPass]:
+    return {one.station: one.boarding for one in entries if one.boarding is not None}
+
+
+def another_model(here: World, made: Train, sent: Sent, files: Mapping[str, bytes], *, to: PartyId, stop: int) -> None:
+    """Do as a junction that sends a station another model than everybody: validly signed, and sealed as it must be."""
+    keys = here.consortium.secrets[JUNCTION]
+    entries = entries_of(sent.parcel, [keys.identity])
+    assert isinstance(here.registry, RecordingRegistry)
+    entry, passes = (
+        entries[-1],
+        passes_of(one for sent in here.registry.sent for one in entries_of(sent.parcel, [MAIL])),
+    )
+    receivers = [made.manifest.route.stop(one).party for one in made.manifest.route.after(entry.stop)]
+    binding = StateBinding(
+        train=made.id, stop=entry.stop, sender=JUNCTION, recipients=tuple(receivers), previous=entry.previous
+    )
+    sink = io.BytesIO()
+    recipients = [passes[one].recipient for one in receivers]
+    state = seal_state(sink, members(files), binding=binding, recipients=recipients).ref
+    envelope = sign(print_entry(replace(entry, state_out=state.digest)), keys.signers)
+    letter = seal_letter(envelope, entry_recipients(made.manifest, entry.stop, here.consortium.trust, here.now))
+    parcel = replace(
+        sent.parcel,
+        entries=(*sent.parcel.entries[:-1], letter),
+        states=(StateRef(digest=state.digest, size=state.size),),
+    )
+    blobs = MemoryBlobs({**sent.blobs, state.digest: sink.getvalue()})
+    here.depot.send(parcel, blobs, to=to, train=made.id, stop=stop)
