@@ -15,6 +15,7 @@ from security.archive import Budget
 from security.files import make_folder
 from security.ids import PartyId, TrainId
 from security.train.letters import check_readers, open_parcel
+from security.train.route import Route
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.daemon.reconcile import reconcile
@@ -36,8 +37,8 @@ Tell: TypeAlias = Callable[[PartyId, VisitEvent], None]
 """Called for every event, to show progress."""
 
 
-def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[StopReport, ...]:
-    """Take turns until every visit is over, and report each stop.
+def go_round(route: Route, company: Company, venue: Venue, tell: Tell | None = None) -> tuple[StopReport, ...]:
+    """Take turns until every visit is over, and report each stop of the route that was visited.
 
     Raises:
         RehearsalStuck: a station waits for something that no one will fix: the engine fails, the disk is full.
@@ -58,7 +59,7 @@ def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[
                         tell(house.party, event)
                 _need_progress(visit, house, venue.clock.now())
         if not waiting and not busy:
-            return _reports(company, printed)
+            return _reports(route, company, printed)
         if not busy:
             venue.clock.wait(POLL_SECONDS)
 
@@ -104,7 +105,7 @@ def _need_progress(visit: Visit, house: House, now: datetime) -> None:
         raise RehearsalStuck(msg, station=house.party, step=visit.stumbled.step, code=visit.stumbled.code)
 
 
-def _reports(company: Company, printed: Mapping[tuple[PartyId, int], bytes]) -> tuple[StopReport, ...]:
+def _reports(route: Route, company: Company, printed: Mapping[tuple[PartyId, int], bytes]) -> tuple[StopReport, ...]:
     found = []
     for house in company.houses:
         for visit in map(house.journal.visit, house.journal.arrivals()):
@@ -113,6 +114,8 @@ def _reports(company: Company, printed: Mapping[tuple[PartyId, int], bytes]) -> 
             found.append(
                 StopReport(
                     stop=stop,
+                    round=route.round(stop),
+                    task=route.task(stop),
                     station=house.party,
                     passed=visit.pushed is not None,
                     code=ending.code if ending else None,

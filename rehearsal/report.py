@@ -1,4 +1,4 @@
-"""How did a rehearsal go, stop by stop, and what can be done about it?"""
+"""How did a rehearsal go, stop by stop or round by round, and what can be done about it?"""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Final
 from security.encoding import Json
 from security.ids import PartyId, TrainId
 from security.train.manifest import Output
-from security.train.route import counted
+from security.train.route import Task, counted
 from train_builder.spec.units import show_size
 
 _LINES_SHOWN: Final = 20
+_DOES: Final = {Task.CONTRIBUTE: "contributes", Task.COMBINE: "combines"}
 _GATE: Final = {
     "gate.undeclared": "the analysis left a file in /pht/state that train.yaml does not declare under 'outputs'",
     "gate.oversized": "leave less in /pht/state, or raise limits.output or an output's max_bytes in train.yaml",
@@ -27,10 +28,12 @@ _GATE: Final = {
 class StopReport:
     """How one stop went. `code` and `reason` are those of the refusal or fault, if any; `printed` is the run's output.
 
-    The data are the scientist's own samples, so unlike at a hospital everything may be shown.
+    `round` counts from 0; the stops of a sequence are of one round, and their `task` is to run. The data are the scientist's own samples, so unlike at a hospital everything may be shown.
     """
 
     stop: int
+    round: int
+    task: Task
     station: PartyId
     passed: bool
     code: str | None
@@ -71,18 +74,29 @@ def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
     lines = [f"the analysis ran in {where} ({done.sandbox})"]
     if done.lacking:
         lines.append(f"  because {done.lacking}")
+    begun = -1
     for one in done.stops:
-        if one.passed:
-            files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
-            lines.append(f"  stop {counted(one.stop)}  {one.station}: passed; leaves {files or 'nothing'}")
+        if one.task is Task.RUN:
+            lines += _stop(one, f"  stop {counted(one.stop)}  {one.station}")
             continue
-        lines.append(f"  stop {counted(one.stop)}  {one.station}: {one.code}: {one.reason}")
-        lines += [f"    | {line}" for line in one.printed.decode("utf-8", "replace").splitlines()[-_LINES_SHOWN:]]
+        if one.round != begun:
+            begun = one.round
+            lines.append(f"  round {counted(begun)}")
+        lines += _stop(one, f"    {one.station} {_DOES[one.task]}")
     if done.results is None:
         lines.append("this train would not come home")
     else:
         lines.append("this train would come home" + (f"; its results are in {results}" if results else ""))
     return "\n".join(lines)
+
+
+def _stop(one: StopReport, who: str) -> list[str]:
+    """Render how one stop went; `who` is how its line begins."""
+    if one.passed:
+        files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
+        return [f"{who}: passed; leaves {files or 'nothing'}"]
+    said = one.printed.decode("utf-8", "replace").splitlines()[-_LINES_SHOWN:]
+    return [f"{who}: {one.code}: {one.reason}", *(f"    | {line}" for line in said)]
 
 
 def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]:
@@ -96,6 +110,8 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
         "stops": [
             {
                 "stop": one.stop,
+                "round": one.round,
+                "task": one.task.value,
                 "station": str(one.station),
                 "passed": one.passed,
                 "code": one.code,
@@ -116,6 +132,7 @@ def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
             "a mean of nothing, or a division by zero? Write null for a number that there is none of (in Python: None)"
         )
     if failed.code in _GATE:
-        meant = [one.path for one in outputs if failed.code != "gate.schema" or one.schema is not None]
+        ours = [one for one in outputs if one.task in {None, failed.task}]
+        meant = [one.path for one in ours if failed.code != "gate.schema" or one.schema is not None]
         return f"{_GATE[failed.code]}: {', '.join(meant)}"
     return "see above what the analysis printed" if failed.printed else "the analysis printed nothing"
