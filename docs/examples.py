@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from security.digest import Digest, digest_of
 from security.directory.card import make_card
 from security.directory.documents import base_file, parse_trust, party_file, print_base, print_party, print_policy
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy
+from security.encoding import dump_json
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Secrets, SoftwareSigner
 from security.statement.envelope import Envelope, sign
@@ -54,7 +55,9 @@ from security.train.manifest import (
     TrainManifest,
     print_manifest,
 )
+from security.train.recall import Recall, print_recall
 from security.train.route import SequenceRoute, Stop
+from security.train.route_kinds import KINDS, BoardedRoute, RoundsRoute
 from security.train.seal import CodeBinding, StateBinding, seal_code, seal_state
 from security.train.verify import verify_home
 from station.journal.audit import export, sign_head
@@ -70,6 +73,11 @@ BASE: Final = Base(name="python", digest=digest_of(b"python"), note="Debian, Pyt
 NONCE: Final = "00112233445566778899aabbccddeeff"
 FILES: Final = {"main.py": b"print('hello')\n"}
 WIDTH: Final = 118
+
+
+def _rounds(keys: Mapping[PartyId, Secrets]) -> BoardedRoute:
+    ulm, kiel = (Stop(party=party, key_set=keys[party].key_set.fingerprint) for party in (ULM, KIEL))
+    return BoardedRoute(then=RoundsRoute(stations=(ulm, kiel), junction=ulm, most=20))
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ def examples() -> dict[str, str]:
         "journey-entry": _of(entries[1].payload),
         "refusal": _of(refused.payload),
         "answer": _of(print_answer(told)),
+        "recall": _of(print_recall(Recall(train=train, time=NOW + timedelta(hours=1), reason="wrong base image"))),
+        "route": _of(dump_json(KINDS.write(_rounds(keys)))),
         "party-card": _of(card.payload),
         "catalogue": _of(sign_catalogue(_catalogue(), keys[ULM].signers).payload),
         "journal-head": _of(sign_head(ended, station=KIEL, signers=keys[KIEL].signers, now=NOW).payload),

@@ -89,11 +89,12 @@ def schemas() -> dict[str, str]:
     from security.statement.envelope import ENVELOPE
     from security.train.journey import ANSWER, ENTRY, REFUSAL
     from security.train.manifest import MANIFEST
+    from security.train.recall import RECALL
     from security.train.seal import CODE_META, STATE_META
     from station.journal.audit import HEAD
     from train_builder.spec.schema import train_schema
 
-    statements = (MANIFEST, ENTRY, REFUSAL, ANSWER, CARD, HEAD, CATALOGUE)
+    statements = (MANIFEST, ENTRY, REFUSAL, ANSWER, RECALL, CARD, HEAD, CATALOGUE)
     documents = (ENVELOPE, CODE_META, STATE_META, PARTY, BASE, POLICY)
     found = {f"security/schemas/{one.name}.json": _laid_out(one.schema()) for one in (*statements, *documents)}
     return found | {"train_builder/spec/train.schema.json": _laid_out(train_schema())}

@@ -56,11 +56,16 @@ _NOWHERE: Final[Mapping[Digest, PartyId]] = MappingProxyType({})
 
 
 class ReceiptKind(StrEnum):
-    """What a receipt is: a journey entry, a refusal, or what a person tells about a refusal."""
+    """What a receipt is: a journey entry, a refusal, what a person tells about a refusal; or an owner's recall of a train."""
 
     ENTRY = "entry"
     REFUSAL = "refusal"
     ANSWER = "answer"
+    RECALL = "recall"  # the only one that is in a station's mailbox
+
+
+OF_A_STOP: Final = (ReceiptKind.ENTRY, ReceiptKind.REFUSAL, ReceiptKind.ANSWER)
+"""What a station tells the owner about a stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +137,7 @@ class Depot:
         A tag that names no manifest of ours is skipped and does not hide the others: any stranger who may write to the
         mailbox could put it there.
         """
-        tags = self.train_tags(party)
+        tags = self._tags(party, _TRAIN_TAG)
         if train is not None:
             tags = _present(tags, (train_tag(train, party, stop) for stop in (None, *range(LONGEST - 1, -1, -1))))
         return tuple(
@@ -143,9 +148,10 @@ class Depot:
         """Return the tags of the receipts in a mailbox, whatever trains they are about."""
         return self._tags(owner, _RECEIPT_TAG)
 
-    def train_tags(self, party: PartyId) -> tuple[Tag, ...]:
-        """Return the tags in a party's mailbox that can be trains, sorted; what they name is not looked up."""
-        return self._tags(party, _TRAIN_TAG)
+    def all_tags(self, party: PartyId) -> tuple[tuple[Tag, ...], frozenset[Tag]]:
+        """Return the tags in a party's mailbox that can be trains, sorted, and those that can be receipts or recalls."""
+        tags = self.registry.list_tags(mailbox(party))
+        return tuple(filter(_TRAIN_TAG.fullmatch, tags)), frozenset(filter(_RECEIPT_TAG.fullmatch, tags))
 
     def look_up(self, party: PartyId, tag: Tag, *, most: int = MAX_MANIFEST) -> Waiting | None:
         """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours.
@@ -241,9 +247,7 @@ class Depot:
         """
         fetch_sealed(self.registry, mailbox(arrival.mailbox), taken, into, progress)
 
-    def load(self, kept: Digest, source: BlobSource) -> Parcel:
-        """Assemble a train again from what `take` stored, without the registry; see `registry.taken.kept_as`."""
-        return load(kept, source)
+    load = staticmethod(load)
 
     def send(
         self,
@@ -288,7 +292,7 @@ class Depot:
         return self._publish(pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
 
     def receipts_of(
-        self, owner: PartyId, train: TrainId, stops: Iterable[int], kinds: Iterable[ReceiptKind] = tuple(ReceiptKind)
+        self, owner: PartyId, train: TrainId, stops: Iterable[int], kinds: Iterable[ReceiptKind] = OF_A_STOP
     ) -> tuple[Receipt, ...]:
         """Return the receipts of these stops of a train that wait for its owner, asked for by name."""
         found = []
@@ -300,7 +304,7 @@ class Depot:
 
     def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
         """Return the receipts about a train that wait for its owner; malformed ones hide no others."""
-        known = {receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(LONGEST) for kind in ReceiptKind}
+        known = {receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(LONGEST) for kind in OF_A_STOP}
         found = []
         for tag, stored in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
             stop, kind = known[tag]

@@ -33,6 +33,7 @@ from station.data.folder import closed, how_to_open
 from station.errors import DataClosed
 from station.house.assembly import base_loader, gate_of
 from station.house.house import BaseLoader, House
+from station.house.passes import PassKeys
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -209,6 +210,7 @@ def _house(
         journal=Journal.open(folder / "journal.sqlite"),
         spool=Spool(folder / "spool"),
         workrooms=Workrooms(folder / "workrooms"),
+        passes=PassKeys(folder / "passes"),
         sandbox=shared.sandbox,
         trust=lambda _now: trust,
         base_image=shared.base_image,

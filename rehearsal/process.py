@@ -24,7 +24,7 @@ from security.files import make_folder, told
 from station.check import CheckResult
 from station.errors import RunFailed, SandboxUnfit
 from station.sandbox.image import BaseImage
-from station.sandbox.order import CODE, CONTEXT, DATA, IN, STATE, TMP, RunOrder
+from station.sandbox.order import CODE, CONTEXT, DATA, IN, KEEP, STATE, TMP, RunOrder
 from station.sandbox.port import Absent, Ended, Running, Sight
 
 _HINT: Final = "rehearse with a container engine before you submit; stations run nothing without one"
@@ -156,6 +156,7 @@ class ProcessSandbox:
             CONTEXT: str(order.source(CONTEXT).absolute()),
             DATA: str(data.absolute()),
             IN: str(order.source(IN).absolute()),
+            KEEP: str(order.keep.absolute()),
             STATE: str(order.state.absolute()),
             TMP: str(temporary.absolute()),
         }

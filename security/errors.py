@@ -218,6 +218,12 @@ class JourneyUnlinked(JourneyBroken):
     code = "journey.unlinked"
 
 
+class BoardingRejected(Refused):
+    """A boarding pass is missing, is another one than its station signed, or holds keys that are none."""
+
+    code = "boarding.rejected"
+
+
 class Replayed(Refused):
     """This train has already been at this stop. The second delivery is kept as evidence and not run."""
 

@@ -24,6 +24,20 @@ class CohortTooSmall(Refused):
     default_hint = "ask for more patients: a wider 'where'; the station's operator sets the least number"
 
 
+class TrainRecalled(Refused):
+    """The owner of the train has recalled it: it does not go on, here or anywhere."""
+
+    code = "train.recalled"
+    default_hint = "nothing is wrong here; its owner knows"
+
+
+class PassGone(Refused):
+    """The private halves of this station's boarding pass are not here: the train ended here, or its folder was lost."""
+
+    code = "boarding.keys-gone"
+    default_hint = "the train cannot run here any more: its owner sends a new one"
+
+
 class GateRefused(Refused):
     """What the run left behind is not what the signed manifest declared. Nothing leaves the station."""
 

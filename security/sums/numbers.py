@@ -6,6 +6,7 @@ one before memory is taken for it, nothing is unpickled, and an error tells what
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from security.encoding import Json, parse_json
 from security.errors import MalformedJson
-from security.streams import Source, fill
+from security.streams import Sink, Source, fill, pour
 from security.sums.errors import NumbersUnreadable, SumInvalid
 from security.sums.ring import Numbers
 
@@ -84,6 +85,16 @@ def read_npy(source: Source, shape: tuple[int, ...]) -> Numbers:
         return array.astype(np.int64, copy=False)
     with np.errstate(invalid="ignore"):  # a signalling NaN is found where the bound is looked at
         return array.astype(np.float64, copy=False)
+
+
+def write_json(numbers: NDArray[np.float64], shape: tuple[int, ...], sink: Sink) -> None:
+    """Write numbers in nested lists, as `read_json` reads them."""
+    pour(sink, memoryview(json.dumps(numbers.reshape(shape).tolist(), allow_nan=False).encode()))
+
+
+def write_npy(numbers: NDArray[np.float64], shape: tuple[int, ...], sink: Sink) -> None:
+    """Write numbers as `numpy.save` does, in the format 1.0."""
+    np.lib.format.write_array(sink, numbers.reshape(shape), version=(1, 0), allow_pickle=False)
 
 
 def _whole(source: Source, limit: int) -> bytes:

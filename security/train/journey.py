@@ -21,13 +21,21 @@ from typing import Annotated, ClassVar, Final
 from security.digest import Digest
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, JourneyIncomplete, JourneyTooLong, JourneyUnlinked, NotYet
+from security.errors import (
+    BoardingRejected,
+    JourneyForeignEntry,
+    JourneyIncomplete,
+    JourneyTooLong,
+    JourneyUnlinked,
+    NotYet,
+)
 from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import Many
 from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
+from security.train.boarding import BoardingPass, check_pass
 from security.train.manifest import CodeRef, TrainManifest, train_id
 from security.train.route import LONGEST, MAX_STOPS, Task, counted
 
@@ -91,7 +99,7 @@ class JourneyEntry:
     """A station's statement about a stop the train passed. ``time`` is rounded down to the minute.
 
     ``previous`` and ``states_in`` are in the order of `Route.before`. ``finished`` is there, and true, where a combination
-    says that the train goes home although the route would have more rounds.
+    says that the train goes home although the route would have more rounds; ``boarding`` is there about a stop of boarding only.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -110,6 +118,7 @@ class JourneyEntry:
     sandbox: Annotated[str, SANDBOX]
     time: datetime
     finished: Annotated[bool | None, Flag(says="true where the train goes home from a combination")] = None
+    boarding: BoardingPass | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +217,10 @@ class VerifiedJourney:
             KeyError: the stop is not one.
         """
         return {one.value.stop: one for one in self.entries}[stop]
+
+    def passes(self) -> Mapping[PartyId, BoardingPass]:
+        """Return the boarding pass of each party that is on board, in the order of the route."""
+        return {one.value.station: one.value.boarding for one in self.entries if one.value.boarding is not None}
 
 
 def check_journey(
@@ -343,6 +356,11 @@ def check_entry(
     if claim.finished and manifest.value.route.task(index) is not Task.COMBINE:
         msg = "journey entry says that the train has finished, and is not about a combination"
         raise JourneyForeignEntry(msg, train=train.short, stop=counted(index))
+    if (claim.boarding is not None) != (manifest.value.route.task(index) is Task.BOARD):
+        msg = "there must be a boarding pass in an entry exactly if it is about boarding"
+        raise BoardingRejected(msg, train=train.short, stop=counted(index))
+    if claim.boarding is not None:
+        check_pass(claim.boarding)
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry was signed before the train was"
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
@@ -364,35 +382,6 @@ def check_dated(entry: Verified[JourneyEntry], *, now: datetime) -> None:
         hint = f"is this machine's clock right? If it is, {claim.station}'s is ahead: tell its operator, and wait"
         when, ours, index = print_time(claim.time), print_time(now), counted(claim.stop)
         raise NotYet(msg, hint=hint, train=claim.train.short, stop=index, station=claim.station, time=when, now=ours)
-
-
-def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[Refusal]:
-    """Verify a refusal: signed by the pinned key set of the station whose stop it is about, and about this train.
-
-    Raises:
-        JourneyForeignEntry: it is about another train, a stop not on the route, or another station's stop, or from
-            before the train was.
-    """
-    return REFUSAL.parse(_of_its_station(manifest, envelope, read_refusal(envelope.payload), trust))
-
-
-def check_answer(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[StationAnswer]:
-    """Verify an answer; see `check_refusal`."""
-    return ANSWER.parse(_of_its_station(manifest, envelope, read_answer(envelope.payload), trust))
-
-
-def _of_its_station(
-    manifest: Verified[TrainManifest], envelope: Envelope, claimed: Refusal | StationAnswer, trust: TrustStore
-) -> Verified[bytes]:
-    route, train = manifest.value.route, train_id(manifest)
-    if claimed.stop not in route.of(claimed.station) or claimed.train != train:
-        msg = "refusal is about another train, stop or station"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop))
-    if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys retired long ago
-        msg = "refusal is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
-    stop = route.stop(claimed.stop)
-    return verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
 
 
 def _minute(moment: datetime) -> datetime:

@@ -33,8 +33,8 @@ from security.train.verify import AcceptedTrain
 
 LEAST: Final = 4096
 """Bytes that every statement is padded to: an entry and a refusal under one kind of key have the same size."""
-MAX_ENTRY: Final = 64 << 10
-"""Bytes of the envelope of a journey entry or a refusal; both are short, and signatures take up to 20 KiB."""
+MAX_ENTRY: Final = 256 << 10
+"""Bytes of the envelope of a journey entry or a refusal; they are short, but for one with a boarding pass that has fifty seeds."""
 _STANZA: Final = 2 << 10  # a hybrid recipient takes some 1 600 bytes of the header
 _HEADER: Final = (MAX_STOPS + 2) * _STANZA
 

@@ -19,13 +19,15 @@ from security.errors import InvalidInput, Malformed
 from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import AnyObject, Many, Table
 from security.forms.record import Record, Rule
-from security.ids import Role, TrainId
+from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import MAX_PAYLOAD, Verified
 from security.statement.form import StatementForm
 from security.tables.column import MOST_COLUMNS
 from security.tables.column import NAME as COLUMN_NAME
 from security.tables.parse import LONGEST as MOST_WHERE
-from security.train.route import KINDS, Route, Stop, Task
+from security.train.route import Route, Stop, Task
+from security.train.route_kinds import KINDS, RoundsRoute
+from security.train.sum_form import NPY, SUM_FOLDER, Sum
 
 MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
@@ -46,6 +48,7 @@ _NAME: Final = Text(most=60, pattern=NAMES, says="a name of 1 to 60 of a-z, 0-9 
 MAX_VALIDITY: Final = timedelta(days=366)
 LEAST_MEMORY: Final = 16 << 20
 MOST_WALL: Final = timedelta(days=31)
+_LEAST_ADDERS: Final = 2
 LONGEST_COMMAND: Final = 4000
 """Characters of a command in all: a person reads it before approving it, and longer programs are code."""
 
@@ -122,8 +125,17 @@ class Output:
     """A file, or a pattern of files, that the train declares to leave behind in the state.
 
     ``max_bytes`` holds for each file; ``schema`` is a JSON Schema (draft 2020-12) for JSON, or for the rows of CSV. In a train
-    of rounds, ``task`` says whether a contribution leaves it or a combination.
+    of rounds, ``task`` says whether a contribution leaves it or a combination. What contributions leave may be added up as a
+    ``sum``: numbers in JSON, or in ``.npy`` (`NPY`).
     """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says="a sum is one file that contributions leave, of JSON without a schema, or .npy, with room for what is sent",
+            holds=lambda one: one.sum is None or one.can_be_summed,
+            field="sum",
+        ),
+    )
 
     path: Annotated[
         str, Text(most=200, pattern=PATTERNS, says="a file name or pattern below /pht/state, such as 'sums.json'")
@@ -142,6 +154,15 @@ class Output:
         Task | None,
         Choice(Task.CONTRIBUTE, Task.COMBINE, says="which task of a round leaves it: contribute or combine"),
     ] = None
+
+    sum: Sum | None = None
+
+    @property
+    def can_be_summed(self) -> bool:
+        """Whether it is declared as a sum must be."""
+        fits = self.sum is not None and self.max_bytes >= self.sum.masked_bytes
+        kind = self.media_type in {"application/json", NPY} and self.schema is None
+        return fits and kind and self.task is Task.CONTRIBUTE and not set(self.path) & {"*", "?"}
 
     def covers(self, path: str) -> bool:
         """Whether a file of the state falls under this declaration; ``*`` does not cross a ``/``."""
@@ -195,6 +216,16 @@ class TrainManifest:
             says="in a train of rounds each output says of which task it is, and both tasks have outputs; in others none does",
             holds=lambda one: {output.task for output in one.outputs} == one.tasks,
             field="outputs",
+        ),
+        Rule(
+            says="sums are taken over boarded rounds of at least two stations, whose total has room, and none is called 'sum'",
+            holds=lambda one: all(one.can_add_up(output.sum) for output in one.outputs if output.sum is not None),
+            field="outputs",
+        ),
+        Rule(
+            says="a station keeps something from stop to stop on a boarded route only",
+            holds=lambda one: one.keep_bytes is None or one.route.legs is not one.route,
+            field="keepBytes",
         ),
         Rule(
             says="the validity is at least a second, and at most 366 days",
@@ -252,16 +283,37 @@ class TrainManifest:
         ),
     ] = None
 
+    keep_bytes: Annotated[
+        int | None,
+        Number(least=1, most=1 << 40, says="how many bytes a station keeps for the train between its stops there"),
+    ] = None
+
     @property
     def tasks(self) -> set[Task | None]:
         """Which tasks its outputs must name: both of a round, or none."""
         return {None} if self.combine is None else {Task.CONTRIBUTE, Task.COMBINE}
+
+    @property
+    def adders(self) -> tuple[PartyId, ...]:
+        """The stations whose numbers are added up, in their order; none in a train without rounds."""
+        legs = self.route.legs
+        return tuple(one.party for one in legs.stations) if isinstance(legs, RoundsRoute) else ()
+
+    def can_add_up(self, wanted: Sum) -> bool:
+        """Whether these stations can take such a sum."""
+        stations = len(self.adders)
+        boards = stations >= _LEAST_ADDERS and self.route.boarding(self.adders[0]) is not None
+        return boards and wanted.has_room(stations) and SUM_FOLDER not in self.route.parties
 
     def at_stop(self, index: int) -> TrainManifest:
         """Return the manifest as it counts at a stop: with the command and the outputs of its task. A combination sees no data."""
         if self.combine is None:
             return self
         task = self.route.task(index)
+        if task in {Task.BOARD, Task.DEPART}:
+            party = self.route.stop(index).party
+            reads = any(self.route.task(one) is Task.CONTRIBUTE for one in self.route.of(party))
+            return self if reads else replace(self, data=())
         outputs = tuple(one for one in self.outputs if one.task is task)
         if task is Task.COMBINE:
             return replace(self, command=self.combine, outputs=outputs, data=())

@@ -2,7 +2,7 @@
 
 A route is a graph of stops. Each is named by its index, from 0, in an order in which every stop comes after the stops
 it depends on; `home`, the index after the last, is the owner. People count stops from one: what they read goes through
-`counted` or `Route.told`.
+`counted` or `Route.told`. What kinds of route there are besides a sequence is in `security.train.route_kinds`.
 
 Whoever needs a neighbour of a stop asks for `before` and `after` it, and computes nothing from the index. A kind of
 route says who is expected where and what comes before and after; everything else here follows from that.
@@ -11,15 +11,12 @@ route says who is expected where and what comes before and after; everything els
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from security.digest import Digest
-from security.forms.form import Number
 from security.forms.many import Many
-from security.forms.record import Kinds, Rule
 from security.ids import PartyId
 
 MAX_STOPS: Final = 200
@@ -27,13 +24,15 @@ MAX_STOPS: Final = 200
 MOST_ROUNDS: Final = 100
 MOST_STATIONS: Final = 50
 """Stations that take part in rounds."""
-LONGEST: Final = MOST_ROUNDS * (MOST_STATIONS + 1)
+LONGEST: Final = MOST_ROUNDS * (MOST_STATIONS + 1) + MOST_STATIONS + 2
 """Stops that any route can have in all."""
 
 
 class Task(StrEnum):
     """What a stop is for."""
 
+    BOARD = "board"  # a station says that it takes part, before anything has departed
+    DEPART = "depart"  # everybody is on board
     RUN = "run"  # the analysis, on what came before and on the data of this station
     CONTRIBUTE = "contribute"  # one station's part of a round
     COMBINE = "combine"  # the parts of a round become what the next begins with, or the result
@@ -83,6 +82,11 @@ class Route(ABC):
 
     @property
     @abstractmethod
+    def conductor(self) -> Stop:
+        """Who waits until everybody is on board, and lets the train depart."""
+
+    @property
+    @abstractmethod
     def ends(self) -> tuple[int, ...]:
         """The stops after which a train can come home: the last one, and such as may say that it has finished."""
 
@@ -90,6 +94,15 @@ class Route(ABC):
         """Return which round a stop belongs to, from 0; the stops of a sequence are of one."""
         del index
         return 0
+
+    @property
+    def legs(self) -> Route:
+        """The route after the departure; a train that is not boarded is there at once."""
+        return self
+
+    def boarding(self, party: PartyId) -> int | None:
+        """Return the stop at which a party comes on board; None if the train is not boarded, or the party not on its route."""
+        return next((one for one in self.of(party) if self.task(one) is Task.BOARD), None)
 
     def onward(self, index: int, *, finished: bool) -> tuple[int, ...]:
         """Return the stops, or home, that receive the state of a stop which said whether the train has `finished`."""
@@ -212,112 +225,11 @@ class SequenceRoute(Route):
         return Task.RUN
 
     @property
+    def conductor(self) -> Stop:
+        """See `Route.conductor`: who has the first stop."""
+        return self.stops[0]
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """See `Route.ends`."""
         return (len(self.stops) - 1,)
-
-
-def _different(stations: Sequence[Stop]) -> bool:
-    return len({one.party for one in stations}) == len(stations)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundsRoute(Route):
-    """Rounds of all stations at once (kind ``rounds``), of which there are `most`.
-
-    In each round every station *contributes*, and the junction *combines*; all stations begin the next with what came of
-    that. The stops of a round are its contributions, in the order of the stations, and then the combination. The junction
-    may be one of the stations.
-    """
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(says="stations are different parties", holds=lambda one: _different(one.stations), field="stations"),
-        Rule(
-            says="a junction that is one of the stations has the same keys as there",
-            holds=lambda one: all(it == one.junction for it in one.stations if it.party == one.junction.party),
-            field="junction",
-        ),
-    )
-
-    stations: Annotated[tuple[Stop, ...], Many(least=1, most=MOST_STATIONS)]
-    junction: Stop
-    most: Annotated[int, Number(least=1, most=MOST_ROUNDS, says=f"how many rounds at most, from 1 to {MOST_ROUNDS}")]
-
-    @property
-    def stride(self) -> int:
-        """How many stops a round has."""
-        return len(self.stations) + 1
-
-    def round(self, index: int) -> int:
-        """See `Route.round`."""
-        return index // self.stride
-
-    def __len__(self) -> int:
-        return self.most * self.stride
-
-    def stop(self, index: int) -> Stop:
-        """See `Route.stop`."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        place = index % self.stride
-        return self.junction if place == len(self.stations) else self.stations[place]
-
-    def task(self, index: int) -> Task:
-        """See `Route.task`."""
-        self.stop(index)
-        return Task.COMBINE if index % self.stride == len(self.stations) else Task.CONTRIBUTE
-
-    @property
-    def places(self) -> tuple[Stop, ...]:
-        """See `Route.places`."""
-        return tuple(dict.fromkeys((*self.stations, self.junction)))
-
-    def before(self, index: int) -> tuple[int, ...]:
-        """See `Route.before`. Before home is the last combination that there can be."""
-        begin = self.round(index) * self.stride
-        if index != self.home and self.task(index) is Task.COMBINE:
-            return tuple(range(begin, index))
-        return (begin - 1,) if begin else ()
-
-    def after(self, index: int) -> tuple[int, ...]:
-        """See `Route.after`."""
-        begin = self.round(index) * self.stride
-        if self.task(index) is Task.CONTRIBUTE:
-            return (begin + len(self.stations),)
-        following = index + 1
-        return (self.home,) if following == self.home else tuple(range(following, following + len(self.stations)))
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """See `Route.ends`."""
-        return tuple(range(len(self.stations), len(self), self.stride))
-
-    def ancestors(self, index: int) -> tuple[int, ...]:
-        """See `Route.ancestors`: all earlier rounds, and for a combination the contributions to its own."""
-        combines = index != self.home and self.task(index) is Task.COMBINE
-        return tuple(range(index if combines else self.round(index) * self.stride))
-
-    def descendants(self, index: int) -> tuple[int, ...]:
-        """See `Route.descendants`."""
-        combination = self.round(index) * self.stride + len(self.stations)
-        return tuple(range(combination + (index == combination), len(self)))
-
-    def readers(self, index: int) -> tuple[Stop, ...]:
-        """See `Route.readers`."""
-        made = (self.stop(index),) if self.task(index) is Task.COMBINE else (self.stop(index), self.junction)
-        later = self.stations if self.round(index) + 1 < self.most else ()
-        return tuple(dict.fromkeys((*made, *later)))
-
-    def told(self, index: int) -> str:
-        """Say where a train is: ``round 2 of at most 20 (contribute)``, or ``home``."""
-        if index == self.home:
-            return "home"
-        return f"round {counted(self.round(index))} of at most {self.most} ({self.task(index)})"
-
-    def __str__(self) -> str:
-        """Return the stations, and the junction they all send to."""
-        return f"{', '.join(one.party for one in self.stations)} <-> {self.junction.party}"
-
-
-KINDS: Final = Kinds(sequence=SequenceRoute, rounds=RoundsRoute)
-"""Every kind of route, by the value of ``kind`` in the manifest."""

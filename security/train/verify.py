@@ -25,6 +25,7 @@ number of recipients, 15 META.json, 16 the archive, 17 the code's content.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +48,7 @@ from security.errors import (
 )
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
+from security.train.boarding import BoardingPass
 from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_dated, check_journey
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
 from security.train.route import counted
@@ -66,6 +68,12 @@ class AcceptedTrain:
     def train(self) -> TrainId:
         """The train's identity."""
         return train_id(self.manifest)
+
+    @property
+    def passes(self) -> Mapping[PartyId, BoardingPass]:
+        """The boarding pass of each party, once all of them are on board."""
+        entries = self.journey.passes()
+        return entries if len(entries) == len(self.manifest.value.route.places) else {}
 
     def received(self) -> tuple[StateBinding, ...]:
         """Return what each of the `states` that came in must have been sealed for."""

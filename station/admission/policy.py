@@ -189,6 +189,21 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Only sums over so many stations: of fewer, each knows too much of the others."""
+
+    least: int
+
+    def consider(self, request: Request) -> Verdict:
+        """See `Rule`."""
+        manifest = request.manifest
+        if any(one.sum is not None for one in manifest.outputs) and len(manifest.adders) < self.least:
+            msg = "the train takes sums over fewer stations than this station takes part in"
+            raise PolicyRefused(msg, stations=len(manifest.adders), least=self.least)
+        return Admit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckableOutputs:
     """Only outputs declared so that the gate can check them."""
 

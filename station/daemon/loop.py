@@ -18,21 +18,20 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from security.errors import FileMissing, PhtError, Refused, Unavailable
-from security.ids import Role
 from station.daemon.agenda import Agenda
 from station.daemon.complaints import Complaints
 from station.daemon.heads import known_head, sign_end
 from station.daemon.health import say
 from station.daemon.lanes import WORKERS, Lane
 from station.daemon.pace import Pace, Terms
-from station.daemon.reconcile import look_out, reconcile
-from station.daemon.sweep import SWEEP_EVERY, Sweeper, unlog
+from station.daemon.reconcile import look_for, look_out, reconcile
+from station.daemon.sweep import SWEEP_EVERY, Sweeper
+from station.daemon.tidy import tidy, warn
 from station.daemon.workers import Inline, Job, Threads, Workers
 from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
 from station.house.house import House
 from station.house.lock import holding
-from station.steps.wipe import containers_of
 from station.visit.events import ArrivalId, Departed, VisitEvent
 from station.visit.plan import Wait, next_step
 from station.visit.state import Visit
@@ -46,6 +45,8 @@ CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_FIRST: Final = timedelta(seconds=0.02)
 WATCH_SLOWER: Final = 1.15
 WATCH_EVERY: Final = timedelta(seconds=0.25)
+WAIT_EVERY: Final = timedelta(seconds=30)
+"""Between two looks for what other stations send, which may take days; at first it is looked for as often as a run."""
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """After a step whose event could not be recorded."""
 SAY_EVERY: Final = timedelta(seconds=1)
@@ -57,6 +58,7 @@ class Errand(Enum):
     """What is to be done for no visit in particular."""
 
     MAILBOX = "mailbox"
+    EXPECTED = "expected"
     DIRECTORY = "directory"
     SWEEP = "sweep"
     CHAIN = "chain"
@@ -135,8 +137,9 @@ class Shift:
         """Return for how many seconds nothing has to be begun, unless something is finished before."""
         now = self._pace.clock.now()
         times = [due for errand, due in self._due.items() if errand not in self._errands and due > now]
-        times += [due] if (due := self._agenda.next_time()) else []
-        return min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)])
+        expected = None if Errand.EXPECTED in self._errands else self._house.expected.next_time
+        times += [due for due in (self._agenda.next_time(), expected) if due is not None]
+        return max(0.0, min([self._pace.poll_seconds, *((due - now).total_seconds() for due in times)]))
 
     def troubles(self, turn: Turn) -> tuple[PhtError, ...]:
         """Return what is in the way after a turn, and what is wrong and stops nothing."""
@@ -155,11 +158,11 @@ class Shift:
             if isinstance(about, Errand):
                 recorded += self._errand_done(about, done.result)
             else:
-                event, wrong = self._step_done(about, done.result)
+                event, wrong = self._step_done(about, done.result, done.job.lane)
                 recorded, trouble = recorded + event, trouble or wrong
         return recorded, trouble
 
-    def _step_done(self, arrival: ArrivalId, result: object) -> tuple[bool, PhtError | None]:
+    def _step_done(self, arrival: ArrivalId, result: object, lane: Lane) -> tuple[bool, PhtError | None]:
         now = self._pace.clock.now()
         if isinstance(result, JournalDamaged):
             raise result
@@ -169,7 +172,8 @@ class Shift:
             return False, result
         if result is None:
             # the younger a run, the sooner it is looked at again: a short one must not wait long to be noticed
-            self._watched[arrival] = min(WATCH_EVERY, self._watched.get(arrival, WATCH_FIRST) * WATCH_SLOWER)
+            longest = WATCH_EVERY if lane is Lane.ENGINE else WAIT_EVERY
+            self._watched[arrival] = min(longest, self._watched.get(arrival, WATCH_FIRST) * WATCH_SLOWER)
             self._agenda.put_off(arrival, now + self._watched[arrival])
             return False, None
         self._watched.pop(arrival, None)
@@ -216,6 +220,8 @@ class Shift:
 
     def _begin_errands(self) -> None:
         self._errand(Errand.MAILBOX, Lane.REGISTRY, self._look_every, self._look)
+        if (due := self._house.expected.next_time) is not None and due <= self._pace.clock.now():
+            self._errand(Errand.EXPECTED, Lane.REGISTRY, timedelta(0), self._look_for_expected)
         self._errand(Errand.SWEEP, Lane.MACHINE, SWEEP_EVERY, self._sweep)
         self._errand(Errand.CHAIN, Lane.MACHINE, CHAIN_EVERY, self._follow)
         clock = partial(clock_trouble, self._house, self._pace.clock)
@@ -244,6 +250,14 @@ class Shift:
     def _look(self) -> int | PhtError:
         try:
             return len(look_out(self._house, self._pace.clock.now()))
+        except PhtError as error:
+            return error
+
+    def _look_for_expected(self) -> int | PhtError:
+        now = self._pace.clock.now()
+        try:
+            tags = self._house.expected.due(now, timedelta(seconds=self._pace.poll_seconds))
+            return len(look_for(self._house, tags, now))
         except PhtError as error:
             return error
 
@@ -309,7 +323,7 @@ def run(house: House, *, folder: Path, health: Path, version: str, pace: Pace, t
         shift = Shift(house, pace, terms, workers)
         shift.begin(version)
         log.info("started", extra={"party": house.party, "version": version})
-        _warn(house, pace.clock.now())
+        warn(house, pace.clock.now())
         said: datetime | None = None
         while not pace.stop.is_set():
             done = shift.turn()
@@ -368,33 +382,3 @@ def _finish(shift: Shift, pace: Pace) -> int:
     if shift.at_work():
         log.warning("steps are cut off", extra={"count": shift.at_work()})
     return recorded
-
-
-def tidy(house: House) -> None:
-    """Remove what crashes and finished visits left: orphaned containers and rooms, and half-written files."""
-    unfinished = house.journal.going_on()
-    wanted = {name for visit in unfinished for name in containers_of(visit)}
-    try:
-        for name in house.sandbox.leftovers(house.name):
-            if name not in wanted:
-                house.sandbox.remove(name)
-        unlog(house)
-    except PhtError as error:
-        log.warning("cannot look for leftover containers", extra={"code": error.code, "reason": str(error)})
-    rooms = {visit.arrival for visit in unfinished}
-    for room in house.workrooms.names():
-        if room not in rooms:
-            house.workrooms.wipe(room)
-    house.spool.clear_unfinished()
-
-
-def _warn(house: House, now: datetime) -> None:
-    """Log at once what would keep the first train waiting. None of it keeps the daemon from starting."""
-    try:
-        known = house.trust(now).current(house.party, Role.STATION, now).fingerprint
-        house.keys(known)
-    except PhtError as error:
-        log.warning("not ready", extra={"code": error.code, "reason": str(error), "hint": error.hint})
-    for finding in house.sandbox.doctor(None):
-        if not finding.ok:
-            log.warning("not ready", extra={"reason": f"{finding.name}: {finding.detail}", "hint": finding.hint})

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from registry.errors import NotInRegistry, RegistryDenied, RegistryMisbehaved
+from registry.names import Tag
 from security.errors import (
     ArchiveRejected,
     BudgetExceeded,
@@ -29,7 +32,7 @@ from station.errors import JournalRaced, RoomMissing, RunInterrupted, SpoolDamag
 from station.house.house import House
 from station.steps import perform
 from station.steps.mend import mend
-from station.steps.notice import notice
+from station.steps.notice import notice, notice_expected
 from station.steps.wipe import clear
 from station.visit.events import (
     ArrivalId,
@@ -109,8 +112,21 @@ def look_out(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         PhtError: see `station.steps.notice`.
     """
+    return _looking(partial(notice, house, now))
+
+
+def look_for(house: House, tags: Sequence[Tag], now: datetime) -> tuple[ArrivalId, ...]:
+    """Begin a visit for each arrival that is expected under one of these names and is there; see `look_out`.
+
+    Raises:
+        PhtError: see `station.steps.notice`.
+    """
+    return _looking(partial(notice_expected, house, tags, now))
+
+
+def _looking(look: Callable[[], tuple[ArrivalId, ...]]) -> tuple[ArrivalId, ...]:
     try:
-        return notice(house, now)
+        return look()
     except PhtError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary, as below

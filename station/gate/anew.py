@@ -9,14 +9,16 @@ It is the one time that what is in an output is read: what is not of its media t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from security.archive import Member
 from security.digest import BUFFER
 from security.errors import FileMissing
 from security.files import told
 from security.train.manifest import Output, TrainManifest
+from security.train.sum_form import Sum
 from station.errors import GateOversized, GateType, GateUndeclared
 from station.gate.document import print_document
 from station.gate.form import MediaType, text_of
@@ -25,8 +27,17 @@ from station.gate.port import LeftFile
 from station.gate.schema import Checker, checker_of
 from station.gate.table import print_table
 
+Masker: TypeAlias = Callable[[Member, Output, Sum], Iterator[bytes]]
+"""Prints what is declared as a sum: as a masked vector, and not as the numbers that the run wrote."""
 
-def print_anew(state: Path, manifest: TrainManifest, into: Path) -> None:
+
+def no_sums(_member: Member, output: Output, _sum: Sum) -> Iterator[bytes]:
+    """Refuse: outside of boarded rounds there are no sums, and a manifest that declares one does not parse."""
+    msg = "a sum is declared where none is taken"
+    raise GateType(msg, output=output.path)
+
+
+def print_anew(state: Path, manifest: TrainManifest, into: Path, masked: Masker = no_sums) -> None:
     """Print what a run left in its state folder into an empty folder: declared files only, none of them executable.
 
     Raises:
@@ -36,13 +47,13 @@ def print_anew(state: Path, manifest: TrainManifest, into: Path) -> None:
         GateOversized: a JSON document that is too large to be checked; or more bytes than the manifest allows in all.
     """
     try:
-        _print_all(left_in(list_state(state), manifest).files, manifest, into)
+        _print_all(left_in(list_state(state), manifest).files, manifest, into, masked)
     except FileMissing:
         msg = "the station cannot read something in the state"
         raise GateType(msg) from None  # the cause names a path, and the run chose that
 
 
-def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path) -> None:
+def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path, masked: Masker) -> None:
     declared = [(one.member, one.declared) for one in left if one.declared is not None]
     if len(declared) != len(left):
         msg = "files in the state match no declared output"
@@ -53,7 +64,12 @@ def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path) ->
         output.path: checker_of(output) for output in reversed(manifest.outputs)
     }  # of two alike, the first counts
     for member, output in declared:
-        room -= _write(pieces_of(member, output, checkers[output.path]), into / member.path, into, room)
+        pieces = (
+            pieces_of(member, output, checkers[output.path])
+            if output.sum is None
+            else masked(member, output, output.sum)
+        )
+        room -= _write(pieces, into / member.path, into, room)
 
 
 def pieces_of(member: Member, output: Output, checker: Checker | None) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ from station.admission.policy import (
     Owners,
     Rule,
     Selections,
+    Sums,
 )
 from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
@@ -47,6 +48,7 @@ from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
+from station.house.passes import PassKeys
 from station.house.places import DockerPlace, FilesPlace, FolderPlace, SqlPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
@@ -74,6 +76,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
+        passes=PassKeys(config.folder / "passes"),
         sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),
@@ -203,6 +206,7 @@ def policy_of(admission: Admission, data: Mapping[str, DataEntry], capacity: Cap
         Selections(described={name: columns_of(one) for name, one in data.items()}),
         Ceiling(most=capacity.ceiling(admission.limits)),
         CheckableOutputs(),
+        Sums(least=admission.least_stations),
     ]
     if admission.bases is not None:
         rules.append(Bases(allowed=admission.bases))

@@ -60,6 +60,10 @@ class DataEntry:
     """Whether it is in the catalogue that the station publishes."""
 
 
+LEAST_STATIONS: Final = 3
+"""Stations that a sum is taken over at least, unless the operator says otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """What the policy is made of; None stands for no demand of this kind."""
@@ -71,6 +75,7 @@ class Admission:
     legal_bases: frozenset[str] | None
     known_analyses: frozenset[Digest]
     limits: Limits
+    least_stations: int = LEAST_STATIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +284,7 @@ def _admission(value: Mapping[str, Any]) -> Admission:
         approvals=tuple(value["approvals"]) if "approvals" in value else None,
         legal_bases=frozenset(value["legal_bases"]) if "legal_bases" in value else None,
         known_analyses=frozenset(map(Digest, value.get("known_analyses", ()))),
+        least_stations=value.get("least_stations", LEAST_STATIONS),
         limits=Limits(
             memory_bytes=limits.get("memory_bytes", CEILING.memory_bytes),
             cpu_millis=limits.get("cpu_millis", CEILING.cpu_millis),

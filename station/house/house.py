@@ -20,7 +20,9 @@ from station.admission.policy import Rule
 from station.data.port import DataSet
 from station.errors import KeysElsewhere
 from station.gate.port import GateRule
+from station.house.expected import Expected
 from station.house.mailbox import MailboxMemory
+from station.house.passes import PassKeys
 from station.house.proofs import Proofs
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
@@ -56,6 +58,7 @@ class House:
     journal: Journal
     spool: Spool
     workrooms: Workrooms
+    passes: PassKeys
     sandbox: Sandbox
     trust: TrustLoader
     base_image: BaseLoader
@@ -70,6 +73,7 @@ class House:
     spoiled: set[str] = field(default_factory=set, repr=False, compare=False)
     """The names of runs whose workroom was on a read-only disk: see `station.sandbox.watch`."""
     mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
+    expected: Expected = field(default_factory=Expected, repr=False, compare=False)
     proofs: Proofs = field(default_factory=Proofs, repr=False, compare=False)
 
     def keys(self, fingerprint: Digest) -> Secrets:

@@ -38,6 +38,8 @@ class MailboxMemory:
     """With what each named then."""
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
+    recalls: frozenset[Tag] = frozenset()
+    """Tags seen in the last look that can be recalls."""
     _held: dict[Digest, StoredManifest] = field(default_factory=dict)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None

@@ -59,6 +59,11 @@ class Workroom:
         return self.path / "incoming"
 
     @property
+    def keep(self) -> Path:
+        """What the run leaves for the next stop of its train here, and what an earlier one left for it. It never travels."""
+        return self.path / "keep"
+
+    @property
     def finished(self) -> Path:
         """A file that is there if the run of a combination said that the train goes home: taken out of its state."""
         return self.path / "finished"
@@ -127,7 +132,7 @@ class Workrooms:
         with told(path):
             path.mkdir(mode=PRIVATE_FOLDER)
             room = Workroom(path=path)
-            for folder in (room.code, room.data, room.incoming, room.state):
+            for folder in (room.code, room.data, room.incoming, room.keep, room.state):
                 folder.mkdir(mode=PRIVATE_FOLDER)
             write_note(room.boot, self._boot().encode())
         return room

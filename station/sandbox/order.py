@@ -17,6 +17,7 @@ from security.ids import TrainId
 CODE: Final = "/pht/code"
 DATA: Final = "/pht/data"
 IN: Final = "/pht/in"
+KEEP: Final = "/pht/keep"
 STATE: Final = "/pht/state"
 CONTEXT: Final = "/pht/context.json"
 TMP: Final = "/tmp"  # noqa: S108 - inside the sandbox
@@ -32,6 +33,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "PHT_CONTEXT": CONTEXT,
     "PHT_DATA": DATA,
     "PHT_IN": IN,
+    "PHT_KEEP": KEEP,
     "PHT_STATE": STATE,
     "TMPDIR": TMP,
 }
@@ -49,6 +51,7 @@ class RunLimits:
     wall_seconds: int
     state_bytes: int  # of all files of the state folder
     state_files: int  # files, folders and links of the state folder
+    keep_bytes: int = 0  # of all files of the folder that is kept
     open_files: int = 4096
     tmp_bytes: int = 64 * MIB
     output_bytes: int = 1 * MIB  # of what the program prints, kept for the operator
@@ -57,7 +60,7 @@ class RunLimits:
     @property
     def file_bytes(self) -> int:
         """Of any single file: one more than of all, so that a run that wanted more is told from one that wrote just as much."""
-        return self.state_bytes + 1
+        return max(self.state_bytes, self.keep_bytes) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +115,21 @@ class RunOrder:
         """The folder the run writes its state to."""
         return self.source(STATE)
 
+    @property
+    def keep(self) -> Path:
+        """The folder of what is kept for the next stop of the train here."""
+        return self.source(KEEP)
 
-def mounts_of(*, code: Path, data: Mapping[str, Path], incoming: Path, state: Path, context: Path) -> tuple[Mount, ...]:
-    """Return the mounts of a run, in the order they are made: only the state can be written."""
+
+def mounts_of(
+    *, code: Path, data: Mapping[str, Path], incoming: Path, keep: Path, state: Path, context: Path
+) -> tuple[Mount, ...]:
+    """Return the mounts of a run, in the order they are made: only the state, and what is kept here, can be written."""
     return (
         Mount(source=code, target=CODE),
         *(Mount(source=data[name], target=f"{DATA}/{name}") for name in sorted(data)),
         Mount(source=incoming, target=IN),
+        Mount(source=keep, target=KEEP, writable=True),
         Mount(source=state, target=STATE, writable=True),
         Mount(source=context, target=CONTEXT),
     )

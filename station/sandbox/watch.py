@@ -7,6 +7,7 @@ same questions get the same answers. With one exception: that a disk was read-on
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -44,7 +45,7 @@ def watch(sandbox: Sandbox, order: RunOrder, *, now: datetime, spoiled: set[str]
             _paused(sandbox, sight, order, now)
         try:
             _in_time(sight.since, now, order.limits)
-            measure(order.state, order.limits)
+            _measure(order)
         except (RunTimedOut, LimitExceeded, RunFailed, DiskFull):
             sandbox.stop(order.name)
             raise
@@ -67,13 +68,18 @@ def _ended_well(ended: Ended, order: RunOrder) -> None:
         msg = "the analysis used more memory than allowed"
         raise MemoryExceeded(msg, limit=order.limits.memory_bytes)
     _in_time(ended.started, ended.finished, order.limits)
-    measure(order.state, order.limits)
+    _measure(order)
     if ended.killed:
         msg = "the run was ended from outside"
         raise RunInterrupted(msg, run=order.name)
     if ended.exit_code != 0:
         msg = "the analysis ended with an error"
         raise RunFailed(msg, exit=ended.exit_code, hint="'pht station show TRAIN --output' shows what it printed")
+
+
+def _measure(order: RunOrder) -> None:
+    measure(order.state, order.limits)
+    measure(order.keep, replace(order.limits, state_bytes=order.limits.keep_bytes))
 
 
 def _in_time(since: datetime, until: datetime, limits: RunLimits) -> None:

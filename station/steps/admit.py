@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
+from registry.depot import ReceiptKind, receipt_tag
 from security.digest import Digest
 from security.directory.trust import TrustStore
-from security.errors import RouteCutOff
+from security.errors import BoardingRejected, RouteCutOff
 from security.train.analysis import analysis_digest
 from security.train.manifest import TrainManifest
+from security.train.route import Task
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
-from station.errors import PolicyRefused
+from station.errors import PolicyRefused, TrainRecalled
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
-from station.visit.events import Admitted, Held, HoldFor
+from station.steps.recall import find_recall, recalled
+from station.visit.events import Admitted, Boarded, Held, HoldFor
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
+BOARDING: Final = "boarding"
+"""Who let in a train that this station has boarded."""
+DEPARTURE: Final = "departure"
+"""Who lets it depart: everybody is on board."""
 
-def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
+
+def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | Held:
     """Ask the policy, and a person where the policy says so: about the analysis as a whole, code included.
+
+    A train that is boarded is asked about once, when it boards: what comes later has been promised by then.
 
     Raises:
         RouteCutOff: a station still to come has no valid keys any more, also in the newest directory.
@@ -36,7 +47,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
         trust = newest_trust(house, now)
         accepted = verified(visit, house, trust, now)
     manifest = accepted.manifest.value.at_stop(accepted.stop)
-    unwanted = refused_unseen(manifest, trust, house)
+    unwanted = refused_unseen(manifest, trust, house) or _recalled(accepted, house, now)
     if unwanted is not None:
         raise unwanted
     if visit.fetched is not None and not visit.fetched.sealed:
@@ -44,6 +55,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
         raise PolicyRefused(
             msg, owner=manifest.owner.party, hint="its sealed files were not fetched: ask for a new one"
         )
+    if boarded(accepted, house):
+        if manifest.route.task(accepted.stop) is Task.DEPART:
+            return Boarded(at=now, by=DEPARTURE)
+        return _admitted(visit, manifest, BOARDING, now)
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
@@ -54,12 +69,46 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Held:
     )
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
-        return _admitted(visit, manifest, "policy", now)
+        return _let_in(visit, accepted, "policy", now)
     analysis = request.analysis or _analysis(visit, accepted, house, now)
     approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason, analysis)
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
-    return _admitted(visit, manifest, approval.by, now)
+    return _let_in(visit, accepted, approval.by, now)
+
+
+def _recalled(accepted: AcceptedTrain, house: House, now: datetime) -> TrainRecalled | None:
+    """Return that the owner has recalled the train, if it lay in our mailbox when we last looked."""
+    if receipt_tag(accepted.train, house.party, 0, ReceiptKind.RECALL) not in house.mailbox.recalls:
+        return None
+    recall = find_recall(accepted.train, accepted.manifest.value, house, now)
+    return None if recall is None else recalled(recall)
+
+
+def boarded(accepted: AcceptedTrain, house: House) -> bool:
+    """Whether this station has boarded the train, and so has decided about it.
+
+    Raises:
+        BoardingRejected: the pass in our name is not one that this station, as far as it remembers, has signed.
+    """
+    route = accepted.manifest.value.route
+    stop = route.boarding(house.party)
+    if stop is None or stop == accepted.stop:
+        return False
+    before = house.journal.accepted(accepted.train, stop)
+    signed = None if before is None or before.signed is None else before.signed.entry
+    if signed != accepted.journey.entry(stop).digest:
+        msg = "the boarding pass in our name is not the one we signed"
+        hint = "was the journal restored from a backup? its owner sends a new train"
+        raise BoardingRejected(msg, train=accepted.train.short, hint=hint)
+    return True
+
+
+def _let_in(visit: Visit, accepted: AcceptedTrain, by: str, now: datetime) -> Admitted | Boarded:
+    manifest = accepted.manifest.value
+    if manifest.route.task(accepted.stop) is Task.BOARD:
+        return Boarded(at=now, by=by)
+    return _admitted(visit, manifest, by, now)
 
 
 def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> PolicyRefused | None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from registry.artifact import pack, train_layers
-from registry.depot import Arrival
+from registry.depot import Arrival, ReceiptKind, receipt_tag
 from registry.errors import NotInRegistry, RegistryMisbehaved
 from registry.taken import Taken, keep_letters
 from security.directory.trust import TrustStore
@@ -38,6 +38,7 @@ from station.house.proofs import Proof
 from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
 from station.steps.evidence import arrival_of, believe, opened, print_envelopes
+from station.steps.recall import find_recall, recalled
 from station.visit.events import Blob, Fetched
 from station.visit.parts import plain
 from station.visit.state import Visit
@@ -68,6 +69,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
         gathered.look()
         if gathered.missing:
+            _need_wanted(manifest, house, now)
             _wait(visit, gathered.missing)
             return None
         arrivals, takens = [*arrivals, *gathered.arrivals], [*takens, *gathered.takens]
@@ -192,6 +194,19 @@ class _Gathered:
             raise JourneyIncomplete(msg)
         letter = open_letter(taken.parcel.entries[-1], [one.identity for one in self._house.keyring])
         check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now)
+
+
+def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:
+    """Wait for no part of a train that was recalled.
+
+    Raises:
+        TrainRecalled: it was.
+    """
+    train = train_id(manifest)
+    if receipt_tag(train, house.party, 0, ReceiptKind.RECALL) in house.mailbox.recalls:
+        recall = find_recall(train, manifest.value, house, now)
+        if recall is not None:
+            raise recalled(recall)
 
 
 def _wait(visit: Visit, missing: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from security.archive import content_of, members_of
 from security.digest import Digest
 from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement
 from security.files import read_file, told, write_file
-from security.train.manifest import TrainManifest
 from security.train.route import Task
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
@@ -21,6 +20,7 @@ from station.house.house import House
 from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
+from station.steps.sums import masked_pieces
 from station.visit.events import Cleared, Held, HoldFor
 from station.visit.parts import ClearedFile
 from station.visit.state import Visit
@@ -36,11 +36,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
         NoResults: nothing was left behind.
     """
     accepted = verified(visit, house, trust_or_at_hand(house, now), now)
-    manifest = accepted.manifest.value.at_stop(accepted.stop)
     room = house.workrooms.find(visit.arrival)
     finished = says_finished(room, accepted)
     before = judged_in(room)
-    found, content = judge(visit, manifest, house)
+    found, content = judge(visit, accepted, house)
     write_file(room.judged, content.encode())
     match found.verdict:
         case Clear(cost=cost):
@@ -69,7 +68,7 @@ def says_finished(room: Workroom, accepted: AcceptedTrain) -> bool:
         return room.finished.exists()
 
 
-def judge(visit: Visit, manifest: TrainManifest, house: House) -> tuple[Inspected, Digest]:
+def judge(visit: Visit, accepted: AcceptedTrain, house: House) -> tuple[Inspected, Digest]:
     """Print anew, and have judged, what the run left; return also the digest of what was judged.
 
     What lies printed as it was noted is not printed again: a person was shown it. A room sees one run, so it is of that.
@@ -77,15 +76,31 @@ def judge(visit: Visit, manifest: TrainManifest, house: House) -> tuple[Inspecte
     Raises:
         GateRefused, NoResults: see `perform`.
     """
-    room = house.workrooms.find(visit.arrival)
+    room, manifest = house.workrooms.find(visit.arrival), accepted.manifest.value.at_stop(accepted.stop)
     noted = judged_in(room)
     if noted is None or _content(room) != noted:
-        print_anew(room.state, manifest, house.workrooms.outgoing(visit.arrival))
+        print_outputs(visit, accepted, house)
     found, content = inspect(room.outgoing, manifest, house.gate), _content(room)
     if content is None:
         msg = "the state changed while it was judged"
         raise GateType(msg)
     return found, content
+
+
+def print_outputs(visit: Visit, accepted: AcceptedTrain, house: House) -> None:
+    """Print anew what the run left; what is declared as a sum as a masked vector.
+
+    Raises:
+        GateRefused: see `print_anew`.
+        SumRejected, PassGone: see `masked_pieces`.
+    """
+    room, manifest = house.workrooms.find(visit.arrival), accepted.manifest.value.at_stop(accepted.stop)
+    print_anew(
+        room.state,
+        manifest,
+        house.workrooms.outgoing(visit.arrival),
+        lambda member, output, wanted: masked_pieces(member, output, wanted, accepted, house),
+    )
 
 
 def judged_in(room: Workroom) -> Digest | None:

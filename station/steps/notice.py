@@ -13,6 +13,7 @@ from typing import Final
 
 from registry.depot import Arrival, Waiting, train_tag
 from registry.errors import NotInRegistry, RegistryTooLong
+from registry.names import Tag
 from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
 from security.errors import DiskFull, Malformed, NotARecipient, PhtError, Refused, Unavailable
@@ -22,6 +23,7 @@ from security.train.verify import verify_manifest
 from station.errors import JournalDamaged
 from station.house.house import House
 from station.steps.admit import refused_unseen
+from station.steps.recall import end_recalled
 from station.visit.events import ArrivalId, Noticed
 from station.visit.station_events import Redelivered
 
@@ -49,8 +51,12 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
-    look, memory, left = _Look(house, now), house.mailbox, _MOST_NAMED
-    for tag in memory.choose(house.depot.train_tags(house.party), look.accepted):
+    tags, receipts = house.depot.all_tags(house.party)
+    memory, left = house.mailbox, _MOST_NAMED
+    memory.recalls = receipts
+    end_recalled(receipts, house, now)
+    look = _Look(house, now)
+    for tag in memory.choose(tags, look.accepted):
         known = memory.seen.get(tag)
         memory.looked_at(tag)
         try:
@@ -65,6 +71,21 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
         if found is not None:
             memory.looked_at(tag, found.arrival.digest)
             left -= len(found.stored.raw)
+            look.take(found)
+    begun = look.begin()
+    if look.trouble is not None and not begun:
+        raise look.trouble
+    return begun
+
+
+def notice_expected(house: House, tags: Sequence[Tag], now: datetime) -> tuple[ArrivalId, ...]:
+    """Begin visits for arrivals that are asked for by name; see `notice`."""
+    look, memory = _Look(house, now), house.mailbox
+    for tag in tags:
+        found = house.depot.look_up(house.party, tag)
+        if found is not None:
+            house.expected.seen(tag)
+            memory.looked_at(tag, found.arrival.digest)
             look.take(found)
     begun = look.begin()
     if look.trouble is not None and not begun:

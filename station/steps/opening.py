@@ -6,18 +6,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from security.age import Unwrapper
 from security.archive import Budget
 from security.digest import Digest
 from security.encoding import Json, dump_pretty
 from security.errors import NotARecipient, SealRecipients
 from security.files import make_folder, write_note
 from security.train.journey import StateRef
-from security.train.route import RoundsRoute, Task
+from security.train.route import Task
+from security.train.route_kinds import RoundsRoute
 from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom
 from station.steps.evidence import keys_for, verified
+from station.steps.keep import take_out
+from station.steps.sums import add_up
 from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
 from station.visit.state import Visit
@@ -47,6 +51,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_states(accepted, house, room)
+    if accepted.manifest.value.route.task(accepted.stop) is Task.COMBINE:
+        add_up(accepted, room)
+    take_out(room, accepted, house)
     write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
     return Opened(at=now, states_in=accepted.journey.states)
 
@@ -72,11 +79,21 @@ def unseal_states(accepted: AcceptedTrain, house: House, room: Workroom) -> None
     """Unseal what came in: in a sequence into the state folder, in rounds into a folder for each party that sent it."""
     manifest = accepted.manifest.value
     for ref, binding in zip(accepted.states, accepted.received(), strict=True):
+        if manifest.route.task(binding.stop) is Task.DEPART:
+            continue  # it is empty
         alone = manifest.route.task(accepted.stop) is Task.RUN
         into = room.state if alone else room.incoming / binding.sender
         if not alone:
             make_folder(into)
         _unseal_state(ref, binding, accepted, house, into)
+
+
+def _opens(accepted: AcceptedTrain, house: House) -> Unwrapper:
+    """Return what opens the states that come to a stop: our key for this train, if it was boarded."""
+    keys = keys_for(accepted.manifest.value, accepted.stop, house)
+    if not accepted.passes:
+        return keys.identity
+    return house.passes.find(accepted.train, [one.identity for one in house.keyring]).identity
 
 
 def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain, house: House, into: Path) -> None:
@@ -89,7 +106,7 @@ def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain,
                 source,
                 ref,
                 binding=binding,
-                identities=[keys_for(manifest, accepted.stop, house).identity],
+                identities=[_opens(accepted, house)],
                 into=into,
                 budget=budget,
             )
@@ -100,14 +117,14 @@ def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain,
 def context(accepted: AcceptedTrain, house: House) -> Json:
     """Return what a run can read about itself."""
     manifest, route = accepted.manifest.value, accepted.manifest.value.route
-    rounds: dict[str, Json] = {}
-    if isinstance(route, RoundsRoute):
+    legs, rounds = route.legs, dict[str, Json]()
+    if isinstance(legs, RoundsRoute):
         rounds = {
             "task": route.task(accepted.stop).value,
             "round": route.round(accepted.stop),
-            "rounds": route.most,
-            "stations": [one.party for one in route.stations],
-            "junction": route.junction.party,
+            "rounds": legs.most,
+            "stations": [one.party for one in legs.stations],
+            "junction": legs.junction.party,
         }
     return {
         "train": manifest.name,

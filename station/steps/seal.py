@@ -12,13 +12,13 @@ from security.train.journey import StateRef
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
 from station.errors import GateRefused, GateType
-from station.gate.anew import print_anew
 from station.gate.inspect import declared_in
 from station.house.house import House
 from station.house.trust import trust_or_at_hand
 from station.house.workroom import Workroom
 from station.steps.evidence import verified
-from station.steps.gate import cleared_files, judged_in
+from station.steps.gate import cleared_files, judged_in, print_outputs
+from station.steps.keep import put_away
 from station.visit.events import Sealed
 from station.visit.state import Visit
 
@@ -35,13 +35,16 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
     """
     trust = trust_or_at_hand(house, now)
     accepted = verified(visit, house, trust, now)
+    if visit.boarded is not None:
+        return _sealed_nothing(accepted, recipients_of(accepted, trust, now, finished=False), house, now)
     room = house.workrooms.find(visit.arrival)
     recipients = recipients_of(accepted, trust, now, finished=_finished(visit))
     try:
         ref = _sealed(room, visit, accepted, recipients, house)
     except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
-        print_anew(room.state, accepted.manifest.value.at_stop(accepted.stop), house.workrooms.outgoing(visit.arrival))
+        print_outputs(visit, accepted, house)
         ref = _sealed(room, visit, accepted, recipients, house)
+    put_away(room, accepted, house)
     return Sealed(at=now, blob=ref.digest, size=ref.size)
 
 
@@ -66,15 +69,27 @@ def _changed() -> GateType:
     return GateType(msg)
 
 
+def _sealed_nothing(accepted: AcceptedTrain, recipients: Sequence[str], house: House, now: datetime) -> Sealed:
+    """Seal an empty state: who boards or departs has nothing to hand on but what it signs."""
+    with house.spool.writing() as writer:
+        ref = seal_state(cast("BinaryIO", writer), (), binding=accepted.to_send(), recipients=recipients).ref
+    return Sealed(at=now, blob=ref.digest, size=ref.size)
+
+
 def _finished(visit: Visit) -> bool:
     return visit.cleared is not None and visit.cleared.finished
 
 
 def recipients_of(accepted: AcceptedTrain, trust: TrustStore, now: datetime, *, finished: bool) -> tuple[str, ...]:
-    """Return who reads the state next: the keys the directory has for whom the signed route names (attack T9)."""
-    manifest = accepted.manifest.value
+    """Return who reads the state next: the keys the directory has for whom the signed route names (attack T9).
+
+    Of those who are on board, the keys that they made for this train; that they are still who they were, the directory says.
+    """
+    manifest, passes = accepted.manifest.value, accepted.passes
     found = []
     for following in manifest.route.onward(accepted.stop, finished=finished):
         one = manifest.expected_at(following)
-        found.append(trust.pinned(one.party, manifest.role_at(following), one.key_set, now).sealing)
+        pinned = trust.pinned(one.party, manifest.role_at(following), one.key_set, now).sealing
+        on_board = following != manifest.route.home and one.party in passes
+        found.append(passes[one.party].recipient if on_board else pinned)
     return tuple(dict.fromkeys(found))

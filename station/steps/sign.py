@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from security.directory.trust import DirectoryVersion
+from security.directory.trust import DirectoryVersion, TrustStore
 from security.errors import RouteCutOff
+from security.ids import Role
 from security.keys.keyset import Secrets
 from security.statement.envelope import Envelope, sign
+from security.train.boarding import BoardingPass
 from security.train.journey import JourneyEntry, Limit, Outcome, Refusal, check_next, print_entry, print_refusal
 from security.train.letters import entry_recipients, refusal_recipients, seal_letter
+from security.train.route import Task
+from security.train.verify import AcceptedTrain
 from station.errors import GateOversized, MemoryExceeded, OutputExceeded, RunTimedOut
 from station.house.house import House
 from station.house.trust import newest_trust
@@ -26,6 +30,8 @@ from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
 
+NO_SANDBOX: Final = "none"
+"""What stands for the sandbox where nothing is run: for boarding and for the departure."""
 _EXCEEDED: Final = {
     GateOversized.code: Limit.OUTPUT,
     MemoryExceeded.code: Limit.MEMORY,
@@ -64,7 +70,7 @@ class _Statement:
 def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
     trust = newest_trust(house, now)  # after this signature nothing can be refused any more
     accepted = verified(visit, house, trust, now)
-    if visit.started is None or visit.sealed is None:
+    if visit.sealed is None or (visit.started is None and visit.boarded is None):
         msg = "nothing was run, or nothing sealed"
         raise ValueError(msg)
     entry = JourneyEntry(
@@ -77,9 +83,10 @@ def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
         state_out=visit.sealed.blob,
         base=accepted.manifest.value.base,
         directory=trust.version,
-        sandbox=visit.started.profile,
+        sandbox=NO_SANDBOX if visit.started is None else visit.started.profile,
         time=now,
         finished=True if visit.cleared is not None and visit.cleared.finished else None,
+        boarding=_pass(accepted, trust, house, now),
     )
     ours = keys_for(accepted.manifest.value, accepted.stop, house)
     envelope = sign(print_entry(entry), ours.signers)
@@ -87,6 +94,26 @@ def _entry(visit: Visit, house: House, now: datetime) -> _Statement:
     check_next(accepted.manifest, accepted.journey, envelope, trust, now=now)
     readers = entry_recipients(accepted.manifest.value, accepted.stop, trust, now)
     return _Statement(envelope=envelope, keys=ours, readers=readers)
+
+
+def _pass(accepted: AcceptedTrain, trust: TrustStore, house: House, now: datetime) -> BoardingPass | None:
+    """Return our pass, if this is where we board; its private halves are on disk before it is signed."""
+    manifest = accepted.manifest.value
+    if manifest.route.task(accepted.stop) is not Task.BOARD:
+        return None
+    parties = [one.party for one in manifest.route.places]
+    later = parties[parties.index(house.party) + 1 :]
+    ours = keys_for(manifest, accepted.stop, house).key_set.sealing
+    secrets = house.passes.make(
+        accepted.train,
+        like=ours,
+        later=later,
+        ours=ours,
+        until=manifest.valid_until,
+        identities=[one.identity for one in house.keyring],
+    )
+    pinned = {one.party: trust.pinned(one.party, Role.STATION, one.key_set, now) for one in manifest.route.places}
+    return secrets.pass_for({party: pinned[party].sealing for party in later})
 
 
 def _refusal(visit: Visit, accepted: Accepted, house: House, now: datetime) -> _Statement:

@@ -55,7 +55,7 @@ def _start(order: RunOrder, house: House, visit: Visit) -> None:
         if any(not mount.source.exists() for mount in order.mounts):
             msg = "something that was furnished is gone"
             raise RoomMissing(msg, visit=visit.arrival.short)
-        for path in (room.code, room.incoming, room.state, room.context):
+        for path in (room.code, room.incoming, room.keep, room.state, room.context):
             hand_over(path, order.uid, order.gid)
     write_note(used, b"")
     try:
@@ -110,6 +110,7 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
             code=room.code,
             data=furnished_in(room, manifest.data, house),
             incoming=room.incoming,
+            keep=room.keep,
             state=room.state,
             context=room.context,
         ),
@@ -122,5 +123,6 @@ def order_of(visit: Visit, manifest: TrainManifest, house: House, image: Digest)
             wall_seconds=manifest.limits.wall_seconds,
             state_bytes=manifest.limits.output_bytes,
             state_files=STATE_FILES,
+            keep_bytes=manifest.keep_bytes or 0,
         ),
     )

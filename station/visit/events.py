@@ -136,6 +136,14 @@ class Admitted(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Boarded(Fact):
+    """This station takes part in the train, or lets it depart: nothing is run for that. `by` is as in `Admitted`."""
+
+    kind = "boarded"
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened(Fact):
     """Code and states lie open in the workroom. `states_in` are the digests of the sealed states that they came from."""
 
@@ -325,6 +333,7 @@ VisitEvent: TypeAlias = (
     | Fetched
     | Accepted
     | Admitted
+    | Boarded
     | Opened
     | Furnished
     | Started

@@ -23,6 +23,7 @@ from station.visit.events import (
     Accepted,
     Admitted,
     Approved,
+    Boarded,
     Cleared,
     Departed,
     Ended,
@@ -62,6 +63,7 @@ class Phase(StrEnum):
     FETCHED = "fetched"
     ACCEPTED = "accepted"
     ADMITTED = "admitted"
+    BOARDED = "boarded"
     OPENED = "opened"
     FURNISHED = "furnished"
     RUNNING = "running"
@@ -112,8 +114,11 @@ _P = Phase
 TABLE: Final[Mapping[Phase, Row]] = {
     _P.NOTICED: Row(step=Step.FETCH, then={Fetched: _P.FETCHED, Refused: _P.REJECTED}),
     _P.FETCHED: Row(step=Step.VERIFY, then={Accepted: _P.ACCEPTED, Refused: _P.REJECTED}),
-    _P.ACCEPTED: Row(step=Step.ADMIT, then={Admitted: _P.ADMITTED, Refused: _P.STOPPED}, ask=HoldFor.ADMISSION),
+    _P.ACCEPTED: Row(
+        step=Step.ADMIT, then={Admitted: _P.ADMITTED, Boarded: _P.BOARDED, Refused: _P.STOPPED}, ask=HoldFor.ADMISSION
+    ),
     _P.ADMITTED: Row(step=Step.OPEN, then={Opened: _P.OPENED, Refused: _P.STOPPED}),
+    _P.BOARDED: Row(step=Step.SEAL, then={Sealed: _P.SEALED, Refused: _P.STOPPED}),
     _P.OPENED: Row(
         step=Step.FURNISH,
         then={Furnished: _P.FURNISHED, RoomLost: _P.ADMITTED, Refused: _P.STOPPED},

@@ -18,6 +18,7 @@ from station.visit.events import (
     Admitted,
     Approved,
     ArrivalId,
+    Boarded,
     Cleared,
     Departed,
     Ended,
@@ -55,6 +56,7 @@ class Visit:
     fetched: Fetched | None = None
     accepted: Accepted | None = None
     admitted: Admitted | None = None
+    boarded: Boarded | None = None
     furnished: Furnished | None = None
     started: Started | None = None
     ended: Ended | None = None
@@ -183,6 +185,7 @@ _FIELD_OF: Final[Mapping[type[VisitEvent], str]] = {
     Fetched: "fetched",
     Accepted: "accepted",
     Admitted: "admitted",
+    Boarded: "boarded",
     Furnished: "furnished",
     Started: "started",
     Ended: "ended",

@@ -129,6 +129,7 @@ def test_every_field_of_a_manifest_is_approved_but_those_that_only_tell_trains_a
         "nonce": "0" * 32,
         "mail": one.recipient,
         "combine": ("other",),
+        "keep_bytes": 1,
     }
     assert changed.keys() == {field.name for field in fields(TrainManifest)}
     before = analysis_digest(one, code)

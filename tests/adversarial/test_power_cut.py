@@ -18,9 +18,10 @@ from docker import APIClient
 
 from security.errors import DiskFull, DiskReadOnly, PhtError
 from security.files import write_file
-from station.daemon.loop import Shift, tidy
+from station.daemon.loop import Shift
 from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
+from station.daemon.tidy import tidy
 from station.errors import JournalBusy, JournalDamaged, JournalUnwritable
 from station.house.workroom import Workrooms
 from station.journal.sqlite import SqliteLog, explained

@@ -39,12 +39,12 @@ from security.errors import (
 from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, generate
 from security.statement.envelope import Envelope, parse_envelope, sign
+from security.train.endings import check_refusal
 from security.train.journey import (
     Outcome,
     Refusal,
     StateRef,
     check_journey,
-    check_refusal,
     print_refusal,
 )
 from security.train.manifest import print_manifest

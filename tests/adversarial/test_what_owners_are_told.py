@@ -14,13 +14,13 @@ from security.directory.trust import DirectoryVersion
 from security.errors import ArchiveRejected, JourneyForeignEntry, MalformedStatement, SignatureMissing
 from security.ids import PartyId, TrainId
 from security.statement.envelope import sign
+from security.train.endings import check_answer
 from security.train.journey import (
     MOST_REASON,
     Limit,
     Outcome,
     Refusal,
     StationAnswer,
-    check_answer,
     print_answer,
     print_refusal,
     read_refusal,

@@ -54,7 +54,7 @@ def test_every_format_has_an_example() -> None:
     blocks = re.findall(r"(.*)\n```jsonl?\n", TEXT)
     assert [line for line in blocks if not line.startswith("<!-- example: ")] == []
     schemas = {path.stem for path in (ROOT / "security" / "schemas").glob("*.json")}
-    others = {"directory-files", "train-artifact", "receipt-artifact", "tags", "proof", "audit-export"}
+    others = {"route", "directory-files", "train-artifact", "receipt-artifact", "tags", "proof", "audit-export"}
     assert set(EXAMPLES) == schemas | others
 
 

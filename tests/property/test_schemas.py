@@ -41,6 +41,7 @@ from security.train.journey import (
     read_refusal,
 )
 from security.train.manifest import read_manifest
+from security.train.recall import Recall, print_recall, read_recall
 from security.train.seal import CODE_META, STATE_META, CodeBinding, CodeMeta
 from station.journal.audit import read_head, sign_head
 from station.journal.chain import START
@@ -101,6 +102,7 @@ def formats() -> dict[str, Format]:
         Format("journey-entry", json.loads(here.entries[1].payload), read_entry),
         Format("refusal", json.loads(print_refusal(refusal)), read_refusal),
         Format("answer", json.loads(print_answer(answer)), read_answer),
+        Format("recall", json.loads(print_recall(Recall(train=here.id, time=NOW, reason="a mistake"))), read_recall),
         Format("envelope", json.loads(here.entries[1].to_bytes()), parse_envelope),
         Format("journal-head", json.loads(ended.payload), head),
         Format("party-card", json.loads(card.payload), CARD.read),
@@ -119,6 +121,7 @@ NAMES = (
     "journey-entry",
     "refusal",
     "answer",
+    "recall",
     "envelope",
     "journal-head",
     "party-card",

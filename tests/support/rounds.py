@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from registry.port import Registry
 from security.train.manifest import Output
-from security.train.route import RoundsRoute, Task
+from security.train.route import Task
+from security.train.route_kinds import BoardedRoute, RoundsRoute
+from security.train.sum_form import Sum
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
 from tests.support.trains import Train, train
@@ -56,9 +58,15 @@ def combine(order: RunOrder, say: Callable[[bytes], None]) -> int:
 PROGRAMS: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine}
 
 
-def rounds_world(root: Path, *, junction: str = JUNCTION, registry: Registry | None = None) -> World:
+def rounds_world(
+    root: Path,
+    *,
+    junction: str = JUNCTION,
+    registry: Registry | None = None,
+    program: Mapping[tuple[str, ...], Program] = PROGRAMS,
+) -> World:
     names = tuple(dict.fromkeys((*STATIONS, junction)))
-    return world(root, stations=names, program=PROGRAMS, registry=registry)
+    return world(root, stations=names, program=program, registry=registry)
 
 
 def rounds_train(
@@ -66,7 +74,8 @@ def rounds_train(
 ) -> Train:
     """Build a valid train of rounds; `changes` replace fields of the manifest before it is signed."""
     stop = here.consortium.stop
-    route = RoundsRoute(stations=tuple(map(stop, stations)), junction=stop(junction), most=most)
+    rounds = RoundsRoute(stations=tuple(map(stop, stations)), junction=stop(junction), most=most)
+    route = BoardedRoute(then=rounds)
     fields: dict[str, object] = {"command": CONTRIBUTE, "combine": COMBINE, "outputs": OUTPUTS}
     return train(here.consortium, rounds=route, **(fields | changes))  # type: ignore[arg-type] # fields of a manifest
 
@@ -76,3 +85,44 @@ def board(here: World, made: Train) -> None:
     for start in made.manifest.route.starts:
         party = made.manifest.expected_at(start).party
         here.depot.send(made.parcel, MemoryBlobs(made.blobs), to=party, train=made.id, stop=start)
+
+
+SUMMED = (
+    Output(
+        path="parts/moments.json",
+        media_type="application/json",
+        max_bytes=4096,
+        task=Task.CONTRIBUTE,
+        sum=Sum(shape=(3,), bound=1 << 40, bits=128, fraction=48),
+    ),
+    OUTPUTS[1],
+)
+
+
+def contribute_numbers(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    """As `contribute`, for a sum: number of rows, their sum, and the squares about the mean that came in."""
+    rows = [int(line) for line in (order.source(f"{DATA}/patients") / "patients.csv").read_text().splitlines()[1:]]
+    (model,) = [json.loads(one.read_text()) for one in order.source(IN).glob("*/model.json")] or [{}]
+    mean = model.get("mean", 0.0)
+    (order.state / "parts").mkdir()
+    (order.state / "parts" / "moments.json").write_text(
+        json.dumps([len(rows), sum(rows), sum((row - mean) ** 2 for row in rows)])
+    )
+    say(b"contributed\n")
+    return 0
+
+
+def combine_sums(order: RunOrder, say: Callable[[bytes], None]) -> int:
+    """As `combine`, from the totals: it finds nothing else."""
+    told = json.loads(order.source("/pht/context.json").read_text())
+    found = sorted(one for one in order.source(IN).rglob("*") if one.is_file())
+    assert [one.relative_to(order.source(IN)).as_posix() for one in found] == ["sum/parts/moments.json"]
+    n, total, squares = json.loads(found[0].read_text())
+    (order.state / "model.json").write_text(json.dumps({"n": n, "mean": total / n, "squares": squares}))
+    if told["round"] == 1:
+        (order.state / "finished").touch()
+    say(b"combined\n")
+    return 0
+
+
+SUMS: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute_numbers, COMBINE: combine_sums}

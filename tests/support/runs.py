@@ -61,8 +61,10 @@ class Room:
         uid, gid = run_user(os.geteuid(), os.getegid())
         values: dict[str, Any] = {**LIMITS, **(limits or {})}
         code, incoming, context = self.path / "code", self.path / "in", self.path / "context.json"
-        incoming.mkdir(exist_ok=True)
-        for path in (code, incoming, self.state, context):
+        keep = self.path / "keep"
+        for path in (incoming, keep):
+            path.mkdir(exist_ok=True)
+        for path in (code, incoming, keep, self.state, context):
             hand_over(path, uid, gid)
         return RunOrder(
             name=self.name,
@@ -73,7 +75,12 @@ class Room:
             command=command,
             environment=environment or {},
             mounts=mounts_of(
-                code=code, data={"patients": self.path / "data"}, incoming=incoming, state=self.state, context=context
+                code=code,
+                data={"patients": self.path / "data"},
+                incoming=incoming,
+                keep=keep,
+                state=self.state,
+                context=context,
             ),
             uid=uid,
             gid=gid,

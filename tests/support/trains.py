@@ -27,7 +27,7 @@ from security.train.manifest import (
     parse_manifest,
     print_manifest,
 )
-from security.train.route import RoundsRoute, SequenceRoute, Stop, counted
+from security.train.route import Route, SequenceRoute, Stop, counted
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -255,7 +255,7 @@ def train(
     owner: str = "alice",
     route: Sequence[str] = (),
     files: Mapping[str, bytes] = CODE,
-    rounds: RoundsRoute | None = None,
+    rounds: Route | None = None,
     **changes: object,
 ) -> Train:
     """Build a valid train; `changes` replace fields of the manifest before it is signed."""

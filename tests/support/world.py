@@ -38,6 +38,7 @@ from station.house.assembly import gate_of
 from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING
 from station.house.house import House
+from station.house.passes import PassKeys
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -124,7 +125,7 @@ class World:
         files: Mapping[str, bytes] = CODE,
         **changes: object,
     ) -> Train:
-        return train(self.consortium, owner=owner, route=route, files=files, **changes)
+        return train(self.consortium, owner=owner, route=route, files=files, **changes)  # type: ignore[arg-type] # fields
 
     def submit(self, made: Train, *, to: str | None = None) -> Digest:
         """Send a train, at whatever point of its way it is, to its next stop or to somebody else."""
@@ -297,6 +298,7 @@ def world(
             journal=Journal.open(folder / "journal.sqlite"),
             spool=Spool(folder / "spool"),
             workrooms=Workrooms(folder / "workrooms"),
+            passes=PassKeys(folder / "passes"),
             sandbox=made.sandboxes[name],
             trust=made.trust,
             base_image=base_image,

@@ -14,7 +14,8 @@ from security.directory.trust import TrustStore
 from security.ids import PartyId, Role
 from security.keys.keyset import KeySet
 from security.train.manifest import CodeRef, TrainManifest
-from security.train.route import RoundsRoute, Route, SequenceRoute, Stop
+from security.train.route import Route, SequenceRoute, Stop
+from security.train.route_kinds import BoardedRoute, RoundsRoute
 from security.train.seal import code_recipients
 from train_builder.spec.spec import TrainSpec
 
@@ -37,9 +38,10 @@ def route(spec: TrainSpec, trust: TrustStore, now: datetime) -> Route:
     }
     rounds = spec.rounds
     if rounds is None:
-        return SequenceRoute(stops=tuple(map(pinned.__getitem__, spec.route)))
+        sequence = SequenceRoute(stops=tuple(map(pinned.__getitem__, spec.route)))
+        return BoardedRoute(then=sequence) if spec.boarding else sequence
     stations = tuple(map(pinned.__getitem__, rounds.stations))
-    return RoundsRoute(stations=stations, junction=pinned[rounds.junction], most=rounds.most)
+    return BoardedRoute(then=RoundsRoute(stations=stations, junction=pinned[rounds.junction], most=rounds.most))
 
 
 def readers(spec: TrainSpec, trust: TrustStore, owner: KeySet, now: datetime) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ def manifest(
         valid_until=begin + spec.valid,
         nonce=nonce,
         combine=spec.combine,
+        keep_bytes=spec.keep_bytes,
     )
 
 

@@ -14,6 +14,7 @@ from train_builder.cli.departure import train_check, train_init, train_stations,
 from train_builder.cli.forget import train_forget
 from train_builder.cli.journey import train_follow, train_inspect, train_open, train_verify
 from train_builder.cli.options import PATH, home_option
+from train_builder.cli.recall import train_recall
 from train_builder.cli.render import render_home, render_trains
 from train_builder.desk.setup import settings_for
 from train_builder.desk.trains import list_trains
@@ -89,6 +90,6 @@ def train_ls(*, home_path: Path, look: bool) -> Answer:
 
 for command in (
     *(train_stations, train_init, train_check, train_submit),
-    *(train_follow, train_open, train_verify, train_inspect, train_forget),
+    *(train_follow, train_open, train_verify, train_inspect, train_recall, train_forget),
 ):
     train.add_command(command)

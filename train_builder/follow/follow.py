@@ -20,16 +20,15 @@ from security.encoding import print_time
 from security.errors import JourneyForeignEntry, NotARecipient, NotYet, PhtError, Refused
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Verified
+from security.train.endings import check_answer, check_refusal
 from security.train.journey import (
     JourneyEntry,
     Limit,
     Outcome,
     Refusal,
     StationAnswer,
-    check_answer,
     check_entry,
     check_link,
-    check_refusal,
 )
 from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id

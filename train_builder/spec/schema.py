@@ -18,6 +18,7 @@ from security.forms.record import Record
 from security.ids import PartyId
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Approval, DataNeed
 from security.train.route import MAX_STOPS, MOST_ROUNDS, MOST_STATIONS
+from security.train.sum_form import Sum
 
 _PATH: Final = r"(?!/)(?!(?:.*/)?\.{0,2}(?:/|$))[A-Za-z0-9_./-]{1,200}"
 _CPU: Final = 1000
@@ -45,6 +46,24 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
         "markdownDescription": "In a train of rounds, what the junction runs on what the stations left, in `/pht/in/STATION`. It"
         " sees no data. An empty file `finished` in `/pht/state` says that the train goes home.",
         "examples": [["python3", "combine.py"]],
+    },
+    "boarding": {
+        "markdownDescription": "Every station says first whether it takes part, and nothing runs before all of them do. Trains of"
+        " rounds are always boarded.",
+        "default": False,
+    },
+    "outputs[].task": {"markdownDescription": "In a train of rounds: which command leaves it."},
+    "outputs[].sum": {
+        "markdownDescription": "The station adds masks to the numbers that the run wrote (JSON, or `.npy`); the junction finds"
+        " the totals in `/pht/in/sum`, and nobody sees the numbers of one station. `max_bytes` has room for 24 bytes and"
+        " `bits / 8` for each number and one more.",
+        "examples": [{"shape": [3, 3], "bound": 1000000}],
+    },
+    "outputs[].sum.bits": {"default": 128},
+    "outputs[].sum.fraction": {"default": 48},
+    "keep": {
+        "markdownDescription": "What the run leaves in `/pht/keep` stays at the station, sealed, and is there again at the next stop of"
+        " this train there; at most so much. It is destroyed when the train has ended. Boarded trains only.",
     },
     "rounds": {"markdownDescription": "Instead of `route`: all stations work at once, and the junction combines."},
     "environment": {"default": {}, "examples": [{"TRAIN_VERBOSE": "1"}]},
@@ -106,13 +125,15 @@ def _body(defs: Definitions) -> Schema:
             "items": Text(most=40, pattern=PartyId.PATTERN, says=PartyId.SAYS).schema(defs),
         },
         "rounds": _rounds(),
+        "boarding": described({"type": "boolean"}, "whether every station says first that it takes part"),
         "data": _list("data", _need(defs)),
         "outputs": _list("outputs", _output(defs)),
+        "keep": _size("a size, such as 10MiB"),
         "limits": _limits(defs),
         "valid": _duration("how long after departure stations may run it, such as 14d"),
     }
     either = {"command", "route", "contribute", "combine", "rounds"}
-    return _group(None, fields, optional={"code", "environment", "data", *either}) | {
+    return _group(None, fields, optional={"code", "environment", "data", "boarding", "keep", *either}) | {
         "if": {"required": ["rounds"]},
         "then": {"required": ["contribute", "combine"]},
         "else": {"required": ["command", "route"]},
@@ -155,8 +176,11 @@ def _output(defs: Definitions) -> Schema:
     fields = _fields(OUTPUT, defs) | {
         "max_bytes": _size("a size, such as 200KB or 1MiB"),
         "schema": _file("a JSON Schema file beside train.yaml"),
+        "sum": _group("what is added up over the stations", _fields(Record(Sum), defs), optional={"bits", "fraction"}),
     }
-    return _group("an output: path, media_type, max_bytes, and possibly schema", fields, optional={"schema", "task"})
+    return _group(
+        "an output: path, media_type, max_bytes, and possibly schema", fields, optional={"schema", "task", "sum"}
+    )
 
 
 def _limits(defs: Definitions) -> Schema:

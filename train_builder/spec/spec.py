@@ -22,6 +22,7 @@ from security.ids import PartyId
 from security.tables.parse import parse
 from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
 from security.train.route import Task
+from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from train_builder.errors import SpecInvalid
 from train_builder.spec.schema import train_schema
 from train_builder.spec.units import parse_duration, parse_size
@@ -29,6 +30,7 @@ from train_builder.spec.units import parse_duration, parse_size
 SPEC_FILE: Final = "train.yaml"
 MAX_SPEC: Final = 256 << 10
 MAX_SCHEMA: Final = 256 << 10
+MOST_ALONE: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class TrainSpec:
     limits: Limits
     valid: timedelta
     rounds: Rounds | None = None
+    boarding: bool = False
+    keep_bytes: int | None = None
     combine: tuple[str, ...] | None = None
     lines: Lines = field(compare=False, repr=False)
 
@@ -159,10 +163,13 @@ class _Reader:
             limits=self._limits(fields.fields("limits")),
             valid=parse_duration(fields.text("valid")),
             rounds=rounds,
+            boarding=rounds is not None or (fields.has("boarding") and fields.flag("boarding")),
+            keep_bytes=self._size(fields, "keep", ()) if fields.has("keep") else None,
             combine=None if rounds is None else fields.texts("combine"),
             lines=self._lines,
         )
         self._check_tasks(spec, fields)
+        self._check_sums(spec)
         self._refuse_doubles("data", [need.name for need in spec.data])
         for index, need in enumerate(spec.data):
             self._check_where(need, ("data", index))
@@ -203,6 +210,8 @@ class _Reader:
                     f"does not belong to a train {kind}",
                     "say either route and command, or rounds, contribute and combine",
                 )
+        if spec.keep_bytes is not None and not spec.boarding:
+            self._complain(("keep",), "is for trains that are boarded", "boarding: true")
         for index, output in enumerate(spec.outputs):
             if (output.task is None) != (spec.rounds is None):
                 text = "says no task" if output.task is None else "says a task, and there are no rounds"
@@ -214,6 +223,36 @@ class _Reader:
                     f"no output is that of the task '{task}'",
                     f"declare what it leaves in /pht/state: task: {task}",
                 )
+
+    def _check_sums(self, spec: TrainSpec) -> None:
+        """Say of each sum what is wrong with it; the manifest's own rules say only that something is."""
+        parties = spec.rounds.stations if spec.rounds else ()
+        for index, output in enumerate(spec.outputs):
+            if output.sum is None:
+                continue
+            place: Place = ("outputs", index, "sum")
+            if output.task is not Task.CONTRIBUTE:
+                self._complain(
+                    place, "is not of what stations contribute", "in a train of rounds, with task: contribute"
+                )
+            elif len(parties) < MOST_ALONE + 1:
+                self._complain(place, "needs at least two stations", "one alone would tell its numbers")
+            elif not output.sum.has_room(len(parties)):
+                text = f"{len(parties)} stations with numbers up to {output.sum.bound} do not fit into {output.sum.bits} bits"
+                self._complain(place, text, "a smaller bound or fraction, or bits: 128")
+            elif output.max_bytes < output.sum.masked_bytes:
+                text = f"{output.max_bytes} is less than the {output.sum.masked_bytes} bytes that are sent"
+                self._complain(("outputs", index, "max_bytes"), text)
+            elif not output.can_be_summed:
+                self._complain(
+                    place,
+                    "is of one file of JSON without a schema, or of .npy",
+                    f"media_type: {NPY}, for one path without '*'",
+                )
+        if any(output.sum for output in spec.outputs) and SUM_FOLDER in spec.route:
+            self._complain(
+                ("rounds",), f"'{SUM_FOLDER}' is the folder of the totals: a station of that name takes part in no sum"
+            )
 
     def _check_where(self, need: DataNeed, place: Place) -> None:
         try:
@@ -235,6 +274,7 @@ class _Reader:
             max_bytes=self._size(fields, "max_bytes", ("outputs", index)),
             schema=schema,
             task=Task(fields.text("task")) if fields.has("task") else None,
+            sum=_sum(fields.fields("sum")) if fields.has("sum") else None,
         )
 
     def _limits(self, fields: Fields) -> Limits:
@@ -315,6 +355,15 @@ def _need(fields: Fields) -> DataNeed:
         where=fields.text("where") if fields.has("where") else None,
         parquet=True if fields.has("parquet") and fields.take("parquet") else None,
         files=fields.texts("files") if fields.has("files") else None,
+    )
+
+
+def _sum(fields: Fields) -> Sum:
+    return Sum(
+        shape=tuple(int(str(side)) for side in fields.items("shape")),
+        bound=fields.number("bound", least=1),
+        bits=fields.number("bits", least=64) if fields.has("bits") else 128,
+        fraction=fields.number("fraction", least=0) if fields.has("fraction") else 48,
     )
 
 

@@ -131,7 +131,7 @@ def judge(told: str, *, gvisor: bool) -> tuple[CheckResult, ...]:
 def _run(sandbox: Sandbox, base: BaseImage) -> str:
     with tempfile.TemporaryDirectory(prefix="pht-doctor-") as room:
         name = f"{_NAME}-{Path(room).name[-8:]}"
-        folders = {part: Path(room) / part for part in ("code", "in", "state")}
+        folders = {part: Path(room) / part for part in ("code", "in", "keep", "state")}
         for folder in folders.values():
             folder.mkdir()
         context = Path(room) / "context.json"
@@ -148,7 +148,12 @@ def _run(sandbox: Sandbox, base: BaseImage) -> str:
             command=("/bin/sh", "-c", _SCRIPT),
             environment={},
             mounts=mounts_of(
-                code=folders["code"], data={}, incoming=folders["in"], state=folders["state"], context=context
+                code=folders["code"],
+                data={},
+                incoming=folders["in"],
+                keep=folders["keep"],
+                state=folders["state"],
+                context=context,
             ),
             uid=uid,
             gid=gid,

@@ -17,7 +17,7 @@ from security.digest import BUFFER, Digest, digest_of
 from security.encoding import dump_json
 from security.errors import DigestMismatch
 from station.sandbox.image import BaseImage, ImageLayer
-from station.sandbox.order import CODE, CONTEXT, DATA, IN, STATE, TMP
+from station.sandbox.order import CODE, CONTEXT, DATA, IN, KEEP, STATE, TMP
 
 _BLOCK: Final = 512
 
@@ -60,7 +60,15 @@ def mount_points() -> bytes:
     and no symbolic link of the base may decide where a mount goes.
     """
     out = io.BytesIO()
-    for path, mode in ((TMP, 0o1777), ("/pht", 0o755), (CODE, 0o755), (DATA, 0o755), (IN, 0o755), (STATE, 0o755)):
+    for path, mode in (
+        (TMP, 0o1777),
+        ("/pht", 0o755),
+        (CODE, 0o755),
+        (DATA, 0o755),
+        (IN, 0o755),
+        (KEEP, 0o755),
+        (STATE, 0o755),
+    ):
         out.write(_header(path[1:] + "/", 0, mode, tarfile.DIRTYPE))
     out.write(_header(CONTEXT[1:], 0, 0o444))
     out.write(bytes(2 * _BLOCK))

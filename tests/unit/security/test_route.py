@@ -9,7 +9,8 @@ import pytest
 
 from security.digest import digest_of
 from security.ids import PartyId
-from security.train.route import RoundsRoute, Route, SequenceRoute, Stop, Task, counted
+from security.train.route import Route, SequenceRoute, Stop, Task, counted
+from security.train.route_kinds import BoardedRoute, RoundsRoute
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,6 +32,9 @@ ROUTES: dict[str, Route] = {
     "laps": sequence("a", "b", "a"),
     "rounds": rounds("a", "b", "c"),
     "a junction that contributes": rounds("a", "b", junction="b"),
+    "a boarded sequence": BoardedRoute(then=sequence("a", "b", "a")),
+    "boarded rounds": BoardedRoute(then=rounds("a", "b", junction="b")),
+    "boarded rounds with a junction": BoardedRoute(then=rounds("a", "b")),
     "one station": rounds("a", junction="a", most=1),
 }
 
@@ -59,6 +63,10 @@ class Plain(Route):
     @property
     def ends(self) -> tuple[int, ...]:
         return self._route.ends
+
+    @property
+    def conductor(self) -> Stop:
+        return self._route.conductor
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
@@ -114,6 +122,23 @@ def test_home_is_reached_from_the_combination_that_finished() -> None:
         tuple(range(9)),
     ]
     assert route.way_to(4, 99) == (0, 1, 2)
+
+
+def test_nothing_runs_before_everybody_is_on_board() -> None:
+    route = BoardedRoute(then=rounds("a", "b", most=1))
+    told = [(route.stop(one).party, route.task(one)) for one in route.indices]
+    assert told[:4] == [("a", Task.BOARD), ("b", Task.BOARD), ("j", Task.BOARD), ("j", Task.DEPART)]
+    assert told[4:] == [("a", Task.CONTRIBUTE), ("b", Task.CONTRIBUTE), ("j", Task.COMBINE)]
+    assert route.starts == (0, 1, 2)
+    assert [route.before(one) for one in route.indices] == [(), (), (), (0, 1, 2), (3,), (3,), (4, 5)]
+    assert [route.boarding(PartyId(name)) for name in ("a", "b", "j", "x")] == [0, 1, 2, None]
+    assert [route.told(one) for one in (0, 3, 4, 7)] == [
+        "boarding",
+        "departure",
+        "round 1 of at most 1 (contribute)",
+        "home",
+    ]
+    assert sequence("a").boarding(PartyId("a")) is None
 
 
 def test_a_sequence_begins_at_its_first_stop_and_ends_at_home() -> None:

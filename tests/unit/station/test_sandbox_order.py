@@ -46,6 +46,7 @@ FOLDERS: dict[str, Any] = {
     "code": Path("/room/code"),
     "data": {"b": Path("/data/b"), "a": Path("/data/a")},
     "incoming": Path("/room/incoming"),
+    "keep": Path("/room/keep"),
     "state": Path("/room/state"),
     "context": Path("/room/context.json"),
 }
@@ -110,8 +111,11 @@ def test_an_order_says_the_same_every_time() -> None:
     json.dumps(create_payload(ORDER, "runc"))
 
 
-def test_only_the_state_can_be_written() -> None:
-    assert [(str(one.source), one.target) for one in ORDER.mounts if one.writable] == [("/room/state", "/pht/state")]
+def test_only_the_state_and_what_is_kept_can_be_written() -> None:
+    assert [(str(one.source), one.target) for one in ORDER.mounts if one.writable] == [
+        ("/room/keep", "/pht/keep"),
+        ("/room/state", "/pht/state"),
+    ]
 
 
 def test_what_is_mounted_is_found_by_where_the_run_finds_it() -> None:
