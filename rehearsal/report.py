@@ -74,10 +74,14 @@ def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
     lines = [f"the analysis ran in {where} ({done.sandbox})"]
     if done.lacking:
         lines.append(f"  because {done.lacking}")
-    begun = -1
+    begun, number = -1, 0
     for one in done.stops:
+        if one.task in {Task.BOARD, Task.DEPART}:
+            lines += _boarding(one)
+            continue
         if one.task is Task.RUN:
-            lines += _stop(one, f"  stop {counted(one.stop)}  {one.station}")
+            number += 1
+            lines += _stop(one, f"  stop {number}  {one.station}")
             continue
         if one.round != begun:
             begun = one.round
@@ -88,6 +92,15 @@ def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
     else:
         lines.append("this train would come home" + (f"; its results are in {results}" if results else ""))
     return "\n".join(lines)
+
+
+def _boarding(one: StopReport) -> list[str]:
+    """Render how boarding went at one station: nothing runs there."""
+    who, did = (
+        f"  {one.station}",
+        "is on board" if one.task is Task.BOARD else "sees all on board, and the train departs",
+    )
+    return [f"{who} {did}" if one.passed else f"{who} does not take part: {one.code}: {one.reason}"]
 
 
 def _stop(one: StopReport, who: str) -> list[str]:

@@ -36,6 +36,8 @@ FINISHED: Final = "finished"
 _LOOK: Final = "at each station a person must look at it and release it, unless the operator names its media type"
 _NARROW: Final = "declare a schema as narrow as the results are: then stations may let it pass by themselves"
 """The code of findings about outputs that wait for a person at each station."""
+_USUALLY: Final = 3
+"""Stations over which a sum is taken at least, if a station's policy says nothing else."""
 _LARGE_FILE: Final = 10 << 20
 _LARGE_TREE: Final = 100 << 20
 _JSON: Final = "application/json"
@@ -91,7 +93,13 @@ def preflight(
     `allow` holds paths, or patterns of paths, or codes, of findings that are accepted. `target` is the Python of the base.
     """
     found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_schemas(spec), *_command(spec, tree)]
-    found += [*_finishes(spec, tree), *_python(spec, tree, target, None), *_placeholders(spec), *_for_people(spec)]
+    found += [
+        *_finishes(spec, tree),
+        *_sums(spec),
+        *_python(spec, tree, target, None),
+        *_placeholders(spec),
+        *_for_people(spec),
+    ]
     if trust is not None:
         found += _directory(spec, trust, now)
     return _allowed(found, allow)
@@ -242,6 +250,16 @@ def _finishes(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
     text = f"no file of the code speaks of '{FINISHED}', so all {spec.rounds.most} rounds are gone through"
     hint = f"if a combination can tell that it is done, let it leave an empty file {FINISHED} in /pht/state"
     yield Finding(level=Level.WARNING, code="rounds.endless", path=SPEC_FILE, line=line, text=text, hint=hint)
+
+
+def _sums(spec: TrainSpec) -> Iterator[Finding]:
+    """Find sums over fewer stations than a station takes part in, if its operator said nothing of it."""
+    taken = [index for index, output in enumerate(spec.outputs) if output.sum is not None]
+    if taken and len(spec.data_at) < _USUALLY:
+        line = line_of(spec.lines, ("rounds", "stations"))
+        text = f"sums over {len(spec.data_at)} stations: each knows too much of the others"
+        hint = f"stations take part in sums over {_USUALLY} at least, unless their operator said otherwise (least_stations)"
+        yield Finding(level=Level.WARNING, code="sum.few", path=SPEC_FILE, line=line, text=text, hint=hint)
 
 
 def _python(spec: TrainSpec, tree: SourceTree, target: Target, vendored: Sequence[Member] | None) -> Iterator[Finding]:

@@ -29,12 +29,22 @@ def test_the_stations_of_a_route_have_samples_and_it_is_rehearsed(tmp_path: Path
 
 
 def test_who_begins_with_rounds_has_a_fit_at_once(tmp_path: Path) -> None:
-    words = ("train", "init", "first", "--template", "rounds", "--route", "budapest,zurich", "--approval", "vote 17")
+    words = (
+        "train",
+        "init",
+        "first",
+        "--template",
+        "rounds",
+        "--route",
+        "budapest,zurich,basel",
+        "--approval",
+        "vote 17",
+    )
     in_a_process(tmp_path, {}, "--json", *words)
     done: Any = in_a_process(tmp_path, {}, "--json", "train", "rehearse", "first", "--into", "out").document
     assert done["home"] is True, str(done)
     model = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert (model["status"], model["patients"], model["rounds"]) == ("fitted", 65, done["stops"][-1]["round"] + 1)
+    assert (model["status"], model["patients"], model["rounds"]) == ("fitted", 95, done["stops"][-1]["round"] + 1)
     checked = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline")
     assert (checked.exit, checked.document["findings"]) == (0, []), str(checked)
 

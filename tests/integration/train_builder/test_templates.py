@@ -68,6 +68,7 @@ def test_a_template_does_not_tell_of_too_few_patients(tmp_path: Path, template: 
         "PHT_CONTEXT": str(tmp_path / "context.json"),
         "PHT_DATA": str(folder / "samples" / "hospital-a"),
         "PHT_IN": str(tmp_path / "in"),
+        "PHT_KEEP": str(tmp_path / "keep"),
         "PHT_STATE": str(state),
     }
     command = [sys.executable if word == "python3" else word for word in load_spec(folder).command]

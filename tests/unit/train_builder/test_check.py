@@ -73,6 +73,12 @@ def test_finished_is_an_output_where_there_are_no_rounds(tmp_path: Path) -> None
     assert (found.code, found.path, found.line) == ("output.undeclared", "combine.py", 2)
 
 
+def test_a_sum_over_so_few_stations_that_most_refuse_it_is_told(tmp_path: Path) -> None:
+    spec = ROUNDS.replace("task: contribute}", "task: contribute, sum: {shape: [2], bound: 9}}")
+    (found,) = look(tmp_path, FINISHING, spec=spec)
+    assert (found.code, found.level, found.line) == ("sum.few", Level.WARNING, 7)
+
+
 @pytest.mark.parametrize(("name", "line"), [("main.py", 10), ("combine.py", 11)])
 def test_both_commands_of_rounds_travel(tmp_path: Path, name: str, line: int) -> None:
     spec = ROUNDS.replace(f"[python3, {name}]", "[python3, nowhere.py]")

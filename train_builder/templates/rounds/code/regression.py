@@ -7,8 +7,9 @@ every hospital contributes three sums over its own patients, at the b of that ro
     the information  I = sum of p (1 - p) x x'
     the deviance     D = -2 log likelihood
 
-The junction adds those of all hospitals and takes the step from b to b + U / I, until b stands still. That is the fit that
-all patients together would give, and no patient leaves a hospital. What is asked is in question.py. Standard library only.
+The station masks them: nobody sees those of one hospital. The junction is given the totals, and takes the step from b to
+b + U / I, until b stands still. That is the fit that all patients together would give. What is asked is in question.py.
+Standard library only.
 """
 
 import csv
@@ -35,13 +36,13 @@ Patient = tuple[bool, Numbers]
 """Whether they have the outcome (y), and 1 and the covariates (x)."""
 
 
-class Part(TypedDict):
-    """What one hospital, or all of them together, adds to a round."""
+class Sums(TypedDict):
+    """Of one hospital, or of all of them. Each is a file, and an array for which train.yaml declares a shape."""
 
-    patients: int
     score: Numbers
     information: list[Numbers]
-    deviance: float
+    deviance: Numbers
+    """And the number of patients."""
 
 
 class Model(TypedDict):
@@ -59,7 +60,7 @@ class Model(TypedDict):
 # --- The statistics ---------------------------------------------------------------------------------------------------
 
 
-def contribute(patients: Sequence[Patient], coefficients: Numbers) -> Part:
+def contribute(patients: Sequence[Patient], coefficients: Numbers) -> Sums:
     """One hospital's part of a round."""
     scores, informations, deviances = [], [], []
     for y, x in patients:
@@ -71,16 +72,16 @@ def contribute(patients: Sequence[Patient], coefficients: Numbers) -> Part:
         deviances.append(2 * (max(against, 0) + math.log1p(math.exp(-abs(against)))))
     size, information = len(NAMES), columns(informations)
     return {
-        "patients": len(patients),
         "score": columns(scores),
         "information": [information[at : at + size] for at in range(0, size * size, size)],
-        "deviance": math.fsum(deviances),
+        "deviance": [math.fsum(deviances), len(patients)],
     }
 
 
-def combine(total: Part, coefficients: Numbers) -> Model:
+def combine(total: Sums, coefficients: Numbers) -> Model:
     """Take the step of a round from the sums over all hospitals, and say what became of the fit."""
-    model: Model = {"coefficients": coefficients, "deviance": total["deviance"], "patients": total["patients"]}
+    deviance, patients = total["deviance"]
+    model: Model = {"coefficients": coefficients, "deviance": deviance, "patients": round(patients)}
     try:
         triangle = cholesky(total["information"])
     except LookupError as error:
@@ -89,19 +90,9 @@ def combine(total: Part, coefficients: Numbers) -> Model:
     unit = [[float(row == column) for column in range(len(NAMES))] for row in range(len(NAMES))]
     model["coefficients"] = [old + change for old, change in zip(coefficients, step, strict=True)]
     model["standard_errors"] = [math.sqrt(solve(triangle, unit[at])[at]) for at in range(len(NAMES))]
-    if total["deviance"] < FORETOLD * total["patients"]:
+    if deviance < FORETOLD * patients:
         return {**model, "status": "separated"}
     return {**model, "status": "fitted" if max(map(abs, step)) < STILL else "moving"}
-
-
-def added(parts: Sequence[Part]) -> Part:
-    """The sums over several hospitals."""
-    return {
-        "patients": sum(one["patients"] for one in parts),
-        "score": columns(one["score"] for one in parts),
-        "information": [columns(rows) for rows in zip(*(one["information"] for one in parts), strict=True)],
-        "deviance": math.fsum(one["deviance"] for one in parts),
-    }
 
 
 def cholesky(matrix: list[Numbers]) -> list[Numbers]:
@@ -146,7 +137,8 @@ def columns(rows: Iterable[Numbers]) -> Numbers:
 
 # --- What comes and goes ----------------------------------------------------------------------------------------------
 #
-# PHT_DATA/patients holds this hospital's files, PHT_IN a folder for each party that sent something, PHT_STATE what goes on.
+# PHT_DATA/patients holds this hospital's files; PHT_IN/<junction> what the round before came to, PHT_IN/sum the totals of this
+# one; PHT_STATE is what goes on, and PHT_KEEP what stays here for the same task of the next round.
 
 
 def patients_here() -> list[Patient]:
@@ -169,22 +161,27 @@ def patients_here() -> list[Patient]:
 def main() -> None:
     """Be a hospital that contributes to a round, or the junction that combines it."""
     context = json.loads(pathlib.Path(os.environ["PHT_CONTEXT"]).read_text())
-    incoming, state = pathlib.Path(os.environ["PHT_IN"]), pathlib.Path(os.environ["PHT_STATE"])
+    incoming, state, keep = (pathlib.Path(os.environ[name]) for name in ("PHT_IN", "PHT_STATE", "PHT_KEEP"))
+    model: Model = {"coefficients": [0.0] * len(NAMES)}
     if sys.argv[1] == "contribute":
-        model: Model = {"coefficients": [0.0] * len(NAMES)}
         if context["round"] > 0:
             model = json.loads((incoming / context["junction"] / "model.json").read_text())
-        (state / "score.json").write_text(json.dumps(contribute(patients_here(), model["coefficients"])))
-        (state / "at.json").write_text(json.dumps({"coefficients": model["coefficients"]}))
-    else:
-        parts = [json.loads((incoming / name / "score.json").read_text()) for name in context["stations"]]
-        first, *others = [json.loads((incoming / name / "at.json").read_text()) for name in context["stations"]]
-        if any(other != first for other in others):
-            sys.exit("the hospitals did not all contribute at the same coefficients")
-        model = combine(added(parts), first["coefficients"])
-        (state / "model.json").write_text(json.dumps({**model, "rounds": context["round"] + 1}))
-        if model["status"] != "moving":
-            (state / "finished").touch()  # the train goes home
+        for name, numbers in contribute(patients_here(), model["coefficients"]).items():
+            (state / f"{name}.json").write_text(json.dumps(numbers))
+        return
+    if context["round"] > 0:
+        model = json.loads((keep / "model.json").read_text())
+    total: Sums = {
+        "score": json.loads((incoming / "sum" / "score.json").read_text()),
+        "information": json.loads((incoming / "sum" / "information.json").read_text()),
+        "deviance": json.loads((incoming / "sum" / "deviance.json").read_text()),
+    }
+    model = combine(total, model["coefficients"])
+    model["rounds"] = context["round"] + 1
+    for folder in (state, keep):
+        (folder / "model.json").write_text(json.dumps(model))
+    if model["status"] != "moving":
+        (state / "finished").touch()  # the train goes home
 
 
 if __name__ == "__main__":
