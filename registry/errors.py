@@ -65,6 +65,15 @@ class RegistryUnavailable(Unavailable):
     default_hint = "check its address and whether it is running, or try again later"
 
 
+class RegistryListSlow(RegistryUnavailable):
+    """A list of tags took longer than there is time for. It is asked for again later, and not at once: that would take as long."""
+
+    code = "registry.slow-list"
+    default_hint = (
+        "ask the registry's operator: how many tags has this repository, and how long does a list of them take?"
+    )
+
+
 class RegistryIndexUnreadable(RegistryUnavailable):
     """A repository in a folder has an index.json that is cut, empty, foreign or too large. What it names says nothing by it."""
 

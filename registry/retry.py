@@ -1,7 +1,7 @@
 """When is a request to a registry retried, and after how long?
 
 The error says whether: only `Unavailable` is retried. The wait doubles, or is longer if the registry asked for it,
-within bounds. Every method of the port is safe to repeat.
+within bounds. Every method of the port is safe to repeat. A list that took too long is not asked for again at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final, TypeVar
 
+from registry.errors import RegistryListSlow
 from registry.names import Reference, Repository, Tag
 from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import OpenAt, Progress, Registry, StoredManifest
@@ -42,6 +43,8 @@ class RetryingRegistry:
         for wait in waits(self._attempts):
             try:
                 return act()
+            except RegistryListSlow:
+                raise
             except Unavailable as error:
                 asked = error.fields.get("retry_after")
                 seconds = min(max(wait, asked if isinstance(asked, int) else 0), LONGEST_WAIT)

@@ -20,7 +20,6 @@ LETTERS = "application/vnd.pht.train.letters.v1+tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SECOND = 2
 BLOCK = 512
-MOST_STOPS = 200
 
 
 def digest_of(data: bytes) -> str:
@@ -143,17 +142,16 @@ def tampered(archive: bytes, how: str) -> bytes:
     return archive_of(letters, like=found[0][0])
 
 
-def tag_of(train: str, stop: int) -> str:
-    """Return the tag under which a train waits for `alice`."""
-    return "t-" + hashlib.sha256(f"pht-tag-v1\n{train}\nalice\n{stop}\ntrain\n".encode()).hexdigest()
+def tag_of(train: str) -> str:
+    """Return the tag under which a train waits for `alice` at home."""
+    return "t-" + hashlib.sha256(f"pht-tag-v1\n{train}\nalice\nhome\ntrain\n".encode()).hexdigest()
 
 
 def main() -> None:
     """Replace the train by the copy."""
     root, train, how = sys.argv[1:]
     mailbox: Mailbox = Folder(root.removeprefix("layout:")) if root.startswith("layout:") else Http(root)
-    present = mailbox.tags()
-    tag = next(tag for tag in (tag_of(train, stop) for stop in range(MOST_STOPS, -1, -1)) if tag in present)
+    tag = tag_of(train)
     kept = f"original-{tag.removeprefix('t-')}"
     if kept not in mailbox.tags():
         mailbox.put_manifest(kept, mailbox.manifest(tag))

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
 
 from registry.check import expected_digest, open_checked
-from registry.errors import RegistryDenied, RegistryMisbehaved, RegistryUnavailable
+from registry.errors import RegistryDenied, RegistryListSlow, RegistryMisbehaved, RegistryUnavailable
 from registry.http.answers import REDIRECTS, next_page
 from registry.http.auth import Scopes
 from registry.http.request import MAX_DOCUMENT, Http, Part
@@ -154,7 +154,7 @@ class HttpRegistry:
             url = next_page(answer)
             if url is not None and time.monotonic() > until:
                 msg = "the registry's list of tags takes too long"
-                raise RegistryUnavailable(msg, repository=repo, seconds=int(self._listing_seconds), pages=pages)
+                raise RegistryListSlow(msg, repository=repo, seconds=int(self._listing_seconds), pages=pages)
             if url is not None and page <= found:
                 msg = "the registry's list of tags does not end"
                 raise RegistryMisbehaved(msg, repository=repo)

@@ -86,7 +86,8 @@ class FolderDirectory:
         """Return a file of at most `limit` bytes; see `DirectorySource`."""
         if not self._path.is_dir():
             msg = "the directory's folder does not exist"
-            raise DirectoryUnavailable(msg, path=self._path)
+            hint = "is this the right folder, whole, and is what it is on mounted?"
+            raise DirectoryUnavailable(msg, path=self._path, hint=hint)
         try:
             handle = os.open(self._path / checked_name(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:  # a pipe or a device on a stick must not block

@@ -224,9 +224,17 @@ class VerifiedJourney:
 
 
 def check_journey(
-    manifest: Verified[TrainManifest], entries: Sequence[Envelope], stop: int, trust: TrustStore, *, now: datetime
+    manifest: Verified[TrainManifest],
+    entries: Sequence[Envelope],
+    stop: int,
+    trust: TrustStore,
+    *,
+    now: datetime,
+    known: Mapping[Digest, Verified[JourneyEntry]] | None = None,
 ) -> VerifiedJourney:
     """Demand exactly the ancestors of `stop` in the route, each proven; the numbers are those of `verify`.
+
+    Of what is `known`, entries of this train that were verified by what the same directory says, only their times and links are.
 
     Raises:
         JourneyIncomplete, JourneyTooLong: fewer or more entries than stops before this one.
@@ -239,7 +247,10 @@ def check_journey(
     expected = route.way_to(stop, len(entries))
     checked: dict[int, Verified[JourneyEntry]] = {}
     for ancestor, envelope in zip(expected, entries, strict=False):  # 10 counts them
-        entry = check_entry(manifest, envelope, ancestor, trust, now=now)
+        entry = (known or {}).get(envelope.digest)
+        if entry is None or entry.value.stop != ancestor:
+            entry = check_entry(manifest, envelope, ancestor, trust, now=now)
+        check_dated(entry, now=now)
         check_link(manifest, entry, checked)
         checked[ancestor] = entry
     # 10. the journey holds exactly the ancestors of this stop: none missing, none more (attacks T2 and T4)

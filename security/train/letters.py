@@ -22,13 +22,14 @@ from typing import Final
 
 from security.age import Unwrapper, decrypt_small, encrypt, parse_recipient
 from security.archive import padme
+from security.digest import Digest
 from security.directory.trust import TrustStore
-from security.errors import BudgetExceeded, JourneyIncomplete, MalformedStatement, SealRecipients
+from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
 from security.ids import Role
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from security.train.journey import StateRef, TrainParts
+from security.train.journey import StateRef, TrainParts, read_entry
 from security.train.manifest import CodeRef, TrainManifest
-from security.train.route import MAX_STOPS, Route, Stop, counted
+from security.train.route import MAX_STOPS, Stop
 from security.train.verify import AcceptedTrain
 
 LEAST: Final = 4096
@@ -135,29 +136,25 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, states=parcel.states)
 
 
-def joined(parcels: Sequence[Parcel], route: Route, stop: int) -> Parcel:
-    """Put together what the stops before `stop` sent to it, in their order. Nothing is opened or verified here.
+def joined(parcels: Sequence[Parcel], identities: Sequence[Unwrapper]) -> Parcel:
+    """Put together what several stops sent to one, in their order. Nothing is verified here.
 
-    An entry that several of them bring is taken from the first: the letters with it may differ, and what it says is held
-    against what hangs on it when the whole is verified.
+    An entry that several of them bring is taken from the first; they are put in the order of the stops they say they are about.
 
     Raises:
-        JourneyIncomplete: one does not bring as many entries as its way has stops.
+        NotARecipient, SealBroken, Malformed: what is there are not letters with journey entries for us.
     """
-    letters: dict[int, bytes] = {}
-    for sender, parcel in zip(route.before(stop), parcels, strict=True):
-        way = (*route.ancestors(sender), sender)
-        if len(parcel.entries) != len(way) or len(parcel.states) != 1:
-            msg = "a part of the train does not bring the entries of its way"
-            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(parcel.entries), expected=len(way))
-        for one, letter in zip(way, parcel.entries, strict=True):
-            letters.setdefault(one, letter)
+    letters: dict[Digest, tuple[int, bytes]] = {}
+    for parcel in parcels:
+        for letter, opened in zip(parcel.entries, open_parcel(parcel, identities).entries, strict=True):
+            claim = read_entry(opened.envelope.payload)
+            letters.setdefault(opened.envelope.digest, (claim.stop, letter))
     first = parcels[0]
     return Parcel(
         manifest=first.manifest,
-        entries=tuple(letters[one] for one in sorted(letters)),
+        entries=tuple(letter for _, letter in sorted(letters.values())),
         code=first.code,
-        states=tuple(one.states[0] for one in parcels),
+        states=tuple(one for parcel in parcels for one in parcel.states),
     )
 
 
@@ -202,8 +199,9 @@ def check_readers(opened: OpenedParcel, accepted: AcceptedTrain) -> None:
     """
     manifest = accepted.manifest.value
     _need_readers(opened.manifest, manifest, manifest.route.places)
-    for letter, entry in zip(opened.entries, accepted.journey.entries, strict=True):
-        check_entry_readers(letter, manifest, entry.value.stop)
+    proven = {entry.digest: entry.value.stop for entry in accepted.journey.entries}
+    for letter in opened.entries:
+        check_entry_readers(letter, manifest, proven[letter.envelope.digest])
 
 
 def check_entry_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:

@@ -131,7 +131,7 @@ class Output:
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            says="a sum is one file that contributions leave, of JSON without a schema, or .npy, with room for what is sent",
+            says="a sum is one file that stations leave, not a combination, of JSON without a schema, or .npy, with room for what is sent",
             holds=lambda one: one.sum is None or one.can_be_summed,
             field="sum",
         ),
@@ -162,7 +162,7 @@ class Output:
         """Whether it is declared as a sum must be."""
         fits = self.sum is not None and self.max_bytes >= self.sum.masked_bytes
         kind = self.media_type in {"application/json", NPY} and self.schema is None
-        return fits and kind and self.task is Task.CONTRIBUTE and not set(self.path) & {"*", "?"}
+        return fits and kind and self.task is not Task.COMBINE and not set(self.path) & {"*", "?"}
 
     def covers(self, path: str) -> bool:
         """Whether a file of the state falls under this declaration; ``*`` does not cross a ``/``."""
@@ -218,7 +218,7 @@ class TrainManifest:
             field="outputs",
         ),
         Rule(
-            says="sums are taken over boarded rounds of at least two stations, whose total has room, and none is called 'sum'",
+            says="sums are taken on a boarded route over two stations or more, each once, whose total has room; none is called 'sum'",
             holds=lambda one: all(one.can_add_up(output.sum) for output in one.outputs if output.sum is not None),
             field="outputs",
         ),
@@ -295,9 +295,11 @@ class TrainManifest:
 
     @property
     def adders(self) -> tuple[PartyId, ...]:
-        """The stations whose numbers are added up, in their order; none in a train without rounds."""
+        """The stations whose numbers are added up, in their order; none on a route that comes to one of them twice."""
         legs = self.route.legs
-        return tuple(one.party for one in legs.stations) if isinstance(legs, RoundsRoute) else ()
+        if isinstance(legs, RoundsRoute):
+            return tuple(one.party for one in legs.stations)
+        return self.route.parties if len(self.route.parties) == len(legs) else ()
 
     def can_add_up(self, wanted: Sum) -> bool:
         """Whether these stations can take such a sum."""

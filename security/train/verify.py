@@ -49,7 +49,14 @@ from security.errors import (
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.train.boarding import BoardingPass
-from security.train.journey import StateRef, TrainParts, VerifiedJourney, check_dated, check_journey
+from security.train.journey import (
+    JourneyEntry,
+    StateRef,
+    TrainParts,
+    VerifiedJourney,
+    check_dated,
+    check_journey,
+)
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
 from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, most_sealed
@@ -111,10 +118,18 @@ def verify_train(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: da
     return accepted
 
 
-def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: datetime) -> AcceptedTrain:
+def verify_arrival(
+    parts: TrainParts,
+    trust: TrustStore,
+    *,
+    here: PartyId,
+    now: datetime,
+    known: Mapping[Digest, Verified[JourneyEntry]] | None = None,
+) -> AcceptedTrain:
     """Decide whether a train that arrived at the station `here` is what it says, whether or not it can go on from here.
 
-    Whoever fails this deserves no answer. A train that passes it has an owner, who is told what `check_ahead` finds.
+    Whoever fails this deserves no answer. A train that passes it has an owner, who is told what `check_ahead` finds. What is
+    `known`, see `check_journey`.
 
     Raises:
         Refused: one of its leaves, which says why.
@@ -130,7 +145,7 @@ def verify_arrival(parts: TrainParts, trust: TrustStore, *, here: PartyId, now: 
     # 6. this stop: what our own key set signs must count
     trust.pinned(here, Role.STATION, route.stop(stop).key_set, now)
     # 7. to 10.
-    journey = check_journey(manifest, parts.entries, stop, trust, now=now)
+    journey = check_journey(manifest, parts.entries, stop, trust, now=now, known=known)
     return _accepted(parts, manifest, journey)
 
 

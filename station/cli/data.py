@@ -64,8 +64,13 @@ def data_ls(*, folder: Path) -> Answer:
 @click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
 @click.option("--files", help="Of files: which of them, as a pattern.  [default: *.csv]")
 @click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
-@click.option("--password-file", type=PATH, help="Of sql: a private file with the password.")
-@click.option("--ca-file", type=PATH, help="Of sql: the certificate authority of the server (PEM).")
+@click.option("--server", help="Of fhir: the base address of the server.")
+@click.option("--search", help="Of fhir: a type of resource and criteria, as Observation?code=…")
+@click.option("--username", help="Of fhir: the account.")
+@click.option("--token-file", type=PATH, help="Of fhir: a private file with a bearer token, instead of an account.")
+@click.option("--token-url", help="Of fhir: a token service; the account is then a client's id and secret.")
+@click.option("--password-file", type=PATH, help="Of sql and fhir: a private file with the password.")
+@click.option("--ca-file", type=PATH, help="Of sql and fhir: the certificate authority of the server (PEM).")
 @click.option("--table", help="Of sql: the table or view, with its schema.")
 @click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
 @click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
@@ -81,6 +86,11 @@ def data_add(
     ca_file: Path | None,
     table: str | None,
     query_file: Path | None,
+    server: str | None,
+    search: str | None,
+    username: str | None,
+    token_file: Path | None,
+    token_url: str | None,
     only_print: bool,
     folder: Path,
 ) -> Answer:
@@ -91,15 +101,23 @@ def data_add(
     """
     config = station_at(folder)
     paths = {"folder": place, "password_file": password_file, "ca_file": ca_file, "query_file": query_file}
+    paths["token_file"] = token_file
     given = {
         "source": source,
         "files": files,
         "database": database,
         "table": table,
+        "server": server,
+        "search": search,
+        "username": username,
+        "token_url": token_url,
         **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
     }
     if source == SourceKind.SQL and (database is None or (table is None) == (query_file is None)):
         msg = "a database needs --database, and --table or --query-file"
+        raise InvalidInput(msg, data=name)
+    if source == SourceKind.FHIR and (server is None or search is None):
+        msg = "a FHIR server needs --server and --search"
         raise InvalidInput(msg, data=name)
     entry = {key: value for key, value in given.items() if value is not None}
     with working("looking at every row"):
@@ -191,6 +209,7 @@ def _lines(found: Examined) -> list[str]:
         return lines
     told = found.found
     lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    lines += [f"     {found.name}.{one}: no row has a value; is 'from' right?" for one in told.empty]
     return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
 
 
@@ -216,6 +235,7 @@ def _numbers(found: Examination) -> Json:
         "rows": found.rows,
         "patients": found.patients,
         "without_patient": found.without_patient,
+        "empty": list(found.empty),
         "flaws": [
             {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
             for one in found.flaws

@@ -202,6 +202,7 @@ admission:
   # approvals: ["ethics-2026-*"]       # only trains that refer to such an approval
   # legal_bases: ["GDPR Art. 9(2)(j)"]
   # known_analyses: ["sha256:..."]      # pht station show TRAIN tells the digest
+  # least_stations: 3                  # over how many stations a sum is taken at least
   limits:                              # the most one run gets
     memory_bytes: {CEILING.memory_bytes}
     cpu_millis: {CEILING.cpu_millis}                   # 1000 is one processor

@@ -85,14 +85,18 @@ class PassKeys:
         with writing(place) as sink:
             yield sink
 
+    def trains(self) -> tuple[TrainId, ...]:
+        """Return the trains whose keys are here."""
+        names = sorted(one.name for one in self._root.iterdir()) if self._root.is_dir() else []
+        return tuple(TrainId(name) for name in names if _NAME.fullmatch(name))
+
     def over(self, now: datetime) -> tuple[TrainId, ...]:
         """Return the trains that can run no more, and whose keys are still here."""
         found = []
-        for path in sorted(self._root.iterdir()) if self._root.is_dir() else ():
-            if _NAME.fullmatch(path.name):
-                until, _ = self._parts(TrainId(path.name))
-                if now >= until:
-                    found.append(TrainId(path.name))
+        for train in self.trains():
+            until, _ = self._parts(train)
+            if now >= until:
+                found.append(train)
         return tuple(found)
 
     def _read(self, train: TrainId, identities: Sequence[Unwrapper]) -> PassSecrets:

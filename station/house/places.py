@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
 from station.data.tables.database import TIMEOUT, Database
+from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
 from station.data.tables.source import Described, Spelling
 
 LEAST_PATIENTS: Final = 10
@@ -27,6 +28,7 @@ class SourceKind(StrEnum):
     FOLDER = "folder"
     FILES = "files"
     SQL = "sql"
+    FHIR = "fhir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,19 @@ class SqlPlace:
         return ()
 
 
-DataPlace: TypeAlias = FolderPlace | FilesPlace | SqlPlace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirPlace:
+    """What a search at a FHIR server finds."""
+
+    table: FhirTable
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given a copy."""
+        return ()
+
+
+DataPlace: TypeAlias = FolderPlace | FilesPlace | SqlPlace | FhirPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +122,8 @@ def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
             )
         case SourceKind.SQL:
             return _sql_place(home, value)
+        case SourceKind.FHIR:
+            return _fhir_place(home, value)
 
 
 def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
@@ -129,6 +145,17 @@ def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
         table=value.get("table"),
         query_file=home / value["query_file"] if "query_file" in value else None,
     )
+
+
+def _fhir_place(home: Path, value: Mapping[str, Any]) -> FhirPlace:
+    files = {name: home / value[name] if name in value else None for name in ("password_file", "token_file", "ca_file")}
+    said = {name: value.get(name) for name in ("username", "token_url", "scope")}
+    endpoint = Endpoint(
+        base=value["server"].removesuffix("/"), seconds=value.get("timeout_seconds", TIMEOUT), **files, **said
+    )
+    search = Search.of(value["search"], count=value.get("page_size", PAGE))
+    need_paths({name: one.get("from", name) for name, one in value.get("columns", {}).items()}, search.type)
+    return FhirPlace(table=FhirTable(endpoint=endpoint, search=search))
 
 
 def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:

@@ -8,11 +8,15 @@ anew. Nothing here is kept anywhere: a daemon that starts verifies everything.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
+from security.ids import TrainId
+from security.statement.envelope import Verified
+from security.train.journey import JourneyEntry
 from security.train.verify import AcceptedTrain
 
 MOST: Final = 256
@@ -46,6 +50,16 @@ class Proofs:
             self._held[arrival] = proof
             if len(self._held) > MOST:
                 del self._held[next(iter(self._held))]
+
+    def entries(self, train: TrainId, trust: TrustStore) -> Mapping[Digest, Verified[JourneyEntry]]:
+        """Return the entries of a train that were verified at its visits here, by a directory that said the same."""
+        with self._lock:
+            held = [one for one in self._held.values() if one.accepted.train == train]
+        found: dict[Digest, Verified[JourneyEntry]] = {}
+        for proof in held:
+            if proof.trust is trust or proof.trust == trust:
+                found |= {entry.digest: entry for entry in proof.accepted.journey.entries}
+        return found
 
     def find(self, arrival: Digest, *, parts: Digest, envelopes: Digest, trust: TrustStore) -> AcceptedTrain | None:
         """Return what was verified from these bytes by a directory that said the same, if anything was."""

@@ -59,6 +59,11 @@ class Workroom:
         return self.path / "incoming"
 
     @property
+    def sums(self) -> Path:
+        """The masked vectors that came with a state, which runs do not see."""
+        return self.path / "sums"
+
+    @property
     def keep(self) -> Path:
         """What the run leaves for the next stop of its train here, and what an earlier one left for it. It never travels."""
         return self.path / "keep"
@@ -175,16 +180,18 @@ class Workrooms:
 
     @contextlib.contextmanager
     def scratch(self, visit: ArrivalId) -> Iterator[Path]:
-        """Yield an empty folder of the visit's room that runs never see, and remove it.
+        """Yield an empty folder of the visit's room that runs never see, and remove it, also after a failure.
 
         Raises:
             RoomMissing: the room is gone.
             WorkroomNotWiped: something in the folder cannot be removed.
         """
         folder = self.find(visit).scratch
-        yield self._emptied(folder, visit)
-        with self._removing(visit), _entered(str(folder.parent)) as parent:
-            _remove(folder.name, parent)
+        try:
+            yield self._emptied(folder, visit)
+        finally:
+            with self._removing(visit), _entered(str(folder.parent)) as parent:
+                _remove(folder.name, parent)
 
     def outgoing(self, visit: ArrivalId) -> Path:
         """Return an empty folder of the visit's room for what may leave, whatever was in it before.

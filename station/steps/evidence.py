@@ -6,6 +6,7 @@ here, and everything is verified again from bytes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from registry.depot import Arrival
@@ -14,6 +15,7 @@ from registry.oci import MAX_MANIFEST
 from registry.taken import layers_of
 from security.directory.trust import TrustStore
 from security.errors import NotARecipient, PhtError, SealRecipients
+from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.statement.envelope import parse_envelope
 from security.train.journey import StateRef, TrainParts
@@ -24,6 +26,7 @@ from station.errors import KeysElsewhere, SpoolDamaged
 from station.house.house import House
 from station.house.proofs import Proof
 from station.house.spool import Spool
+from station.steps.gathered import whole_journey
 from station.visit.events import Accepted, Fetched
 from station.visit.state import Visit
 
@@ -55,6 +58,16 @@ def parts_of(visit: Visit, spool: Spool) -> TrainParts:
         code=CodeRef(digest=code.digest, size=code.size),
         states=tuple(StateRef(digest=one.digest, size=one.size) for one in states),
     )
+
+
+def whole_parts(visit: Visit, house: House) -> TrainParts:
+    """Return what arrived, with the part of its journey that this station has from earlier visits of the same train.
+
+    Raises:
+        SpoolDamaged: it is not what was fetched.
+    """
+    came = parts_of(visit, house.spool)
+    return replace(came, entries=whole_journey(came.manifest, came.entries, house))
 
 
 def parcel_of(visit: Visit, house: House) -> Parcel:
@@ -116,7 +129,8 @@ def believe(parts: TrainParts, house: House, trust: TrustStore, at: datetime) ->
         Refused: one of its leaves.
         KeysElsewhere: it was made for keys that the directory knows as ours and that are not here: no fault of its own.
     """
-    accepted = verify_arrival(parts, trust, here=house.party, now=at)
+    known = house.proofs.entries(TrainId(parts.manifest.digest.hex), trust)
+    accepted = verify_arrival(parts, trust, here=house.party, now=at, known=known)
     keys_for(accepted.manifest.value, accepted.stop, house)
     return accepted
 
@@ -161,7 +175,7 @@ def _proven(visit: Visit, house: House, trust: TrustStore, at: datetime) -> Acce
         verify_again(known, trust, here=house.party, now=at)
         keys_for(known.manifest.value, known.stop, house)
         return known
-    accepted = believe(parts_of(visit, house.spool), house, trust, at)
+    accepted = believe(whole_parts(visit, house), house, trust, at)
     house.proofs.note(visit.arrival, Proof(parts=parts, envelopes=envelopes.digest, trust=trust, accepted=accepted))
     return accepted
 

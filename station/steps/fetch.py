@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from registry.artifact import pack, train_layers
@@ -28,8 +29,8 @@ from security.errors import (
 )
 from security.ids import TrainId
 from security.statement.envelope import MAX_ENVELOPE, Verified
-from security.train.journey import check_entry
-from security.train.letters import OpenedParcel, Parcel, check_readers, check_room, joined, open_letter
+from security.train.journey import check_entry, read_entry
+from security.train.letters import OpenedParcel, Parcel, check_readers, check_room, joined, open_letter, open_parcel
 from security.train.manifest import TrainManifest, read_manifest, train_id
 from security.train.verify import AcceptedTrain, stop_meant, verify_manifest
 from station.errors import PartsMissing
@@ -38,6 +39,7 @@ from station.house.proofs import Proof
 from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
 from station.steps.evidence import arrival_of, believe, opened, print_envelopes
+from station.steps.gathered import stop_of, whole_journey
 from station.steps.recall import find_recall, recalled
 from station.visit.events import Blob, Fetched
 from station.visit.parts import plain
@@ -63,7 +65,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     check_room(parcel)
     found = opened(parcel, house, trust, now)
     claimed = read_manifest(found.manifest.envelope.payload)
-    stop = stop_meant(claimed, len(found.entries), house.party)
+    stop = _stop(found, claimed, house)
     if len(claimed.route.before(stop)) > 1:
         manifest = verify_manifest(found.manifest.envelope, trust, at=now)  # before anything is asked for in its name
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
@@ -73,7 +75,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
             _wait(visit, gathered.missing)
             return None
         arrivals, takens = [*arrivals, *gathered.arrivals], [*takens, *gathered.takens]
-        parcel = joined([one.parcel for one in takens], claimed.route, stop)
+        parcel = joined([one.parcel for one in takens], [one.identity for one in house.keyring])
         check_room(parcel)
         found = opened(parcel, house, trust, now)
     known, accepted = _believed(found, house, trust, now)
@@ -118,7 +120,7 @@ def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
         parcel.manifest, [one.identity for one in house.keyring], limit=MAX_ENVELOPE, ours=len(parcel.entries)
     ).envelope
     claimed, train = read_manifest(head.payload), TrainId(head.digest.hex)
-    stop = stop_meant(claimed, len(parcel.entries), house.party)
+    stop = _stop(open_parcel(parcel, [one.identity for one in house.keyring]), claimed, house)
     for sender in claimed.route.before(stop)[1:]:
         part = house.depot.part(house.party, train, stop, sender)
         if part is None:
@@ -127,7 +129,7 @@ def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
         arrivals.append(part)
         takens.append(house.depot.letters(part))
     if len(takens) > 1:
-        parcel = joined([one.parcel for one in takens], claimed.route, stop)
+        parcel = joined([one.parcel for one in takens], [one.identity for one in house.keyring])
     keep_letters(parcel, house.spool)
     for arrival, taken in zip(arrivals, takens, strict=True) if wanted else ():
         house.depot.fetch(arrival, taken, house.spool)
@@ -144,13 +146,22 @@ def _its_own_fault(visit: Visit) -> Iterator[None]:
         raise RegistryMisbehaved(msg, visit=visit.arrival.short) from error
 
 
+def _stop(found: OpenedParcel, claimed: TrainManifest, house: House) -> int:
+    """Return which of our stops what came leads to, as far as it is believed."""
+    claims = [read_entry(one.envelope.payload).stop for one in found.entries]
+    stop = stop_of(claimed.route, claims, house)
+    return stop_meant(claimed, len(claims), house.party) if stop is None else stop
+
+
 def _believed(found: OpenedParcel, house: House, trust: TrustStore, now: datetime) -> tuple[TrustStore, AcceptedTrain]:
+    parts = found.parts
+    parts = replace(parts, entries=whole_journey(parts.manifest, parts.entries, house))
     try:
-        return trust, believe(found.parts, house, trust, now)
+        return trust, believe(parts, house, trust, now)
     except (KeyNotTrusted, KeyOutsideValidity, BaseNotApproved):
         # It may have been published since we looked: a refusal is for good, and our haste is not its fault.
         known = newest_trust(house, now)
-        return known, believe(found.parts, house, known, now)
+        return known, believe(parts, house, known, now)
 
 
 class _Gathered:

@@ -99,7 +99,7 @@ def print_outputs(visit: Visit, accepted: AcceptedTrain, house: House) -> None:
         room.state,
         manifest,
         house.workrooms.outgoing(visit.arrival),
-        lambda member, output, wanted: masked_pieces(member, output, wanted, accepted, house),
+        lambda member, output, _: masked_pieces(member, output, accepted, house, room),
     )
 
 

@@ -23,6 +23,7 @@ from security.train.verify import verify_manifest
 from station.errors import JournalDamaged
 from station.house.house import House
 from station.steps.admit import refused_unseen
+from station.steps.finished import let_go
 from station.steps.recall import end_recalled
 from station.visit.events import ArrivalId, Noticed
 from station.visit.station_events import Redelivered
@@ -55,6 +56,7 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     memory, left = house.mailbox, _MOST_NAMED
     memory.recalls = receipts
     end_recalled(receipts, house, now)
+    let_go(receipts, house, now)
     look = _Look(house, now)
     for tag in memory.choose(tags, look.accepted):
         known = memory.seen.get(tag)

@@ -21,7 +21,7 @@ from station.house.house import House
 from station.house.workroom import Workroom
 from station.steps.evidence import keys_for, verified
 from station.steps.keep import take_out
-from station.steps.sums import add_up
+from station.steps.sums import add_up, take_aside
 from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
 from station.visit.state import Visit
@@ -51,8 +51,11 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_states(accepted, house, room)
-    if accepted.manifest.value.route.task(accepted.stop) is Task.COMBINE:
+    task = accepted.manifest.value.route.task(accepted.stop)
+    if task is Task.COMBINE:
         add_up(accepted, room)
+    if task is Task.RUN:
+        take_aside(accepted, room)
     take_out(room, accepted, house)
     write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
     return Opened(at=now, states_in=accepted.journey.states)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from registry.depot import ReceiptKind
 from security.train.journey import StateRef
 from security.train.letters import MAX_ENTRY_LETTER
+from security.train.manifest import TrainManifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
+from station.steps.gathered import letters_here, news
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:
-    """Send the recorded bytes on, as often as it takes: the same to everybody who is next, and a state is uploaded once.
+    """Send the recorded bytes on, as often as it takes: to everybody who is next, and a state is uploaded once.
+
+    Of the journey everybody is sent what they cannot have from their own last stop.
 
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
@@ -25,12 +30,15 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
-    onward = replace(parcel, entries=(*parcel.entries, signed_letter(visit, house)), states=(ours,))
+    letters = letters_here(visit, manifest, signed_letter(visit, house), house)
     stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
-    near = {onward.code.digest: house.party}
+    near = {parcel.code.digest: house.party}
+    way = {*manifest.route.ancestors(stop), stop}
     head = visit.arrival
     for following in manifest.route.onward(stop, finished=finished):
         to = manifest.expected_at(following).party
+        wanted = way if following == manifest.route.home else way & news(manifest.route, following)
+        onward = replace(parcel, entries=tuple(letters[one] for one in sorted(wanted)), states=(ours,))
         head = house.depot.send(
             onward,
             house.spool,
@@ -41,7 +49,19 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
             near=near,
         )
         near[ours.digest] = to
+    if finished:
+        _tell(visit, manifest, letters[stop], house)
     return Pushed(at=now, head=head)
+
+
+def _tell(visit: Visit, manifest: TrainManifest, letter: bytes, house: House) -> None:
+    """Tell the stations that a train has finished which would have come to them again; see `finished`."""
+    if visit.accepted is None:
+        return
+    train, stop = visit.accepted.train, visit.accepted.stop
+    for party in manifest.route.parties:
+        if party != house.party and manifest.route.of(party)[-1] > stop:
+            house.depot.send_receipt(letter, owner=party, train=train, stop=stop, kind=ReceiptKind.ENTRY)
 
 
 def signed_letter(visit: Visit, house: House) -> bytes:

@@ -1,7 +1,8 @@
 """How does what a run wrote for a sum become a masked vector, and how do all of them become the total?
 
 At a contribution the gate prints, in the place of the numbers, their masked vector: nothing else of them is judged, released,
-sealed or sent. At the combination all vectors are added up before the run begins, and it finds the totals only.
+sealed or sent. At the combination all vectors are added up before the run begins, and it finds the totals only. In a sequence each
+stop adds its vector to the one that came, and its owner takes the total out of what comes home.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from station.house.workroom import Workroom
 
 
 def masked_pieces(
-    member: Member, output: Output, wanted: Sum, accepted: AcceptedTrain, house: House
+    member: Member, output: Output, accepted: AcceptedTrain, house: House, room: Workroom
 ) -> Iterator[bytes]:
     """Yield the masked vector of what a run wrote for a sum.
 
@@ -37,11 +38,13 @@ def masked_pieces(
         NumbersUnreadable, NumberOutOfBound: they are not what was declared.
         PassGone, BoardingRejected: our keys for the train are gone, or a seed for us is none.
     """
-    from security.sums.masked import Place, mask  # noqa: PLC0415 - loads numpy, which a station without sums does not need
+    from security.sums.masked import Place, mask, total  # noqa: PLC0415 - loads numpy, which a station without sums does not need
     from security.sums.numbers import read_json, read_npy  # noqa: PLC0415
     from security.sums.ring import FixedPoint  # noqa: PLC0415
 
-    manifest = accepted.manifest.value
+    manifest, wanted = accepted.manifest.value, output.sum
+    if wanted is None:
+        raise TypeError(output)
     with member.open() as source:
         numbers = (read_npy if output.media_type == NPY else read_json)(source, wanted.shape)
     place = Place(number=manifest.adders.index(house.party), shares=_shares(accepted, house))
@@ -49,8 +52,35 @@ def masked_pieces(
     sink = io.BytesIO()
     mask(numbers, form=form, place=place, occasion=_occasion(accepted, output)).write(sink)
     sink.seek(0)
+    came = room.sums / output.path
+    if came.is_file():
+        with came.open("rb") as before:
+            both = total([before, sink], numbers=wanted.elements, bits=wanted.bits)
+        sink = io.BytesIO()
+        both.write(sink)
+        sink.seek(0)
     while piece := sink.read(BUFFER):
         yield piece
+
+
+def take_aside(accepted: AcceptedTrain, room: Workroom) -> None:
+    """Take the vectors that came with a state of a sequence out of it: the run sees its own numbers only.
+
+    Raises:
+        MaskedVectorInvalid: one did not come, and there was a stop that should have sent it.
+    """
+    manifest = accepted.manifest.value
+    first = manifest.adders[:1] == (manifest.route.stop(accepted.stop).party,)
+    for output in manifest.outputs:
+        if output.sum is None or first:
+            continue
+        came, aside = room.state / output.path, room.sums / output.path
+        if not came.is_file():
+            msg = "a station did not send its part of a sum"
+            raise MaskedVectorInvalid(msg, output=output.path)
+        make_folder(aside.parent)
+        with told(aside.parent):
+            came.rename(aside)
 
 
 def add_up(accepted: AcceptedTrain, room: Workroom) -> None:

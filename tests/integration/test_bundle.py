@@ -11,13 +11,13 @@ import pytest
 from registry.bundle import first_letter, print_bundle, read_bundle
 from security.errors import MalformedArtifact
 from security.train.letters import MAX_ENTRY_LETTER, MAX_MANIFEST_LETTER
-from security.train.route import MAX_STOPS
+from security.train.route import LONGEST
 
 LETTERS = (b"the manifest", b"a" * 512, b"the second")
 WHOLE = print_bundle(LETTERS)
 
 
-@pytest.mark.parametrize("letters", [LETTERS, LETTERS[:1], (b"m", *[b"e"] * MAX_STOPS)])
+@pytest.mark.parametrize("letters", [LETTERS, LETTERS[:1], (b"m", *[b"e"] * LONGEST)])
 def test_what_is_printed_is_read(letters: tuple[bytes, ...]) -> None:
     assert read_bundle(print_bundle(letters)) == letters
     assert first_letter(io.BytesIO(print_bundle(letters))) == letters[0]
@@ -42,7 +42,7 @@ def test_tar_takes_the_letters_out(tmp_path: Path) -> None:
         WHOLE.replace(b"2.age", b"3.age"),
         WHOLE.replace(b"1.age", b"1.bin"),
         WHOLE.replace(b"the second" + bytes(5), b"the second" + b"junk!"),
-        print_bundle((b"m", *[b"e"] * (MAX_STOPS + 1))),
+        print_bundle((b"m", *[b"e"] * (LONGEST + 1))),
         print_bundle((b"m", bytes(MAX_ENTRY_LETTER + 1))),
         print_bundle((bytes(MAX_MANIFEST_LETTER + 1),)),
     ],

@@ -40,6 +40,7 @@ from security.ids import PartyId
 from security.train.journey import StateRef, TrainParts
 from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, Parcel, open_parcel
 from security.train.manifest import CodeRef
+from security.train.route import LONGEST, MOST_STATIONS
 from security.train.seal import seal_note
 from security.train.verify import verify_train
 from tests.support.trains import NOW, Consortium, Train, consortium, train
@@ -141,7 +142,7 @@ def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consort
     it.travel(1)
     del it.blobs[code.digest]
     onward = replace(it.parcel, code=code)
-    depot.send(onward, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop, near={it.manifest.code.digest: A})
+    depot.send(onward, spool_of(it, tmp_path / "a"), to=B, train=it.id, stop=it.stop, near={code.digest: A})
     assert depot.registry.has_blob(mailbox(B), code.digest)
 
 
@@ -200,7 +201,7 @@ def test_t17_nothing_large_is_fetched_of_a_train_that_is_not_believed(
 
 @pytest.mark.parametrize(
     ("entries", "size"),
-    [(201, 100), (1, MAX_ENTRY_LETTER + 1), (200, MAX_JOURNEY // 200 + 1), (200, MAX_JOURNEY // 100)],
+    [(LONGEST + 1, 100), (1, MAX_ENTRY_LETTER + 1), (200, MAX_JOURNEY // 200 + 1), (200, MAX_JOURNEY // 100)],
 )
 def test_t17_no_more_documents_are_fetched_than_a_train_can_have(
     depot: Depot, parties: Consortium, tmp_path: pathlib.Path, entries: int, size: int
@@ -274,7 +275,7 @@ def test_t14_parts_must_be_exactly_those_of_a_train(parties: Consortium) -> None
         [letters, code, EMPTY],
         [letters, state],
         [code, letters, state],
-        [letters, code, state, state],
+        [letters, code, *[state] * (MOST_STATIONS + 1)],
         [letters, letters, code],
         [Descriptor(media_type=letters.media_type, digest=letters.digest, size=1 << 40), code],
     ):

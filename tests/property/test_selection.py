@@ -14,13 +14,17 @@ from security.tables.expression import Condition
 from security.tables.fit import fit
 from security.tables.parse import LONGEST, parse
 from station.data.tables.database import Database
+from station.data.tables.fhir import FhirSource
+from station.data.tables.fhir_place import Endpoint, FhirTable, Search
 from station.data.tables.files import FilesSource
-from station.data.tables.source import TableSource
+from station.data.tables.source import Described, TableSource
 from station.data.tables.sql import SqlSource
 from station.errors import CohortTooSmall
+from tests.support import fhir
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
 from tests.support.tables import (
     COLUMNS,
+    EVERY,
     NAMES,
     Row,
     conditions,
@@ -93,13 +97,31 @@ def test_postgresql_gives_the_rows_that_plain_python_gives(
         _same(SqlSource(name="heart", database=where, table="public.visits"), rows, condition, Path(name))
 
 
-def _same(source: TableSource, rows: list[Row], condition: Condition, folder: Path) -> None:
+@settings(max_examples=80, deadline=None)
+@given(rows_of(), conditions())
+def test_a_fhir_server_gives_the_rows_that_plain_python_gives(
+    fhir_kept: fhir.FhirServer, rows: list[Row], condition: Condition
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        fhir_kept.again()
+        fhir_kept.resources["Observation"] = fhir.observed(rows)
+        where = FhirTable(endpoint=Endpoint(base=fhir_kept.base), search=Search.of("Observation?status=final", count=5))
+        _same(FhirSource(name="heart", table=where), rows, condition, Path(name), every=fhir.EVERY)
+
+
+def _same(
+    source: TableSource,
+    rows: list[Row],
+    condition: Condition,
+    folder: Path,
+    every: tuple[Described, ...] = EVERY,
+) -> None:
     expected = [row for row in rows if holds(condition, row)]
     if not expected:
         with pytest.raises(CohortTooSmall):
-            selected_from(source, selection(condition), folder)
+            selected_from(source, selection(condition, every=every), folder)
         return
-    found, into = selected_from(source, selection(condition), folder)
+    found, into = selected_from(source, selection(condition, every=every), folder)
     assert (found.rows, found.patients) == (len(expected), len({row["patient"] for row in expected}))
     assert sorted(_plain(one) for one in table_in(into)) == sorted(_wanted(row) for row in expected)
 

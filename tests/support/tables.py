@@ -290,12 +290,13 @@ def selection(
     withdrawn: Path | None = None,
     train: TrainId = TRAIN,
     parquet: bool = False,
+    every: tuple[Described, ...] = EVERY,
 ) -> Selection:
     """Return a selection of the table of this module."""
     return Selection(
         data="heart",
         train=train,
-        every=EVERY,
+        every=every,
         delivered=tuple(delivered),
         where=where,
         patient="patient",

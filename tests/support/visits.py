@@ -11,6 +11,7 @@ from station.visit.events import (
     Admitted,
     Approved,
     Blob,
+    Boarded,
     Cleared,
     Departed,
     Ended,
@@ -66,6 +67,7 @@ ACCEPTED = Accepted(
     directory_root=1,
     directory_targets=4,
 )
+BOARDED = Boarded(at=NOW, by="policy")
 ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
 OPENED = Opened(at=NOW, states_in=(digest("state in"),))
 FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
@@ -121,6 +123,7 @@ STATION_EVENTS: tuple[Event, ...] = (
 )
 ONE_OF_EACH: tuple[Event, ...] = (
     *QUIET_DAY,
+    BOARDED,
     WIPED_OF_A_FAILED_RUN,
     REFUSAL,
     REFUSED,

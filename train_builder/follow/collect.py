@@ -36,6 +36,7 @@ from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
 from train_builder.errors import FolderNotEmpty, TrainForgotten
 from train_builder.follow.follow import follow, not_home
+from train_builder.follow.totals import unmask_results
 from train_builder.home import Home
 from train_builder.proof.proof import proof_document, prove
 
@@ -126,6 +127,7 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
                 found = open_state(
                     source, state, binding=binding, identities=[secrets.identity], into=new, budget=budget
                 )
+            unmask_results(new, accepted.manifest.value)
         except Refused:  # the next try looks into the mailbox again
             home.unnote_home(accepted.train, state.digest)
             raise

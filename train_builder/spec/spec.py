@@ -226,15 +226,14 @@ class _Reader:
 
     def _check_sums(self, spec: TrainSpec) -> None:
         """Say of each sum what is wrong with it; the manifest's own rules say only that something is."""
-        parties = spec.rounds.stations if spec.rounds else ()
+        parties = spec.data_at
         for index, output in enumerate(spec.outputs):
             if output.sum is None:
                 continue
             place: Place = ("outputs", index, "sum")
-            if output.task is not Task.CONTRIBUTE:
-                self._complain(
-                    place, "is not of what stations contribute", "in a train of rounds, with task: contribute"
-                )
+            if output.task is Task.COMBINE or not spec.boarding or len(set(parties)) != len(parties):
+                hint = "task: contribute, in a train of rounds; or boarding: true, and no station twice on the route"
+                self._complain(place, "is not of what stations leave, each once", hint)
             elif len(parties) < MOST_ALONE + 1:
                 self._complain(place, "needs at least two stations", "one alone would tell its numbers")
             elif not output.sum.has_room(len(parties)):

@@ -24,12 +24,13 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found: for the operator's eyes, with exact numbers."""
+    """What was found: for the operator's eyes, with exact numbers. `empty` are columns without a value in any row."""
 
     rows: int
     patients: int
     without_patient: int
     flaws: tuple[Flaw, ...]
+    empty: tuple[str, ...] = ()
 
 
 def examine(engine: Engine, staged: Staged, columns: Sequence[Described], patient: str) -> Examination:
@@ -41,7 +42,17 @@ def examine(engine: Engine, staged: Staged, columns: Sequence[Described], patien
     ((rows, patients, without),) = engine.rows(
         f"SELECT count(*), count(DISTINCT {place}), count(*) FILTER ({place} IS NULL) FROM {scan(staged)}"
     )
-    return Examination(rows=rows, patients=patients, without_patient=without, flaws=flaws)
+    empty = tuple(_empty(engine, staged, columns)) if rows else ()
+    return Examination(rows=rows, patients=patients, without_patient=without, flaws=flaws, empty=empty)
+
+
+def _empty(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[str]:
+    kinds = kinds_in(engine, staged)
+    places = {one.column.name: staged.names.get(one.column.name, one.column.name) for one in columns}
+    there = {name: place for name, place in places.items() if place in kinds}
+    counts = ", ".join(f"count({named(place)})" for place in there.values())
+    (found,) = engine.rows(f"SELECT {counts} FROM {scan(staged)}")
+    yield from (name for name, count in zip(there, found, strict=True) if not count)
 
 
 def _flaws(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[Flaw]:

@@ -22,7 +22,9 @@ LEAST_ROWS: Final = 10
 """Of each word of a category that is proposed."""
 
 _TRIED: Final = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE, ColumnType.BOOLEAN)
-_TELLING: Final = re.compile(r"(?:^|_)(?:patient|patid|pid|subject|person|mrn|id)(?:_|$)|_id$|Id$", re.ASCII)
+_TELLING: Final = re.compile(
+    r"(?:^|_)(?:patient|patid|pid|subject|person|mrn|id)(?:_|$)|_id$|Id$|^(?:subject|patient)\.reference$", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

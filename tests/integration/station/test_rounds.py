@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from registry.depot import ReceiptKind
-from security.train.journey import Limit, Outcome, read_refusal
+from security.ids import PartyId
+from security.statement.envelope import sign
+from security.train.journey import Limit, Outcome, print_entry, read_entry, read_refusal
+from security.train.letters import seal_letter
+from security.train.route import Task
 from station.sandbox.order import RunOrder
 from tests.support.rounds import (
     COMBINE,
@@ -23,11 +28,15 @@ from tests.support.rounds import (
     SUMS,
     board,
     combine,
+    combine_until,
     contribute,
     rounds_train,
     rounds_world,
 )
-from tests.support.world import World
+from tests.support.scripted_sandbox import Program
+from tests.support.world import MemoryBlobs, World
+
+ALICE = PartyId("alice")
 
 
 @pytest.fixture
@@ -92,10 +101,9 @@ def test_what_a_station_keeps_is_there_again_at_its_next_round_and_gone_after_th
         here.settle()
         assert here.at_home(made.id)
         assert seen == {name: ["", f"{name} 0"] for name in STATIONS}
-        assert list((here.folder("hospital-b") / "passes").iterdir()) == []  # its last stop was the last of all
-        kept = list((here.folder("hospital-a") / "passes").iterdir())
-        assert kept
-        assert not any(b"hospital" in one.read_bytes() for one in kept)
+        for name in STATIONS:  # they are told that it has finished: they would have gone on waiting for it
+            assert list((here.folder(name) / "passes").iterdir()) == []
+            assert here.depot.receipt_tags(PartyId(name)) == ()
     finally:
         here.close()
 
@@ -112,5 +120,86 @@ def test_a_station_keeps_no_more_than_was_declared(tmp_path: Path) -> None:
         here.settle()
         refusals = [read_refusal(here.read(made, one).payload) for one in here.receipts(made, ReceiptKind.REFUSAL)]
         assert {(one.outcome, one.limit) for one in refusals} == {(Outcome.EXCEEDED, Limit.OUTPUT)}
+    finally:
+        here.close()
+
+
+@pytest.mark.parametrize("junction", [JUNCTION, "hospital-b"])
+def test_a_round_brings_what_the_first_round_brought(tmp_path: Path, junction: str) -> None:
+    """Old entries are not sent again, and what a visit verifies anew is what is new."""
+    rounds = 5
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine_until(rounds - 1)}
+    here = rounds_world(tmp_path / "world", program=program, junction=junction)
+    try:
+        made = rounds_train(here, most=rounds + 2, junction=junction)
+        board(here, made)
+        here.settle()
+        assert here.at_home(made.id)
+        route = made.manifest.route
+        brought: dict[Task, list[int]] = {}
+        for name, house in here.houses.items():
+            for visit in here.visits(name):
+                assert visit.accepted is not None
+                assert visit.fetched is not None
+                task = route.task(visit.accepted.stop)
+                if route.round(visit.accepted.stop) > 1:
+                    letters = house.depot.load(visit.fetched.parts.digest, house.spool).entries
+                    brought.setdefault(task, []).append(len(letters))
+        assert max(brought[Task.CONTRIBUTE]) <= len(STATIONS) + 1
+        assert max(brought[Task.COMBINE]) <= len(STATIONS) + 1
+        assert len(brought[Task.CONTRIBUTE]) == len(STATIONS) * (rounds - 2)
+        (arrival,) = here.depot.arrivals(made.manifest.owner.party, made.id)
+        home = here.depot.take(arrival, MemoryBlobs())
+        assert len(home.entries) == len(route.places) + 1 + rounds * (len(STATIONS) + 1)
+    finally:
+        here.close()
+
+
+def test_a_station_that_forgot_its_earlier_visits_runs_nothing_on_part_of_a_journey(tmp_path: Path) -> None:
+    """A journal restored from a backup of before the boarding: what came before is not here, and our pass is not ours."""
+    here = rounds_world(tmp_path / "world")
+    try:
+        backup = tmp_path / "backup"
+        here.back_up("hospital-a", backup)
+        made = rounds_train(here)
+        board(here, made)
+        while len(here.visits("hospital-a")) < 2:
+            for name in here.houses:
+                here.step(name)
+        here.restore("hospital-a", backup)
+        here.settle()
+        assert not here.at_home(made.id)
+        assert all(visit.started is None for visit in here.visits("hospital-a"))
+    finally:
+        here.close()
+
+
+@pytest.mark.parametrize("forged", ["not an entry", "an entry that does not say so", "by a station"])
+def test_keys_are_destroyed_for_nothing_but_the_junctions_word(tmp_path: Path, forged: str) -> None:
+    here = rounds_world(tmp_path / "world", program={CONTRIBUTE: contribute, COMBINE: combine_until(3)})
+    try:
+        made = rounds_train(here, most=6)
+        board(here, made)
+        end = made.manifest.route.ends[1]
+        while not any(
+            visit.departed and visit.accepted and visit.accepted.stop == end for visit in here.visits(JUNCTION)
+        ):
+            for name in here.houses:
+                here.step(name)
+        (receipt,) = here.depot.receipts_of(ALICE, made.id, (end,), (ReceiptKind.ENTRY,))
+        letter = b"not a letter" if forged == "not an entry" else here.depot.read_receipt(ALICE, receipt)
+        if forged == "by a station":
+            envelope = here.read(made, receipt)
+            claim = replace(read_entry(envelope.payload), finished=True)
+            forger = here.consortium.secrets[PartyId("hospital-b")]
+            readers = [here.consortium.secrets[PartyId("hospital-a")].key_set.sealing]
+            letter = seal_letter(sign(print_entry(claim), forger.signers), readers)
+        station = PartyId("hospital-a")
+        here.depot.send_receipt(letter, owner=station, train=made.id, stop=end, kind=ReceiptKind.ENTRY)
+        here.notice("hospital-a")
+        assert here.houses["hospital-a"].passes.trains() == (made.id,)
+        assert here.depot.receipt_tags(station) == ()
+        here.settle()
+        assert here.at_home(made.id)
     finally:
         here.close()

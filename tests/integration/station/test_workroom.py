@@ -32,9 +32,10 @@ def rooms(root: Path) -> Workrooms:
 
 def test_a_room_is_private_and_empty(rooms: Workrooms, root: Path) -> None:
     room = rooms.make(ARRIVAL)
-    for folder in (root, room.path, room.code, room.data, room.state):
+    folders = (room.code, room.data, room.incoming, room.keep, room.state)
+    for folder in (root, room.path, *folders):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert sorted(room.path.iterdir()) == [room.boot, room.code, room.data, room.state]
+    assert sorted(room.path.iterdir()) == sorted((room.boot, *folders))
     assert not room.context.exists()
 
 

@@ -117,9 +117,9 @@ def test_the_whole_way(ready: Scientist) -> None:
     assert ready.run("check", folder).data["findings"] == []
     sent = ready.run("submit", folder)
     name = str(sent.data["train"])
-    assert sent.data["to"] == "hospital-a"
+    assert sent.data["to"] == ["hospital-a"]
     told = ready.run("follow")
-    assert told.data["waitingFor"] == "hospital-a"
+    assert told.data["waitingFor"] == ["hospital-a"]
     ready.pass_on("hospital-a", "hospital-b")
     stops: Any = ready.run("follow", name[:8]).data["stops"]
     assert [one["state"] for one in stops] == ["passed", "passed", "waiting"]
@@ -360,7 +360,7 @@ def test_a_registry_that_is_away(ready: Scientist) -> None:
     (ready.path / "registry").rename(ready.path / "gone")
     assert ready.fails("submit", str(write_train(ready.path / "t"))).exit == 20
     (ready.path / "gone").rename(ready.path / "registry")
-    assert ready.run("submit", str(ready.path / "t")).data["to"] == "hospital-a"
+    assert ready.run("submit", str(ready.path / "t")).data["to"] == ["hospital-a"]
 
 
 def test_check_tells_everything_and_stops(ready: Scientist) -> None:
@@ -462,7 +462,7 @@ def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist)
     ready.pass_on("hospital-a", "hospital-b")
     ready.run("follow")
     shutil.rmtree(ready.path / "registry" / "mailbox" / "alice")
-    assert ready.run("follow").data["waitingFor"] == "hospital-a"
+    assert ready.run("follow").data["waitingFor"] == ["hospital-a"]
     assert states(ready) == ["at hospital-c"]
     (seen,) = ready.home.glob("trains/*/seen.json")
     seen.write_text("{}")

@@ -1,0 +1,121 @@
+"""What does this station know of a train's journey from its earlier stops here, and what need not be sent to it again?
+
+A train that comes back brings the entries since it was last here. The others are in the spool, where the visits of its earlier stops
+left them; together they are the whole journey, and it is verified as a whole. So a round costs what the first round cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError
+from security.ids import TrainId
+from security.statement.envelope import Envelope, parse_envelope
+from security.train.journey import read_entry
+from security.train.letters import MAX_ENTRY, MAX_ENTRY_LETTER
+from security.train.manifest import TrainManifest, read_manifest
+from security.train.route import Route, counted
+from station.errors import SpoolDamaged
+from station.house.house import House
+from station.visit.events import SignedKind
+from station.visit.state import Visit
+
+
+def whole_journey(head: Envelope, entries: Sequence[Envelope], house: House) -> tuple[Envelope, ...]:
+    """Return the entries of a journey that came with a train, with those before them that this station has; in their order.
+
+    Nothing in them is believed: whether they are what they must be is verified afterwards.
+
+    Raises:
+        MalformedStatement: there is something other than journey entries.
+        JourneyUnlinked: an entry is another than the one this station knows about the same stop.
+        SpoolDamaged: what an earlier visit left is not there any more as it was.
+    """
+    manifest, train = read_manifest(head.payload), TrainId(head.digest.hex)
+    stop = stop_of(manifest.route, [read_entry(one.payload).stop for one in entries], house)
+    earlier = [] if stop is None else list(_visits_before(train, manifest.route, stop, house))
+    if not earlier:
+        return tuple(entries)
+    known: dict[int, Envelope] = {}
+    for envelope in (*(one for visit in earlier for one in envelopes_of(visit, house)), *entries):
+        about = read_entry(envelope.payload).stop
+        if known.setdefault(about, envelope).digest != envelope.digest:
+            msg = "journey entry is another than the one this station knows about that stop"
+            raise JourneyUnlinked(msg, train=train.short, stop=counted(about))
+    return tuple(known[one] for one in sorted(known))
+
+
+def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
+    """Return which of our stops entries about these stops lead to, as far as they are believed; None if to none.
+
+    Raises:
+        JourneyForeignEntry: the route has no such stop.
+    """
+    if not claims:
+        return None
+    if max(claims) >= len(route):
+        msg = "journey entry is about a stop that the route does not have"
+        raise JourneyForeignEntry(msg, stop=counted(max(claims)))
+    ours = set(route.of(house.party))
+    return next((one for one in route.after(max(claims)) if one in ours), None)
+
+
+def letters_here(visit: Visit, manifest: TrainManifest, own: bytes, house: House) -> Mapping[int, bytes]:
+    """Return the letters with the entries of a journey that this station has, by stop, `own` included.
+
+    Raises:
+        SpoolDamaged: what a visit left is not there any more as it was.
+    """
+    accepted = visit.accepted
+    if accepted is None:
+        msg = "nothing was accepted"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    found: dict[int, bytes] = {}
+    for earlier in (*_visits_before(accepted.train, manifest.route, accepted.stop, house), visit):
+        came = () if earlier.fetched is None else house.depot.load(earlier.fetched.parts.digest, house.spool).entries
+        envelopes = came_with(earlier, house)[1:]
+        found |= {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
+        if earlier.accepted is not None and earlier.signed is not None and earlier is not visit:
+            found[earlier.accepted.stop] = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
+    return {**found, accepted.stop: own}
+
+
+def news(route: Route, stop: int) -> frozenset[int]:
+    """Return the stops whose entries have to be sent to a stop, or home: its party has the others from its last stop.
+
+    What came before that stop is known there; what it signed then is sent back to it, so that all receive the same.
+    """
+    way = frozenset(route.ancestors(stop))
+    if stop == route.home:
+        return way
+    mine = [one for one in route.of(route.stop(stop).party) if one in way]
+    return way - frozenset(route.ancestors(mine[-1])) if mine else way
+
+
+def came_with(visit: Visit, house: House) -> tuple[Envelope, ...]:
+    """Return the envelopes that came with an arrival, from the spool: the manifest's first."""
+    if visit.fetched is None:
+        msg = "nothing was fetched"
+        raise SpoolDamaged(msg, visit=visit.arrival.short)
+    (blob,) = visit.fetched.documents
+    return tuple(parse_envelope(line) for line in house.spool.document(blob.digest, limit=blob.size).split(b"\n"))
+
+
+def envelopes_of(visit: Visit, house: House) -> Iterator[Envelope]:
+    """Yield the entries that came with a visit that is over, and the one that it signed."""
+    try:
+        yield from came_with(visit, house)[1:]
+        if visit.signed is not None:
+            yield parse_envelope(house.spool.document(visit.signed.envelope, limit=MAX_ENTRY))
+    except PhtError as error:
+        msg = "what an earlier visit of this train left is no longer in the spool"
+        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+
+
+def _visits_before(train: TrainId, route: Route, stop: int, house: House) -> Iterator[Visit]:
+    """Yield the visits of our earlier stops on the way to one, in their order."""
+    way = frozenset(route.ancestors(stop))
+    for one in route.of(house.party):
+        visit = house.journal.accepted(train, one) if one in way else None
+        if visit is not None and visit.signed is not None and visit.signed.what is SignedKind.ENTRY:
+            yield visit
