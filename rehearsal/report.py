@@ -20,6 +20,8 @@ _GATE: Final = {
     "gate.oversized": "leave less in /pht/state, or raise limits.output or an output's max_bytes in train.yaml",
     "gate.type": "leave plain files in /pht/state, of the media_type that train.yaml declares for them",
     "gate.schema": "what the analysis left does not satisfy a schema in train.yaml",
+    "sum.unreadable": "the analysis left something else than numbers of the shape that train.yaml declares for a sum",
+    "sum.out-of-bound": "the analysis left a number that is none, or beyond the bound that train.yaml declares for a sum: raise it",
     "run.no-results": "the analysis left none of the outputs of train.yaml in /pht/state",
 }
 
@@ -146,6 +148,8 @@ def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
         )
     if failed.code in _GATE:
         ours = [one for one in outputs if one.task in {None, failed.task}]
+        if failed.code.startswith("sum."):
+            ours = [one for one in ours if one.sum is not None]
         meant = [one.path for one in ours if failed.code != "gate.schema" or one.schema is not None]
         return f"{_GATE[failed.code]}: {', '.join(meant)}"
     return "see above what the analysis printed" if failed.printed else "the analysis printed nothing"
