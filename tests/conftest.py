@@ -12,6 +12,7 @@ pytest_plugins = (
     "tests.support.registries",
     "tests.support.bases",
     "tests.support.postgres",
+    "tests.support.buckets",
     "tests.support.fhir",
 )
 

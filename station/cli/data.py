@@ -62,7 +62,7 @@ def data_ls(*, folder: Path) -> Answer:
     help="Where the rows are.",
 )
 @click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
-@click.option("--files", help="Of files: which of them, as a pattern.  [default: *.csv]")
+@click.option("--files", help="Of files and s3: which of them, as a pattern.  [default: *.csv]")
 @click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
 @click.option("--server", help="Of fhir: the base address of the server.")
 @click.option("--search", help="Of fhir: a type of resource and criteria, as Observation?code=…")
@@ -70,9 +70,16 @@ def data_ls(*, folder: Path) -> Answer:
 @click.option("--token-file", type=PATH, help="Of fhir: a private file with a bearer token, instead of an account.")
 @click.option("--token-url", help="Of fhir: a token service; the account is then a client's id and secret.")
 @click.option("--password-file", type=PATH, help="Of sql and fhir: a private file with the password.")
-@click.option("--ca-file", type=PATH, help="Of sql and fhir: the certificate authority of the server (PEM).")
+@click.option("--ca-file", type=PATH, help="Of sql, fhir and s3: the certificate authority of the server (PEM).")
 @click.option("--table", help="Of sql: the table or view, with its schema.")
 @click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
+@click.option("--endpoint", help="Of s3: the server of the bucket, https://host:port.")
+@click.option("--region", help="Of s3: the region of the bucket.  [default: us-east-1]")
+@click.option("--bucket", help="Of s3: the bucket.")
+@click.option("--prefix", help="Of s3: the folder of the bucket that the objects are in.")
+@click.option(
+    "--keys-file", type=PATH, help="Of s3: a private file with the access key and the secret key, a line each."
+)
 @click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
 @station_option
 def data_add(
@@ -86,6 +93,11 @@ def data_add(
     ca_file: Path | None,
     table: str | None,
     query_file: Path | None,
+    endpoint: str | None,
+    region: str | None,
+    bucket: str | None,
+    prefix: str | None,
+    keys_file: Path | None,
     server: str | None,
     search: str | None,
     username: str | None,
@@ -100,13 +112,23 @@ def data_add(
     nobody's. The daemon offers it after its next start.
     """
     config = station_at(folder)
-    paths = {"folder": place, "password_file": password_file, "ca_file": ca_file, "query_file": query_file}
-    paths["token_file"] = token_file
+    paths = {
+        "folder": place,
+        "password_file": password_file,
+        "ca_file": ca_file,
+        "query_file": query_file,
+        "keys_file": keys_file,
+        "token_file": token_file,
+    }
     given = {
         "source": source,
         "files": files,
         "database": database,
         "table": table,
+        "endpoint": endpoint,
+        "region": region,
+        "bucket": bucket,
+        "prefix": prefix,
         "server": server,
         "search": search,
         "username": username,
@@ -118,6 +140,9 @@ def data_add(
         raise InvalidInput(msg, data=name)
     if source == SourceKind.FHIR and (server is None or search is None):
         msg = "a FHIR server needs --server and --search"
+        raise InvalidInput(msg, data=name)
+    if source == SourceKind.S3 and None in {endpoint, bucket, keys_file}:
+        msg = "a bucket needs --endpoint, --bucket and --keys-file"
         raise InvalidInput(msg, data=name)
     entry = {key: value for key, value in given.items() if value is not None}
     with working("looking at every row"):

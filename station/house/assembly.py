@@ -39,6 +39,7 @@ from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
 from station.data.tables.fhir import FhirSource
 from station.data.tables.files import FilesSource
+from station.data.tables.s3 import S3Source
 from station.data.tables.secret import secret_at
 from station.data.tables.source import TableSource
 from station.data.tables.sql import SqlSource
@@ -50,7 +51,7 @@ from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
 from station.house.passes import PassKeys
-from station.house.places import DockerPlace, FhirPlace, FilesPlace, FolderPlace, SqlPlace
+from station.house.places import DockerPlace, FhirPlace, FilesPlace, FolderPlace, S3Place, SqlPlace, TablePlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -128,13 +129,15 @@ def source_of(name: str, entry: DataEntry, config: StationConfig) -> DataSource:
     )
 
 
-def table_of(name: str, place: FilesPlace | SqlPlace | FhirPlace) -> TableSource:
+def table_of(name: str, place: TablePlace) -> TableSource:
     """Return where the rows of a table are."""
     match place:
         case FilesPlace(folder=folder, pattern=pattern, spelling=spelling):
             return FilesSource(name=name, folder=folder, pattern=pattern, spelling=spelling)
         case SqlPlace(database=database, table=table, query_file=query_file):
             return SqlSource(name=name, database=database, table=table, query_file=query_file)
+        case S3Place(bucket=bucket, pattern=pattern, spelling=spelling):
+            return S3Source(name=name, bucket=bucket, pattern=pattern, spelling=spelling)
         case FhirPlace(table=asked):
             return FhirSource(name=name, table=asked)
 

@@ -29,6 +29,7 @@ from station.house.places import (
     DataPlace,
     DockerPlace,
     FhirPlace,
+    S3Place,
     SqlPlace,
     TableTerms,
     data_place,
@@ -250,9 +251,10 @@ def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
     lists = (one.table.withdrawn for one in config.data.values() if one.table)
     logins = (one.place.database.password_file for one in config.data.values() if isinstance(one.place, SqlPlace))
+    keys = (one.place.bucket.keys_file for one in config.data.values() if isinstance(one.place, S3Place))
     asked = [one.place.table.endpoint for one in config.data.values() if isinstance(one.place, FhirPlace)]
     tokens = (path for one in asked for path in (one.password_file, one.token_file))
-    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *tokens)
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *tokens, *keys)
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()

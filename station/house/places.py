@@ -12,8 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from registry.names import Origin
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
+from station.data.tables.bucket import REGION, Bucket
 from station.data.tables.database import TIMEOUT, Database
 from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
 from station.data.tables.source import Described, Spelling
@@ -28,6 +30,7 @@ class SourceKind(StrEnum):
     FOLDER = "folder"
     FILES = "files"
     SQL = "sql"
+    S3 = "s3"
     FHIR = "fhir"
 
 
@@ -72,6 +75,20 @@ class SqlPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3Place:
+    """A table in the objects of a bucket that match a pattern."""
+
+    bucket: Bucket
+    pattern: str
+    spelling: Spelling
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given a copy."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FhirPlace:
     """What a search at a FHIR server finds."""
 
@@ -83,7 +100,8 @@ class FhirPlace:
         return ()
 
 
-DataPlace: TypeAlias = FolderPlace | FilesPlace | SqlPlace | FhirPlace
+TablePlace: TypeAlias = FilesPlace | SqlPlace | FhirPlace | S3Place
+DataPlace: TypeAlias = FolderPlace | TablePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +140,8 @@ def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
             )
         case SourceKind.SQL:
             return _sql_place(home, value)
+        case SourceKind.S3:
+            return _s3_place(home, value)
         case SourceKind.FHIR:
             return _fhir_place(home, value)
 
@@ -144,6 +164,27 @@ def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
         ),
         table=value.get("table"),
         query_file=home / value["query_file"] if "query_file" in value else None,
+    )
+
+
+def _s3_place(home: Path, value: Mapping[str, Any]) -> S3Place:
+    origin = Origin.from_text(value["endpoint"])
+    if origin.scheme == "http" and not origin.loopback:
+        msg = "a bucket on another machine is read over https only"
+        raise InvalidInput(msg, endpoint=value["endpoint"])
+    folder, pattern = value.get("prefix", "").strip("/"), value.get("files", "*.csv")
+    return S3Place(
+        bucket=Bucket(
+            endpoint=str(origin),
+            name=value["bucket"],
+            keys_file=home / value["keys_file"],
+            prefix=f"{folder}/" if folder else "",
+            region=value.get("region", REGION),
+            ca_file=home / value["ca_file"] if "ca_file" in value else None,
+            seconds=value.get("timeout_seconds", TIMEOUT),
+        ),
+        pattern=pattern,
+        spelling=_spelling(value.get("spelling", {}), pattern),
     )
 
 

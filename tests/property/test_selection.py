@@ -13,14 +13,17 @@ from security.errors import SelectionInvalid
 from security.tables.expression import Condition
 from security.tables.fit import fit
 from security.tables.parse import LONGEST, parse
+from station.data.tables.bucket import Bucket
 from station.data.tables.database import Database
 from station.data.tables.fhir import FhirSource
 from station.data.tables.fhir_place import Endpoint, FhirTable, Search
 from station.data.tables.files import FilesSource
+from station.data.tables.s3 import S3Source
 from station.data.tables.source import Described, TableSource
 from station.data.tables.sql import SqlSource
 from station.errors import CohortTooSmall
 from tests.support import fhir
+from tests.support.buckets import BUCKET, KEYS, Buckets
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
 from tests.support.tables import (
     COLUMNS,
@@ -30,6 +33,7 @@ from tests.support.tables import (
     conditions,
     csv_of,
     holds,
+    parquet_of,
     rows_of,
     selected_from,
     selection,
@@ -95,6 +99,24 @@ def test_postgresql_gives_the_rows_that_plain_python_gives(
         postgres.fill(rows)
         where = Database(address=postgres.address(), password_file=secret)
         _same(SqlSource(name="heart", database=where, table="public.visits"), rows, condition, Path(name))
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows_of(), conditions(), st.booleans())
+def test_a_bucket_gives_the_rows_that_plain_python_gives(
+    buckets: Buckets, rows: list[Row], condition: Condition, parquet: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        keys = Path(name) / "keys"
+        keys.write_text(KEYS)
+        keys.chmod(0o600)
+        buckets.empty()
+        for number, part in enumerate((rows[::2], rows[1::2])):
+            content = parquet_of(part, Path(name)) if parquet else csv_of(part).encode()
+            buckets.put(f"heart/{number}.{'parquet' if parquet else 'csv'}", content)
+        where = Bucket(endpoint=buckets.endpoint(), name=BUCKET, prefix="heart/", keys_file=keys)
+        source = S3Source(name="heart", bucket=where, pattern="*.parquet" if parquet else "*.csv")
+        _same(source, rows, condition, Path(name))
 
 
 @settings(max_examples=80, deadline=None)

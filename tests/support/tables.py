@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
+import duckdb
 from hypothesis import strategies as st
 
 from security.ids import TrainId
@@ -268,6 +269,22 @@ def csv_of(rows: Sequence[Row], names: Sequence[str] = NAMES) -> str:
     writer.writerow(names)
     writer.writerows([[spelled(row[name]) for name in names] for row in rows])
     return out.getvalue()
+
+
+_STORED = (
+    'patient VARCHAR, age BIGINT, height DOUBLE, sex VARCHAR, smokes BOOLEAN, note VARCHAR, admitted DATE, "left" DATE'
+)
+
+
+def parquet_of(rows: Sequence[Row], scratch: Path) -> bytes:
+    """Write rows as a Parquet file, by way of a file in a folder."""
+    file = scratch / "written.parquet"
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE visits ({_STORED})")
+        for row in rows:
+            database.execute("INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row[name] for name in NAMES])
+        database.execute("COPY visits TO '" + str(file) + "' (FORMAT parquet)")
+    return file.read_bytes()
 
 
 def spelled(cell: Cell) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from security.encoding import print_time
 from security.files import told
@@ -18,7 +19,7 @@ from station.data.tables.scan import header_of, kinds_in
 from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
-_FORMS = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
+FORMS: Final = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class FilesSource:
 
     def _staged(self, names: dict[str, str]) -> Staged:
         paths = self._paths()
-        forms = {_FORMS.get(path.suffix.lower()) for path in paths}
+        forms = {FORMS.get(path.suffix.lower()) for path in paths}
         form = forms.pop()
         if forms or form is None:
             msg = "the files of a table must all be CSV, TSV or Parquet"

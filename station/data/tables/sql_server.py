@@ -20,7 +20,7 @@ from psycopg.pq import ExecStatus
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from security.errors import PhtError
-from security.files import read_private
+from security.files import read_private, told
 from station.data.tables.database import Database, Relation
 from station.data.tables.files import facts, version_of
 from station.data.tables.source import Found, Wanted
@@ -290,7 +290,7 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
         raise psycopg.errors.error_from_result(answer)
     take = raw.pgconn.get_copy_data
     try:
-        with path.open("wb", buffering=1 << 20) as out:
+        with told(path), path.open("wb", buffering=1 << 20) as out:
             write = out.write
             while (block := take(0))[0] > 0:
                 write(block[1])
@@ -304,7 +304,7 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
 
 def _write(connection: sql.Connection, query: sql.Select[Any], names: Sequence[str], path: Path) -> None:
     found = connection.execution_options(stream_results=True).execute(query)
-    with path.open("w", encoding="utf-8", newline="") as out:
+    with told(path), path.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(names)
         for rows in found.partitions(_ROWS):

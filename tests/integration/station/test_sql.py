@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from security.errors import DiskFull
 from security.tables.parse import parse
 from station.check import CheckResult
 from station.data.tables.database import Database
@@ -18,6 +21,7 @@ from tests.support.certificates import Authority
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
 from tests.support.tables import EVERY, Row, selected_from, selection, table_in
 
+ROOT = Path(__file__).parents[3]
 ROWS: list[Row] = [
     {
         "patient": f"canary-{number}",
@@ -140,6 +144,31 @@ def test_a_server_that_is_away_makes_the_train_wait(source: SqlSource, postgres:
             source.stage(Wanted(columns=EVERY), tmp_path)
     finally:
         postgres.start()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_a_full_disk_is_told_as_that(source: SqlSource, tmp_path: Path, kind: str) -> None:
+    if kind == "sqlite":
+        fill_sqlite(tmp_path / "clinic.sqlite", ROWS)
+        source = replace(source, database=Database(address=f"sqlite:///{tmp_path / 'clinic.sqlite'}"), table="visits")
+    into = tmp_path / "into"
+    into.mkdir()
+    (into / "table.csv").symlink_to("/dev/full")
+    with pytest.raises(DiskFull):
+        source.stage(Wanted(columns=EVERY), into)
+
+
+@pytest.mark.parametrize("library", ["sqlalchemy", "psycopg"])
+def test_a_missing_library_is_told_with_what_installs_it(library: str) -> None:
+    script = (
+        f"import sys; sys.modules['{library}'] = None\n"
+        "from station.data.tables.database import Database\n"
+        "from station.data.tables.sql import SqlSource\n"
+        "where = Database(address='sqlite:///clinic.sqlite')\n"
+        "print(SqlSource(name='heart', database=where, table='visits').check())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "pip install 'pht[sql]'" in done.stdout
 
 
 def test_a_file_of_sqlite(tmp_path: Path) -> None:

@@ -17,11 +17,14 @@ from security.digest import Digest
 from security.errors import FileMissing
 from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownAnalysis
+from station.data.tables.bucket import Bucket
+from station.data.tables.source import Spelling
 from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
 from station.house.assembly import capacity_of, policy_of
 from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING, Approve, Retention, StationConfig, load_config, parse_config
+from station.house.places import S3Place
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -248,6 +251,59 @@ def test_t19_a_data_set_that_holds_the_password_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="the station's own files"):
         parse(text.replace("data: {}", "data: {patients: {folder: /etc/pht}}"))
     parse(text.replace("data: {}", "data: {patients: {folder: /srv/pht/data}}"))
+
+
+BUCKET = """\
+data:
+  lungs:
+    source: s3
+    endpoint: https://s3.example:9000/
+    bucket: clinic
+    prefix: /lungs/2026
+    keys_file: private/keys
+    patient: patient
+    columns: {patient: {type: identifier}}
+"""
+
+
+def test_a_bucket() -> None:
+    place = parse(LEAST.replace("data: {}\n", BUCKET)).data["lungs"].place
+    where = Bucket(
+        endpoint="https://s3.example:9000",
+        name="clinic",
+        prefix="lungs/2026/",
+        region="us-east-1",
+        keys_file=Path("/srv/pht/private/keys"),
+        seconds=600,
+    )
+    assert place == S3Place(bucket=where, pattern="*.csv", spelling=Spelling())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("https://s3.example:9000/", "http://s3.example:9000"),
+        ("https://s3.example:9000/", "https://key:secret@s3.example"),
+        ("https://s3.example:9000/", "https://s3.example/clinic"),
+        ("https://s3.example:9000/", "s3.example"),
+        ("    keys_file: private/keys\n", ""),
+        ("    endpoint: https://s3.example:9000/\n", ""),
+        ("bucket: clinic", "bucket: Clinic/lungs"),
+        ("bucket: clinic", "bucket: clinic..lungs"),
+        ("bucket: clinic", "bucket: clinic\n    region: 'eu west'"),
+        ("bucket: clinic", "bucket: clinic\n    secret_key: abc"),
+    ],
+)
+def test_a_bucket_that_cannot_be_is_refused(before: str, after: str) -> None:
+    assert before in BUCKET
+    with pytest.raises(ConfigInvalid):
+        parse(LEAST.replace("data: {}\n", BUCKET.replace(before, after)))
+
+
+def test_t19_a_data_set_that_holds_the_keys_of_a_bucket_is_refused() -> None:
+    text = LEAST.replace("data: {}\n", BUCKET + "  other: {folder: private}\n")
+    with pytest.raises(ConfigInvalid, match="the station's own files"):
+        parse(text)
 
 
 def test_the_capacity_is_that_of_the_machine_unless_the_file_says_otherwise() -> None:
