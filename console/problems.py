@@ -105,9 +105,10 @@ def _explain(error: ValidationError, lines: Lines, schema: Mapping[str, Json]) -
     if error.validator == "additionalProperties":
         yield from _unknown(error, lines, schema)
     elif error.validator == "required":
+        known = rules.get("properties", {} if place else schema.get("properties", {}))  # 'then' and 'else' have none
         for name in rules["required"]:
             if name not in given:
-                wanted = rules.get("properties", {}).get(name, {}).get("description")
+                wanted = known.get(name, {}).get("description")
                 hint = f"it is {wanted}" if wanted else None
                 where = show_place((*place, name))
                 yield Problem(line=line_of(lines, place), place=where, text=_MISSING, hint=hint)

@@ -15,9 +15,11 @@ from security.archive import Budget
 from security.files import make_folder
 from security.ids import PartyId, TrainId
 from security.train.letters import check_readers, open_parcel
+from security.train.route import Route
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.daemon.reconcile import reconcile
+from station.errors import PartsMissing
 from station.house.house import House
 from station.sandbox.printed import read_printed
 from station.steps.notice import notice
@@ -36,29 +38,34 @@ Tell: TypeAlias = Callable[[PartyId, VisitEvent], None]
 """Called for every event, to show progress."""
 
 
-def go_round(company: Company, venue: Venue, tell: Tell | None = None) -> tuple[StopReport, ...]:
-    """Take turns until every visit is over, and report each stop.
+def go_round(route: Route, company: Company, venue: Venue, tell: Tell | None = None) -> tuple[StopReport, ...]:
+    """Take turns until every visit is over, and report each stop of the route that was visited.
 
     Raises:
         RehearsalStuck: a station waits for something that no one will fix: the engine fails, the disk is full.
     """
     printed: Printed = {}
+    failed = False
     while True:
-        busy, waiting = False, False
+        busy, waiting, hoping = False, False, False
         for house in company.houses:
             busy |= bool(notice(house, venue.clock.now()))
             for arrival in house.journal.unfinished():
                 event = reconcile(arrival, house, venue.clock.now())
                 visit = house.journal.visit(arrival)
-                waiting |= not isinstance(next_step(visit, venue.clock.now()), Over)
+                failed |= bool(visit.refused or visit.fault)
+                if _lacks_parts(visit):
+                    hoping = True
+                else:
+                    waiting |= not isinstance(next_step(visit, venue.clock.now()), Over)
                 if event is not None:
                     busy = True
                     _listen(visit, house, printed)
                     if tell is not None:
                         tell(house.party, event)
                 _need_progress(visit, house, venue.clock.now())
-        if not waiting and not busy:
-            return _reports(company, printed)
+        if not busy and not waiting and (failed or not hoping):
+            return _reports(route, company, printed)
         if not busy:
             venue.clock.wait(POLL_SECONDS)
 
@@ -94,6 +101,11 @@ def _listen(visit: Visit, house: House, printed: Printed) -> None:
             printed[key] = read_printed(house.workrooms.find(visit.arrival).printed, OUTPUT_BYTES)
 
 
+def _lacks_parts(visit: Visit) -> bool:
+    """Whether a visit waits for what other stops send: they never do if one of them failed."""
+    return visit.fetched is None and visit.stumbled is not None and visit.stumbled.code == PartsMissing.code
+
+
 def _need_progress(visit: Visit, house: House, now: datetime) -> None:
     todo = next_step(visit, now)
     if isinstance(todo, Ask):
@@ -104,15 +116,19 @@ def _need_progress(visit: Visit, house: House, now: datetime) -> None:
         raise RehearsalStuck(msg, station=house.party, step=visit.stumbled.step, code=visit.stumbled.code)
 
 
-def _reports(company: Company, printed: Mapping[tuple[PartyId, int], bytes]) -> tuple[StopReport, ...]:
+def _reports(route: Route, company: Company, printed: Mapping[tuple[PartyId, int], bytes]) -> tuple[StopReport, ...]:
     found = []
     for house in company.houses:
         for visit in map(house.journal.visit, house.journal.arrivals()):
+            if _lacks_parts(visit):
+                continue
             ending = visit.refused or visit.fault
             stop = visit.accepted.stop if visit.accepted else 0
             found.append(
                 StopReport(
                     stop=stop,
+                    round=route.round(stop),
+                    task=route.task(stop),
                     station=house.party,
                     passed=visit.pushed is not None,
                     code=ending.code if ending else None,

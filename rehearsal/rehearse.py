@@ -13,8 +13,7 @@ from rehearsal.report import Rehearsal
 from rehearsal.samples import DataSetOf, find_samples
 from security.archive import Member
 from security.files import make_folder
-from security.ids import TrainId
-from train_builder.build.build import build
+from train_builder.build.build import BuiltTrain, build
 from train_builder.build.submit import fetch_wheels
 from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, Target
@@ -45,8 +44,9 @@ def rehearse(play: Play, venue: Venue, tell: Tell | None = None) -> Rehearsal:
     stations = find_samples(play.folder, spec, play.samples)
     _, vendored = fetch_wheels(play.folder, spec, tree, play.target, make_folder(venue.room / "wheels"))
     with company(spec.base, stations, venue) as ours:
-        train = _send(spec, tree, vendored, ours, BlobFolder(venue.room / "built"))
-        stops = go_round(ours, venue, tell)
+        built = _send(spec, tree, vendored, ours, BlobFolder(venue.room / "built"))
+        train, route = built.train, built.accepted.manifest.value.route
+        stops = go_round(route, ours, venue, tell)
         home = all(one.passed for one in stops) and bool(stops)
         return Rehearsal(
             train=train,
@@ -59,7 +59,9 @@ def rehearse(play: Play, venue: Venue, tell: Tell | None = None) -> Rehearsal:
         )
 
 
-def _send(spec: TrainSpec, tree: SourceTree, vendored: tuple[Member, ...], ours: Company, blobs: BlobFolder) -> TrainId:
+def _send(
+    spec: TrainSpec, tree: SourceTree, vendored: tuple[Member, ...], ours: Company, blobs: BlobFolder
+) -> BuiltTrain:
     built = build(
         spec,
         tree,
@@ -74,4 +76,4 @@ def _send(spec: TrainSpec, tree: SourceTree, vendored: tuple[Member, ...], ours:
     for start in manifest.route.starts:
         station = manifest.expected_at(start).party
         ours.depot.send(built.parcel, built.blobs, to=station, train=built.train, stop=start)
-    return built.train
+    return built

@@ -1,4 +1,4 @@
-"""How did a rehearsal go, stop by stop, and what can be done about it?"""
+"""How did a rehearsal go, stop by stop or round by round, and what can be done about it?"""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Final
 from security.encoding import Json
 from security.ids import PartyId, TrainId
 from security.train.manifest import Output
-from security.train.route import counted
+from security.train.route import Task, counted
 from train_builder.spec.units import show_size
 
 _LINES_SHOWN: Final = 20
+_DOES: Final = {Task.CONTRIBUTE: "contributes", Task.COMBINE: "combines"}
 _GATE: Final = {
     "gate.undeclared": "the analysis left a file in /pht/state that train.yaml does not declare under 'outputs'",
     "gate.oversized": "leave less in /pht/state, or raise limits.output or an output's max_bytes in train.yaml",
     "gate.type": "leave plain files in /pht/state, of the media_type that train.yaml declares for them",
     "gate.schema": "what the analysis left does not satisfy a schema in train.yaml",
+    "sum.unreadable": "the analysis left something else than numbers of the shape that train.yaml declares for a sum",
+    "sum.out-of-bound": "the analysis left a number that is none, or beyond the bound that train.yaml declares for a sum: raise it",
     "run.no-results": "the analysis left none of the outputs of train.yaml in /pht/state",
 }
 
@@ -27,10 +30,12 @@ _GATE: Final = {
 class StopReport:
     """How one stop went. `code` and `reason` are those of the refusal or fault, if any; `printed` is the run's output.
 
-    The data are the scientist's own samples, so unlike at a hospital everything may be shown.
+    `round` counts from 0; the stops of a sequence are of one round, and their `task` is to run. The data are the scientist's own samples, so unlike at a hospital everything may be shown.
     """
 
     stop: int
+    round: int
+    task: Task
     station: PartyId
     passed: bool
     code: str | None
@@ -71,18 +76,42 @@ def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
     lines = [f"the analysis ran in {where} ({done.sandbox})"]
     if done.lacking:
         lines.append(f"  because {done.lacking}")
+    begun, number = -1, 0
     for one in done.stops:
-        if one.passed:
-            files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
-            lines.append(f"  stop {counted(one.stop)}  {one.station}: passed; leaves {files or 'nothing'}")
+        if one.task in {Task.BOARD, Task.DEPART}:
+            lines += _boarding(one)
             continue
-        lines.append(f"  stop {counted(one.stop)}  {one.station}: {one.code}: {one.reason}")
-        lines += [f"    | {line}" for line in one.printed.decode("utf-8", "replace").splitlines()[-_LINES_SHOWN:]]
+        if one.task is Task.RUN:
+            number += 1
+            lines += _stop(one, f"  stop {number}  {one.station}")
+            continue
+        if one.round != begun:
+            begun = one.round
+            lines.append(f"  round {counted(begun)}")
+        lines += _stop(one, f"    {one.station} {_DOES[one.task]}")
     if done.results is None:
         lines.append("this train would not come home")
     else:
         lines.append("this train would come home" + (f"; its results are in {results}" if results else ""))
     return "\n".join(lines)
+
+
+def _boarding(one: StopReport) -> list[str]:
+    """Render how boarding went at one station: nothing runs there."""
+    who, did = (
+        f"  {one.station}",
+        "is on board" if one.task is Task.BOARD else "sees all on board, and the train departs",
+    )
+    return [f"{who} {did}" if one.passed else f"{who} does not take part: {one.code}: {one.reason}"]
+
+
+def _stop(one: StopReport, who: str) -> list[str]:
+    """Render how one stop went; `who` is how its line begins."""
+    if one.passed:
+        files = ", ".join(f"{path} ({show_size(size)})" for path, size in one.outputs)
+        return [f"{who}: passed; leaves {files or 'nothing'}"]
+    said = one.printed.decode("utf-8", "replace").splitlines()[-_LINES_SHOWN:]
+    return [f"{who}: {one.code}: {one.reason}", *(f"    | {line}" for line in said)]
 
 
 def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]:
@@ -96,6 +125,8 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
         "stops": [
             {
                 "stop": one.stop,
+                "round": one.round,
+                "task": one.task.value,
                 "station": str(one.station),
                 "passed": one.passed,
                 "code": one.code,
@@ -116,6 +147,9 @@ def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
             "a mean of nothing, or a division by zero? Write null for a number that there is none of (in Python: None)"
         )
     if failed.code in _GATE:
-        meant = [one.path for one in outputs if failed.code != "gate.schema" or one.schema is not None]
+        ours = [one for one in outputs if one.task in {None, failed.task}]
+        if failed.code.startswith("sum."):
+            ours = [one for one in ours if one.sum is not None]
+        meant = [one.path for one in ours if failed.code != "gate.schema" or one.schema is not None]
         return f"{_GATE[failed.code]}: {', '.join(meant)}"
     return "see above what the analysis printed" if failed.printed else "the analysis printed nothing"

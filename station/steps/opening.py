@@ -119,7 +119,7 @@ def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain,
 
 def context(accepted: AcceptedTrain, house: House) -> Json:
     """Return what a run can read about itself."""
-    manifest, route = accepted.manifest.value, accepted.manifest.value.route
+    manifest, route = accepted.manifest.value.at_stop(accepted.stop), accepted.manifest.value.route
     legs, rounds = route.legs, dict[str, Json]()
     if isinstance(legs, RoundsRoute):
         rounds = {

@@ -53,6 +53,24 @@ outputs:
 limits: {memory: 64MiB, cpu: 0.5, wall_time: 5min, processes: 8, output: 1MiB}
 valid: 14d
 """
+ROUNDS = """\
+train: sums
+purpose: add numbers
+approval: {reference: ethics 1/2026}
+base: python
+code: code
+rounds:
+  stations: [hospital-a, hospital-b]
+  junction: hospital-a
+  most: 20
+contribute: [python3, main.py]
+combine: [python3, combine.py]
+outputs:
+  - {path: part.json, media_type: application/json, max_bytes: 10KB, task: contribute}
+  - {path: model.json, media_type: application/json, max_bytes: 10KB, task: combine}
+limits: {memory: 64MiB, cpu: 0.5, wall_time: 5min, processes: 8, output: 1MiB}
+valid: 14d
+"""
 BUDGET = Budget(total_bytes=1 << 20, member_bytes=1 << 20, members=100)
 
 

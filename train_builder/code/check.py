@@ -22,7 +22,7 @@ from security.errors import BaseNotApproved, InvalidInput, PhtError
 from security.ids import PartyId, Role
 from security.train.output_schema import cost_of
 from security.train.slight import reasons_to_look
-from train_builder.code.contents import looks_into, state_paths
+from train_builder.code.contents import looks_into, mentions, state_paths
 from train_builder.code.imports import gaps
 from train_builder.code.sources import SourceTree
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target
@@ -31,9 +31,13 @@ from train_builder.spec.spec import SPEC_FILE, TrainSpec
 from train_builder.spec.units import show_size
 
 BY_HAND: Final = "output.by-hand"
+FINISHED: Final = "finished"
+"""What a combination leaves in /pht/state to say that the train goes home."""
 _LOOK: Final = "at each station a person must look at it and release it, unless the operator names its media type"
 _NARROW: Final = "declare a schema as narrow as the results are: then stations may let it pass by themselves"
 """The code of findings about outputs that wait for a person at each station."""
+_USUALLY: Final = 3
+"""Stations over which a sum is taken at least, if a station's policy says nothing else."""
 _LARGE_FILE: Final = 10 << 20
 _LARGE_TREE: Final = 100 << 20
 _JSON: Final = "application/json"
@@ -89,7 +93,13 @@ def preflight(
     `allow` holds paths, or patterns of paths, or codes, of findings that are accepted. `target` is the Python of the base.
     """
     found = [*_sizes(tree), *_contents(tree), *_outputs(spec, tree), *_schemas(spec), *_command(spec, tree)]
-    found += [*_python(spec, tree, target, None), *_placeholders(spec), *_for_people(spec)]
+    found += [
+        *_finishes(spec, tree),
+        *_sums(spec),
+        *_python(spec, tree, target, None),
+        *_placeholders(spec),
+        *_for_people(spec),
+    ]
     if trust is not None:
         found += _directory(spec, trust, now)
     return _allowed(found, allow)
@@ -165,6 +175,8 @@ def _outputs(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
         for path, line in state_paths(member):
             if any(output.covers(path) or _could_be(output.path, path) for output in spec.outputs):
                 continue
+            if spec.rounds is not None and path == FINISHED:
+                continue  # it says that the train goes home, and travels no further
             exact = "*" not in path
             yield Finding(
                 level=Level.ERROR if exact else Level.WARNING,
@@ -228,6 +240,26 @@ def _one_command(place: str, words: Sequence[str], spec: TrainSpec, tree: Source
         yield _error("command.missing", f"'{own}', which is the command, does not travel", line, near)
     elif not found.executable:
         yield _error("command.not-executable", f"'{own}' is not executable", line, f"chmod +x {spec.code}/{own}")
+
+
+def _finishes(spec: TrainSpec, tree: SourceTree) -> Iterator[Finding]:
+    """Find rounds that nothing ends before the last there can be."""
+    if spec.rounds is None or any(mentions(member, FINISHED) for member in tree.members):
+        return
+    line = line_of(spec.lines, ("combine",))
+    text = f"no file of the code speaks of '{FINISHED}', so all {spec.rounds.most} rounds are gone through"
+    hint = f"if a combination can tell that it is done, let it leave an empty file {FINISHED} in /pht/state"
+    yield Finding(level=Level.WARNING, code="rounds.endless", path=SPEC_FILE, line=line, text=text, hint=hint)
+
+
+def _sums(spec: TrainSpec) -> Iterator[Finding]:
+    """Find sums over fewer stations than a station takes part in, if its operator said nothing of it."""
+    taken = [index for index, output in enumerate(spec.outputs) if output.sum is not None]
+    if taken and len(spec.data_at) < _USUALLY:
+        line = line_of(spec.lines, ("rounds", "stations"))
+        text = f"sums over {len(spec.data_at)} stations: each knows too much of the others"
+        hint = f"stations take part in sums over {_USUALLY} at least, unless their operator said otherwise (least_stations)"
+        yield Finding(level=Level.WARNING, code="sum.few", path=SPEC_FILE, line=line, text=text, hint=hint)
 
 
 def _python(spec: TrainSpec, tree: SourceTree, target: Target, vendored: Sequence[Member] | None) -> Iterator[Finding]:
@@ -299,11 +331,13 @@ def _directory(spec: TrainSpec, trust: TrustStore, now: datetime) -> Iterator[Fi
             kinds.setdefault(trust.current(party, Role.STATION, now).sealing.startswith("age1pq1"), party)
         except PhtError as error:
             near = None if party in stations else did_you_mean(party, stations)
-            line = line_of(spec.lines, ("route", index))
+            line = line_of(spec.lines, spec.place_of(index))
             yield _error(error.code, f"station '{party}': {error.message}", line, near or error.hint)
     if len(kinds) > 1:
         text = f"the code cannot be sealed for both '{kinds[True]}', whose key is hybrid, and '{kinds[False]}', whose key is not"
-        yield _error("seal.mixed", text, line_of(spec.lines, ("route",)), f"'{kinds[False]}' needs a new sealing key")
+        yield _error(
+            "seal.mixed", text, line_of(spec.lines, spec.place_of(0)[:1]), f"'{kinds[False]}' needs a new sealing key"
+        )
     try:
         trust.base_named(spec.base)
     except BaseNotApproved as error:

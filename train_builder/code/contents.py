@@ -94,6 +94,12 @@ def looks_into(member: Member) -> tuple[Trace, ...]:
     return (*_data(member.path, head), *_secrets(member.path, head))
 
 
+def mentions(member: Member, word: str) -> bool:
+    """Whether a word occurs in a file."""
+    with member.open() as source:
+        return re.search(rf"\b{re.escape(word)}\b".encode(), source.read(_LOOK)) is not None
+
+
 def state_paths(member: Member) -> tuple[tuple[str, int], ...]:
     """Return the paths below /pht/state a text file speaks of, with their lines; ``*`` stands for what is not known.
 

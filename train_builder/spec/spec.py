@@ -80,6 +80,12 @@ class TrainSpec:
         """The stations whose data it asks for."""
         return self.route if self.rounds is None else self.rounds.stations
 
+    def place_of(self, index: int) -> Place:
+        """Where train.yaml names the station that is this one in ``route``."""
+        if self.rounds is None:
+            return ("route", index)
+        return ("rounds", "stations", index) if index < len(self.rounds.stations) else ("rounds", "junction")
+
 
 def load_spec(folder: Path) -> TrainSpec:
     """Read ``folder/train.yaml`` and the schemas it names.

@@ -19,7 +19,7 @@ from security.ids import PartyId
 from security.train.manifest import NAMES
 from train_builder.errors import FolderNotEmpty
 
-TEMPLATES: Final = ("python", "shell")
+TEMPLATES: Final = ("python", "shell", "rounds")
 _EXECUTABLE: Final = ".sh"
 _SAMPLES: Final = re.compile(r"samples/([^/]+)/(.+)")
 _MOST_WORDS: Final = 300
@@ -88,7 +88,8 @@ def _personal(data: bytes, name: str, route: Sequence[PartyId], approval: str | 
     text = data.decode()
     text = re.sub(r"(?m)^train: .*$", f"train: {name}", text)
     if route:
-        text = re.sub(r"(?m)^route: .*$", f"route: [{', '.join(route)}]", text)
+        text = re.sub(r"(?m)^(route|  stations): .*$", lambda found: f"{found[1]}: [{', '.join(route)}]", text)
+        text = re.sub(r"(?m)^  junction: .*$", f"  junction: {route[0]}", text)
     if approval is not None:
         quoted = json.dumps(approval, ensure_ascii=False)  # YAML reads what JSON quotes
         text = re.sub(r"(?m)^(  reference: ).*$", lambda found: found[1] + quoted, text)

@@ -18,8 +18,9 @@ from rehearsal.samples import find_samples, parse_sample
 from security.clock import SystemClock
 from security.errors import BaseNotApproved, FileMissing, InvalidInput
 from security.ids import PartyId
+from security.train.route import Task
 from station.visit.events import VisitEvent
-from tests.support.owners import SPEC, write_train
+from tests.support.owners import ROUNDS, SPEC, write_train
 from tests.support.trains import consortium
 from train_builder.spec.spec import load_spec
 
@@ -154,3 +155,89 @@ def test_samples_are_those_that_were_named_or_lie_beside_the_train(tmp_path: Pat
 def test_a_place_for_samples_has_one_form(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_sample(text)
+
+
+# --- Rounds ------------------------------------------------------------------------------------------------------------
+
+MEAN = """
+import json, os, pathlib, sys
+state, came = pathlib.Path(os.environ["PHT_STATE"]), pathlib.Path(os.environ["PHT_IN"])
+told = json.loads(pathlib.Path(os.environ["PHT_CONTEXT"]).read_text())
+if told["task"] == "contribute":
+    rows = (pathlib.Path(os.environ["PHT_DATA"]) / "patients" / "patients.csv").read_text().split()
+    if "broken" in rows:
+        sys.exit("no number: broken")
+    (state / "part.json").write_text(json.dumps([len(rows), sum(map(int, rows)), told["round"]]))
+else:
+    n, total, rounds = json.loads((came / "sum" / "part.json").read_text())
+    if total > 1000:
+        sys.exit("much too much")
+    (state / "model.json").write_text(json.dumps({"mean": total / n, "rounds": rounds / len(told["stations"]) + 1}))
+    if told["round"] == 1:
+        (state / "finished").touch()
+"""
+
+
+def rounds(folder: Path, rows: dict[str, str], *, junction: str, bound: int = 1000) -> Rehearsal:
+    folder.mkdir(exist_ok=True)
+    stations = ", ".join(rows)
+    spec = ROUNDS.replace("[hospital-a, hospital-b]", f"[{stations}]").replace("64MiB", "256MiB")
+    spec = spec.replace("junction: hospital-a", f"junction: {junction}").replace("combine.py", "main.py")
+    spec = spec.replace("task: contribute}", f"task: contribute, sum: {{shape: [3], bound: {bound}}}}}")
+    write_train(folder / "train", spec + DATA, {"main.py": MEAN})
+    for name, text in rows.items():
+        data = folder / "train" / "samples" / name / "patients"
+        data.mkdir(parents=True)
+        (data / "patients.csv").write_text(text)
+    return rehearse(Play(folder=folder / "train", results=folder / "results"), venue(folder))
+
+
+ROWS = {"hospital-a": "1 2 3", "hospital-b": "10", "hospital-c": "4"}
+
+
+@pytest.mark.parametrize("junction", ["hospital-b", "hub"])
+def test_a_train_of_rounds_is_rehearsed_by_all_of_its_stations(tmp_path: Path, junction: str) -> None:
+    """A junction that is no station has no samples, and needs none."""
+    done = rounds(tmp_path, ROWS, junction=junction)
+    assert done.failed is None
+    assert json.loads((tmp_path / "results" / "model.json").read_text()) == {"mean": 4, "rounds": 2}
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["model.json"]
+    under_way = [one for one in done.stops if one.task in {Task.CONTRIBUTE, Task.COMBINE}]
+    a_round = [*((name, Task.CONTRIBUTE) for name in ROWS), (junction, Task.COMBINE)]
+    assert [(one.round, one.station, one.task) for one in under_way] == [
+        (number, PartyId(name), task) for number in (0, 1) for name, task in a_round
+    ]
+    lines = render_rehearsal(done, None).splitlines()
+    assert [line for line in lines if "round" in line] == ["  round 1", "  round 2"]
+    assert sum(line.startswith(f"    {junction} combines: passed; leaves model.json (") for line in lines) == 2
+    assert f"  {junction} sees all on board, and the train departs" in lines
+
+
+def test_a_station_that_fails_in_a_round_is_named_with_what_it_printed(tmp_path: Path) -> None:
+    done = rounds(tmp_path, {**ROWS, "hospital-b": "broken"}, junction="hospital-a")
+    assert done.results is None
+    failed = done.failed
+    assert failed is not None
+    assert (failed.station, failed.round, failed.task, failed.code) == ("hospital-b", 0, Task.CONTRIBUTE, "run.failed")
+    lines = render_rehearsal(done, None).splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("    hospital-b contributes: run.failed"))
+    assert lines[at + 1] == "    | no number: broken"
+    assert not any(one.task is Task.COMBINE for one in done.stops)
+
+
+def test_a_junction_that_fails_is_named(tmp_path: Path) -> None:
+    done = rounds(tmp_path, {**ROWS, "hospital-b": "1000"}, junction="hospital-a", bound=5000)
+    failed = done.failed
+    assert failed is not None
+    assert (failed.station, failed.task, failed.printed) == ("hospital-a", Task.COMBINE, b"much too much\n")
+    document = rehearsal_document(done, None)["stops"]
+    assert isinstance(document, list)
+    assert [one["task"] for one in document if isinstance(one, dict)][-1] == "combine"
+
+
+def test_a_bound_that_is_too_small_is_told_by_the_gate(tmp_path: Path) -> None:
+    done = rounds(tmp_path, ROWS, junction="hospital-a", bound=9)
+    failed = done.failed
+    assert failed is not None
+    assert (failed.station, failed.code) == ("hospital-b", "sum.out-of-bound")
+    assert "bound" in hint_for(failed, done.outputs)

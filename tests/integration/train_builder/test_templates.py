@@ -18,7 +18,7 @@ from tests.support.trains import NOW, consortium
 from train_builder.code.check import preflight
 from train_builder.code.sources import collect
 from train_builder.errors import FolderNotEmpty
-from train_builder.spec.spec import load_spec
+from train_builder.spec.spec import Rounds, load_spec
 from train_builder.templates import TEMPLATES, start_train
 
 
@@ -28,7 +28,7 @@ def test_a_template_departs_once_its_approval_is_named(tmp_path: Path, template:
     spec = load_spec(tmp_path / "first-train")
     assert spec.name == "first-train"
     findings = preflight(spec, collect(tmp_path / "first-train" / spec.code), consortium().trust, now=NOW)
-    assert [one.code for one in findings] == {"python": [], "shell": ["output.by-hand"]}[template]
+    assert [one.code for one in findings] == {"shell": ["output.by-hand"]}.get(template, [])
     sent = OwnerWorld(tmp_path / "world").submit(tmp_path / "first-train")
     made = read_manifest(sent.record.envelope.payload)
     assert (made.name, made.approval.reference) == ("first-train", 'Vote "7": 2026/1')
@@ -58,10 +58,19 @@ def test_a_template_does_not_tell_of_too_few_patients(tmp_path: Path, template: 
     folder = tmp_path / "t"
     start_train(template, folder)
     (sample,) = (folder / "samples" / "hospital-a" / "patients").iterdir()
-    sample.write_text("age\n44\n51\n")
+    sample.write_text("age,sex,disease\n44,0,1\n51,1,0\n")
     state = tmp_path / "state"
     state.mkdir()
-    environment = {"PATH": os.defpath, "PHT_DATA": str(folder / "samples" / "hospital-a"), "PHT_STATE": str(state)}
+    context = {"task": "contribute", "round": 0, "stations": ["hospital-a"], "junction": "hospital-a"}
+    (tmp_path / "context.json").write_text(json.dumps(context))
+    environment = {
+        "PATH": os.defpath,
+        "PHT_CONTEXT": str(tmp_path / "context.json"),
+        "PHT_DATA": str(folder / "samples" / "hospital-a"),
+        "PHT_IN": str(tmp_path / "in"),
+        "PHT_KEEP": str(tmp_path / "keep"),
+        "PHT_STATE": str(state),
+    }
     command = [sys.executable if word == "python3" else word for word in load_spec(folder).command]
     done = subprocess.run(command, cwd=folder / "code", env=environment, check=False, capture_output=True)
     assert done.returncode == 1
@@ -72,6 +81,12 @@ def test_name_and_route_are_written_in(tmp_path: Path) -> None:
     start_train("python", tmp_path / "T", name="ages", route=[PartyId("x"), PartyId("y"), PartyId("x")])
     spec = load_spec(tmp_path / "T")
     assert (spec.name, spec.route) == ("ages", ("x", "y", "x"))
+
+
+def test_a_route_of_rounds_is_its_stations_of_which_the_first_is_the_junction(tmp_path: Path) -> None:
+    start_train("rounds", tmp_path / "t", route=[PartyId("x"), PartyId("y"), PartyId("z")])
+    spec = load_spec(tmp_path / "t")
+    assert spec.rounds == Rounds(stations=(PartyId("x"), PartyId("y"), PartyId("z")), junction=PartyId("x"), most=20)
 
 
 def test_a_folder_whose_name_is_none_for_a_train(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from security.directory.trust import Base, Policy
 from security.encoding import Json
 from security.ids import PartyId
 from security.keys.keyset import Secrets
-from tests.support.owners import SPEC, write_train
+from tests.support.owners import ROUNDS, SPEC, write_train
 from tests.support.trains import BASE, NOW, Consortium, consortium
 from train_builder.code.check import BY_HAND, Finding, Level, finding_document, preflight, stops_departure
 from train_builder.code.contents import state_paths
@@ -53,6 +53,46 @@ def apart(found: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def test_nothing_to_find(tmp_path: Path) -> None:
     assert look(tmp_path, {}, world=consortium()) == ()
+
+
+FINISHING = {"combine.py": b"(state / 'finished').touch()\nopen('/pht/state/finished')\n"}
+
+
+def test_nothing_to_find_in_rounds(tmp_path: Path) -> None:
+    assert look(tmp_path, FINISHING, spec=ROUNDS, world=consortium()) == ()
+
+
+def test_rounds_that_nothing_ends_are_told(tmp_path: Path) -> None:
+    (found,) = look(tmp_path, {"combine.py": b"state = 'unfinished'\n"}, spec=ROUNDS)
+    assert (found.code, found.level, found.line) == ("rounds.endless", Level.WARNING, 11)
+    assert "all 20 rounds" in found.text
+
+
+def test_finished_is_an_output_where_there_are_no_rounds(tmp_path: Path) -> None:
+    (found,) = look(tmp_path, FINISHING)
+    assert (found.code, found.path, found.line) == ("output.undeclared", "combine.py", 2)
+
+
+def test_a_sum_over_so_few_stations_that_most_refuse_it_is_told(tmp_path: Path) -> None:
+    spec = ROUNDS.replace("task: contribute}", "task: contribute, sum: {shape: [2], bound: 9}}")
+    (found,) = look(tmp_path, FINISHING, spec=spec)
+    assert (found.code, found.level, found.line) == ("sum.few", Level.WARNING, 7)
+
+
+@pytest.mark.parametrize(("name", "line"), [("main.py", 10), ("combine.py", 11)])
+def test_both_commands_of_rounds_travel(tmp_path: Path, name: str, line: int) -> None:
+    spec = ROUNDS.replace(f"[python3, {name}]", "[python3, nowhere.py]")
+    (found,) = look(tmp_path, FINISHING, spec=spec)
+    assert (found.code, found.line) == ("command.missing", line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [("[hospital-a, hospital-b]", "[hospital-a, hospital-q]", 7), ("junction: hospital-a", "junction: hub", 8)],
+)
+def test_an_unknown_station_of_rounds_is_told_where_it_is_named(tmp_path: Path, old: str, new: str, line: int) -> None:
+    (found,) = look(tmp_path, FINISHING, spec=ROUNDS.replace(old, new), world=consortium())
+    assert (found.code, found.line) == ("party.unknown", line)
 
 
 DATA = {

@@ -9,7 +9,7 @@ import pytest
 
 from console.problems import Problem
 from security.errors import FileMissing
-from tests.support.owners import SPEC, write_train
+from tests.support.owners import ROUNDS, SPEC, write_train
 from train_builder.errors import SpecInvalid
 from train_builder.spec.spec import load_spec, read_spec
 
@@ -103,6 +103,47 @@ def test_what_is_wrong_is_told_with_its_line(
     told = problems(tmp_path, changed(old, new))
     assert (told[0].line, told[0].place) == (line, place)
     assert says in str(told[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "place", "says"),
+    [
+        ("  junction: hospital-a\n", "", 6, "rounds.junction", "is missing"),
+        ("junction: hospital-a", "junction: Hospital A", 8, "rounds.junction", "'Hospital A', but should be a party"),
+        ("most: 20", "most: 0", 9, "rounds.most", "0, but should be how many rounds there are at most, from 1"),
+        ("most: 20", "most: 101", 9, "rounds.most", "from 1 to 100"),
+        ("[hospital-a, hospital-b]", "[]", 7, "rounds.stations", "an empty list, but should be the stations"),
+        ("[hospital-a, hospital-b]", "[hospital-a, hospital-a]", 7, "rounds.stations[1]", "is given twice"),
+        ("combine: [python3, combine.py]\n", "", 1, "combine", "it is the program and its arguments that combine"),
+        ("contribute: [python3, main.py]\n", "", 1, "contribute", "is missing"),
+        ("contribute:", "command: [a]\ncontribute:", 10, "command", "does not belong to a train of rounds"),
+        ("combine:", "route: [hospital-a]\ncombine:", 11, "route", "does not belong to a train of rounds"),
+        (", task: combine", "", 14, "outputs[1]", "says no task"),
+        (", task: combine", ", task: contribute", 12, "outputs", "no output is that of the task 'combine'"),
+        (", task: contribute", ", task: combine", 12, "outputs", "no output is that of the task 'contribute'"),
+        (", task: combine", ", task: join", 14, "outputs[1].task", "contribute or combine"),
+    ],
+)
+def test_what_is_wrong_with_rounds_is_told_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, place: str, says: str
+) -> None:
+    assert old in ROUNDS
+    told = problems(tmp_path, ROUNDS.replace(old, new))
+    assert (line, place) in [(one.line, one.place) for one in told], told
+    assert says in "".join(str(one) for one in told if one.place == place)
+
+
+def test_what_belongs_to_rounds_is_told_where_there_are_none(tmp_path: Path) -> None:
+    told = problems(tmp_path, changed("max_bytes: 10KB", "max_bytes: 10KB, task: combine") + "combine: [a]\n")
+    assert [(one.line, one.place) for one in told] == [(11, "combine"), (8, "outputs[0]")]
+
+
+def test_everybody_of_a_train_of_rounds_is_on_its_route(tmp_path: Path) -> None:
+    spec = load_spec(write_train(tmp_path / "t", ROUNDS.replace("junction: hospital-a", "junction: hub")))
+    assert spec.route == ("hospital-a", "hospital-b", "hub")
+    assert spec.data_at == ("hospital-a", "hospital-b")
+    assert [spec.lines[spec.place_of(index)] for index in range(3)] == [7, 7, 8]
+    assert dict(spec.commands) == {"contribute": ("python3", "main.py"), "combine": ("python3", "combine.py")}
 
 
 @pytest.mark.parametrize(
