@@ -137,7 +137,7 @@ def verify_arrival(
     """
     trust.check_fresh(now)
     manifest = verify_manifest(parts.manifest, trust, at=now)
-    _need_valid(manifest.value, trust, now)
+    need_valid(manifest.value, trust, now)
     # 5. the base image is approved
     trust.approved_base(manifest.value.base)
     route = manifest.value.route
@@ -162,7 +162,7 @@ def verify_again(accepted: AcceptedTrain, trust: TrustStore, *, here: PartyId, n
     manifest = accepted.manifest.value
     # 2.
     trust.pinned(manifest.owner.party, Role.OWNER, manifest.owner.key_set, now)
-    _need_valid(manifest, trust, now)
+    need_valid(manifest, trust, now)
     # 6.
     trust.pinned(here, Role.STATION, manifest.route.stop(accepted.stop).key_set, now)
     # 8.
@@ -232,7 +232,12 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
     return manifest
 
 
-def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
+def need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
+    """Step 4: the time of a train is now.
+
+    Raises:
+        NotYet, OutsideValidity: it is not.
+    """
     # 4. valid now, and not for longer than the consortium allows
     if now < manifest.valid_from:
         msg = "train is not valid yet"

@@ -21,11 +21,13 @@ from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
+    Forked,
     JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
     NotARecipient,
     Refused,
+    Replayed,
 )
 from security.ids import TrainId
 from security.statement.envelope import MAX_ENVELOPE, Verified
@@ -42,7 +44,7 @@ from security.train.letters import (
 )
 from security.train.manifest import TrainManifest, read_manifest, train_id
 from security.train.route import counted
-from security.train.verify import AcceptedTrain, check_state_size, stop_meant, verify_manifest
+from security.train.verify import AcceptedTrain, check_state_size, need_valid, stop_meant, verify_manifest
 from station.errors import PartsMissing
 from station.house.house import House
 from station.house.proofs import Proof
@@ -81,6 +83,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
         gathered.look()
         if gathered.missing:
+            need_valid(manifest.value, trust, now)
+            _need_first(manifest, stop, found, house)
             _need_wanted(manifest, house, now)
             _wait(visit, gathered.missing)
             return None
@@ -228,6 +232,23 @@ class _Gathered:
             msg = "a part of a train brings another state or code than was signed for"
             raise DigestMismatch(msg, stop=counted(sender))
         check_state_size(state, manifest)
+
+
+def _need_first(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> None:
+    """Wait for no parts of a train that has been at this stop: one part of it came again, or another in its place.
+
+    Raises:
+        Replayed, Forked: it has.
+    """
+    train = train_id(manifest)
+    before = house.journal.accepted(train, stop)
+    if before is None or before.accepted is None:
+        return
+    if found.entries and found.entries[-1].envelope.digest in before.accepted.previous:
+        msg = "the train has been at this stop"
+        raise Replayed(msg, train=train.short, stop=counted(stop))
+    msg = "the train has been at this stop, with another statement of a stop before it"
+    raise Forked(msg, train=train.short, stop=counted(stop))
 
 
 def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:

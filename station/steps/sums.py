@@ -26,6 +26,7 @@ from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom
+from station.steps.evidence import pass_secrets
 
 
 def masked_pieces(
@@ -84,6 +85,16 @@ def take_aside(accepted: AcceptedTrain, room: Workroom) -> None:
             came.rename(aside)
 
 
+def check_shares(accepted: AcceptedTrain, house: House) -> None:
+    """Demand, before anything reads data, that we share masks with each of the others.
+
+    Raises:
+        PassGone, BoardingRejected, MaskKeyRejected: our keys for the train are gone, or a seed for us is none.
+    """
+    if any(output.sum is not None for output in accepted.manifest.value.at_stop(accepted.stop).outputs):
+        _shares(accepted, house)
+
+
 def add_up(accepted: AcceptedTrain, room: Workroom) -> None:
     """Put the totals where the run of a combination finds them, and take the vectors away.
 
@@ -140,7 +151,7 @@ def _occasion(accepted: AcceptedTrain, output: Output) -> Occasion:
 def _shares(accepted: AcceptedTrain, house: House) -> dict[int, PairSecret]:
     """Return what we share with each of the others: the seed is that of the earlier one of us two."""
     identities = [one.identity for one in house.keyring]
-    ours, passes = house.passes.find(accepted.train, identities), accepted.passes
+    ours, passes = pass_secrets(accepted, house), accepted.passes
     adders, found = accepted.manifest.value.adders, dict[int, PairSecret]()
     here = adders.index(house.party)
     for number, party in enumerate(adders):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from security.digest import Digest
 from security.errors import NotARecipient, Refused
 from security.ids import PartyId
 from security.statement.envelope import sign
-from security.train.boarding import BoardingPass
+from security.train.boarding import BoardingPass, PassSecrets
 from security.train.journey import JourneyEntry, StateRef, print_entry, read_entry
 from security.train.letters import Parcel, entry_recipients, open_letter, seal_letter
 from security.train.seal import StateBinding, seal_state
@@ -128,8 +128,17 @@ def passes_of(entries: Iterable[JourneyEntry]) -> dict[PartyId, BoardingPass]:
     return {one.station: one.boarding for one in entries if one.boarding is not None}
 
 
-def another_model(here: World, made: Train, sent: Sent, files: Mapping[str, bytes], *, to: PartyId, stop: int) -> None:
-    """Do as a junction that sends a station another model than everybody: validly signed, and sealed as it must be."""
+def another_model(
+    here: World,
+    made: Train,
+    sent: Sent,
+    files: Mapping[str, bytes],
+    *,
+    to: PartyId,
+    stop: int,
+    readers: Callable[[Sequence[str]], Sequence[str]] = lambda right: right,
+) -> None:
+    """Do as a junction that sends a station another model than everybody: validly signed, and sealed for `readers`, or as it must be."""
     keys = here.consortium.secrets[JUNCTION]
     entries = entries_of(sent.parcel, [keys.identity])
     assert isinstance(here.registry, RecordingRegistry)
@@ -142,7 +151,7 @@ def another_model(here: World, made: Train, sent: Sent, files: Mapping[str, byte
         train=made.id, stop=entry.stop, sender=JUNCTION, recipients=tuple(receivers), previous=entry.previous
     )
     sink = io.BytesIO()
-    recipients = [passes[one].recipient for one in receivers]
+    recipients = readers([passes[one].recipient for one in receivers])
     state = seal_state(sink, members(files), binding=binding, recipients=recipients).ref
     envelope = sign(print_entry(replace(entry, state_out=state.digest)), keys.signers)
     letter = seal_letter(envelope, entry_recipients(made.manifest, entry.stop, here.consortium.trust, here.now))
@@ -153,3 +162,46 @@ def another_model(here: World, made: Train, sent: Sent, files: Mapping[str, byte
     )
     blobs = MemoryBlobs({**sent.blobs, state.digest: sink.getvalue()})
     here.depot.send(parcel, blobs, to=to, train=made.id, stop=stop)
+
+
+def board_by_hand(here: World, made: Train, party: PartyId, boarding: BoardingPass) -> None:
+    """Do as a station that signs a pass of its own making, and sends it to the junction."""
+    route, keys = made.manifest.route, here.consortium.secrets[party]
+    stop = route.boarding(party)
+    assert stop is not None
+    binding = StateBinding(
+        train=made.id, stop=stop, sender=party, recipients=(JUNCTION,), previous=(made.envelope.digest,)
+    )
+    sink = io.BytesIO()
+    recipient = here.consortium.secrets[JUNCTION].key_set.sealing
+    state = seal_state(sink, (), binding=binding, recipients=[recipient]).ref
+    entry = JourneyEntry(
+        train=made.id,
+        stop=stop,
+        attempt=1,
+        station=party,
+        previous=(made.envelope.digest,),
+        states_in=(),
+        state_out=state.digest,
+        base=made.manifest.base,
+        directory=here.consortium.trust.version,
+        sandbox="none",
+        time=here.now,
+        boarding=boarding,
+    )
+    envelope = sign(print_entry(entry), keys.signers)
+    letter = seal_letter(envelope, entry_recipients(made.manifest, stop, here.consortium.trust, here.now))
+    parcel = replace(made.parcel, entries=(letter,), states=(state,))
+    blobs = MemoryBlobs({**made.blobs, state.digest: sink.getvalue()})
+    part = None if stop == route.before(DEPARTURE)[0] else stop
+    here.depot.send(parcel, blobs, to=JUNCTION, train=made.id, stop=DEPARTURE, part=part)
+
+
+def pass_secrets(made: Train, party: PartyId) -> PassSecrets:
+    """Make new keys for a pass of a station."""
+    parties = made.manifest.route.parties
+    return PassSecrets.generate(made.manifest.recipient, parties[parties.index(party) + 1 :])
+
+
+def printed_pass(here: World, secrets: PassSecrets) -> BoardingPass:
+    return secrets.pass_for({one: here.consortium.secrets[one].key_set.sealing for one in secrets.seeds})
