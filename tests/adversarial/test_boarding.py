@@ -177,12 +177,10 @@ def payload_of(plain: bytes) -> bytes:
 
 
 def test_t26_a_train_that_was_refused_leaves_no_keys_where_it_was(here: World) -> None:
-    made = a_train(here)
-    for _ in range(1):
-        here.settle(*STATIONS)
-        here.settle(JUNCTION)
+    made = boarded(here)
     (here.folder(B) / "passes" / made.id).write_bytes(b"damaged")
     here.settle(B)
+    assert refusals(here, B) == [PassGone.code]
     assert list((here.folder(B) / "passes").iterdir()) == []
 
 

@@ -22,7 +22,9 @@ from security.digest import Digest
 from security.errors import NotARecipient, Refused
 from security.ids import PartyId
 from security.statement.envelope import sign
-from security.train.boarding import BoardingPass, PassSecrets
+from security.sums.mask import MaskPublicKey
+from security.sums.masked import Place
+from security.train.boarding import BoardingPass, PassSecrets, open_seed
 from security.train.journey import JourneyEntry, StateRef, print_entry, read_entry
 from security.train.letters import Parcel, entry_recipients, open_letter, seal_letter
 from security.train.seal import StateBinding, seal_state
@@ -205,3 +207,74 @@ def pass_secrets(made: Train, party: PartyId) -> PassSecrets:
 
 def printed_pass(here: World, secrets: PassSecrets) -> BoardingPass:
     return secrets.pass_for({one: here.consortium.secrets[one].key_set.sealing for one in secrets.seeds})
+
+
+def contribute_by_hand(
+    here: World, made: Train, party: PartyId, stop: int, files: Mapping[str, bytes], *, again: bool = False
+) -> None:
+    """Do as a station that sends whatever it likes in the place of its part; validly signed, and sealed as it must be.
+
+    The honest station gets nothing of it: what was sent to it is taken out of its mailbox, unless it is to be done `again`.
+    """
+    route, keys = made.manifest.route, here.consortium.secrets[party]
+    arrival = here.depot.arrival(party, made.id, stop)
+    assert arrival is not None
+    blobs = MemoryBlobs()
+    parcel = here.depot.take(arrival, blobs)
+    if not again:
+        here.depot.remove(arrival)
+    previous = (open_letter(parcel.entries[-1], [keys.identity]).envelope.digest,)
+    passes = passes_of(entries_of(parcel, [keys.identity]))
+    binding = StateBinding(train=made.id, stop=stop, sender=party, recipients=(JUNCTION,), previous=previous)
+    sink = io.BytesIO()
+    state = seal_state(sink, members(files), binding=binding, recipients=[passes[JUNCTION].recipient]).ref
+    entry = JourneyEntry(
+        train=made.id,
+        stop=stop,
+        attempt=1,
+        station=party,
+        previous=previous,
+        states_in=tuple(one.digest for one in parcel.states),
+        state_out=state.digest,
+        base=made.manifest.base,
+        directory=here.consortium.trust.version,
+        sandbox="scripted-v1",
+        time=here.now,
+    )
+    envelope = sign(print_entry(entry), keys.signers)
+    letter = seal_letter(envelope, entry_recipients(made.manifest, stop, here.consortium.trust, here.now))
+    (combination,) = route.after(stop)
+    here.depot.send(
+        replace(parcel, entries=(*parcel.entries, letter), states=(state,)),
+        MemoryBlobs({**blobs.blobs, state.digest: sink.getvalue()}),
+        to=JUNCTION,
+        train=made.id,
+        stop=combination,
+        part=None if stop == route.before(combination)[0] else stop,
+    )
+
+
+def place_of(here: World, made: Train, party: PartyId) -> Place:
+    """Return where a station stands, with the secrets that it has and nobody else: as long as its keys are there."""
+    keys = here.consortium.secrets[party]
+    ours = here.houses[party].passes.find(made.id, [keys.identity])
+    entries = {letter for one in here.registry.sent if one.stop == 0 for letter in one.parcel.entries}  # type: ignore[attr-defined] # it records
+    passes = passes_of(
+        entry for letter in entries for entry in [read_entry(open_letter(letter, [keys.identity]).envelope.payload)]
+    )
+    adders = made.manifest.adders
+    number = adders.index(party)
+    shares = {}
+    for other, theirs in enumerate(adders):
+        if other != number:
+            seed = open_seed(passes[theirs], party, [keys.identity]) if other < number else ours.seeds[theirs]
+            key = MaskPublicKey(public=bytes.fromhex(passes[theirs].mask_key))
+            shares[other] = ours.mask_key.pair_with(key, seed)
+    return Place(number=number, shares=shares)
+
+
+def hangs_on(here: World, made: Train, party: PartyId, stop: int) -> Digest:
+    """Return the newest entry that came to a station for a contribution."""
+    size = len(made.manifest.route.ancestors(stop))
+    sent = next(one for one in here.registry.sent if one.to == mailbox(party) and len(one.parcel.entries) == size)  # type: ignore[attr-defined] # it records
+    return open_letter(sent.parcel.entries[-1], [here.consortium.secrets[party].identity]).envelope.digest
