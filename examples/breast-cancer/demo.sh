@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One train through three hospitals, from nothing to opened results, with the public commands only: read it as a tutorial.
+# One train through three hospitals, and one in rounds, from nothing to opened results, with the public commands only: read it as a tutorial.
 #
 #   make demo               against a registry process
 #   make demo EMBEDDED=1    with a folder (OCI image layouts) as the registry
@@ -195,6 +195,25 @@ say "== Then the attacker puts it back, with one bit changed in what hospital-b 
 run python "$HERE/tamper.py" "$REGISTRY" "$WHOLE" alter
 refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphrase-file secrets/alice
 
+# --- the second part: rounds --------------------------------------------------------------------------------------------
+
+ROUNDS=$CHECKOUT/examples/tumour-risk
+say '== The second part: a logistic regression in rounds. All hospitals work at once, and nobody sees the sums of any of them'
+run pht train check "$ROUNDS" --home alice
+answer train pht train submit "$ROUNDS" --home alice --passphrase-file secrets/alice
+TRAIN=${ANSWER:0:12}
+say 'Every hospital says first whether it takes part; when all do, the train departs by itself. The pace is as alice hears of it.'
+show pht train follow "$TRAIN" --home alice --watch --every 0.2
+timeout 180 pht train follow "$TRAIN" --home alice --watch --every 0.2 2>&1 9>&- | python "$ROUNDS/pace.py" 9>&- || {
+    say 'the train did not come home; what the stations say:'
+    tail -n 3 hospital-?/daemon.log
+    exit 1
+}
+run pht train open "$TRAIN" results-rounds --home alice --passphrase-file secrets/alice
+
+say '== What came home, compared with the fit to all patients together'
+run python "$ROUNDS/evaluate.py" results-rounds
+
 say '== Where everything lies'
 cat <<WHERE
 $DEMO/
@@ -205,6 +224,7 @@ $DEMO/
   secrets/               the passphrases, which in reality each party keeps to itself
   results/sums.json      all that left the hospitals
   results.journey.json   the proof beside the results: who signed which stop
+  results-rounds/        what came home from the rounds, and results-rounds.journey.json: their proof
   proof/                 the journey, and how to check it without pht (see its README.txt)
   registry/              what its operator sees: sealed, signed, padded
 WHERE

@@ -140,6 +140,8 @@ def demo(request: pytest.FixtureRequest) -> Demo:
 def test_the_demo_ends_well_and_leaves_no_process(demo: Demo) -> None:
     assert demo.printed.count("agree to 1e-10: yes") == 1
     assert demo.printed.count("refused, as it must be") == 2
+    assert demo.printed.count("agree to 1e-09: yes") == 1
+    assert re.findall(r"\.\.\. round ([0-9]+) took [0-9.]+ s", demo.printed) == [str(one) for one in range(1, 10)]
     assert re.search(r"hospital-c signed \((ed25519, ml-dsa-65|ml-dsa-65, ed25519);", demo.printed)  # by key id
     left = [
         command
