@@ -61,11 +61,13 @@ def data_ls(*, folder: Path) -> Answer:
     show_default=True,
     help="Where the rows are.",
 )
-@click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
+@click.option("--folder", "place", type=PATH, help="Of files and dicom: the folder they are in.")
 @click.option("--files", help="Of files: which of them, as a pattern.  [default: *.csv]")
 @click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
-@click.option("--password-file", type=PATH, help="Of sql: a private file with the password.")
-@click.option("--ca-file", type=PATH, help="Of sql: the certificate authority of the server (PEM).")
+@click.option("--server", help="Of dicomweb: the base address, https://host/dicom-web")
+@click.option("--username", help="Of dicomweb: the account.")
+@click.option("--password-file", type=PATH, help="Of sql and dicomweb: a private file with the password.")
+@click.option("--ca-file", type=PATH, help="Of sql and dicomweb: the certificate authority of the server (PEM).")
 @click.option("--table", help="Of sql: the table or view, with its schema.")
 @click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
 @click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
@@ -77,6 +79,8 @@ def data_add(
     place: Path | None,
     files: str | None,
     database: str | None,
+    server: str | None,
+    username: str | None,
     password_file: Path | None,
     ca_file: Path | None,
     table: str | None,
@@ -95,11 +99,16 @@ def data_add(
         "source": source,
         "files": files,
         "database": database,
+        "server": server,
+        "username": username,
         "table": table,
         **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
     }
     if source == SourceKind.SQL and (database is None or (table is None) == (query_file is None)):
         msg = "a database needs --database, and --table or --query-file"
+        raise InvalidInput(msg, data=name)
+    if source == SourceKind.DICOMWEB and (server is None or (username is not None and password_file is None)):
+        msg = "an archive needs --server, and an account needs --password-file"
         raise InvalidInput(msg, data=name)
     entry = {key: value for key, value in given.items() if value is not None}
     with working("looking at every row"):

@@ -36,6 +36,8 @@ from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
+from station.data.tables.dicom import DicomSource
+from station.data.tables.dicomweb import DicomwebSource
 from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
 from station.data.tables.source import TableSource
@@ -47,7 +49,7 @@ from station.gate.rules import FORM, ReleaseByHand
 from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
-from station.house.places import DockerPlace, FilesPlace, FolderPlace, SqlPlace
+from station.house.places import DicomPlace, DicomwebPlace, DockerPlace, FilesPlace, FolderPlace, SqlPlace, TablePlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -124,13 +126,17 @@ def source_of(name: str, entry: DataEntry, config: StationConfig) -> DataSource:
     )
 
 
-def table_of(name: str, place: FilesPlace | SqlPlace) -> TableSource:
+def table_of(name: str, place: TablePlace) -> TableSource:
     """Return where the rows of a table are."""
     match place:
         case FilesPlace(folder=folder, pattern=pattern, spelling=spelling):
             return FilesSource(name=name, folder=folder, pattern=pattern, spelling=spelling)
         case SqlPlace(database=database, table=table, query_file=query_file):
             return SqlSource(name=name, database=database, table=table, query_file=query_file)
+        case DicomPlace(folder=folder):
+            return DicomSource(name=name, folder=folder)
+        case DicomwebPlace(archive=archive):
+            return DicomwebSource(name=name, archive=archive)
 
 
 def sandbox_of(config: StationConfig) -> Sandbox:

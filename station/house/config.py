@@ -25,7 +25,16 @@ from security.ids import PartyId
 from security.train.manifest import Limits
 from station.errors import ConfigInvalid
 from station.house.capacity import CapacitySettings
-from station.house.places import DataPlace, DockerPlace, SqlPlace, TableTerms, data_place, sandbox_place, table_terms
+from station.house.places import (
+    DataPlace,
+    DicomwebPlace,
+    DockerPlace,
+    SqlPlace,
+    TableTerms,
+    data_place,
+    sandbox_place,
+    table_terms,
+)
 
 FILE: Final = "station.yaml"
 _LIMIT: Final = 256 << 10
@@ -236,7 +245,8 @@ def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
     lists = (one.table.withdrawn for one in config.data.values() if one.table)
     logins = (one.place.database.password_file for one in config.data.values() if isinstance(one.place, SqlPlace))
-    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins)
+    accounts = (one.place.archive.password_file for one in config.data.values() if isinstance(one.place, DicomwebPlace))
+    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *accounts)
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
+from station.data.tables.archive import Archive
 from station.data.tables.database import TIMEOUT, Database
 from station.data.tables.source import Described, Spelling
 
@@ -27,6 +29,8 @@ class SourceKind(StrEnum):
     FOLDER = "folder"
     FILES = "files"
     SQL = "sql"
+    DICOM = "dicom"
+    DICOMWEB = "dicomweb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,32 @@ class SqlPlace:
         return ()
 
 
-DataPlace: TypeAlias = FolderPlace | FilesPlace | SqlPlace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomPlace:
+    """The DICOM images in a folder of this machine."""
+
+    folder: Path
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given copies that name nobody."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomwebPlace:
+    """The images that a picture archive has."""
+
+    archive: Archive
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given copies that name nobody."""
+        return ()
+
+
+TablePlace: TypeAlias = FilesPlace | SqlPlace | DicomPlace | DicomwebPlace
+DataPlace: TypeAlias = FolderPlace | TablePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +137,10 @@ def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
             )
         case SourceKind.SQL:
             return _sql_place(home, value)
+        case SourceKind.DICOM:
+            return DicomPlace(folder=home / value["folder"])
+        case SourceKind.DICOMWEB:
+            return _dicomweb_place(home, value)
 
 
 def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
@@ -128,6 +161,25 @@ def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
         ),
         table=value.get("table"),
         query_file=home / value["query_file"] if "query_file" in value else None,
+    )
+
+
+def _dicomweb_place(home: Path, value: Mapping[str, Any]) -> DicomwebPlace:
+    parts = urlsplit(value["server"])
+    if parts.username is not None or parts.query or parts.fragment:
+        msg = "the address of an archive has no account in it, and no query"
+        raise InvalidInput(msg, hint="name the account as username, and its password's private file as password_file")
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        msg = "an archive on another machine is read over https only"
+        raise InvalidInput(msg, server=value["server"])
+    return DicomwebPlace(
+        archive=Archive(
+            address=value["server"].rstrip("/"),
+            username=value.get("username"),
+            password_file=home / value["password_file"] if "password_file" in value else None,
+            ca_file=home / value["ca_file"] if "ca_file" in value else None,
+            seconds=value.get("timeout_seconds", TIMEOUT),
+        )
     )
 
 
