@@ -7,7 +7,13 @@ from hypothesis import settings
 
 os.umask(0o022)  # runs are somebody else, and must be able to read what tests make for them
 
-pytest_plugins = ("tests.support.engine", "tests.support.registries", "tests.support.bases", "tests.support.postgres", "tests.support.orthanc")
+pytest_plugins = (
+    "tests.support.engine",
+    "tests.support.registries",
+    "tests.support.bases",
+    "tests.support.postgres",
+    "tests.support.orthanc",
+)
 
 FIRST = ("test_three_hospitals", "test_demo", "test_half_written", "test_circumstances")
 """What takes longest, most of it waiting: several workers are done soonest if it is not begun last."""

@@ -1,11 +1,18 @@
-"""A real archive of images: Orthanc with its DICOMweb plugin, on loopback, with TLS and accounts."""
+"""A real archive of images: Orthanc with its DICOMweb plugin, on loopback, with accounts.
+
+Debian's Orthanc dies of its first TLS connection: a front that speaks TLS stands before it, as in hospitals.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +38,6 @@ class Orthanc:
         self.folder = Path(tempfile.mkdtemp(prefix="pht-orthanc-"))
         self.port = free_port()
         self.authority = Authority(self.folder)
-        certificate, key = self.authority.issue("127.0.0.1")
-        both = self.folder / "both.pem"
-        both.write_bytes(certificate.read_bytes() + key.read_bytes())
         (self.folder / "reads.lua").write_text(_READS_ONLY)
         settings = {
             "StorageDirectory": str(self.folder / "store"),
@@ -43,8 +47,6 @@ class Orthanc:
             "DicomServerEnabled": False,
             "RemoteAccessAllowed": True,
             "HttpPort": self.port,
-            "SslEnabled": True,
-            "SslCertificate": str(both),
             "AuthenticationEnabled": True,
             "RegisteredUsers": {"admin": PASSWORD, "reader": PASSWORD},
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
@@ -57,7 +59,7 @@ class Orthanc:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def address(self) -> str:
@@ -88,9 +90,7 @@ class Orthanc:
         shutil.rmtree(self.folder)
 
     def _ask(self, verb: str, path: str, data: bytes | None = None) -> requests.Response:
-        answer = requests.request(
-            verb, self.url + path, data=data, auth=("admin", PASSWORD), verify=str(self.authority.file), timeout=60
-        )
+        answer = requests.request(verb, self.url + path, data=data, auth=("admin", PASSWORD), timeout=60)
         answer.raise_for_status()
         return answer
 
@@ -109,6 +109,49 @@ class Orthanc:
         self.empty()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             self.store(path)
+
+
+class Front:
+    """Speaks TLS for a server, with a certificate of an authority."""
+
+    def __init__(self, port: int, authority: Authority) -> None:
+        certificate, key = authority.issue("127.0.0.1")
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate, key)
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"https://127.0.0.1:{self._listener.getsockname()[1]}/dicom-web"
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), self._context.wrap_socket(client, server_side=True) as wrapped:
+                self._carry(wrapped)
+
+    def _carry(self, client: ssl.SSLSocket) -> None:
+        """Carry one connection, whose requests have no bodies: a question, and its answer."""
+        with socket.create_connection(("127.0.0.1", self._port)) as server:
+            back = threading.Thread(target=self._back, args=(server, client))
+            back.start()
+            while data := client.recv(65536):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            back.join()
+
+    def _back(self, server: socket.socket, client: ssl.SSLSocket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                client.sendall(data)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from station.data.tables.archive import Archive
 from station.data.tables.dicom_profile import ATTRIBUTES, INSTANCE, JUDGED, TAGS
 from station.errors import DataSourceUnavailable, DataUnfit
 
-_PAGE: Final = 500
 _LONGEST_PAGE: Final = 64 << 20
 _LONGEST_IMAGE: Final = 1 << 30
 _LONGEST_PASSWORD: Final = 4096
@@ -66,7 +65,7 @@ class Server:
             yield answer
 
     def _page(self, session: requests.Session, offset: int) -> list[Mapping[str, str]]:
-        asked = {"limit": _PAGE, "offset": offset, "includefield": [TAGS[keyword] for keyword in _ASKED]}
+        asked = {"limit": self.archive.page, "offset": offset, "includefield": [TAGS[keyword] for keyword in _ASKED]}
         headers = {"Accept": "application/dicom+json"}
         address = f"{self.archive.address}/instances"
         with self._answer(session, "GET", address, {"params": asked, "headers": headers}) as answer:
