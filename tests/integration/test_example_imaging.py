@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from console.yaml import read_edited
+from security.encoding import parse_json
 from security.train.manifest import DataNeed
 from station.data.port import DataSet
 from station.data.tables.archive import Archive
@@ -29,6 +29,7 @@ from tests.support.orthanc import Orthanc
 from tests.support.tables import SECRET
 from tests.support.trains import Train
 from tests.support.world import World, world
+from train_builder.spec.spec import load_spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "imaging"
 HOSPITALS = ("hospital-a", "hospital-b")
@@ -106,8 +107,8 @@ def here(tmp_path: Path, names: Names, orthanc: Orthanc) -> Iterator[World]:
 
 
 def asked() -> DataNeed:
-    (one,) = read_edited((EXAMPLE / "train.yaml").read_bytes()).value["data"]  # type: ignore[call-overload, index]
-    return DataNeed(name=one["name"], description=one["description"], columns=tuple(one["columns"]), where=one["where"])
+    (one,) = load_spec(EXAMPLE).data
+    return one
 
 
 def travel(here: World) -> Train:
@@ -123,8 +124,8 @@ def test_the_sums_over_an_archive_and_a_folder_are_those_of_all_images(
 ) -> None:
     made = travel(here)
     raw = here.results(made, tmp_path / "results")["sums.json"]
-    compile_schema((EXAMPLE / "schemas" / "sums.json").read_bytes())
     found = json.loads(raw)
+    compile_schema(parse_json((EXAMPLE / "schemas" / "sums.json").read_bytes()), pattern="sums.json").check(found)
     every = [pydicom.dcmread(path) for place in ("archive", "folder") for path in (tmp_path / place).rglob("IM1")]
     for part in ("CHEST", "HEAD"):
         images = [one for one in every if one.BodyPartExamined == part]

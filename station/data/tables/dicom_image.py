@@ -5,6 +5,7 @@ The only module that knows pydicom, which is an extra: it is imported where it i
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import re
@@ -14,18 +15,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 from pydicom import config, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID
 
+from security.files import told
 from station.data.tables.dicom_profile import (
     ATTRIBUTES,
     DATES,
@@ -56,9 +55,19 @@ _OVERLAYS: Final = [  # how many bits each has: where it is not one of its own, 
 ]
 _PIXELS: Final = 0x7FE0_0010
 _UNDEFINED: Final = 0xFFFF_FFFF
-_LONG: Final = (b"OB", b"OW")
+_LONG: Final = frozenset({b"OB", b"OW", b"SQ"})
+_END: Final = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+_IMPLICIT: Final = "1.2.840.10008.1.2"
+_OURSELVES: Final = "2.25.280118410437021583741"
+"""Who wrote the file: this program, and no library that names itself."""
+_IN_A_CHARACTER_SET: Final = frozenset(
+    {"PatientID", "StudyDescription", "SeriesDescription", "ProtocolName", "Manufacturer", "ManufacturerModelName"}
+)
+
+_Elements: TypeAlias = "dict[int, tuple[bytes, bytes | list[_Elements]]]"
 
 
+@functools.cache
 def _tag(keyword: str) -> int:
     found = tag_for_keyword(keyword)
     if found is None:
@@ -91,8 +100,7 @@ def look(source: BinaryIO) -> Image:
     """
     with _reading():
         found = dcmread(source, stop_before_pixels=True, specific_tags=_LOOKED_AT)
-        syntax = _syntax(found)
-        _need_whole(source, implicit=syntax == "1.2.840.10008.1.2")
+        _need_whole(source, implicit=_syntax(found) == _IMPLICIT)
         return _judged(found)
 
 
@@ -105,23 +113,21 @@ def give(source: BinaryIO, path: Path, key: str) -> Image:
     with _reading():
         found = dcmread(source, specific_tags=_WRITTEN)
         syntax = _syntax(found)
-        removed = _removed(found)
         image = _judged(found)
         said = image.attributes | {keyword: _text(found, keyword) for keyword in (*UIDS, *DATES)}
-        for tag in removed:
-            del found[tag]
-        _rename(found, said, key)
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = UID(image.attributes["SOPClassUID"])
-        meta.MediaStorageSOPInstanceUID = UID(other_uid(key, image.instance))
-        meta.TransferSyntaxUID = UID(syntax)
-        meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-        found.file_meta = meta
-        found.preamble = b"\0" * 128  # other formats, with what they tell, may lie in it
-        written = io.BytesIO()
-        dcmwrite(written, found, enforce_file_format=True)
-    with path.open("wb") as out:
-        out.write(written.getbuffer())
+        elements = dict(_kept(found))
+        elements |= {tag: (vr, value) for tag, vr, value in _renamed(said, key)}
+        pixels = found.get_item(_PIXELS)
+        if not isinstance(pixels, RawDataElement) or not isinstance(pixels.value, bytes):
+            raise TypeError
+        explicit, endless = syntax != _IMPLICIT, pixels.length == _UNDEFINED
+        kind = (pixels.VR or "OW").encode()
+        body = [_head(_PIXELS, kind, _UNDEFINED if endless else len(pixels.value), explicit=explicit)]
+        body += [pixels.value, _END if endless else b""]
+        uid = other_uid(key, image.instance)
+        front = _front(said["SOPClassUID"], uid, syntax) + _written(elements, explicit=explicit)
+    with told(path), path.open("wb") as out:
+        out.writelines([front, *body])
     return image
 
 
@@ -171,12 +177,19 @@ def _judged(found: Dataset) -> Image:
 
 
 def _text(found: Dataset, keyword: str) -> str:
-    value = found.get(keyword)
-    if value is None:
+    tag = _tag(keyword)
+    if tag not in found:
         return ""
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return str(value).strip(" \0")
-    return "\\".join(str(one).strip(" \0") for one in value)
+    if keyword in _IN_A_CHARACTER_SET:
+        value = found[tag].value
+        return str(value if value is not None else "").strip(" \0")
+    element = found.get_item(tag)
+    value = element.value or b""
+    if not isinstance(value, bytes):
+        return ""
+    if _VR[tag] == "US":
+        return str(int.from_bytes(value, "little")) if len(value) == 2 else ""  # noqa: PLR2004 # its width
+    return value.decode("ascii", "replace").strip(" \0")
 
 
 def _need_whole(source: BinaryIO, *, implicit: bool) -> None:
@@ -212,57 +225,96 @@ def _need_after(source: BinaryIO, length: int) -> None:
             raise EOFError
 
 
-def _removed(found: Dataset) -> list[BaseTag]:
-    """Return what is not kept, or is not written as what it should be; in sequences it is removed at once.
-
-    To be asked first: a value that pydicom has read is no longer as it was written.
-    """
-    removed = []
-    for tag in list(found.keys()):
-        if int(tag) in _SEQUENCES:
+def _kept(found: Dataset) -> Iterator[tuple[int, tuple[bytes, bytes | list[_Elements]]]]:
+    """Yield what is kept, by tags, and of sequences what is kept in their items: each as it was written."""
+    for tag in map(int, found.keys()):
+        if tag in _SEQUENCES:
             items = found[tag].value
-            if not isinstance(items, Sequence):
-                removed.append(tag)
-                continue
-            for item in items:
-                for inner in _removed(item):
-                    del item[inner]
-        elif tag != _PIXELS and (int(tag) not in _KEPT or not _is_plain(found.get_item(tag), _KEPT[int(tag)])):
-            removed.append(tag)
-    return removed
+            if isinstance(items, Sequence):
+                yield tag, (b"SQ", [dict(_kept(item)) for item in items])
+        elif tag in _KEPT:
+            element = found.get_item(tag)
+            if isinstance(element, RawDataElement) and _is_plain(element, _KEPT[tag]):
+                yield tag, ((element.VR or _VR[tag][:2]).encode(), element.value or b"")
 
 
-def _is_plain(element: object, kind: Kind) -> bool:
-    if not isinstance(element, RawDataElement):
-        return False
-    keyword_vr = dictionary_VR(element.tag)
-    if element.VR is not None and element.VR not in keyword_vr.split(" or "):
+def _is_plain(element: RawDataElement, kind: Kind) -> bool:
+    if element.VR is not None and element.VR not in _VR[int(element.tag)].split(" or "):
         return False
     return kind is Kind.BINARY or _FORMS[kind].fullmatch((element.value or b"").rstrip(b"\0")) is not None
 
 
-def _rename(found: Dataset, said: Mapping[str, str], key: str) -> None:
-    """Add what stands for whoever and whatever the image named."""
+def _renamed(said: Mapping[str, str], key: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield what stands for whoever and whatever the image named."""
     patient = said["PatientID"]
     number = str(number_of(key, patient)) if patient else ""
-    for keyword in EMPTY:
-        setattr(found, keyword, "")
-    for keyword in UIDS:
-        if said[keyword]:
-            setattr(found, keyword, other_uid(key, said[keyword]))
-    for keyword in DATES:
-        day = moved(key, patient, said[keyword])
-        if day is not None:
-            setattr(found, keyword, day)
-    found.SOPClassUID = said["SOPClassUID"]
-    found.PatientID = found.PatientName = number
-    found.BurnedInAnnotation = "NO"
-    found.PatientIdentityRemoved = "YES"
-    found.DeidentificationMethod = "PS3.15 basic profile, attributes not on a list removed"
-    found.LongitudinalTemporalInformationModified = "MODIFIED"
+    uids = {keyword: other_uid(key, said[keyword]) for keyword in UIDS if said[keyword]}
+    days = {keyword: moved(key, patient, said[keyword]) for keyword in DATES}
+    texts = {
+        **dict.fromkeys(EMPTY, ""),
+        **uids,
+        **{keyword: day for keyword, day in days.items() if day is not None},
+        "SOPClassUID": said["SOPClassUID"],
+        "PatientID": number,
+        "PatientName": number,
+        "BurnedInAnnotation": "NO",
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": "PS3.15 basic profile, attributes not on a list removed",
+        "LongitudinalTemporalInformationModified": "MODIFIED",
+    }
+    for keyword, text in texts.items():
+        tag = _tag(keyword)
+        kind = dictionary_VR(tag)
+        raw = text.encode("ascii")
+        yield tag, kind.encode(), raw + (b"\0" if kind == "UI" else b" ") * (len(raw) % 2)
+
+
+# --- As bytes --------------------------------------------------------------------------------------------------------
+
+
+def _front(kind: str, uid: str, syntax: str) -> bytes:
+    """Return what a file begins with. Nothing of the original's is in it: other formats, with what they tell, may be."""
+    texts = {0x0002_0002: kind, 0x0002_0003: uid, 0x0002_0010: syntax, 0x0002_0012: _OURSELVES}
+    elements: _Elements = {0x0002_0001: (b"OB", b"\0\1")}
+    elements |= {tag: (b"UI", text.encode() + b"\0" * (len(text) % 2)) for tag, text in texts.items()}
+    group = _written(elements, explicit=True)
+    return (
+        b"\0" * 128 + b"DICM" + _written({0x0002_0000: (b"UL", struct.pack("<L", len(group)))}, explicit=True) + group
+    )
+
+
+def _written(elements: _Elements, *, explicit: bool) -> bytes:
+    parts = []
+    for tag, (kind, value) in sorted(elements.items()):
+        raw = value if isinstance(value, bytes) else _items(value, explicit=explicit)
+        parts += [_head(tag, kind, len(raw), explicit=explicit), raw]
+    return b"".join(parts)
+
+
+def _items(items: list[_Elements], *, explicit: bool) -> bytes:
+    written = [_written(item, explicit=explicit) for item in items]
+    return b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(one)) + one for one in written)
+
+
+def _head(tag: int, kind: bytes, length: int, *, explicit: bool) -> bytes:
+    if not explicit:
+        return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, length)
+    if kind in _LONG:
+        return struct.pack("<HH2s2xL", tag >> 16, tag & 0xFFFF, kind, length)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, kind, length)
 
 
 _KEPT: Final[Mapping[int, Kind]] = {_tag(keyword): kind for keyword, kind in KEPT.items()}
 _SEQUENCES: Final = frozenset(map(_tag, SEQUENCES))
+_VR: Final[Mapping[int, str]] = {
+    tag: dictionary_VR(tag) for tag in (*_KEPT, *map(_tag, (*ATTRIBUTES, *JUDGED, INSTANCE, *UIDS, *DATES)))
+}
 _LOOKED_AT: Final = [*map(_tag, (*ATTRIBUTES, *JUDGED, INSTANCE)), *_OVERLAYS]
-_WRITTEN: Final = [*_LOOKED_AT, *_KEPT, *_SEQUENCES, *map(_tag, (*UIDS, *DATES)), _PIXELS]
+_WRITTEN: Final = [
+    *map(_tag, ("PatientID", "Modality", *JUDGED, INSTANCE)),
+    *_OVERLAYS,
+    *_KEPT,
+    *_SEQUENCES,
+    *map(_tag, (*UIDS, *DATES)),
+    _PIXELS,
+]
