@@ -15,6 +15,7 @@ import pytest
 
 from security.encoding import parse_json
 from security.train.manifest import DataNeed
+from station.admission.policy import AllOf, Selections
 from station.data.port import DataSet
 from station.data.tables.archive import Archive
 from station.data.tables.cohorts import Cohorts
@@ -101,7 +102,11 @@ def here(tmp_path: Path, names: Names, orthanc: Orthanc) -> Iterator[World]:
             withdrawn=None,
             least=10,
         )
-        made.change(hospital, data={"scans": DataSet(source=table, description="", columns=COLUMNS)})
+        made.change(
+            hospital,
+            data={"scans": DataSet(source=table, description="", columns=COLUMNS)},
+            policy=AllOf(rules=(Selections(described={"scans": COLUMNS}),)),
+        )
     yield made
     made.close()
 
