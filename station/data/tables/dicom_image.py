@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from pydicom import config, dcmread
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -54,6 +54,7 @@ _OVERLAYS: Final = [  # how many bits each has: where it is not one of its own, 
     0x6000_0100 + (group << 16) for group in range(0, 0x20, 2)
 ]
 _PIXELS: Final = 0x7FE0_0010
+_LONGEST_TABLE: Final = 2 << 16
 _UNDEFINED: Final = 0xFFFF_FFFF
 _LONG: Final = frozenset({b"OB", b"OW", b"SQ"})
 _END: Final = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
@@ -241,7 +242,12 @@ def _kept(found: Dataset) -> Iterator[tuple[int, tuple[bytes, bytes | list[_Elem
 def _is_plain(element: RawDataElement, kind: Kind) -> bool:
     if element.VR is not None and element.VR not in _VR[int(element.tag)].split(" or "):
         return False
-    return kind is Kind.BINARY or _FORMS[kind].fullmatch((element.value or b"").rstrip(b"\0")) is not None
+    value = element.value or b""
+    if kind is Kind.SHORTS:
+        return len(value) == 2 * int(dictionary_VM(element.tag))
+    if kind is Kind.TABLE:
+        return len(value) <= _LONGEST_TABLE
+    return _FORMS[kind].fullmatch(value.rstrip(b"\0")) is not None
 
 
 def _renamed(said: Mapping[str, str], key: str) -> Iterator[tuple[int, bytes, bytes]]:

@@ -28,7 +28,8 @@ class Kind(StrEnum):
     CODE = "CS"
     NUMBERS = "DS"
     WHOLE = "IS"
-    BINARY = "binary"
+    SHORTS = "US"
+    TABLE = "OW"
 
 
 ATTRIBUTES: Final[Mapping[str, ColumnType | None]] = {
@@ -115,13 +116,18 @@ KEPT: Final[Mapping[str, Kind]] = {
             "RedPaletteColorLookupTableDescriptor",
             "GreenPaletteColorLookupTableDescriptor",
             "BluePaletteColorLookupTableDescriptor",
+            "LUTDescriptor",
+        ),
+        Kind.SHORTS,
+    ),
+    **dict.fromkeys(
+        (
             "RedPaletteColorLookupTableData",
             "GreenPaletteColorLookupTableData",
             "BluePaletteColorLookupTableData",
-            "LUTDescriptor",
             "LUTData",
         ),
-        Kind.BINARY,
+        Kind.TABLE,
     ),
 }
 SEQUENCES: Final = (

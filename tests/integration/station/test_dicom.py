@@ -117,6 +117,7 @@ def test_what_is_kept_is_kept_only_as_what_it_should_be(tmp_path: Path, monkeypa
     one = image(1)
     one.add_new(0x00280030, "LO", "Canarysecret")  # a name where a spacing is
     one.add_new(0x00185100, "CS", "Canaryname")  # small letters are no code
+    one.add_new(0x00280106, "US", list(b"Canarysecret"))  # one number is no text
     one.add_new(0x00180050, "DS", "1.5")
     one.add_new(0x60000010, "US", 8)
     one.add_new(0x60003000, "OW", b"Canarysecret")
@@ -124,6 +125,7 @@ def test_what_is_kept_is_kept_only_as_what_it_should_be(tmp_path: Path, monkeypa
     assert b"Canary" not in raw
     assert "PixelSpacing" not in found
     assert "PatientPosition" not in found
+    assert "SmallestImagePixelValue" not in found
     assert found.SliceThickness == 1.5
     assert 0x60003000 not in found
 
