@@ -7,6 +7,7 @@ de-identified on its way to the run. What cannot be given away is in no row, and
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from security.errors import PhtError
 from security.files import told
 from security.tables.column import ColumnType
 from station.check import CheckResult
 from station.data.tables.dicom_profile import ATTRIBUTES, FILE
-from station.data.tables.files import facts, version_of
+from station.data.tables.files import Facts, facts, version_of
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
+_COUNTED: Final = "files are counted in the order of their paths"
 SUFFIX: Final = ".dcm"
 TYPES: Final = {FILE: ColumnType.FILE} | {name: kind for name, kind in ATTRIBUTES.items() if kind is not None}
 
@@ -55,14 +58,14 @@ class DicomSource:
     def stage(self, wanted: Wanted, into: Path) -> Staged:
         """See `TableSource`."""
         paths = self._paths()
-        seen = facts(paths)
+        seen = self._facts(paths)
         rows, version = self._images(paths)
         return Staged(
             form=Form.CSV,
             paths=(write_rows(rows, into / "images.csv"),),
             names={one.column.name: one.origin for one in wanted.columns},
             version=f"{version}; {version_of(seen)}",
-            unchanged=lambda: self._paths() == paths and facts(paths) == seen,
+            unchanged=lambda: self._paths() == paths and self._facts(paths) == seen,
             types=TYPES,
             carry=_CarryFile(name=self.name, paths=paths),
         )
@@ -71,12 +74,22 @@ class DicomSource:
         if not self.folder.is_dir():
             msg = "the folder of a data set is not there"
             raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
-        with told(self.folder):
-            found = tuple(sorted(path for path in self.folder.rglob("*") if path.is_file()))
+        try:
+            found = tuple(sorted(_files(self.folder)))
+        except OSError as error:  # not `told`: it would name a folder, and such folders name patients
+            msg = "a folder in the folder of a data set cannot be read"
+            raise DataSourceUnavailable(msg, data=self.name, why=type(error).__name__) from None
         if not found:
             msg = "the folder of a data set is empty"
             raise DataSourceUnavailable(msg, data=self.name, folder=self.folder)
         return found
+
+    def _facts(self, paths: Sequence[Path]) -> tuple[Facts, ...]:
+        try:
+            return facts(paths)
+        except PhtError:
+            msg = "a data set changed while it was read"
+            raise DataSourceUnavailable(msg, data=self.name) from None
 
     def _images(self, paths: Sequence[Path]) -> tuple[list[Mapping[str, str]], str]:
         """Return the rows of all images, and how many there are and are not."""
@@ -87,8 +100,13 @@ class DicomSource:
         left: Counter[str] = Counter()
         for number, path in enumerate(paths):
             try:
-                with told(path), path.open("rb") as source:
+                with path.open("rb") as source:
                     image = look(source)
+            except OSError as error:  # not `told`: such paths name patients
+                msg = "a file in the folder of a data set cannot be read"
+                raise DataSourceUnavailable(
+                    msg, data=self.name, file=number + 1, why=type(error).__name__, hint=_COUNTED
+                ) from None
             except Unfit as error:
                 left[str(error)] += 1
                 continue
@@ -102,11 +120,9 @@ class DicomSource:
 
     def _need_copy(self, path: Path, other: Path, number: int) -> None:
         """Two files may be one image; two images of one number are an archive that is broken."""
-        with told(path):
-            same = path.read_bytes() == other.read_bytes()
-        if not same:
+        if path.read_bytes() != other.read_bytes():
             msg = "two different images have the same SOP instance UID"
-            raise DataUnfit(msg, data=self.name, file=number + 1, hint="files are counted in the order of their paths")
+            raise DataUnfit(msg, data=self.name, file=number + 1, hint=_COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +137,21 @@ class _CarryFile:
         from station.data.tables.dicom_image import Unfit, give
 
         try:
-            with told(path), self.paths[int(cell)].open("rb") as source:
+            with self.paths[int(cell)].open("rb") as source:
                 give(source, path, key)
-        except (Unfit, FileNotFoundError):
+        except (Unfit, OSError):
             msg = "an image changed while it was read"
             raise DataSourceUnavailable(msg, data=self.name, file=int(cell) + 1) from None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder; one that cannot be entered is an error, and not a part left out."""
+
+    def broken(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=broken):
+        yield from (path for path in (Path(place, name) for name in names) if path.is_file())
 
 
 @contextmanager

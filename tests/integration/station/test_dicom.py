@@ -318,6 +318,16 @@ def test_a_folder_that_changes_while_it_is_read_is_noticed(store: Path, tmp_path
     assert "anary" not in str(caught.value)
 
 
+def test_a_file_that_is_gone_or_no_file_is_told_without_its_path(store: Path, tmp_path: Path) -> None:
+    staged, _ = staged_of(source(store), tmp_path)
+    assert staged.carry is not None
+    (store / "Canaryname-0000" / "IM1").unlink()
+    with pytest.raises(DataSourceUnavailable) as caught:
+        staged.carry("0", tmp_path / "given", KEY)
+    assert "anary" not in str(caught.value)
+    assert not staged.unchanged()
+
+
 def test_a_folder_that_is_away_or_empty_makes_a_train_wait(tmp_path: Path) -> None:
     for folder in (tmp_path / "away", tmp_path):
         with pytest.raises(DataSourceUnavailable):
