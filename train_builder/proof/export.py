@@ -142,7 +142,7 @@ def _readme(proof: Proof, statements: tuple[ExportedStatement, ...]) -> str:
     lines += [
         "",
         "3. The train's id is the SHA-256 of manifest/pae.bin; each entry names it, and as 'previous' the SHA-256 of",
-        "   the pae.bin before it; as 'stateIn' the state that one sent, which is its subject:",
+        "   the pae.bin of each entry before it on the route; as 'statesIn' the states they sent, which are their subjects:",
         "",
         *(f"   sha256sum {one.folder}/pae.bin" for one in statements),
         "   sha256sum blobs/code.age blobs/state.age",

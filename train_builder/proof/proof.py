@@ -6,6 +6,7 @@ without this software are written by `train_builder.proof.export`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from security.encoding import Json, print_time
 from security.forms.words import printable
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import KeySet, spell
-from security.train.route import counted
+from security.train.route import Task, counted
 from security.train.verify import AcceptedTrain
 
 
@@ -30,9 +31,11 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedStop:
-    """A stop that was passed, as its station signed it."""
+    """A stop that was passed, as its station signed it. `finished` if it said that the train goes home from there."""
 
     stop: int
+    task: Task
+    round: int
     witness: Witness
     at: datetime
     attempt: int
@@ -42,6 +45,7 @@ class PassedStop:
     state_out: Digest
     entry: Digest
     previous: tuple[Digest, ...]
+    finished: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,8 @@ def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
         steps.append(
             PassedStop(
                 stop=claim.stop,
+                task=manifest.route.task(claim.stop),
+                round=manifest.route.round(claim.stop),
                 witness=_witness(trust, claim.station, Role.STATION, entry.by, claim.time),
                 at=claim.time,
                 attempt=claim.attempt,
@@ -79,6 +85,7 @@ def prove(accepted: AcceptedTrain, trust: TrustStore) -> Proof:
                 state_out=claim.state_out,
                 entry=entry.digest,
                 previous=claim.previous,
+                finished=bool(claim.finished),
             )
         )
     return Proof(
@@ -104,14 +111,16 @@ def describe_proof(proof: Proof) -> str:
         f"       code {proof.code} (sealed)",
         f"       base {proof.base} ({proof.base_name})",
     ]
-    for step in proof.steps:
+    lines += _boarding([step for step in proof.steps if step.task in {Task.BOARD, Task.DEPART}])
+    for number, step in enumerate((step for step in proof.steps if step.task is Task.RUN), start=1):
         received = f"state {_shortly(step.states_in)}" if step.states_in else "no state"
         lines += [
-            f"  {counted(step.stop)}. {_signed(step.witness)} at {print_time(step.at)}",
+            f"  {number}. {_signed(step.witness)} at {print_time(step.at)}",
             f"       received {received}, sent state {step.state_out.short}",
             f"       sandbox {step.sandbox}, attempt {step.attempt}, directory version {step.directory.targets}",
             f"       hangs on {_shortly(step.previous)}, is {step.entry.short}",
         ]
+    lines += map(_combined, (step for step in proof.steps if step.task is Task.COMBINE))
     last, version = proof.steps[-1].state_out, proof.directory
     lines += [
         f"  home: state {last.short} is sealed for {proof.owner.party} alone",
@@ -119,6 +128,25 @@ def describe_proof(proof: Proof) -> str:
         f"  which is good until {print_time(proof.directory_expires)}",
     ]
     return "\n".join(map(printable, lines))
+
+
+def _boarding(steps: Sequence[PassedStop]) -> Iterator[str]:
+    """Tell of boarding and departure in a line each: every station signs again for what it does later."""
+    boarded = [step for step in steps if step.task is Task.BOARD]
+    if boarded:
+        names = ", ".join(step.witness.party for step in boarded)
+        yield f"  {len(boarded)} boarded until {print_time(max(step.at for step in boarded))}: {names}"
+    for step in steps:
+        if step.task is Task.DEPART:
+            yield f"  departed at {print_time(step.at)}: {_signed(step.witness)} with all of their passes"
+
+
+def _combined(step: PassedStop) -> str:
+    """Tell of a round in a line: its combination names all that went into it."""
+    finished = ", and says that the train has finished" if step.finished else ""
+    contributions = f"{len(step.previous)} contribution" + ("s" if len(step.previous) != 1 else "")
+    told = f"{contributions}, combined by {step.witness.party} at {print_time(step.at)}"
+    return f"  round {counted(step.round)}: {told}, is {step.entry.short}{finished}"
 
 
 def proof_document(proof: Proof) -> dict[str, Json]:
@@ -135,6 +163,8 @@ def proof_document(proof: Proof) -> dict[str, Json]:
         "stops": [
             {
                 "stop": step.stop,
+                "task": step.task.value,
+                "round": step.round,
                 "station": _printed(step.witness),
                 "time": print_time(step.at),
                 "attempt": step.attempt,
@@ -144,6 +174,7 @@ def proof_document(proof: Proof) -> dict[str, Json]:
                 "stateOut": str(step.state_out),
                 "previous": [str(one) for one in step.previous],
                 "entry": str(step.entry),
+                "finished": step.finished,
             }
             for step in proof.steps
         ],

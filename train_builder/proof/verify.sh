@@ -109,38 +109,112 @@ statement() { # FOLDER PARTY PLACE: every key of the party's set, which the mani
     [ $signed = yes ] || fail "$1: nobody signed"
 }
 
-stop=0 before=manifest state=
+# --- The route, out of the signed manifest: who is expected at a stop, and which stops come before it -----------------------
+
+same() { # PLACE PLACE: whether the manifest expects the same party with the same keys at both
+    [ "$(value manifest "$1.party") $(value manifest "$1.keySet")" = "$(value manifest "$2.party") $(value manifest "$2.keySet")" ]
+}
+
+route() { # reads the route of the manifest into variables, and the places of boarding into a file
+    legs=predicate.route first=0 boarded=no
+    : >"$told/boarding"
+    if [ "$(value manifest predicate.route.kind)" = boarded ]; then legs=predicate.route.then boarded=yes; fi
+    kind=$(value manifest "$legs.kind")
+    case $kind in
+    sequence) stations=$(value manifest "$legs.stops.#") most=1 list=stops ;;
+    rounds) stations=$(value manifest "$legs.stations.#") most=$(value manifest "$legs.most") list=stations ;;
+    *) fail "manifest: a route of an unknown kind: $kind" ;;
+    esac
+    case $stations$most in *[!0-9]* | '') fail 'manifest: the route has no stops' ;; esac
+    places=0
+    while [ $places -lt "$stations" ]; do board "$legs.$list.$places"; places=$((places + 1)); done
+    [ "$kind" = sequence ] || board "$legs.junction"
+    [ $boarded = no ] || first=$(($(wc -l <"$told/boarding") + 1))
+}
+
+board() { # PLACE: everybody boards once
+    while read -r earlier; do ! same "$1" "$earlier" || return 0; done <"$told/boarding"
+    echo "$1" >>"$told/boarding"
+}
+
+place() { # STOP: where the manifest says who is expected there
+    leg=$(($1 - first))
+    if [ $leg -lt -1 ]; then sed -n "$(($1 + 1))p" "$told/boarding"
+    elif [ $leg -eq -1 ]; then [ "$kind" = sequence ] && echo "$legs.stops.0" || echo "$legs.junction"
+    elif [ "$kind" = sequence ]; then echo "$legs.stops.$leg"
+    elif combines $1; then echo "$legs.junction"
+    else echo "$legs.stations.$((leg % (stations + 1)))"
+    fi
+}
+
+combines() { # STOP: whether it is the combination of a round
+    [ "$kind" = rounds ] && [ $1 -ge $first ] && [ $((($1 - first) % (stations + 1))) -eq "$stations" ]
+}
+
+before() { # STOP: the stops before it, in order; none where a train begins
+    leg=$(($1 - first))
+    if [ $leg -lt -1 ]; then return 0; fi
+    if [ $leg -eq -1 ]; then from=0 to=$(($1 - 1))
+    elif [ "$kind" = sequence ]; then from=$(($1 - 1)) to=$(($1 - 1))
+    elif combines $1; then from=$(($1 - stations)) to=$(($1 - 1))
+    else
+        from=$(($1 - leg % (stations + 1) - 1))
+        to=$from
+    fi
+    while [ $from -le $to ] && [ $to -ge 0 ]; do echo $from; from=$((from + 1)); done
+}
+
+links() { # FOLDER STOP: it names the entries of the stops before it, and the states they sent, and no others
+    count=0
+    for earlier in $(before "$2"); do
+        says "$1" "predicate.previous.$count" "sha256:$(cat "$told/digest.$earlier")"
+        says "$1" "predicate.statesIn.$count" "$(cat "$told/state.$earlier")"
+        count=$((count + 1))
+    done
+    says "$1" predicate.statesIn.# $count
+    [ $count != 0 ] || { count=1; says "$1" predicate.previous.0 "sha256:$train"; }
+    says "$1" predicate.previous.# $count
+}
+
+stop=0 state= finished=
 while read -r folder party; do
     case $party in *[!a-z0-9-]* | '') fail "witnesses.txt: not a party: $party" ;; esac
     if [ "$folder" = manifest ] && [ $stop = 0 ] && [ ! -f "$told/manifest" ]; then
         statement manifest "$party" predicate.owner
         says manifest predicateType urn:pht:statement:train-manifest:v1
-        says manifest predicate.route.kind sequence
+        route
         train=$(digest manifest/pae.bin)
         continue
     fi
     [ "$folder" = "entry-$((stop + 1))" ] && [ -f "$told/manifest" ] || fail "witnesses.txt: $folder is out of order"
-    statement "$folder" "$party" "predicate.route.stops.$stop"
+    [ -z "$finished" ] || fail "$folder: follows one that says that the train has finished"
+    statement "$folder" "$party" "$(place $stop)"
     says "$folder" predicateType urn:pht:statement:journey-entry:v1
     says "$folder" predicate.train "$train"
     says "$folder" predicate.stop "$stop"
     says "$folder" predicate.station "$party"
     says "$folder" predicate.base "$(value manifest predicate.base)"
     says "$folder" predicate.outcome passed
-    says "$folder" predicate.previous.# 1
-    says "$folder" predicate.previous.0 "sha256:$(digest "$before/pae.bin")"
-    says "$folder" predicate.statesIn.# "$([ -z "$state" ] && echo 0 || echo 1)"
-    says "$folder" predicate.statesIn.0 "$state"
+    links "$folder" $stop
+    finished=$(value "$folder" predicate.finished)
+    [ -z "$finished" ] || { [ "$finished" = true ] && combines $stop; } || fail "$folder: cannot say that the train has finished"
+    boards=no
+    [ -z "$(value "$folder" predicate.boarding.recipient)" ] || boards=yes
+    [ $boards = "$([ $stop -lt $((first - 1)) ] && echo yes || echo no)" ] || fail "$folder: a boarding pass is there or missing"
     says "$folder" subject.# 1
     says "$folder" subject.0.name state
     state=sha256:$(value "$folder" subject.0.digest.sha256)
-    good "$folder: stop $((stop + 1)), at $party, follows $before"
-    before=$folder stop=$((stop + 1))
+    digest "$folder/pae.bin" >"$told/digest.$stop"
+    echo "$state" >"$told/state.$stop"
+    good "$folder: stop $((stop + 1)), at $party"
+    stop=$((stop + 1))
 done <witnesses.txt
 
-# The entries are those of all stops of the signed route, in its order, and there are no others.
+# The entries are those of all stops of the signed route, or of all up to a combination that says the train has finished.
 [ -f "$told/manifest" ] || fail 'witnesses.txt: there is no manifest'
-says manifest predicate.route.stops.# "$stop"
+whole=$((first + stations))
+[ "$kind" = sequence ] || whole=$((first + most * (stations + 1)))
+[ -n "$finished" ] || [ $stop = $whole ] || fail "the journey has $stop stops of $whole, and none that says the train has finished"
 for folder in entry-*; do [ -f "$told/$folder" ] || fail "$folder: is about no stop of the route"; done
 good "the journey is the whole route: $stop stops"
 
