@@ -21,7 +21,6 @@ from tests.support.journeys import (
     FIRST,
     JUNCTION,
     SECOND,
-    STATIONS,
     THIRD,
     A,
     B,
@@ -29,6 +28,7 @@ from tests.support.journeys import (
     journey,
     state,
 )
+from tests.support.rounds import STATIONS
 from tests.support.trains import NOW, consortium
 from train_builder.proof.export import export_journey
 from train_builder.proof.proof import describe_proof, proof_document, prove

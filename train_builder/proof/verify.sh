@@ -125,7 +125,9 @@ route() { # reads the route of the manifest into variables, and the places of bo
     rounds) stations=$(value manifest "$legs.stations.#") most=$(value manifest "$legs.most") list=stations ;;
     *) fail "manifest: a route of an unknown kind: $kind" ;;
     esac
-    case $stations$most in *[!0-9]* | '') fail 'manifest: the route has no stops' ;; esac
+    for number in "$stations" "$most"; do
+        case $number in *[!0-9]* | '') fail 'manifest: its route has no stops' ;; esac
+    done
     places=0
     while [ $places -lt "$stations" ]; do board "$legs.$list.$places"; places=$((places + 1)); done
     [ "$kind" = sequence ] || board "$legs.junction"
