@@ -92,15 +92,27 @@ def _lines(found: Whereabouts, now: datetime, waited: str) -> list[str]:
 
 
 def _told(found: Whereabouts) -> tuple[StopProgress, ...]:
-    """Return the stops that are worth a line: of rounds that are over, their combination."""
+    """Return the stops that are worth a line: of rounds that are over, their combination; of a boarding that is, the departure."""
     last = max((one.round for one in found.stops), default=0)
-    return tuple(one for one in found.stops if one.round == last or one.task is Task.COMBINE)
+    departed = any(one.task is Task.DEPART and one.at is not None for one in found.stops)
+    over = {Task.BOARD} if departed else set[Task]()
+    return tuple(
+        one
+        for one in found.stops
+        if one.task in {Task.COMBINE, Task.DEPART} or (one.round == last and one.task not in over)
+    )
 
 
 def _stop_line(one: StopProgress) -> str:
     when = "" if one.at is None else f"  {print_time(one.at)}"
     what = one.state.value if one.outcome is None else one.outcome.value
-    place = f"{counted(one.stop):>3}" if one.task is Task.RUN else f"round {counted(one.round):>3}  {one.task:<10}"
+    match one.task:
+        case Task.BOARD | Task.DEPART:
+            place = "boarding" if one.task is Task.BOARD else "departure"
+        case Task.RUN:
+            place = f"{one.place.removeprefix('stop ').partition(' ')[0]:>3}"
+        case task:
+            place = f"round {counted(one.round):>3}  {task:<10}"
     return f"  {place}  {one.station:<24} {what:<9}{when}"
 
 

@@ -70,7 +70,7 @@ class StopState(StrEnum):
 class StopProgress:
     """What is known of one stop, and since when.
 
-    ``round`` and ``task`` are those of its route. ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
+    ``round``, ``task`` and ``place``, in words, are those of its route. ``reason`` and ``limit`` are what its refusal says, ``answer`` what a person there told later.
     """
 
     stop: int
@@ -78,6 +78,7 @@ class StopProgress:
     state: StopState
     round: int = 0
     task: Task = Task.RUN
+    place: str = ""
     at: datetime | None = None
     outcome: Outcome | None = None
     reason: str | None = None
@@ -242,7 +243,8 @@ def whereabouts_of(
         here = next((one.stop for one in stops if one.state is StopState.WAITING), manifest.value.route.home)
         waiting = manifest.value.expected_at(here).party
         since = max((entry.value.time for entry in heard.entries.values()), default=sent)
-        cut_off = None if here == manifest.value.route.home else _cut_off(manifest.value.route.stop(here), trust, now)
+        waited = [manifest.value.route.stop(one.stop) for one in stops if one.state is StopState.WAITING]
+        cut_off = next((why for why in (_cut_off(one, trust, now) for one in waited) if why is not None), None)
     return Whereabouts(
         train=train_id(manifest),
         name=manifest.value.name,
@@ -278,7 +280,7 @@ def not_home(found: Whereabouts) -> PhtError:
             hint=stopped.advice,
             train=found.train.short,
             station=stopped.station,
-            place=f"{counted(stopped.stop)} of {len(found.stops)}",
+            place=stopped.place.removeprefix("stop "),
             outcome=stopped.outcome.value,
             **({} if stopped.answer is None else {"station_says": stopped.answer}),
         )
@@ -351,7 +353,11 @@ class _Heard:
             yield StopProgress(stop=stop, station=self._route.stop(stop).party, state=state, at=at, **self._place(stop))
 
     def _place(self, stop: int) -> dict[str, Any]:
-        return {"round": self._route.round(stop), "task": self._route.task(stop)}
+        return {
+            "round": self._route.round(stop),
+            "task": self._route.task(stop),
+            "place": self._route.told(stop),
+        }
 
     def _shown(self, passed: Collection[int]) -> tuple[int, ...]:
         """Return the stops as far as the round that the train is in, or came home from."""
