@@ -28,6 +28,7 @@ from security.train.boarding import BoardingPass, PassSecrets, open_seed
 from security.train.journey import JourneyEntry, StateRef, print_entry, read_entry
 from security.train.letters import Parcel, entry_recipients, open_letter, seal_letter
 from security.train.seal import StateBinding, seal_state
+from station.steps.gathered import news
 from tests.support.journeys import DEPARTURE, JUNCTION
 from tests.support.trains import MAIL, Train, members
 from tests.support.world import MemoryBlobs, World
@@ -244,8 +245,10 @@ def contribute_by_hand(
     envelope = sign(print_entry(entry), keys.signers)
     letter = seal_letter(envelope, entry_recipients(made.manifest, stop, here.consortium.trust, here.now))
     (combination,) = route.after(stop)
+    known = entries_of(parcel, [keys.identity])
+    new = [one for one, entry in zip(parcel.entries, known, strict=True) if entry.stop in news(route, combination)]
     here.depot.send(
-        replace(parcel, entries=(*parcel.entries, letter), states=(state,)),
+        replace(parcel, entries=(*new, letter), states=(state,)),
         MemoryBlobs({**blobs.blobs, state.digest: sink.getvalue()}),
         to=JUNCTION,
         train=made.id,
@@ -258,7 +261,9 @@ def place_of(here: World, made: Train, party: PartyId) -> Place:
     """Return where a station stands, with the secrets that it has and nobody else: as long as its keys are there."""
     keys = here.consortium.secrets[party]
     ours = here.houses[party].passes.find(made.id, [keys.identity])
-    entries = {letter for one in here.registry.sent if one.stop == 0 for letter in one.parcel.entries}  # type: ignore[attr-defined] # it records
+    assert isinstance(here.registry, RecordingRegistry)
+    boarded = [one for one in here.registry.sent if one.stop is not None and one.stop < DEPARTURE]
+    entries = {letter for one in boarded for letter in one.parcel.entries}
     passes = passes_of(
         entry for letter in entries for entry in [read_entry(open_letter(letter, [keys.identity]).envelope.payload)]
     )
@@ -275,6 +280,7 @@ def place_of(here: World, made: Train, party: PartyId) -> Place:
 
 def hangs_on(here: World, made: Train, party: PartyId, stop: int) -> Digest:
     """Return the newest entry that came to a station for a contribution."""
-    size = len(made.manifest.route.ancestors(stop))
-    sent = next(one for one in here.registry.sent if one.to == mailbox(party) and len(one.parcel.entries) == size)  # type: ignore[attr-defined] # it records
+    assert isinstance(here.registry, RecordingRegistry)
+    (before,) = made.manifest.route.before(stop)
+    sent = next(one for one in here.registry.sent if one.to == mailbox(party) and one.stop == before)
     return open_letter(sent.parcel.entries[-1], [here.consortium.secrets[party].identity]).envelope.digest
