@@ -11,10 +11,12 @@ from console.progress import working
 from console.prompts import clock, passphrase_option, sure
 from console.visible import visible
 from security.encoding import Json
-from security.errors import InvalidInput
+from security.errors import FileExists, InvalidInput
+from security.files import write_file
 from security.tables.column import Column
 from station.cli.options import PATH, station_option, unlocker
 from station.data.tables.examine import Examination, Flaw
+from station.data.tables.omop import OmopKind, omop_query
 from station.desk.data import (
     Examined,
     add_data,
@@ -165,6 +167,31 @@ def data_add(
             "file": None if only_print else str(config.file),
         },
     )
+
+
+@station_data.command("omop")
+@click.argument("kind", type=click.Choice([one.value for one in OmopKind]))
+@click.option(
+    "--concept", "concepts", type=int, multiple=True, help="A concept, with all below it; several are one table."
+)
+@click.option("--schema", help="The schema of the model's tables, such as cdm.")
+@click.option("-o", "--output", "into", type=PATH, required=True, help="The file to write the query to.")
+def data_omop(*, kind: str, concepts: tuple[int, ...], schema: str | None, into: Path) -> Answer:
+    """Write the query of a ready-made data set over an OMOP database (Common Data Model 5.4).
+
+    A row for each condition, drug exposure, measurement or visit of the concepts that are named, all below them included, with
+    the patient's sex and age; or for each person. PostgreSQL only.
+
+    \b
+    pht station data omop condition --concept 201826 --schema cdm -o diabetes.sql
+    pht station data add diabetes --source sql --database postgresql://reader@db.example/omop --query-file diabetes.sql
+    """
+    query = omop_query(OmopKind(kind), concepts, schema)
+    if into.exists():
+        msg = "there is a file of this name already"
+        raise FileExists(msg, path=into)
+    write_file(into, query.encode())
+    return Answer(text=f"{query}\nwrote {into}: name it as --query-file", data={"query": query, "file": str(into)})
 
 
 @station_data.command("check")
