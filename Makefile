@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell expr $$(nproc) + 1)
 ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
 MACHINE := python3-venv docker.io mmdebstrap
-TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl
+TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl orthanc orthanc-dicomweb
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
 export PATH := $(PATH):/usr/sbin:/sbin

@@ -25,7 +25,7 @@ FORMS: Final = {
     64: FixedPoint(bits=64, fraction=24, bound=1000.0),
     128: FixedPoint(bits=128, fraction=48, bound=1e9),
 }
-_OCCASION: Final = Occasion(departure=digest_of(b"departure"), round=0, path="sum.npy")
+_OCCASION: Final = Occasion(hangs_on=digest_of(b"departure"), round=0, path="sum.npy")
 _BLOCK: Final = 1 << 18
 
 

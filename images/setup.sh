@@ -19,6 +19,8 @@ present() {
         mmdebstrap) base_is_fresh || command -v mmdebstrap >/dev/null ;;
         # Debian's other busybox package needs libraries.
         busybox-static) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
+        orthanc) command -v Orthanc >/dev/null ;;
+        orthanc-dicomweb) compgen -G '/usr/share/orthanc/plugins/libOrthancDicomWeb.so*' >/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -37,7 +39,7 @@ install_packages() {
     fi
     apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 "$@" || return
     if [ -d /run/systemd/system ]; then
-        for unit in docker-registry.service postgresql.service docker.socket docker.service; do
+        for unit in docker-registry.service postgresql.service orthanc.service docker.socket docker.service; do
             systemctl is-active --quiet $unit || systemctl disable $unit || true
         done
     fi

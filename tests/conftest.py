@@ -14,6 +14,7 @@ pytest_plugins = (
     "tests.support.postgres",
     "tests.support.buckets",
     "tests.support.fhir",
+    "tests.support.orthanc",
 )
 
 FIRST = ("test_three_hospitals", "test_demo", "test_half_written", "test_circumstances")

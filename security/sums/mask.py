@@ -100,11 +100,14 @@ def new_seed() -> bytes:
 class Occasion:
     """What a mask is for, besides the two who share it: used for one vector, ever.
 
+    It ``hangs_on`` the newest statement that all who add up must have before them (its digest): who was told something else has
+    other masks.
+
     Raises:
         SumInvalid: a round out of range, or no path, or one that is too long or no text.
     """
 
-    departure: Digest
+    hangs_on: Digest
     round: int
     path: str
 
@@ -133,7 +136,7 @@ class PairSecret:
         """Return the mask that one station, by its number, adds, and the other subtracts."""
         fields = (
             _STREAM,
-            bytes.fromhex(occasion.departure.hex),
+            bytes.fromhex(occasion.hangs_on.hex),
             _number(occasion.round),
             occasion.path.encode(),
             _number(adds),

@@ -99,21 +99,39 @@ class PassSecrets:
         )
 
 
-def check_pass(found: BoardingPass) -> None:
-    """Demand that the keys of a pass are keys.
+def check_pass(found: BoardingPass, *, later: Sequence[PartyId], like: str) -> None:
+    """Demand that the keys of a pass are keys, for a recipient of the same kind as `like`, and that it has a seed for each station `later`.
 
     Raises:
-        BoardingRejected: the recipient is none, or the mask key is a point of low order or in a second spelling.
+        BoardingRejected: the recipient is none, or cannot share a file with the others; the mask key is a point of low order or
+            in a second spelling; a seed is missing, or there is one more.
     """
     try:
-        parse_recipient(found.recipient)
+        kinds = {parse_recipient(one).kind for one in (found.recipient, like)}
         MaskPublicKey(public=bytes.fromhex(found.mask_key))
     except (InvalidInput, MaskKeyRejected) as error:
         msg = "a boarding pass holds a key that is none"
         raise BoardingRejected(msg, reason=error.message) from error
-    if len({one.party for one in found.seeds}) != len(found.seeds):
-        msg = "a boarding pass holds two seeds for one station"
+    if len(kinds) != 1:
+        msg = "a boarding pass holds a recipient of another kind than the train's"
+        raise BoardingRejected(msg, kinds=sorted(kinds))
+    if [one.party for one in found.seeds] != list(later):
+        msg = "a boarding pass must hold a seed for each station after its own, in their order, and no other"
         raise BoardingRejected(msg)
+
+
+def check_company(passes: Mapping[PartyId, BoardingPass]) -> None:
+    """Demand that no two stations show the same key as their own.
+
+    Two equal recipients would make a state for too few, and two equal mask keys a pair that shares no secret.
+
+    Raises:
+        BoardingRejected: two do.
+    """
+    for keys in ([one.recipient for one in passes.values()], [one.mask_key for one in passes.values()]):
+        if len(set(keys)) != len(keys):
+            msg = "two boarding passes hold the same key"
+            raise BoardingRejected(msg)
 
 
 def open_seed(found: BoardingPass, party: PartyId, identities: Sequence[Unwrapper]) -> bytes:

@@ -35,7 +35,7 @@ from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
-from security.train.boarding import BoardingPass, check_pass
+from security.train.boarding import BoardingPass, check_company, check_pass
 from security.train.manifest import CodeRef, TrainManifest, train_id
 from security.train.route import LONGEST, MAX_STOPS, Task, counted
 
@@ -240,6 +240,7 @@ def check_journey(
         JourneyIncomplete, JourneyTooLong: fewer or more entries than stops before this one.
         JourneyForeignEntry: an entry is about another train, stop or station, or from another time.
         JourneyUnlinked: an entry does not hang on those before it.
+        BoardingRejected: a boarding pass is missing, or two stations show the same key in theirs.
         SignatureMissing, SignatureInvalid, KeyNotTrusted, KeyRevoked: an entry is not validly signed by its station.
         NotYet: an entry is dated later than `now`, by more than clocks may differ.
     """
@@ -263,7 +264,9 @@ def check_journey(
     before = route.before(stop) if stop != route.home else expected[-1:]
     _need_end(manifest, stop, before, checked)
     previous, states = _links(manifest, before, checked)
-    return VerifiedJourney(stop=stop, before=before, entries=tuple(checked.values()), previous=previous, states=states)
+    found = VerifiedJourney(stop=stop, before=before, entries=tuple(checked.values()), previous=previous, states=states)
+    check_company(found.passes())
+    return found
 
 
 def _need_end(
@@ -323,11 +326,9 @@ def check_link(
     claim, train = entry.value, train_id(manifest)
     previous, states = _links(manifest, manifest.value.route.before(claim.stop), known)
     # 9. each entry hangs on those before it, and on the states they sent
-    if claim.previous != previous:
-        msg = "journey entry does not name the entries before it"
-        raise JourneyUnlinked(msg, train=train.short, stop=counted(claim.stop))
-    if claim.states_in != states:
-        msg = "journey entry does not name the states it received"
+    if (claim.previous, claim.states_in) != (previous, states):
+        what = "entries before it" if claim.previous != previous else "states it received"
+        msg = f"journey entry does not name the {what}"
         raise JourneyUnlinked(msg, train=train.short, stop=counted(claim.stop))
     if any(claim.time < known[one].value.time - CLOCK_SKEW for one in manifest.value.route.before(claim.stop)):
         msg = "journey entry is older than one before it"
@@ -370,8 +371,8 @@ def check_entry(
     if (claim.boarding is not None) != (manifest.value.route.task(index) is Task.BOARD):
         msg = "there must be a boarding pass in an entry exactly if it is about boarding"
         raise BoardingRejected(msg, train=train.short, stop=counted(index))
-    if claim.boarding is not None:
-        check_pass(claim.boarding)
+    if claim.boarding:
+        check_pass(claim.boarding, later=manifest.value.route.parties_after(stop.party), like=manifest.value.recipient)
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry was signed before the train was"
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"

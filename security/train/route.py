@@ -128,6 +128,10 @@ class Route(ABC):
         """Every station of the route once, in the order of their first stops."""
         return tuple(dict.fromkeys(one.party for one in self.places))
 
+    def parties_after(self, party: PartyId) -> tuple[PartyId, ...]:
+        """Return the stations that come after one in the order of `parties`."""
+        return self.parties[self.parties.index(party) + 1 :]
+
     @property
     def places(self) -> tuple[Stop, ...]:
         """Who is expected at the stops, each once, in the order of their first stops."""

@@ -137,7 +137,7 @@ def verify_arrival(
     """
     trust.check_fresh(now)
     manifest = verify_manifest(parts.manifest, trust, at=now)
-    _need_valid(manifest.value, trust, now)
+    need_valid(manifest.value, trust, now)
     # 5. the base image is approved
     trust.approved_base(manifest.value.base)
     route = manifest.value.route
@@ -162,7 +162,7 @@ def verify_again(accepted: AcceptedTrain, trust: TrustStore, *, here: PartyId, n
     manifest = accepted.manifest.value
     # 2.
     trust.pinned(manifest.owner.party, Role.OWNER, manifest.owner.key_set, now)
-    _need_valid(manifest, trust, now)
+    need_valid(manifest, trust, now)
     # 6.
     trust.pinned(here, Role.STATION, manifest.route.stop(accepted.stop).key_set, now)
     # 8.
@@ -232,7 +232,12 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
     return manifest
 
 
-def _need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
+def need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:
+    """Step 4: the time of a train is now.
+
+    Raises:
+        NotYet, OutsideValidity: it is not.
+    """
     # 4. valid now, and not for longer than the consortium allows
     if now < manifest.valid_from:
         msg = "train is not valid yet"
@@ -269,10 +274,7 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         msg = "state is not the one that was sent to this stop"
         raise DigestMismatch(msg, train=train.short, expected=journey.states, found=arrived)
     for state in parts.states:
-        if state.size > most_sealed(manifest.value.limits.output_bytes):
-            # the size is not signed: whoever builds the artifact could announce a whole disk full (attack T17)
-            msg = "the announced state is larger than the manifest's limits allow"
-            raise BudgetExceeded(msg, train=train.short, bytes=state.size)
+        check_state_size(state, manifest.value)
     # 12. the code is the one the manifest names, and no larger than any code can be
     if manifest.value.code.size > most_sealed(CODE_BUDGET.total_bytes):
         msg = "the announced code is larger than code may be"
@@ -281,3 +283,14 @@ def _accepted(parts: TrainParts, manifest: Verified[TrainManifest], journey: Ver
         msg = "code is not the one the manifest names"
         raise DigestMismatch(msg, train=train.short, expected=manifest.value.code.digest, found=parts.code.digest)
     return AcceptedTrain(manifest=manifest, journey=journey, stop=journey.stop, states=parts.states)
+
+
+def check_state_size(state: StateRef, manifest: TrainManifest) -> None:
+    """The last part of step 11. The size is not signed: whoever builds the artifact could announce a whole disk full (attack T17).
+
+    Raises:
+        BudgetExceeded: the announced state is larger than one within the manifest's limits can be.
+    """
+    if state.size > most_sealed(manifest.limits.output_bytes):
+        msg = "the announced state is larger than the manifest's limits allow"
+        raise BudgetExceeded(msg, name=manifest.name, bytes=state.size)

@@ -61,16 +61,18 @@ def data_ls(*, folder: Path) -> Answer:
     show_default=True,
     help="Where the rows are.",
 )
-@click.option("--folder", "place", type=PATH, help="Of files: the folder they are in.")
+@click.option("--folder", "place", type=PATH, help="Of files and dicom: the folder they are in.")
 @click.option("--files", help="Of files and s3: which of them, as a pattern.  [default: *.csv]")
 @click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
-@click.option("--server", help="Of fhir: the base address of the server.")
+@click.option("--server", help="Of fhir and dicomweb: the base address of the server.")
 @click.option("--search", help="Of fhir: a type of resource and criteria, as Observation?code=…")
-@click.option("--username", help="Of fhir: the account.")
+@click.option("--username", help="Of fhir and dicomweb: the account.")
 @click.option("--token-file", type=PATH, help="Of fhir: a private file with a bearer token, instead of an account.")
 @click.option("--token-url", help="Of fhir: a token service; the account is then a client's id and secret.")
-@click.option("--password-file", type=PATH, help="Of sql and fhir: a private file with the password.")
-@click.option("--ca-file", type=PATH, help="Of sql, fhir and s3: the certificate authority of the server (PEM).")
+@click.option("--password-file", type=PATH, help="Of sql, fhir and dicomweb: a private file with the password.")
+@click.option(
+    "--ca-file", type=PATH, help="Of sql, fhir, dicomweb and s3: the certificate authority of the server (PEM)."
+)
 @click.option("--table", help="Of sql: the table or view, with its schema.")
 @click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
 @click.option("--endpoint", help="Of s3: the server of the bucket, https://host:port.")
@@ -89,6 +91,8 @@ def data_add(
     place: Path | None,
     files: str | None,
     database: str | None,
+    server: str | None,
+    username: str | None,
     password_file: Path | None,
     ca_file: Path | None,
     table: str | None,
@@ -98,9 +102,7 @@ def data_add(
     bucket: str | None,
     prefix: str | None,
     keys_file: Path | None,
-    server: str | None,
     search: str | None,
-    username: str | None,
     token_file: Path | None,
     token_url: str | None,
     only_print: bool,
@@ -124,14 +126,14 @@ def data_add(
         "source": source,
         "files": files,
         "database": database,
+        "server": server,
+        "username": username,
         "table": table,
         "endpoint": endpoint,
         "region": region,
         "bucket": bucket,
         "prefix": prefix,
-        "server": server,
         "search": search,
-        "username": username,
         "token_url": token_url,
         **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
     }
@@ -143,6 +145,9 @@ def data_add(
         raise InvalidInput(msg, data=name)
     if source == SourceKind.S3 and None in {endpoint, bucket, keys_file}:
         msg = "a bucket needs --endpoint, --bucket and --keys-file"
+        raise InvalidInput(msg, data=name)
+    if source == SourceKind.DICOMWEB and (server is None or (username is not None and password_file is None)):
+        msg = "an archive needs --server, and an account needs --password-file"
         raise InvalidInput(msg, data=name)
     entry = {key: value for key, value in given.items() if value is not None}
     with working("looking at every row"):

@@ -129,6 +129,26 @@ def unlog(house: House) -> None:
         house.sandbox.remove(name)
 
 
+def destroy_passes(house: House, now: datetime) -> None:
+    """Destroy our keys for trains whose time is over, unless a visit of one is under way: it was let in before, and may end.
+
+    A train that has finished, was refused or was lost elsewhere does not come back to say so (attack T26). Nothing is done without
+    a directory that is in force: with one that has run out it may be our clock that is ahead, and the keys would be missed.
+
+    Raises:
+        Unavailable, DirectoryRejected: there is none now.
+    """
+    over = house.passes.over(now)
+    if not over:
+        return
+    house.trust(now)
+    going = {visit.accepted.train for visit in house.journal.going_on() if visit.accepted is not None}
+    for train in over:
+        if train not in going:
+            log.info("the keys for a train were destroyed", extra={"train": train.short})
+            house.passes.destroy(train)
+
+
 class Sweeper:
     """The daemon's own sweeping."""
 
@@ -137,16 +157,19 @@ class Sweeper:
         self._whole: datetime | None = None
 
     def sweep(self, now: datetime) -> tuple[Blob, ...]:
-        """Remove what nothing refers to: of everything once an hour, logs of the engine's included, otherwise of what may have become so.
+        """Remove what nothing refers to: of everything once an hour, logs of the engine's and keys for trains included, otherwise of what may have become so.
 
         Raises:
-            SandboxUnavailable: the engine is away; the spool is swept.
+            SandboxUnavailable, Unavailable, DirectoryRejected: the engine or the directory is away; the spool is swept.
         """
         if self._whole is None or not timedelta(0) <= now - self._whole < SWEEP_EVERY:
             self._spool.let_go()  # looked at with everything else
             self._keeper.loosened(now)
             removed, self._whole = sweep(self._spool, self._keeper, now), now
-            unlog(self._house)
+            try:
+                destroy_passes(self._house, now)
+            finally:
+                unlog(self._house)
             return removed
         with self._spool.unswept():
             loose = self._spool.let_go() | self._keeper.loosened(now)

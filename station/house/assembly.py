@@ -37,6 +37,8 @@ from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
+from station.data.tables.dicom import DicomSource
+from station.data.tables.dicomweb import DicomwebSource
 from station.data.tables.fhir import FhirSource
 from station.data.tables.files import FilesSource
 from station.data.tables.s3 import S3Source
@@ -51,7 +53,17 @@ from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
 from station.house.passes import PassKeys
-from station.house.places import DockerPlace, FhirPlace, FilesPlace, FolderPlace, S3Place, SqlPlace, TablePlace
+from station.house.places import (
+    DicomPlace,
+    DicomwebPlace,
+    DockerPlace,
+    FhirPlace,
+    FilesPlace,
+    FolderPlace,
+    S3Place,
+    SqlPlace,
+    TablePlace,
+)
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -136,6 +148,10 @@ def table_of(name: str, place: TablePlace) -> TableSource:
             return FilesSource(name=name, folder=folder, pattern=pattern, spelling=spelling)
         case SqlPlace(database=database, table=table, query_file=query_file):
             return SqlSource(name=name, database=database, table=table, query_file=query_file)
+        case DicomPlace(folder=folder):
+            return DicomSource(name=name, folder=folder)
+        case DicomwebPlace(archive=archive):
+            return DicomwebSource(name=name, archive=archive)
         case S3Place(bucket=bucket, pattern=pattern, spelling=spelling):
             return S3Source(name=name, bucket=bucket, pattern=pattern, spelling=spelling)
         case FhirPlace(table=asked):

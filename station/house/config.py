@@ -27,6 +27,7 @@ from station.errors import ConfigInvalid
 from station.house.capacity import CapacitySettings
 from station.house.places import (
     DataPlace,
+    DicomwebPlace,
     DockerPlace,
     FhirPlace,
     S3Place,
@@ -254,7 +255,17 @@ def _need_apart(config: StationConfig) -> None:
     keys = (one.place.bucket.keys_file for one in config.data.values() if isinstance(one.place, S3Place))
     asked = [one.place.table.endpoint for one in config.data.values() if isinstance(one.place, FhirPlace)]
     tokens = (path for one in asked for path in (one.password_file, one.token_file))
-    files = (config.passphrase_file, config.login.password_file, *config.earlier_keys, *lists, *logins, *tokens, *keys)
+    accounts = (one.place.archive.password_file for one in config.data.values() if isinstance(one.place, DicomwebPlace))
+    files = (
+        config.passphrase_file,
+        config.login.password_file,
+        *config.earlier_keys,
+        *lists,
+        *logins,
+        *tokens,
+        *keys,
+        *accounts,
+    )
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()

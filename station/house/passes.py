@@ -91,13 +91,19 @@ class PassKeys:
         return tuple(TrainId(name) for name in names if _NAME.fullmatch(name))
 
     def over(self, now: datetime) -> tuple[TrainId, ...]:
-        """Return the trains that can run no more, and whose keys are still here."""
-        found = []
-        for train in self.trains():
-            until, _ = self._parts(train)
-            if now >= until:
-                found.append(train)
-        return tuple(found)
+        """Return the trains that can run no more, of which something is still here.
+
+        So is what nobody can read again: damaged keys, and what was kept under keys that are gone, as after a crash in `destroy`.
+        """
+        names = {path.name.partition(".")[0] for path in self._root.iterdir()} if self._root.is_dir() else set()
+        return tuple(TrainId(name) for name in sorted(names) if _NAME.fullmatch(name) and self._is_over(name, now))
+
+    def _is_over(self, name: str, now: datetime) -> bool:
+        try:
+            until, _ = self._parts(TrainId(name))
+        except (PassGone, FileMissing):
+            return True
+        return now >= until
 
     def _read(self, train: TrainId, identities: Sequence[Unwrapper]) -> PassSecrets:
         _, sealed = self._parts(train)

@@ -6,15 +6,17 @@ The file has been checked against its schema before. A kind is one value here, a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from registry.names import Origin
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
+from station.data.tables.archive import Archive
 from station.data.tables.bucket import REGION, Bucket
 from station.data.tables.database import TIMEOUT, Database
 from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
@@ -32,6 +34,8 @@ class SourceKind(StrEnum):
     SQL = "sql"
     S3 = "s3"
     FHIR = "fhir"
+    DICOM = "dicom"
+    DICOMWEB = "dicomweb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,18 @@ class S3Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DicomPlace:
+    """The DICOM images in a folder of this machine."""
+
+    folder: Path
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given copies that name nobody."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FhirPlace:
     """What a search at a FHIR server finds."""
 
@@ -100,7 +116,19 @@ class FhirPlace:
         return ()
 
 
-TablePlace: TypeAlias = FilesPlace | SqlPlace | FhirPlace | S3Place
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomwebPlace:
+    """The images that a picture archive has."""
+
+    archive: Archive
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """None: runs are given copies that name nobody."""
+        return ()
+
+
+TablePlace: TypeAlias = FilesPlace | SqlPlace | FhirPlace | S3Place | DicomPlace | DicomwebPlace
 DataPlace: TypeAlias = FolderPlace | TablePlace
 
 
@@ -130,20 +158,21 @@ class DockerPlace:
 
 def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
     """Read where a data set lives from its entry under ``data``; `home` is the folder of the file."""
-    match SourceKind(value.get("source", SourceKind.FOLDER)):
-        case SourceKind.FOLDER:
-            return FolderPlace(folder=home / value["folder"])
-        case SourceKind.FILES:
-            pattern = value.get("files", "*.csv")
-            return FilesPlace(
-                folder=home / value["folder"], pattern=pattern, spelling=_spelling(value.get("spelling", {}), pattern)
-            )
-        case SourceKind.SQL:
-            return _sql_place(home, value)
-        case SourceKind.S3:
-            return _s3_place(home, value)
-        case SourceKind.FHIR:
-            return _fhir_place(home, value)
+    return _PLACES[SourceKind(value.get("source", SourceKind.FOLDER))](home, value)
+
+
+def _folder_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:
+    return FolderPlace(folder=home / value["folder"])
+
+
+def _files_place(home: Path, value: Mapping[str, Any]) -> FilesPlace:
+    pattern = value.get("files", "*.csv")
+    spelling = _spelling(value.get("spelling", {}), pattern)
+    return FilesPlace(folder=home / value["folder"], pattern=pattern, spelling=spelling)
+
+
+def _dicom_place(home: Path, value: Mapping[str, Any]) -> DicomPlace:
+    return DicomPlace(folder=home / value["folder"])
 
 
 def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
@@ -197,6 +226,25 @@ def _fhir_place(home: Path, value: Mapping[str, Any]) -> FhirPlace:
     search = Search.of(value["search"], count=value.get("page_size", PAGE))
     need_paths({name: one.get("from", name) for name, one in value.get("columns", {}).items()}, search.type)
     return FhirPlace(table=FhirTable(endpoint=endpoint, search=search))
+
+
+def _dicomweb_place(home: Path, value: Mapping[str, Any]) -> DicomwebPlace:
+    parts = urlsplit(value["server"])
+    if parts.username is not None or parts.query or parts.fragment:
+        msg = "the address of an archive has no account in it, and no query"
+        raise InvalidInput(msg, hint="name the account as username, and its password's private file as password_file")
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        msg = "an archive on another machine is read over https only"
+        raise InvalidInput(msg, server=value["server"])
+    return DicomwebPlace(
+        archive=Archive(
+            address=value["server"].rstrip("/"),
+            username=value.get("username"),
+            password_file=home / value["password_file"] if "password_file" in value else None,
+            ca_file=home / value["ca_file"] if "ca_file" in value else None,
+            seconds=value.get("timeout_seconds", TIMEOUT),
+        )
+    )
 
 
 def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:
@@ -253,3 +301,14 @@ def sandbox_place(value: Mapping[str, Any]) -> DockerPlace:
     match SandboxKind(value.get("kind", SandboxKind.DOCKER)):
         case SandboxKind.DOCKER:
             return DockerPlace(engine=value.get("engine", ENGINE), runtime=value.get("runtime", "runc"))
+
+
+_PLACES: Final[Mapping[SourceKind, Callable[[Path, Mapping[str, Any]], DataPlace]]] = {
+    SourceKind.FOLDER: _folder_place,
+    SourceKind.FILES: _files_place,
+    SourceKind.SQL: _sql_place,
+    SourceKind.S3: _s3_place,
+    SourceKind.FHIR: _fhir_place,
+    SourceKind.DICOM: _dicom_place,
+    SourceKind.DICOMWEB: _dicomweb_place,
+}

@@ -18,11 +18,12 @@ from security.errors import NotARecipient, PhtError, SealRecipients
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.statement.envelope import parse_envelope
+from security.train.boarding import PassSecrets
 from security.train.journey import StateRef, TrainParts
 from security.train.letters import OpenedParcel, Parcel, open_parcel
 from security.train.manifest import CodeRef, TrainManifest, read_manifest
 from security.train.verify import AcceptedTrain, check_ahead, verify_again, verify_arrival
-from station.errors import KeysElsewhere, SpoolDamaged
+from station.errors import KeysElsewhere, PassGone, SpoolDamaged
 from station.house.house import House
 from station.house.proofs import Proof
 from station.house.spool import Spool
@@ -142,6 +143,20 @@ def keys_for(manifest: TrainManifest, stop: int, house: House) -> Secrets:
         KeysElsewhere: they are not here.
     """
     return house.keys(manifest.route.stop(stop).key_set)
+
+
+def pass_secrets(accepted: AcceptedTrain, house: House) -> PassSecrets:
+    """Return the private halves of the pass with which this station is on board.
+
+    Raises:
+        PassGone: they are not here, cannot be opened, or are those of another pass.
+    """
+    secrets = house.passes.find(accepted.train, [one.identity for one in house.keyring])
+    ours = accepted.passes[house.party]
+    if (str(secrets.identity.recipient), secrets.mask_key.public.public.hex()) != (ours.recipient, ours.mask_key):
+        msg = "this station's keys for the train are not those of its pass"
+        raise PassGone(msg, train=accepted.train.short)
+    return secrets
 
 
 def verified(visit: Visit, house: House, trust: TrustStore, now: datetime) -> AcceptedTrain:

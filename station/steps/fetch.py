@@ -21,25 +21,37 @@ from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
+    Forked,
     JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
     NotARecipient,
     Refused,
+    Replayed,
 )
 from security.ids import TrainId
 from security.statement.envelope import MAX_ENVELOPE, Verified
 from security.train.journey import check_entry, read_entry
-from security.train.letters import OpenedParcel, Parcel, check_readers, check_room, joined, open_letter, open_parcel
+from security.train.letters import (
+    OpenedParcel,
+    Parcel,
+    check_entry_readers,
+    check_readers,
+    check_room,
+    joined,
+    open_letter,
+    open_parcel,
+)
 from security.train.manifest import TrainManifest, read_manifest, train_id
-from security.train.verify import AcceptedTrain, stop_meant, verify_manifest
+from security.train.route import counted
+from security.train.verify import AcceptedTrain, check_state_size, need_valid, stop_meant, verify_manifest
 from station.errors import PartsMissing
 from station.house.house import House
 from station.house.proofs import Proof
 from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
 from station.steps.evidence import arrival_of, believe, opened, print_envelopes
-from station.steps.gathered import stop_of, whole_journey
+from station.steps.gathered import news, stop_of, whole_journey
 from station.steps.recall import find_recall, recalled
 from station.visit.events import Blob, Fetched
 from station.visit.parts import plain
@@ -71,6 +83,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
         gathered.look()
         if gathered.missing:
+            need_valid(manifest.value, trust, now)
+            _need_first(manifest, stop, found, house)
             _need_wanted(manifest, house, now)
             _wait(visit, gathered.missing)
             return None
@@ -194,17 +208,47 @@ class _Gathered:
             self.takens.append(taken)
 
     def _check(self, taken: Taken, sender: int) -> None:
-        """Demand that the newest entry of a part is the one of the stop that sends it.
+        """Demand that a part is what the stop that sends it signed for: with as many entries as its way has, the state its own names, and the code.
+
+        What is put together is verified as a whole, and refused for good. Nobody who can write to a mailbox, and takes letters
+        apart that they cannot read, may bring that about.
 
         Raises:
             Refused, NotARecipient: it is not.
         """
         check_room(taken.parcel)
-        if not taken.parcel.entries:
-            msg = "a part of a train brings no entry"
-            raise JourneyIncomplete(msg)
-        letter = open_letter(taken.parcel.entries[-1], [one.identity for one in self._house.keyring])
-        check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now)
+        manifest, parcel = self._manifest.value, taken.parcel
+        way = {*manifest.route.ancestors(sender), sender} & news(manifest.route, self._stop)
+        opened = open_parcel(parcel, [one.identity for one in self._house.keyring]).entries
+        claims = [read_entry(one.envelope.payload).stop for one in opened]
+        if claims != sorted(way) or len(parcel.states) != 1:
+            msg = "a part of the train does not bring the entries of its way"
+            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(claims), expected=len(way))
+        letter = opened[-1]
+        entry = check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now).value
+        check_entry_readers(letter, manifest, sender)
+        (state,) = parcel.states
+        if state.digest != entry.state_out or parcel.code != manifest.code:
+            msg = "a part of a train brings another state or code than was signed for"
+            raise DigestMismatch(msg, stop=counted(sender))
+        check_state_size(state, manifest)
+
+
+def _need_first(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> None:
+    """Wait for no parts of a train that has been at this stop: one part of it came again, or another in its place.
+
+    Raises:
+        Replayed, Forked: it has.
+    """
+    train = train_id(manifest)
+    before = house.journal.accepted(train, stop)
+    if before is None or before.accepted is None:
+        return
+    if found.entries and found.entries[-1].envelope.digest in before.accepted.previous:
+        msg = "the train has been at this stop"
+        raise Replayed(msg, train=train.short, stop=counted(stop))
+    msg = "the train has been at this stop, with another statement of a stop before it"
+    raise Forked(msg, train=train.short, stop=counted(stop))
 
 
 def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:

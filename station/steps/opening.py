@@ -19,9 +19,9 @@ from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom
-from station.steps.evidence import keys_for, verified
+from station.steps.evidence import keys_for, pass_secrets, verified
 from station.steps.keep import take_out
-from station.steps.sums import add_up, take_aside
+from station.steps.sums import add_up, check_shares, take_aside
 from station.steps.wipe import containers_of
 from station.visit.events import Blob, Opened
 from station.visit.state import Visit
@@ -48,14 +48,22 @@ def perform(visit: Visit, house: House, now: datetime) -> Opened:
             house.sandbox.remove(
                 name
             )  # of attempts that were lost: they may still go on, in the room that is emptied now
+    if accepted.passes:
+        pass_secrets(accepted, house)  # without them nothing that comes later could be opened
     room = house.workrooms.make(visit.arrival)
     unseal_code(accepted, house, room.code)
     unseal_states(accepted, house, room)
-    task = accepted.manifest.value.route.task(accepted.stop)
-    if task is Task.COMBINE:
-        add_up(accepted, room)
-    if task is Task.RUN:
-        take_aside(accepted, room)
+    route = accepted.manifest.value.route
+    match route.task(accepted.stop):
+        case Task.COMBINE:
+            add_up(accepted, room)
+        case Task.CONTRIBUTE if not route.round(accepted.stop):
+            check_shares(accepted, house)  # they are the same in every round
+        case Task.RUN:
+            check_shares(accepted, house)
+            take_aside(accepted, room)
+        case _:
+            pass
     take_out(room, accepted, house)
     write_note(room.context, dump_pretty(context(accepted, house)), mode=0o644)
     return Opened(at=now, states_in=accepted.journey.states)
@@ -96,7 +104,7 @@ def _opens(accepted: AcceptedTrain, house: House) -> Unwrapper:
     keys = keys_for(accepted.manifest.value, accepted.stop, house)
     if not accepted.passes:
         return keys.identity
-    return house.passes.find(accepted.train, [one.identity for one in house.keyring]).identity
+    return pass_secrets(accepted, house).identity
 
 
 def _unseal_state(ref: StateRef, binding: StateBinding, accepted: AcceptedTrain, house: House, into: Path) -> None:

@@ -101,8 +101,7 @@ def _pass(accepted: AcceptedTrain, trust: TrustStore, house: House, now: datetim
     manifest = accepted.manifest.value
     if manifest.route.task(accepted.stop) is not Task.BOARD:
         return None
-    parties = [one.party for one in manifest.route.places]
-    later = parties[parties.index(house.party) + 1 :]
+    later = manifest.route.parties_after(house.party)
     ours = keys_for(manifest, accepted.stop, house).key_set.sealing
     secrets = house.passes.make(
         accepted.train,

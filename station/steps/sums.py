@@ -20,11 +20,13 @@ from security.sums.errors import MaskedVectorInvalid
 from security.sums.mask import MaskPublicKey, Occasion, PairSecret
 from security.train.boarding import PassSecrets, open_seed
 from security.train.manifest import Output, TrainManifest
+from security.train.route import Task
 from security.train.route_kinds import BoardedRoute
 from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from security.train.verify import AcceptedTrain
 from station.house.house import House
 from station.house.workroom import Workroom
+from station.steps.evidence import pass_secrets
 
 
 def masked_pieces(
@@ -83,6 +85,16 @@ def take_aside(accepted: AcceptedTrain, room: Workroom) -> None:
             came.rename(aside)
 
 
+def check_shares(accepted: AcceptedTrain, house: House) -> None:
+    """Demand, before anything reads data, that we share masks with each of the others.
+
+    Raises:
+        PassGone, BoardingRejected, MaskKeyRejected: our keys for the train are gone, or a seed for us is none.
+    """
+    if any(output.sum is not None for output in accepted.manifest.value.at_stop(accepted.stop).outputs):
+        _shares(accepted, house)
+
+
 def add_up(accepted: AcceptedTrain, room: Workroom) -> None:
     """Put the totals where the run of a combination finds them, and take the vectors away.
 
@@ -124,17 +136,22 @@ def _remove(path: Path) -> None:
 
 
 def _occasion(accepted: AcceptedTrain, output: Output) -> Occasion:
+    """Return what our masks are for. In rounds they hang on what this contribution hangs on: the departure, or the combination before.
+
+    A junction that sends one station another model than the others, such as one for which all others contribute nothing, gets
+    noise: it would read that station's part otherwise. In a sequence all hang on the departure, as each stop is told something else.
+    """
     route = accepted.manifest.value.route
-    if not isinstance(route, BoardedRoute):
-        raise TypeError(route)
-    departure = accepted.journey.entry(route.departure).digest
-    return Occasion(departure=departure, round=route.round(accepted.stop), path=output.path)
+    (hangs_on,) = accepted.journey.previous
+    if route.task(accepted.stop) is Task.RUN and isinstance(route, BoardedRoute):
+        hangs_on = accepted.journey.entry(route.departure).digest
+    return Occasion(hangs_on=hangs_on, round=route.round(accepted.stop), path=output.path)
 
 
 def _shares(accepted: AcceptedTrain, house: House) -> dict[int, PairSecret]:
     """Return what we share with each of the others: the seed is that of the earlier one of us two."""
     identities = [one.identity for one in house.keyring]
-    ours, passes = house.passes.find(accepted.train, identities), accepted.passes
+    ours, passes = pass_secrets(accepted, house), accepted.passes
     adders, found = accepted.manifest.value.adders, dict[int, PairSecret]()
     here = adders.index(house.party)
     for number, party in enumerate(adders):

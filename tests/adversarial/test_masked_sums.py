@@ -53,7 +53,7 @@ def test_the_right_masks_cancel(form: FixedPoint) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("station", "other"), PAIRS)
-def test_one_wrong_pass_or_seed_leaves_noise(form: FixedPoint, station: int, other: int) -> None:
+def test_t28_one_wrong_pass_or_seed_leaves_noise(form: FixedPoint, station: int, other: int) -> None:
     third = next(one for one in range(STATIONS) if one not in (station, other))
     flipped = bytes([seed_of(station, other)[0] ^ 1]) + seed_of(station, other)[1:]
     for among in (
@@ -69,21 +69,21 @@ def test_one_wrong_pass_or_seed_leaves_noise(form: FixedPoint, station: int, oth
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("station", range(STATIONS))
-def test_one_wrong_round_path_or_departure_leaves_noise(form: FixedPoint, station: int) -> None:
-    departure = OCCASION.departure
+def test_t28_one_wrong_round_path_or_departure_leaves_noise(form: FixedPoint, station: int) -> None:
+    departure = OCCASION.hangs_on
     for wrong in (
-        Occasion(departure=departure, round=2, path=OCCASION.path),
-        Occasion(departure=departure, round=4, path=OCCASION.path),
-        Occasion(departure=departure, round=3, path="model/hessian.npy"),
-        Occasion(departure=departure, round=3, path="model/gradient.npy "),
-        Occasion(departure=digest_of(b"another departure"), round=3, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=2, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=4, path=OCCASION.path),
+        Occasion(hangs_on=departure, round=3, path="model/hessian.npy"),
+        Occasion(hangs_on=departure, round=3, path="model/gradient.npy "),
+        Occasion(hangs_on=digest_of(b"another departure"), round=3, path=OCCASION.path),
     ):
         refuses(lambda wrong=wrong: contributions(INPUTS, form, met(STATIONS), {station: wrong}), form)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("station", "other"), PAIRS)
-def test_a_station_that_takes_another_place_leaves_noise(form: FixedPoint, station: int, other: int) -> None:
+def test_t28_a_station_that_takes_another_place_leaves_noise(form: FixedPoint, station: int, other: int) -> None:
     among = met(STATIONS)
     shares = {number: secret for number, secret in among[station].shares.items() if number != other}
     among[station] = Place(number=other, shares={**shares, station: among[station].shares[other]})
@@ -92,9 +92,9 @@ def test_a_station_that_takes_another_place_leaves_noise(form: FixedPoint, stati
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("station", range(STATIONS))
-def test_a_part_left_out_doubled_or_of_another_train_or_round_leaves_noise(form: FixedPoint, station: int) -> None:
+def test_t28_a_part_left_out_doubled_or_of_another_train_or_round_leaves_noise(form: FixedPoint, station: int) -> None:
     good = contributions(INPUTS, form, met(STATIONS))
-    next_round = Occasion(departure=OCCASION.departure, round=4, path=OCCASION.path)
+    next_round = Occasion(hangs_on=OCCASION.hangs_on, round=4, path=OCCASION.path)
     foreign = contributions(INPUTS, form, met(STATIONS, "another train"))
     later = contributions(INPUTS, form, met(STATIONS), dict.fromkeys(range(STATIONS), next_round))
     invented = bytes(len(good[0]) - 24)
@@ -110,7 +110,7 @@ def test_a_part_left_out_doubled_or_of_another_train_or_round_leaves_noise(form:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_sum_of_fewer_stations_than_agreed_is_not_taken_for_theirs(form: FixedPoint) -> None:
+def test_t28_the_sum_of_fewer_stations_than_agreed_is_not_taken_for_theirs(form: FixedPoint) -> None:
     """A smaller set that has masks of its own is a sum of that set; who asks for the sum of all notices."""
     vectors = contributions(INPUTS[:3], form, places(3))
     with pytest.raises(MasksLeft):
@@ -173,7 +173,7 @@ def two_inputs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_runs_with_equal_sums_look_the_same_to_the_junction(form: FixedPoint) -> None:
+def test_t29_runs_with_equal_sums_look_the_same_to_the_junction(form: FixedPoint) -> None:
     one, other = two_inputs()
     assert one.sum(axis=0).tolist() == other.sum(axis=0).tolist()
     plain = zeros(NUMBERS, bits=form.bits), zeros(NUMBERS, bits=form.bits)
@@ -196,7 +196,7 @@ def test_runs_with_equal_sums_look_the_same_to_the_junction(form: FixedPoint) ->
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_but_two_together_learn_what_those_two_sum_up_to_and_no_more(form: FixedPoint) -> None:
+def test_t29_all_but_two_together_learn_what_those_two_sum_up_to_and_no_more(form: FixedPoint) -> None:
     """The junction and every other station put together what they know: all masks but that of the two."""
     honest = (1, 3)
     one, other = two_inputs()
@@ -217,11 +217,11 @@ def test_all_but_two_together_learn_what_those_two_sum_up_to_and_no_more(form: F
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_masks_of_other_rounds_paths_and_pairs_have_nothing_to_do_with_each_other(form: FixedPoint) -> None:
+def test_t29_masks_of_other_rounds_paths_and_pairs_have_nothing_to_do_with_each_other(form: FixedPoint) -> None:
     """Two vectors of one station at different occasions differ by noise, not by the difference of their numbers."""
     place = places(STATIONS)[1]
-    again = Occasion(departure=OCCASION.departure, round=4, path=OCCASION.path)
-    elsewhere = Occasion(departure=OCCASION.departure, round=3, path="model/hessian.npy")
+    again = Occasion(hangs_on=OCCASION.hangs_on, round=4, path=OCCASION.path)
+    elsewhere = Occasion(hangs_on=OCCASION.hangs_on, round=3, path="model/hessian.npy")
     numbers = np.arange(NUMBERS, dtype=float) % 7
     first, *others = (
         mask(numbers, form=form, place=place, occasion=one).elements for one in (OCCASION, again, elsewhere)

@@ -95,7 +95,7 @@ def mounted() -> dict[int, dict[str, set[str]]]:
 
 
 def test_the_table_is_read() -> None:
-    assert sorted(TABLE) == list(range(1, 26))
+    assert sorted(TABLE) == list(range(1, 30))
 
 
 def test_no_test_is_named_after_an_attack_that_is_not_in_the_table() -> None:

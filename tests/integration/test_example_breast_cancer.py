@@ -170,7 +170,7 @@ def test_what_the_attacker_puts_into_the_registry_is_refused(
     sent = train(consortium()).travel(3)
     blobs = spool(tmp_path / "spool", sent)
     depot = Depot(registry)
-    depot.send(sent.parcel, blobs, to=ALICE, train=sent.id, stop=sent.stop)
+    depot.send(sent.parcel, blobs, to=ALICE, train=sent.id, stop=None)
     (arrival,) = depot.arrivals(ALICE)
     verify_home(open_parcel(depot.take(arrival, blobs), [MAIL]).parts, sent.world.trust, owner=ALICE, now=NOW)
 

@@ -15,7 +15,7 @@ from security.sums.mask import MaskKey, Occasion, PairSecret
 from security.sums.masked import MaskedVector, Place, mask, total, unmask
 from security.sums.ring import FixedPoint
 
-OCCASION = Occasion(departure=digest_of(b"departure"), round=3, path="model/gradient.npy")
+OCCASION = Occasion(hangs_on=digest_of(b"departure"), round=3, path="model/gradient.npy")
 FORMS = (FixedPoint(bits=64, fraction=24, bound=1000.0), FixedPoint(bits=128, fraction=48, bound=1e12))
 
 

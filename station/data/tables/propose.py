@@ -45,6 +45,8 @@ def propose(engine: Engine, staged: Staged) -> Proposal:
 
 
 def _proposed(engine: Engine, staged: Staged, place: str, kind: str, name: str) -> Described:
+    if place in staged.types:
+        return Described(column=Column(name=name, type=staged.types[place]), origin=place)
     if _TELLING.search(place.lower()):
         return Described(column=Column(name=name, type=ColumnType.IDENTIFIER), origin=place)
     words = _words(engine, staged, place)

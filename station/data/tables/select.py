@@ -7,13 +7,13 @@ spelling. A cell that is not of its column's type stops all of it; a train never
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from security.digest import Digest, digest_stream
-from security.files import told
+from security.digest import Digest, digest_of, digest_stream
+from security.files import make_folder, told
 from security.ids import TrainId
 from security.tables.column import ColumnType
 from security.tables.expression import Condition
@@ -21,7 +21,7 @@ from security.tables.fit import names_in
 from station.data.tables.cell import Cell, cell_of
 from station.data.tables.engine import CellRejected, Engine, named, opened, quoted
 from station.data.tables.scan import first_bad, kinds_in, scan
-from station.data.tables.secret import DataSecret
+from station.data.tables.secret import DIGITS, DataSecret
 from station.data.tables.source import Described, Staged
 from station.data.tables.where import sql_of
 from station.errors import CohortTooSmall, DataUnfit
@@ -29,9 +29,9 @@ from station.errors import CohortTooSmall, DataUnfit
 TABLE: Final = "table.csv"
 PARQUET: Final = "table.parquet"
 FILES: Final = "files"
+"""The folder of the files that cells name."""
 _PATIENT: Final = "#patient"
 _WITHDREW: Final = "#withdrew"
-_DIGITS: Final = 15  # hexadecimal: 60 bits, a positive integer in every language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         if patients < max(selection.least, 1):
             msg = "fewer patients than this station lets an analysis see"
             raise CohortTooSmall(msg, data=selection.data)
-        _deliver(engine, selection, into, secret)
+        _deliver(engine, staged, selection, into, secret)
         _keep_cohort(engine, cohort, secret)
     return Selected(
         rows=rows,
@@ -96,7 +96,7 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         withdrawn=withdrawn,
         cohort=secret.digest(_digest(cohort)),
         cohort_file=cohort,
-        table=secret.digest(_digest(into / TABLE)),
+        table=secret.digest(_content(into)),
     )
 
 
@@ -146,25 +146,50 @@ def _counted(engine: Engine) -> tuple[int, int, int]:
     return rows, patients, withdrawn
 
 
-def _deliver(engine: Engine, selection: Selection, into: Path, secret: DataSecret) -> None:
-    """Write the table: numbers for identifiers, and an order that follows from the train's key and each row's content."""
-    key = quoted(secret.for_train(selection.train))
+def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, secret: DataSecret) -> None:
+    """Write the table: numbers for identifiers, and an order that follows from the train's key and each row's content.
+
+    Then the files that its cells name, each once, and only those.
+    """
+    key = secret.for_train(selection.train)
+    suffix = staged.carry.suffix if staged.carry else ""
     types = {one.column.name: one.column.type for one in selection.every}
-    shown = [
-        f"{_number(key, named(name))} AS {named(name)}" if types[name] is ColumnType.IDENTIFIER else named(name)
-        for name in selection.delivered
-    ]
+    shown = [f"{_shown(types[name], quoted(key), name, suffix)} AS {named(name)}" for name in selection.delivered]
     order = ", ".join(named(name) for name in selection.delivered)
-    query = f"SELECT {', '.join(shown)} FROM chosen WHERE NOT {named(_WITHDREW)} ORDER BY hash({key}, {order})"
+    rows = f"FROM chosen WHERE NOT {named(_WITHDREW)}"
+    query = f"SELECT {', '.join(shown)} {rows} ORDER BY hash({quoted(key)}, {order})"
     engine.run(f"COPY ({query}) TO {quoted(str(into / TABLE))} (FORMAT csv, HEADER true)")
     if selection.parquet:
         engine.run(f"COPY ({query}) TO {quoted(str(into / PARQUET))} (FORMAT parquet)")
+    for name in selection.delivered:
+        if types[name] is ColumnType.FILE:
+            where = f"{rows} AND {named(name)} IS NOT NULL"
+            shown_name = _shown(ColumnType.FILE, quoted(key), name, suffix)
+            _carry(engine.rows(f"SELECT DISTINCT {named(name)}, {shown_name} {where}"), staged, selection, into, key)
+
+
+def _carry(files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str) -> None:
+    if staged.carry is None:
+        msg = "a column is said to name files, and its source has none"
+        raise DataUnfit(msg, data=selection.data, hint="correct the type of the column in station.yaml")
+    make_folder(into / FILES)
+    for cell, name in files:
+        staged.carry(cell, into / name, key)
+
+
+def _shown(kind: ColumnType, key: str, name: str, suffix: str) -> str:
+    match kind:
+        case ColumnType.IDENTIFIER:
+            return _number(key, named(name))
+        case ColumnType.FILE:
+            return f"{quoted(f'{FILES}/')} || {_number(key, named(name))} || {quoted(suffix)}"
+        case _:
+            return named(name)
 
 
 def _number(key: str, value: str) -> str:
-    # A key before the text is a sound code only because the digest is cut: nobody can continue from what is not there.
-    keyed = f"left(sha256({key} || CAST({value} AS VARCHAR)), {_DIGITS})"
-    return f"CASE WHEN {value} IS NULL THEN NULL ELSE CAST('0x' || {keyed} AS BIGINT) END"
+    keyed = f"left(sha256({key} || CAST({value} AS VARCHAR)), {DIGITS})"
+    return f"(CASE WHEN {value} IS NULL THEN NULL ELSE CAST('0x' || {keyed} AS BIGINT) END)"
 
 
 def _keep_cohort(engine: Engine, cohort: Path, secret: DataSecret) -> None:
@@ -174,6 +199,15 @@ def _keep_cohort(engine: Engine, cohort: Path, secret: DataSecret) -> None:
         f"COPY (SELECT DISTINCT left(sha256({key} || {patient}), 32) AS patient FROM chosen"
         f" WHERE NOT {named(_WITHDREW)} ORDER BY patient) TO {quoted(str(cohort))} (FORMAT csv, HEADER false)"
     )
+
+
+def _content(into: Path) -> Digest:
+    """Return one digest of the table and the files it names."""
+    table = _digest(into / TABLE)
+    if not (into / FILES).is_dir():
+        return table
+    listed = "".join(f"{path.name} {_digest(path)}\n" for path in sorted((into / FILES).iterdir()))
+    return digest_of(f"{table}\n{listed}".encode())
 
 
 def _digest(path: Path) -> Digest:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from security.tables.column import Column
+from security.tables.column import Column, ColumnType
 from security.tables.expression import Condition
 from station.check import CheckResult
 
@@ -56,13 +56,32 @@ class Spelling:
 PLAIN = Spelling()
 
 
+class Carry(Protocol):
+    """Copies the file that a cell names, made fit to be given away, to a path."""
+
+    @property
+    def suffix(self) -> str:
+        """How the names of these files end: ``.dcm``."""
+        ...
+
+    def __call__(self, cell: str, path: Path, key: str) -> None:
+        """Copy one. `key` is of the train: under it patients, and whatever else is named in a file, get their numbers.
+
+        Raises:
+            DataSourceUnavailable: it cannot be fetched now, or is another than when the rows were staged.
+            DataUnfit: it cannot be made fit.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """Rows where the engine can read them.
 
     `names` tells what the column of a name is called there. `version` tells people which state of the source this is: a
     snapshot, a time, a digest; nothing of the data. `unchanged`, asked when everything was read, tells whether it still is.
-    `carry` copies the file that a cell of type `file` names.
+    `types` are those of columns whose type the source knows, by what they are called there. `carry`, where cells name files,
+    copies one of them.
     """
 
     form: Form
@@ -71,7 +90,8 @@ class Staged:
     version: str
     spelling: Spelling = PLAIN
     unchanged: Callable[[], bool] = field(default=lambda: True, compare=False)
-    carry: Callable[[str, Path], None] | None = field(default=None, compare=False)
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    carry: Carry | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,7 +197,7 @@ def test_a_mask_is_what_the_design_says(own: int, other: int) -> None:
 def test_a_mask_that_was_computed_once_is_computed_always() -> None:
     one, other = MaskKey(bytes(range(32))), MaskKey(bytes(range(32, 64)))
     pair = one.pair_with(other.public, bytes(range(64, 96)))
-    occasion = Occasion(departure=digest_of(b""), round=0, path="sum.json")
+    occasion = Occasion(hangs_on=digest_of(b""), round=0, path="sum.json")
     found = taken(pair.stream(occasion, adds=0, subtracts=1), 32).hex()
     assert found == "bc7a4ef04a606ee934ce0580833f58a294b290051bce575fd213bbe25599d5c8"
 
@@ -218,11 +218,11 @@ def test_everything_that_differs_makes_another_mask() -> None:
 
     found = [
         stream(),
-        stream(Occasion(departure=other, round=3, path="model/gradient.npy")),
-        stream(Occasion(departure=departure, round=4, path="model/gradient.npy")),
-        stream(Occasion(departure=departure, round=3, path="model/gradient.npz")),
-        stream(Occasion(departure=departure, round=3, path="model/gradient.npy\0")),
-        stream(Occasion(departure=departure, round=3, path="model/gradient.npy\x04\0\0\0\x01\0\0\0")),
+        stream(Occasion(hangs_on=other, round=3, path="model/gradient.npy")),
+        stream(Occasion(hangs_on=departure, round=4, path="model/gradient.npy")),
+        stream(Occasion(hangs_on=departure, round=3, path="model/gradient.npz")),
+        stream(Occasion(hangs_on=departure, round=3, path="model/gradient.npy\0")),
+        stream(Occasion(hangs_on=departure, round=3, path="model/gradient.npy\x04\0\0\0\x01\0\0\0")),
         stream(adds=2, subtracts=1),
         stream(adds=1, subtracts=3),
         stream(adds=0, subtracts=2),
@@ -280,7 +280,7 @@ def test_nobody_shares_a_mask_with_itself() -> None:
 @pytest.mark.parametrize(("number", "path"), [(-1, "a"), (2**32, "a"), (0, ""), (0, "a" * 4097), (0, "\ud800")])
 def test_an_occasion_is_one_that_can_be(number: int, path: str) -> None:
     with pytest.raises(SumInvalid):
-        Occasion(departure=digest_of(b""), round=number, path=path)
+        Occasion(hangs_on=digest_of(b""), round=number, path=path)
 
 
 def test_what_is_made_is_never_made_twice_and_comes_back() -> None:
