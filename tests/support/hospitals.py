@@ -112,7 +112,7 @@ class Hospitals:
         folder = self.root / "data" / party
         folder.mkdir(parents=True)
         folder.chmod(0o755)
-        rows = "".join(f"{value},{CANARY}\n" for value in PATIENTS[party])
+        rows = "".join(f"{value},{CANARY}\n" for value in PATIENTS.get(party, (1, 2)))
         (folder / "patients.csv").write_text(f"value,name\n{rows}")
         (folder / "go").touch()
 
@@ -128,7 +128,7 @@ class Hospitals:
     def _station(self, party: str) -> None:
         assert self.barrier is not None
         registry = self.barrier.url if party == self.behind else self.url
-        self._keys(party, Role.STATION, *SCHEMES[party])
+        self._keys(party, Role.STATION, *SCHEMES.get(party, (Scheme.ED25519,)))
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
             *("--data", f"patients=data/{party}", "--engine", self.engine.url),
