@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -46,8 +47,9 @@ class PassKeys:
 
         Raises:
             PassGone: what is there cannot be opened.
+            FileMissing: it cannot be read now.
         """
-        with contextlib.suppress(FileMissing):
+        if not self._is_gone(train):
             return self._read(train, identities)
         made = PassSecrets.generate(like, later)
         sealed = seal_note(made.to_bytes(), ours).hex()
@@ -60,10 +62,13 @@ class PassKeys:
 
         Raises:
             PassGone: they are not here, or cannot be opened.
+            FileMissing: they are here and cannot be read now: a disk's error ends no train.
         """
         try:
             return self._read(train, identities)
         except FileMissing as error:
+            if not self._is_gone(train):
+                raise
             msg = "this station's keys for the train are gone"
             raise PassGone(msg, train=train.short) from error
 
@@ -101,9 +106,15 @@ class PassKeys:
     def _is_over(self, name: str, now: datetime) -> bool:
         try:
             until, _ = self._parts(TrainId(name))
-        except (PassGone, FileMissing):
+        except PassGone:
             return True
+        except FileMissing:
+            return self._is_gone(TrainId(name))
         return now >= until
+
+    def _is_gone(self, train: TrainId) -> bool:
+        """Whether there is no file with the keys, as opposed to one that cannot be read now."""
+        return not os.path.lexists(self._root / train)
 
     def _read(self, train: TrainId, identities: Sequence[Unwrapper]) -> PassSecrets:
         _, sealed = self._parts(train)

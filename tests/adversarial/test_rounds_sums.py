@@ -169,13 +169,13 @@ def test_t28_a_junction_that_sends_two_stations_different_models_adds_up_noise(h
 
 def vector(here: World, made: Train, party: PartyId, numbers: Sequence[float], **changes: object) -> bytes:
     """Return the masked vector of a station at the first round; `changes` make it one for another occasion, form or place."""
-    occasion = Occasion(hangs_on=hangs_on(here, made, party, FIRST[party]), round=0, path=PATH)
+    occasion = Occasion(hangs_on=hangs_on(here, made, FIRST[party]), round=0, path=PATH)
     wanted: dict[str, Any] = {"form": FORM, "place": place_of(here, made, party), "occasion": occasion, **changes}
     return sent(mask(np.array(numbers, np.float64), **wanted))
 
 
 def occasion(here: World, made: Train, **changes: object) -> Occasion:
-    usual = Occasion(hangs_on=hangs_on(here, made, B, FIRST[B]), round=0, path=PATH)
+    usual = Occasion(hangs_on=hangs_on(here, made, FIRST[B]), round=0, path=PATH)
     return replace(usual, **changes)  # type: ignore[arg-type] # spoiled on purpose
 
 
@@ -343,7 +343,7 @@ def test_t29_a_junction_with_all_stations_but_two_learns_the_sum_of_the_two(tmp_
         stations = [entries_of(one.parcel, [here.consortium.secrets[JUNCTION].identity])[-1].station for one in found]
         parts = dict(zip(stations, (inside(one.state, keys.identity)[PATH] for one in found), strict=True))
         assert set(parts) == {A, B, C}
-        when = Occasion(hangs_on=hangs_on(here, made, C, FIRST[C]), round=0, path=PATH)
+        when = Occasion(hangs_on=hangs_on(here, made, FIRST[C]), round=0, path=PATH)
         spy = place_of(here, made, C)
         left = {}
         for number, party in ((0, A), (1, B)):

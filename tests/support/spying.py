@@ -225,7 +225,7 @@ def contribute_by_hand(
     if not again:
         here.depot.remove(arrival)
     previous = (open_letter(parcel.entries[-1], [keys.identity]).envelope.digest,)
-    passes = passes_of(entries_of(parcel, [keys.identity]))
+    passes = all_passes(here, made)
     binding = StateBinding(train=made.id, stop=stop, sender=party, recipients=(JUNCTION,), previous=previous)
     sink = io.BytesIO()
     state = seal_state(sink, members(files), binding=binding, recipients=[passes[JUNCTION].recipient]).ref
@@ -245,10 +245,11 @@ def contribute_by_hand(
     envelope = sign(print_entry(entry), keys.signers)
     letter = seal_letter(envelope, entry_recipients(made.manifest, stop, here.consortium.trust, here.now))
     (combination,) = route.after(stop)
-    known = entries_of(parcel, [keys.identity])
-    new = [one for one, entry in zip(parcel.entries, known, strict=True) if entry.stop in news(route, combination)]
+    came = {one.stop: there for one, there in zip(entries_of(parcel, [keys.identity]), parcel.entries, strict=True)}
+    came[stop] = letter
+    entries = tuple(came[one] for one in sorted(came.keys() & news(route, combination)))
     here.depot.send(
-        replace(parcel, entries=(*new, letter), states=(state,)),
+        replace(parcel, entries=entries, states=(state,)),
         MemoryBlobs({**blobs.blobs, state.digest: sink.getvalue()}),
         to=JUNCTION,
         train=made.id,
@@ -261,12 +262,7 @@ def place_of(here: World, made: Train, party: PartyId) -> Place:
     """Return where a station stands, with the secrets that it has and nobody else: as long as its keys are there."""
     keys = here.consortium.secrets[party]
     ours = here.houses[party].passes.find(made.id, [keys.identity])
-    assert isinstance(here.registry, RecordingRegistry)
-    boarded = [one for one in here.registry.sent if one.stop is not None and one.stop < DEPARTURE]
-    entries = {letter for one in boarded for letter in one.parcel.entries}
-    passes = passes_of(
-        entry for letter in entries for entry in [read_entry(open_letter(letter, [keys.identity]).envelope.payload)]
-    )
+    passes = all_passes(here, made)
     adders = made.manifest.adders
     number = adders.index(party)
     shares = {}
@@ -278,9 +274,21 @@ def place_of(here: World, made: Train, party: PartyId) -> Place:
     return Place(number=number, shares=shares)
 
 
-def hangs_on(here: World, made: Train, party: PartyId, stop: int) -> Digest:
-    """Return the newest entry that came to a station for a contribution."""
+def all_entries(here: World, made: Train) -> dict[Digest, JourneyEntry]:
+    """Return every entry of a train that was ever sent, by its digest: its owner can read them."""
     assert isinstance(here.registry, RecordingRegistry)
+    letters = {letter for one in here.registry.sent for letter in one.parcel.entries}
+    envelopes = [open_letter(one, [MAIL]).envelope for one in letters]
+    found = {one.digest: read_entry(one.payload) for one in envelopes}
+    return {digest: entry for digest, entry in found.items() if entry.train == made.id}
+
+
+def all_passes(here: World, made: Train) -> dict[PartyId, BoardingPass]:
+    return passes_of(all_entries(here, made).values())
+
+
+def hangs_on(here: World, made: Train, stop: int) -> Digest:
+    """Return the entry that a contribution hangs on, of which there is one."""
     (before,) = made.manifest.route.before(stop)
-    sent = next(one for one in here.registry.sent if one.to == mailbox(party) and one.stop == before)
-    return open_letter(sent.parcel.entries[-1], [here.consortium.secrets[party].identity]).envelope.digest
+    (found,) = (digest for digest, entry in all_entries(here, made).items() if entry.stop == before)
+    return found

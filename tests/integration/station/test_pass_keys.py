@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.depot import ReceiptKind
-from security.errors import DirectoryExpired
+from security.errors import DirectoryExpired, FileMissing
 from security.ids import TrainId
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
@@ -128,3 +128,24 @@ def test_what_nobody_can_read_is_swept_too(tmp_path: Path) -> None:
         passes.destroy(train)
     assert [path.name for path in root.iterdir()] == ["something else"]
     assert PassKeys(tmp_path / "none").over(NOW) == ()
+
+
+def test_keys_that_cannot_be_read_now_are_neither_missed_nor_swept(here: World) -> None:
+    """A disk's error is no end: the train waits, and comes home once they can be read again."""
+    made = a_train(here)
+    here.settle(*STATIONS)
+    here.settle(JUNCTION)
+    path, aside = here.folder(A) / "passes" / made.id, here.root / "aside"
+    path.rename(aside)
+    path.mkdir()  # which cannot be read as a file, whoever tries
+    for _ in range(10):
+        here.step(A)
+        here.now += timedelta(seconds=1)
+    assert [visit.refused for visit in here.visits(A) if visit.refused] == []
+    assert any(visit.stumbled and visit.stumbled.code == FileMissing.code for visit in here.visits(A))
+    sweep(here, A)
+    assert here.houses[A].passes.over(here.now) == ()
+    path.rmdir()
+    aside.rename(path)
+    here.settle()
+    assert here.at_home(made.id)
