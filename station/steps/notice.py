@@ -113,9 +113,10 @@ class _Look:
             return
         self._known.add(arrival.digest)
         try:
-            if self._house.journal.find(arrival.digest) is None:
+            visit = self._house.journal.find(arrival.digest)
+            if visit is None:
                 self._new.append(found)
-            else:
+            elif visit.departed is not None:  # or else it was begun by another look, beside this one
                 _take_out(arrival, self._house, self._now)
         except (JournalDamaged, DiskFull):
             raise

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from registry.depot import mailbox
+from registry.depot import Depot, Waiting, mailbox
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
+from registry.oci import MAX_MANIFEST
+from registry.port import Registry
 from security.ids import PartyId
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
+from station.steps.notice import notice
 from tests.support.world import ROOMY, World, world
 
 POLL = 30
@@ -107,3 +111,30 @@ def test_that_the_mailbox_cannot_be_read_is_told_until_it_can(here: World, liste
     listed.away = False
     here.now += timedelta(seconds=POLL)
     assert own.turn().trouble is None
+
+
+class Doubled(Depot):
+    """While one look reads what waits under a tag, another look begins what it found there."""
+
+    def __init__(self, registry: Registry, other: Callable[[], object]) -> None:
+        super().__init__(registry)
+        self._other = other
+
+    def look_up(self, party: PartyId, tag: Tag, *, most: int = MAX_MANIFEST) -> Waiting | None:
+        found = super().look_up(party, tag, most=most)
+        self._other()
+        return found
+
+
+def test_a_train_that_two_looks_find_at_once_stays_in_the_mailbox_and_is_visited_once(here: World) -> None:
+    """A daemon looks through its mailbox beside asking for what it expects."""
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    usual = here.houses[STATION]
+    beside = replace(usual, depot=Doubled(usual.depot.registry, lambda: notice(usual, here.now)))
+    assert notice(beside, here.now) == ()
+    assert len(here.waits_for(STATION)) == 1
+    (begun,) = here.visits(STATION)
+    assert not usual.journal.was_redelivered(begun.arrival)
+    here.settle()
+    assert here.at_home(made.id)
