@@ -14,6 +14,8 @@ TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
 export PATH := $(PATH):/usr/sbin:/sbin
+# Each of the hundreds of `pht` that a demo and the tests start would compile the whole project again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help dev machine engine registry base demo test bench check lint fmt lock docs clean down
 

@@ -47,7 +47,7 @@ _COMMANDS: Final = {
     "verify": ("train_builder.cli.verify:verify", "Verify an exported journey, from a pinned root alone."),
 }
 
-_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse_command",)}
+_FROM_ABOVE: Final = {"train": {"rehearse": "rehearsal.cli:rehearse_command"}}
 """Commands that a group shows but cannot import: what they need lies above it."""
 
 _log = logging.getLogger("pht")
@@ -76,14 +76,36 @@ class LazyGroup(click.Group):
             return None
         group = _imported(_GROUPS[cmd_name][0])
         assert isinstance(group, click.Group)  # noqa: S101 - a mistake in the table above
-        for place in _FROM_ABOVE.get(cmd_name, ()):
-            group.add_command(_imported(place))
+        for name, place in _FROM_ABOVE.get(cmd_name, {}).items():
+            group.add_command(LaterCommand(name, place))
         return group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in (_GROUPS | _COMMANDS).items()])
+
+
+class LaterCommand(click.Command):
+    """A member of a group that is imported when it is called, or when its help is shown."""
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(name)
+        self._place = place
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> click.Context:
+        """Import the command, and make the context of that."""
+        return _imported(self._place).make_context(info_name, args, parent, **extra)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Import the command for the first line of its help."""
+        return _imported(self._place).get_short_help_str(limit)
 
 
 def _imported(place: str) -> click.Command:
