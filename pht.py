@@ -76,9 +76,8 @@ class LazyGroup(click.Group):
             return None
         group = _imported(_GROUPS[cmd_name][0])
         assert isinstance(group, click.Group)  # noqa: S101 - a mistake in the table above
-        for name, place in _FROM_ABOVE.get(cmd_name, {}).items():
-            group.add_command(LaterCommand(name, place))
-        return group
+        further = _FROM_ABOVE.get(cmd_name)
+        return OpenGroup(group, further) if further else group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
@@ -86,26 +85,21 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in (_GROUPS | _COMMANDS).items()])
 
 
-class LaterCommand(click.Command):
-    """A member of a group that is imported when it is called, or when its help is shown."""
+class OpenGroup(click.Group):
+    """A group with further members, which are imported when they are called."""
 
-    def __init__(self, name: str, place: str) -> None:
-        super().__init__(name)
-        self._place = place
+    def __init__(self, group: click.Group, further: Mapping[str, str]) -> None:
+        super().__init__(group.name, group.commands, help=group.help)
+        self._further = further
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's signature
-    ) -> click.Context:
-        """Import the command, and make the context of that."""
-        return _imported(self._place).make_context(info_name, args, parent, **extra)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all members, sorted."""
+        return sorted([*super().list_commands(ctx), *self._further])
 
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Import the command for the first line of its help."""
-        return _imported(self._place).get_short_help_str(limit)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a further member."""
+        place = self._further.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if place is None else _imported(place)
 
 
 def _imported(place: str) -> click.Command:

@@ -18,13 +18,13 @@ from security.errors import FileMissing
 from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownAnalysis
 from station.data.tables.bucket import Bucket
+from station.data.tables.s3 import S3Source
 from station.data.tables.source import Spelling
 from station.desk.setup import NewStation, print_config
 from station.errors import ConfigInvalid
 from station.house.assembly import capacity_of, policy_of
 from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING, Approve, Retention, StationConfig, load_config, parse_config
-from station.house.places import S3Place
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -197,7 +197,7 @@ def new(folder: Path, **changes: object) -> NewStation:
 
 def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     config = parse_config(print_config(new(Path("/srv/pht"))).encode(), file=FILE)
-    assert config.data["patients"].place.folders == (Path("/srv/it's: here"),)
+    assert config.data["patients"].reads == (Path("/srv/it's: here"),)
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
@@ -267,7 +267,7 @@ data:
 
 
 def test_a_bucket() -> None:
-    place = parse(LEAST.replace("data: {}\n", BUCKET)).data["lungs"].place
+    place = parse(LEAST.replace("data: {}\n", BUCKET)).data["lungs"].source
     where = Bucket(
         endpoint="https://s3.example:9000",
         name="clinic",
@@ -276,7 +276,7 @@ def test_a_bucket() -> None:
         keys_file=Path("/srv/pht/private/keys"),
         seconds=600,
     )
-    assert place == S3Place(bucket=where, pattern="*.csv", spelling=Spelling())
+    assert place == S3Source(name="lungs", bucket=where, pattern="*.csv", spelling=Spelling())
 
 
 @pytest.mark.parametrize(
