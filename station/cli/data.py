@@ -194,7 +194,7 @@ def _need_settings(name: str, kind: Kind, entry: Mapping[str, str | int]) -> Non
     needs = [_option(one) for one in kind.needs]
     if kind.either:
         needs.append(" or ".join(map(_option, kind.either)))
-    right = given >= set(kind.needs) and len(given & set(kind.either)) == bool(kind.either)
+    right = given >= set(kind.needs) and (not kind.either or len(given & set(kind.either)) == 1)
     if not right or not given <= set(kind.settings):
         msg = "a kind of source has options of its own"
         may = ", ".join(map(_option, kind.may)) or "nothing else"

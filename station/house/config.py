@@ -24,6 +24,7 @@ from security.files import read_file
 from security.ids import PartyId
 from security.train.manifest import Limits
 from station.data.folder import FolderSource
+from station.data.tables.kind import without
 from station.data.tables.kinds import KINDS, SETTINGS
 from station.data.tables.source import TableSource
 from station.errors import ConfigInvalid
@@ -213,6 +214,7 @@ def config_schema() -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(resources.files("station.house").joinpath("config.schema.json").read_bytes())
     entry = schema["properties"]["data"]["additionalProperties"]
     entry["properties"]["source"]["enum"] = [FOLDER, *KINDS]
+    entry["allOf"][0]["then"]["properties"] |= without(SETTINGS - {"folder"}, FOLDER)
     entry["allOf"] += [
         {"if": {"properties": {"source": {"const": one.name}}, "required": ["source"]}, "then": one.demands(SETTINGS)}
         for one in KINDS.values()

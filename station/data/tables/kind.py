@@ -6,7 +6,7 @@ is in ``config.schema.json``; which of them a kind has, and needs, is here, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,34 +22,38 @@ Reader: TypeAlias = Callable[[str, Path, Mapping[str, Any]], TableSource]
 class Kind:
     """A kind of source.
 
-    It has the settings it `needs`, those it `may` have, exactly one of `either`, if there are such, and `together` tells which
-    of them wants which other beside it.
+    It has the settings it `needs`, those it `may` have, one of the two in `either`, if there are such, and `together` tells
+    which of them wants which other beside it.
     """
 
     name: str
     read: Reader
     needs: tuple[str, ...]
     may: tuple[str, ...] = ()
-    either: tuple[str, ...] = ()
+    either: tuple[str, str] | None = None
     together: Mapping[str, str] | None = None
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Every setting that it can have."""
-        return (*self.needs, *self.either, *self.may)
+        return (*self.needs, *(self.either or ()), *self.may)
 
     def demands(self, settings: frozenset[str]) -> dict[str, Json]:
         """Return what its entry in ``station.yaml`` must be, as JSON Schema; `settings` are those of all kinds."""
-        foreign: dict[str, Json] = {
-            name: {"not": {}, "description": f"no setting of 'source: {self.name}'"}
-            for name in sorted(settings - set(self.settings))
-        }
+        foreign = without(settings - set(self.settings), self.name)
         found: dict[str, Json] = {"required": list[Json](self.needs), "properties": foreign}
         if self.either:
-            found["oneOf"] = [{"required": [name]} for name in self.either]
+            one, other = self.either
+            excluded: Json = {"not": {}, "description": f"left out where '{other}' is"}
+            found |= {"if": {"required": [other]}, "then": {"properties": {one: excluded}}, "else": {"required": [one]}}
         if self.together:
             found["dependentRequired"] = {name: [other] for name, other in self.together.items()}
         return found
+
+
+def without(settings: Iterable[str], source: str) -> dict[str, Json]:
+    """Return, as properties of JSON Schema, that an entry has none of these settings."""
+    return {one: {"not": {}, "description": f"no setting of 'source: {source}'"} for one in sorted(settings)}
 
 
 def beside(home: Path, value: Mapping[str, Any], setting: str) -> Path | None:
