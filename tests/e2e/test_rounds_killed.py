@@ -251,11 +251,12 @@ KILLED: Mapping[str, tuple[str, ...]] = {
 KINDS = ("boarded", "admitted", "opened", "furnished", "started", "ended", "cleared", "sealed", "wiped", "signed")
 SENT = ("accepted", "pushed", "receipt-sent", "departed")
 CAMPAIGN = [
-    {party: [f"{when} {kind} {stop}" for stop in stops for kind in (*KINDS, *SENT)]}
+    {party: tuple(f"{when} {kind} {stop}" for kind in (*KINDS, *SENT))}
     for party, stops in {
         A: (BOARD[A], DEPARTURE, FIRST[A], COMBINED, SECOND[A], FINISHED),
         B: (BOARD[B], FIRST[B], SECOND[B]),
     }.items()
+    for stop in stops
     for when in ("before", "after")
 ]
 
