@@ -7,7 +7,7 @@ write to a mailbox can put anything there (attack T13).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,6 @@ from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
-    Forked,
     JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
@@ -83,8 +82,12 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
         gathered.look()
         if gathered.missing:
+            if _says_otherwise(manifest, stop, found, house):
+                gathered.check(takens[0], claimed.route.before(stop)[0])
+                wanted = refused_unseen(manifest.value.at_stop(stop), trust, house) is None
+                came = zip(arrivals, takens, strict=True)
+                return _kept(parcel, found, visit, house, came=came, wanted=wanted, now=now)
             need_valid(manifest.value, trust, now)
-            _need_first(manifest, stop, found, house)
             _need_wanted(manifest, house, now)
             _wait(visit, gathered.missing)
             return None
@@ -95,14 +98,32 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     known, accepted = _believed(found, house, trust, now)
     check_readers(found, accepted)
     wanted = refused_unseen(accepted.manifest.value.at_stop(accepted.stop), known, house) is None
+    came = zip(arrivals, takens, strict=True)
+    event = _kept(parcel, found, visit, house, came=came, wanted=wanted, now=now)
+    proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
+    house.proofs.note(visit.arrival, proof)
+    return event
+
+
+def _kept(
+    parcel: Parcel,
+    found: OpenedParcel,
+    visit: Visit,
+    house: House,
+    *,
+    came: Iterable[tuple[Arrival, Taken]],
+    wanted: bool,
+    now: datetime,
+) -> Fetched:
+    """Put what came into the spool; code and states if they are `wanted`."""
     kept = pack(parcel)
     keep_letters(parcel, house.spool)
     if wanted:
         with _its_own_fault(visit):
-            for arrival, taken in zip(arrivals, takens, strict=True):
+            for arrival, taken in came:
                 house.depot.fetch(arrival, taken, house.spool)
     envelopes = print_envelopes(found.parts)
-    event = Fetched(
+    return Fetched(
         at=now,
         letters=(
             Blob(digest=kept.manifest.digest, size=len(kept.manifest.raw)),
@@ -113,9 +134,6 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         if wanted
         else (),
     )
-    proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
-    house.proofs.note(visit.arrival, proof)
-    return event
 
 
 def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
@@ -200,14 +218,14 @@ class _Gathered:
                 return
             try:
                 taken = self._house.depot.letters(arrival)
-                self._check(taken, sender)
+                self.check(taken, sender)
             except (Refused, NotARecipient) as error:
                 self.missing.append(f"{party} (what lies here in its place is not its part: {error.code})")
                 return
             self.arrivals.append(arrival)
             self.takens.append(taken)
 
-    def _check(self, taken: Taken, sender: int) -> None:
+    def check(self, taken: Taken, sender: int) -> None:
         """Demand that a part is what the stop that sends it signed for: with as many entries as its way has, the state its own names, and the code.
 
         What is put together is verified as a whole, and refused for good. Nobody who can write to a mailbox, and takes letters
@@ -234,21 +252,22 @@ class _Gathered:
         check_state_size(state, manifest)
 
 
-def _need_first(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> None:
-    """Wait for no parts of a train that has been at this stop: one part of it came again, or another in its place.
+def _says_otherwise(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> bool:
+    """Whether a part has come, alone, of a train that has been at this stop, with another statement than was taken then.
+
+    It is kept as it is: nothing is waited for, VERIFY refuses it, and two statements of one station are evidence against it.
 
     Raises:
-        Replayed, Forked: it has.
+        Replayed: it is the part that was taken.
     """
     train = train_id(manifest)
     before = house.journal.accepted(train, stop)
     if before is None or before.accepted is None:
-        return
+        return False
     if found.entries and found.entries[-1].envelope.digest in before.accepted.previous:
         msg = "the train has been at this stop"
         raise Replayed(msg, train=train.short, stop=counted(stop))
-    msg = "the train has been at this stop, with another statement of a stop before it"
-    raise Forked(msg, train=train.short, stop=counted(stop))
+    return True
 
 
 def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:

@@ -142,6 +142,12 @@ def test_the_demo_ends_well_and_leaves_no_process(demo: Demo) -> None:
     assert demo.printed.count("refused, as it must be") == 2
     assert demo.printed.count("agree to 1e-09: yes") == 1
     assert re.findall(r"\.\.\. round ([0-9]+) took [0-9.]+ s", demo.printed) == [str(one) for one in range(1, 10)]
+    assert demo.printed.count("nobody's numbers can be told from noise: yes") == 1
+    seen = re.findall(r"^  (hospital-[abc]|the sum) +[0-9a-f]{32}  read as a number: (.+)$", demo.printed, re.MULTILINE)
+    assert [who for who, _ in seen] == ["hospital-a", "hospital-b", "hospital-c", "the sum"]
+    assert seen[-1][1] == "569"
+    assert {number for _, number in seen} & {"310", "171", "88"} == set()
+    assert re.findall(r"^  (.+?)  .* not noise$", demo.printed, re.MULTILINE) == ["the totals"]
     assert re.search(r"hospital-c signed \((ed25519, ml-dsa-65|ml-dsa-65, ed25519);", demo.printed)  # by key id
     left = [
         command
