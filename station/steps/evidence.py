@@ -215,6 +215,7 @@ def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> 
         at=at,
         train=accepted.train,
         stop=accepted.stop,
+        place=manifest.route.told(accepted.stop),
         manifest=accepted.manifest.digest,
         previous=accepted.journey.previous,
         states=accepted.journey.states,

@@ -43,7 +43,6 @@ from security.train.letters import (
     open_parcel,
 )
 from security.train.manifest import TrainManifest, read_manifest, train_id
-from security.train.route import counted
 from security.train.verify import AcceptedTrain, check_state_size, need_valid, stop_meant, verify_manifest
 from station.errors import PartsMissing
 from station.house.house import House
@@ -223,14 +222,14 @@ class _Gathered:
         claims = [read_entry(one.envelope.payload).stop for one in opened]
         if claims != sorted(way) or len(parcel.states) != 1:
             msg = "a part of the train does not bring the entries of its way"
-            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(claims), expected=len(way))
+            raise JourneyIncomplete(msg, place=manifest.route.told(sender), entries=len(claims), expected=len(way))
         letter = opened[-1]
         entry = check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now).value
         check_entry_readers(letter, manifest, sender)
         (state,) = parcel.states
         if state.digest != entry.state_out or parcel.code != manifest.code:
             msg = "a part of a train brings another state or code than was signed for"
-            raise DigestMismatch(msg, stop=counted(sender))
+            raise DigestMismatch(msg, place=manifest.route.told(sender))
         check_state_size(state, manifest)
 
 
@@ -246,9 +245,9 @@ def _need_first(manifest: Verified[TrainManifest], stop: int, found: OpenedParce
         return
     if found.entries and found.entries[-1].envelope.digest in before.accepted.previous:
         msg = "the train has been at this stop"
-        raise Replayed(msg, train=train.short, stop=counted(stop))
+        raise Replayed(msg, train=train.short, place=manifest.value.route.told(stop))
     msg = "the train has been at this stop, with another statement of a stop before it"
-    raise Forked(msg, train=train.short, stop=counted(stop))
+    raise Forked(msg, train=train.short, place=manifest.value.route.told(stop))
 
 
 def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from security.errors import Replayed
-from security.train.route import counted
 from station.house.house import House
 from station.steps.before import signed_before
 from station.steps.evidence import accepted_event, verified
@@ -26,5 +25,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Accepted:
     if not known and signed_before(accepted.train, accepted.stop, accepted.manifest.value.owner.party, house):
         msg = "this station has signed for this stop before"
         hint = "was the journal restored from a backup? the registry remembers more than it"
-        raise Replayed(msg, train=accepted.train.short, stop=counted(accepted.stop), hint=hint)
+        raise Replayed(
+            msg, train=accepted.train.short, place=accepted.manifest.value.route.told(accepted.stop), hint=hint
+        )
     return accepted_event(accepted, trust, now)

@@ -104,12 +104,14 @@ class Accepted(Fact):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
     `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
-    the manifest where the train begins), `states` those of the sealed states received. `name` is what the owner calls it.
+    the manifest where the train begins), `states` those of the sealed states received. `place` is the stop in words, as its
+    route tells it; `name` is what the owner calls the train.
     """
 
     kind = "accepted"
     train: TrainId
     stop: int
+    place: str
     manifest: Digest
     previous: tuple[Digest, ...]
     states: tuple[Digest, ...]
