@@ -7,7 +7,7 @@ from datetime import datetime
 from security.errors import Replayed
 from station.house.house import House
 from station.steps.before import signed_before
-from station.steps.evidence import accepted_event, verified
+from station.steps.evidence import accepted_event, recalled_event, verified
 from station.visit.events import Accepted
 from station.visit.state import Visit
 
@@ -20,6 +20,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Accepted:
         Replayed: the journal does not know, but the owner's mailbox does, that we have signed for this stop (T5).
     """
     trust = house.trust(now)
+    if visit.fetched is not None and visit.fetched.recalled:
+        return recalled_event(visit, house, trust, now)
     accepted = verified(visit, house, trust, now)
     known = house.journal.accepted(accepted.train, accepted.stop) is not None  # then it tells replay from fork
     if not known and signed_before(accepted.train, accepted.stop, accepted.manifest.value.owner.party, house):

@@ -81,12 +81,16 @@ class Fetched(Fact):
 
     The first of the `letters` is the OCI manifest that has or names them; what it only names follows. `documents` is one
     file with the signed envelopes that were in them, a line each: the manifest's, then those of the entries.
+
+    Where several stops send to one and the owner has `recalled` the train, with this reason, it is what came first, and the rest is
+    not waited for.
     """
 
     kind = "fetched"
     letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
+    recalled: str = ""
 
     @property
     def parts(self) -> Blob:
