@@ -48,7 +48,7 @@ from security.train.manifest import CodeRef
 from security.train.route import LONGEST, Route
 
 _TRAIN_TAG = re.compile(r"t-[0-9a-f]{64}")
-_RECEIPT_TAG = re.compile(r"r-[0-9a-f]{64}")
+_RECEIPT_TAG, _BESIDE_TRAINS = re.compile(r"r-[0-9a-f]{64}"), re.compile(r"[pr]-[0-9a-f]{64}")
 _TRAIN: Final = "train"
 HOME: Final = "home"
 """What stands in a tag for the number of a stop where a train is at home: how many stops it made says nothing."""
@@ -149,9 +149,9 @@ class Depot:
         return self._tags(owner, _RECEIPT_TAG)
 
     def all_tags(self, party: PartyId) -> tuple[tuple[Tag, ...], frozenset[Tag]]:
-        """Return the tags in a party's mailbox that can be trains, sorted, and those that can be receipts or recalls."""
+        """Return the tags in a party's mailbox that can be trains, sorted, and those that can be receipts, recalls or parts."""
         tags = self.registry.list_tags(mailbox(party))
-        return tuple(filter(_TRAIN_TAG.fullmatch, tags)), frozenset(filter(_RECEIPT_TAG.fullmatch, tags))
+        return tuple(filter(_TRAIN_TAG.fullmatch, tags)), frozenset(filter(_BESIDE_TRAINS.fullmatch, tags))
 
     def look_up(self, party: PartyId, tag: Tag, *, most: int = MAX_MANIFEST) -> Waiting | None:
         """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours.

@@ -13,7 +13,6 @@ from security.digest import Digest
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
-from security.train.route import counted
 from station.daemon.pace import Terms
 from station.errors import VisitUnknown
 from station.house.assembly import capacity_of, open_house
@@ -90,7 +89,7 @@ def find_visit(journal: Journal, name: str) -> Visit:
 
 
 def _visit_line(visit: Visit) -> str:
-    stop = "" if visit.accepted is None else f"stop {counted(visit.accepted.stop)}, "
+    stop = "" if visit.accepted is None else f"{visit.accepted.place}, "
     return f"{visit.arrival.short} ({stop}{phase_of(visit).value})"
 
 

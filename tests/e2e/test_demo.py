@@ -220,8 +220,8 @@ def test_the_exported_proof_checks_itself(demo: Demo) -> None:
     done = subprocess.run(["sh", proof / "verify.sh"], env=plain, capture_output=True, text=True, check=False)
     mldsa = "ML-DSA-65" in openssl("list", "-signature-algorithms").stdout.decode().upper()
     assert done.returncode == (0 if mldsa else NOT_ALL_CHECKED), done.stdout + done.stderr
-    assert "the journey is the whole route: 3 stops" in done.stdout
-    assert done.stdout.count("signed by hospital-") == (4 if mldsa else 3)
+    assert "the journey is the whole route: 7 entries" in done.stdout
+    assert done.stdout.count("signed by hospital-") == (9 if mldsa else 7)
 
 
 # --- Rehearsals --------------------------------------------------------------------------------------------------------

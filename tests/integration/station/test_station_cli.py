@@ -648,7 +648,7 @@ def test_once_tells_a_person_what_it_recorded(site: Site) -> None:
     assert typed.exit == 0, str(typed)
     (line,) = [line for line in typed.err.splitlines() if "station.daemon.reconcile" in line]
     assert line.startswith("WARNING station.daemon.reconcile: recorded, visit=")
-    assert f"train={made.id.short} stop=1 step=admit event=held" in line
+    assert f'train={made.id.short} place="stop 1 of 1" step=admit event=held' in line
     assert 'reason="' in line
 
 

@@ -62,14 +62,14 @@ def test_a_daemon_that_says_nothing_is_told_below_the_list(journal: Journal) -> 
 
 def test_of_several_visits_of_a_train_the_digits_are_listed(journal: Journal) -> None:
     def accepted(stop: int) -> Accepted:
-        return replace(ACCEPTED, stop=stop)
+        return replace(ACCEPTED, stop=stop, place=f"stop {stop + 1} of 4")
 
     first = written(journal, FETCHED, accepted(1), arrival="first")
     second = written(journal, FETCHED, accepted(3), arrival="second")
     with pytest.raises(VisitUnknown) as caught:
         find_visit(journal, "7" * 12)
-    assert f"{first.arrival.short} (stop 2, accepted)" in str(caught.value.hint)
-    assert f"{second.arrival.short} (stop 4, accepted)" in str(caught.value.hint)
+    assert f"{first.arrival.short} (stop 2 of 4, accepted)" in str(caught.value.hint)
+    assert f"{second.arrival.short} (stop 4 of 4, accepted)" in str(caught.value.hint)
     assert find_visit(journal, second.arrival.short) == second
     listed = render_visits([summary(one, NOW, worked=True) for one in (first, second)]).text.splitlines()
     assert [line.split()[0] for line in listed] == ["VISIT", first.arrival.short, second.arrival.short]
