@@ -352,8 +352,7 @@ def check_entry(
 
     What it hangs on is not checked here; the owner uses this for receipts, which arrive one by one.
     """
-    route = manifest.value.route
-    stop, place = route.stop(index), route.told(index)
+    route, stop = manifest.value.route, manifest.value.route.stop(index)
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
@@ -364,21 +363,21 @@ def check_entry(
     bound = (claim.train, claim.stop, claim.station, claim.base)
     if bound != (train, index, stop.party, manifest.value.base):
         msg = "journey entry is about another train, stop, station or base"
-        told = f"{claim.station} at {route.told(claim.stop)}"
-        raise JourneyForeignEntry(msg, train=train.short, place=place, claims=told)
+        claims = f"{claim.station} at {route.told(claim.stop)}"
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(index), claims=claims)
     if claim.finished and route.task(index) is not Task.COMBINE:
         msg = "journey entry says that the train has finished, and is not about a combination"
-        raise JourneyForeignEntry(msg, train=train.short, place=place)
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(index))
     if (claim.boarding is not None) != (route.task(index) is Task.BOARD):
         msg = "there must be a boarding pass in an entry exactly if it is about boarding"
-        raise BoardingRejected(msg, train=train.short, place=place)
+        raise BoardingRejected(msg, train=train.short, place=route.told(index))
     if claim.boarding:
         check_pass(claim.boarding, later=route.parties_after(stop.party), like=manifest.value.recipient)
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry was signed before the train was"
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
-        told, since = print_time(claim.time), print_time(manifest.value.valid_from)
-        raise JourneyForeignEntry(msg, hint=hint, train=train.short, place=place, time=told, since=since)
+        when = {"time": print_time(claim.time), "since": print_time(manifest.value.valid_from)}
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, place=route.told(index), **when)
     check_dated(entry, now=now)
     return entry
 

@@ -67,7 +67,7 @@ def house_of(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[Hous
 
 
 def find_visit(journal: Journal, name: str) -> Visit:
-    """Return the visit that `name` begins, or whose train it begins; of several of one train, the one under way.
+    """Return the visit that `name` begins, or whose train it begins; of several of one train, the one under way, or else the newest.
 
     Raises:
         InvalidInput: too few digits: an empty variable in a script must not decide about anything.
@@ -78,7 +78,8 @@ def find_visit(journal: Journal, name: str) -> Visit:
         raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
     meant = journal.beginning(name) if _DIGITS.fullmatch(name) else ()
     going = [one for one in meant if phase_of(one) is not Phase.GONE]
-    found = going if len(meant) > 1 and going else list(meant)
+    trains = {one.accepted and one.accepted.train for one in meant}
+    found = going if len(meant) > 1 and going else list(meant[-1:] if len(trains) == 1 else meant)
     if len(found) != 1:
         if not found:
             msg = "no such train here"
