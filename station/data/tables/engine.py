@@ -53,14 +53,21 @@ class Engine:
                 raise CellRejected(told) from None
             raise
 
+    def copy(self, query: str, path: Path, options: str) -> int:
+        """Write the rows of a query into a new file, and return how many there are."""
+        ((count,),) = self.rows(f"COPY ({query}) TO {quoted(str(path))} ({options})")
+        return int(count)
+
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query: for few of them."""
         return self._database.execute(statement, parameters).fetchall()
 
 
 @contextlib.contextmanager
-def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iterator[Engine]:
+def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_order: bool = False) -> Iterator[Engine]:
     """Open an engine that may touch `folders` and keeps in `scratch`, if there is one, what does not fit into memory.
+
+    With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
 
     Raises:
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
@@ -75,6 +82,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iter
             "temp_directory": str(scratch or ""),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "preserve_insertion_order": str(not any_order).lower(),
         },
     )
     try:
