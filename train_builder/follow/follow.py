@@ -316,7 +316,11 @@ class _Heard:
     @property
     def passed(self) -> frozenset[int]:
         """The stops that have passed: those that say so, and all that come before them."""
-        return frozenset(self.entries).union(*map(self._route.ancestors, self.entries))
+        found: set[int] = set()
+        for stop in sorted(self.entries, reverse=True):
+            if stop not in found:  # otherwise what comes before it is there, too
+                found.update(self._route.ancestors(stop), (stop,))
+        return frozenset(found)
 
     def take(self, statement: Statement) -> None:
         """Take what was verified by itself; what is about earlier stops comes first.
