@@ -15,13 +15,16 @@ from security.errors import FileExists, InvalidInput
 from security.files import write_file
 from security.tables.column import Column
 from station.cli.options import PATH, station_option, unlocker
+from station.data.tables.compare import Compared
 from station.data.tables.examine import Examination, Flaw
 from station.data.tables.omop import OmopKind, omop_query
 from station.desk.data import (
     Examined,
     add_data,
     catalogue_of,
+    describe_data,
     examine_data,
+    print_column,
     print_entry,
     propose_data,
     publish_data,
@@ -39,6 +42,7 @@ def station_data() -> None:
     \b
     pht station data add heart --source files --folder /srv/heart
     pht station data check heart         every cell against its description
+    pht station data describe heart      what it has now, and where station.yaml differs
     pht station data ls
     pht station data publish             make known what is marked 'catalogue: true' in station.yaml
     """
@@ -211,6 +215,37 @@ def data_check(*, names: tuple[str, ...], folder: Path) -> Answer:
     )
 
 
+@station_data.command("describe")
+@click.argument("name")
+@station_option
+def data_describe(*, name: str, folder: Path) -> Answer:
+    """Propose the columns of a data set anew, and mark where station.yaml says something else.
+
+    It changes nothing: what came is printed as station.yaml would have it, to be copied there.
+    """
+    config = station_at(folder)
+    with working("looking at every row"):
+        found = describe_data(config, name)
+    differing = [one for one in found if one.differs]
+    said = "station.yaml says what the data have" if not differing else f"{len(differing)} columns differ"
+    return Answer(
+        text="\n".join([*(line for one in found for line in _described(one)), said]),
+        data={
+            "data": name,
+            "same": not differing,
+            "columns": [
+                {
+                    "from": one.origin,
+                    "described": None if one.described is None else _column(one.described),
+                    "found": None if one.found is None else _column(one.found),
+                    "differs": list(one.differs),
+                }
+                for one in found
+            ],
+        },
+    )
+
+
 @station_data.command("publish")
 @passphrase_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -276,6 +311,14 @@ def _flaw(flaw: Flaw) -> str:
     parts = [f"{flaw.bad} cells are not of its type, the first in row {flaw.first_row}"] if flaw.bad else []
     parts += [f"{flaw.outside} cells are outside its range"] if flaw.outside else []
     return f"{flaw.column}: {'; '.join(parts)}"
+
+
+def _described(one: Compared) -> list[str]:
+    here = one.described or one.found
+    assert here is not None  # noqa: S101 - one of them is there
+    types = " / ".join("-" if side is None else side.type.value for side in (one.described, one.found))
+    lines = [f"{'DIFF' if one.differs else 'ok  '} {here.name}  {types}", *(f"       {why}" for why in one.differs)]
+    return lines if one.found is None or one.described else [*lines, f"       {print_column(one.found, one.origin)}"]
 
 
 def _examined(one: Examined) -> Json:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from security.errors import InvalidInput, PhtError
 from security.files import read_file, write_file
 from security.tables.column import Column, ColumnType
 from station.check import CheckResult
+from station.data.tables.compare import Compared, compare
 from station.data.tables.dataset import band
 from station.data.tables.engine import Engine, opened
 from station.data.tables.examine import Examination, examine
@@ -25,7 +26,7 @@ from station.desk.opening import Unlock, present_keys
 from station.errors import ConfigInvalid
 from station.house.assembly import source_of, table_of
 from station.house.config import DataEntry, StationConfig, parse_config
-from station.house.places import FolderPlace, TableTerms, data_place
+from station.house.places import FhirPlace, FolderPlace, TableTerms, data_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +99,36 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
         msg = "a folder that runs see whole has no columns"
         raise InvalidInput(msg, data=name)
     source = table_of(name, place)
-    every = tuple(
-        Described(column=Column(name=f"c{number}", type=ColumnType.TEXT), origin=one.name)
-        for number, one in enumerate(source.columns())
-    )
-    with staged(name, source, every) as (engine, rows):
+    with staged(name, source, _as_texts(one.name for one in source.columns())) as (engine, rows):
         return propose(engine, rows)
+
+
+def describe_data(config: StationConfig, name: str) -> tuple[Compared, ...]:
+    """Propose the columns of a data set of station.yaml anew, and hold them against those it has there.
+
+    Raises:
+        InvalidInput: there is none of this name, or it is given as a folder, whole.
+        DataSourceUnavailable, DataUnfit: it cannot be read.
+    """
+    entry = entry_named(config, name)
+    terms = entry.table
+    if terms is None or isinstance(entry.place, FolderPlace):
+        msg = "a folder that runs see whole has no columns"
+        raise InvalidInput(msg, data=name)
+    source = table_of(name, entry.place)
+    origins = dict.fromkeys(one.name for one in source.columns())
+    if isinstance(entry.place, FhirPlace):  # what it names are a few of the paths that there are
+        origins |= dict.fromkeys(one.origin for one in terms.columns)
+    with staged(name, source, _as_texts(origins)) as (engine, rows):
+        called = replace(rows, names={one.column.name: one.origin for one in terms.columns})
+        return compare(engine, called, propose(engine, rows), terms.columns, terms.patient)
+
+
+def _as_texts(origins: Iterable[str]) -> tuple[Described, ...]:
+    return tuple(
+        Described(column=Column(name=f"c{number}", type=ColumnType.TEXT), origin=one)
+        for number, one in enumerate(origins)
+    )
 
 
 def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> str:
@@ -119,12 +144,16 @@ def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> s
         "    least_patients: 10                 # a train that asks for fewer gets nothing",
         "    columns:                           # proposed from the data: correct types and units, remove what is nobody's",
     ]
-    for one in proposal.columns:
-        about = [f"type: {one.column.type}"]
-        about += [f"from: {_quoted(one.origin)}"] if one.origin != one.column.name else []
-        about += [f"values: [{', '.join(map(_quoted, one.column.values))}]"] if one.column.values else []
-        lines.append(f"      {one.column.name}: {{{', '.join(about)}}}")
+    lines += [f"      {print_column(one.column, one.origin)}" for one in proposal.columns]
     return "\n".join(lines) + "\n"
+
+
+def print_column(column: Column, origin: str) -> str:
+    """Return a proposed column as station.yaml has it."""
+    about = [f"type: {column.type}"]
+    about += [f"from: {_quoted(origin)}"] if origin != column.name else []
+    about += [f"values: [{', '.join(map(_quoted, column.values))}]"] if column.values else []
+    return f"{column.name}: {{{', '.join(about)}}}"
 
 
 def add_data(file: Path, name: str, text: str) -> None:

@@ -82,6 +82,36 @@ def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
     assert offered.fails("station", "data", "publish", "--yes", *AT, *WITH) == "input.invalid"
 
 
+def test_what_a_table_has_now_is_held_against_what_is_said_of_it(offered: Desk) -> None:
+    before = offered.files()
+    same = offered.answer("station", "data", "describe", "heart", *AT)
+    assert same["same"]
+    assert [one["found"]["type"] for one in same["columns"]] == ["identifier", "integer", "number", "category"]
+    assert offered.files() == before
+    text = "patient,age,sex,weight\n" + "".join(
+        f"canary-{i},{'old' if i == 7 else 20 + i},{'mx'[i % 2]},{i}.5\n" for i in range(60)
+    )
+    (offered.path / "heart" / "a.csv").write_text(text)
+    found = offered.answer("station", "data", "describe", "heart", *AT)
+    assert not found["same"]
+    differs = {(one["described"] or one["found"])["name"]: one["differs"] for one in found["columns"]}
+    assert differs == {
+        "patient": [],
+        "age": ["1 cells are no integer, the first in row 8"],
+        "height": ["not in the data any more"],
+        "sex": [
+            "30 cells are no category, the first in row 2",
+            "not in station.yaml: x",
+            "in fewer rows than are shown: f",
+        ],
+        "weight": ["not in station.yaml"],
+    }
+    shown = offered.pht("station", "data", "describe", "heart", *AT)
+    assert "weight: {type: number}" in shown.out
+    assert "canary" not in shown.out
+    assert offered.fails("station", "data", "describe", "lungs", *AT) == "input.invalid"
+
+
 def test_a_scientist_sees_what_a_hospital_made_known_and_nothing_of_its_patients(offered: Desk) -> None:
     assert offered.answer("data", "ls", *HOME)["stations"][0]["data"] == []
     assert offered.fails("data", "show", "heart", *HOME) == "input.invalid"
