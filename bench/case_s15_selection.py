@@ -21,7 +21,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
     rows, folder = 200_000 if bench.quick else 10_000_000, str(bench.folder)
     function("selected:make", folder, str(rows))
     hashed = float(function("selected:hashed", folder).printed)
-    yield Figure(what="hashing those patients under two keys, which the engine alone does not do", value=hashed, unit="s")
+    yield Figure(
+        what="hashing those patients under two keys, which the engine alone does not do", value=hashed, unit="s"
+    )
     for form in ("csv", "parquet"):
         seconds = alternating(
             {

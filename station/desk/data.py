@@ -20,13 +20,14 @@ from station.data.tables.compare import Compared, compare
 from station.data.tables.dataset import band
 from station.data.tables.engine import Engine, opened
 from station.data.tables.examine import Examination, examine
+from station.data.tables.kinds import KINDS
 from station.data.tables.propose import Proposal, propose
 from station.data.tables.source import Described, Staged, TableSource, Wanted
 from station.desk.opening import Unlock, present_keys
 from station.errors import ConfigInvalid
-from station.house.assembly import source_of, table_of
+from station.house.assembly import source_of
 from station.house.config import DataEntry, StationConfig, parse_config
-from station.house.places import FhirPlace, FolderPlace, TableTerms, data_place
+from station.house.places import TableTerms, rows_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +62,10 @@ def examine_data(config: StationConfig, name: str) -> Examined:
     entry = entry_named(config, name)
     results = source_of(name, entry, config).check(None)
     terms = entry.table
-    if terms is None or isinstance(entry.place, FolderPlace) or not all(one.ok for one in results):
+    if terms is None or entry.rows is None or not all(one.ok for one in results):
         return Examined(name=name, results=results, found=None)
     try:
-        with staged(name, table_of(name, entry.place), terms.columns) as (engine, rows):
+        with staged(name, entry.rows, terms.columns) as (engine, rows):
             return Examined(name=name, results=results, found=examine(engine, rows, terms.columns, terms.patient))
     except PhtError as error:
         failed = CheckResult(name=f"data {name}", ok=False, detail=str(error), hint=error.hint)
@@ -94,11 +95,7 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
         InvalidInput: a folder that is given whole has no columns.
         DataSourceUnavailable, DataUnfit: it cannot be read.
     """
-    place = data_place(home, entry)
-    if isinstance(place, FolderPlace):
-        msg = "a folder that runs see whole has no columns"
-        raise InvalidInput(msg, data=name)
-    source = table_of(name, place)
+    source = rows_in(name, home, entry)
     with staged(name, source, _as_texts(one.name for one in source.columns())) as (engine, rows):
         return propose(engine, rows)
 
@@ -108,20 +105,21 @@ def describe_data(config: StationConfig, name: str) -> tuple[Compared, ...]:
 
     Raises:
         InvalidInput: there is none of this name, or it is given as a folder, whole.
-        DataSourceUnavailable, DataUnfit: it cannot be read.
+        DataSourceUnavailable, DataUnfit: it cannot be read, or has none of its columns.
     """
     entry = entry_named(config, name)
-    terms = entry.table
-    if terms is None or isinstance(entry.place, FolderPlace):
+    terms, source = entry.table, entry.rows
+    if terms is None or source is None:
         msg = "a folder that runs see whole has no columns"
         raise InvalidInput(msg, data=name)
-    source = table_of(name, entry.place)
-    origins = dict.fromkeys(one.name for one in source.columns())
-    if isinstance(entry.place, FhirPlace):  # what it names are a few of the paths that there are
-        origins |= dict.fromkeys(one.origin for one in terms.columns)
-    with staged(name, source, _as_texts(origins)) as (engine, rows):
-        called = replace(rows, names={one.column.name: one.origin for one in terms.columns})
-        return compare(engine, called, propose(engine, rows), terms.columns, terms.patient)
+    listed = [one.name for one in source.columns()]
+    named = [one.origin for one in terms.columns] if KINDS[source.kind].paths else []
+    texts = _as_texts(dict.fromkeys([*listed, *named]))
+    with staged(name, source, texts) as (engine, rows):
+        called = {one.origin: rows.names[one.column.name] for one in texts}
+        places = {one.column.name: called.get(one.origin, one.origin) for one in terms.columns}
+        proposal = propose(engine, rows, places[terms.patient])
+        return compare(engine, replace(rows, names=places), proposal, terms.columns, terms.patient)
 
 
 def _as_texts(origins: Iterable[str]) -> tuple[Described, ...]:
@@ -134,7 +132,7 @@ def _as_texts(origins: Iterable[str]) -> tuple[Described, ...]:
 def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> str:
     """Return a data set as station.yaml has it, with comments for whoever edits it next."""
     lines = [f"  {name}:"]
-    lines += [f"    {key}: {_quoted(value)}" for key, value in entry.items()]
+    lines += [f"    {key}: {_quoted(value) if isinstance(value, str) else value}" for key, value in entry.items()]
     lines += [
         "    # description: what is in it, and from when",
         "    # catalogue: true                  # make it known to the consortium: pht station data publish",

@@ -13,6 +13,7 @@ from station.data.tables.engine import Engine
 from station.data.tables.examine import Flaw, examine
 from station.data.tables.propose import Proposal
 from station.data.tables.source import Described, Staged
+from station.errors import DataUnfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +35,28 @@ def compare(
     """Hold every described column against what the staged rows have, then name those that nobody described.
 
     A text that looks like numbers may stay a text: what differs is what no longer fits, and words nobody told of.
+
+    Raises:
+        DataUnfit: none of the columns is there. Nothing is told then of those that are: they may be somebody's row.
     """
     found = {one.origin: one.column for one in proposal.columns}
-    flaws = {one.column: one for one in examine(engine, staged, columns, patient).flaws}
-    compared = [
-        Compared(
-            origin=one.origin,
-            described=one.column,
-            found=found.get(one.origin),
-            differs=tuple(_differences(one.column, found.get(one.origin), flaws.get(one.column.name))),
+    places = {one.column.name: staged.names[one.column.name] for one in columns}
+    if not set(places.values()) & set(found):
+        msg = "none of the columns of a data set is there"
+        raise DataUnfit(msg, hint="has the table lost its first row, with the names of its columns?")
+    told = examine(engine, staged, columns, patient)
+    flaws = {one.column: one for one in told.flaws}
+    compared = []
+    for one in columns:
+        name, now = one.column.name, found.get(places[one.column.name])
+        differs = (
+            ("no row has a value",) if name in told.empty else tuple(_differences(one.column, now, flaws.get(name)))
         )
-        for one in columns
-    ]
-    known = {one.origin for one in columns}
+        compared.append(Compared(origin=one.origin, described=one.column, found=now, differs=differs))
     fresh = [
         Compared(origin=one.origin, described=None, found=one.column, differs=("not in station.yaml",))
         for one in proposal.columns
-        if one.origin not in known
+        if one.origin not in places.values()
     ]
     return (*compared, *fresh)
 
@@ -69,4 +75,4 @@ def _differences(described: Column, found: Column | None, flaw: Flaw | None) -> 
         if new:
             yield f"not in station.yaml: {', '.join(new)}"
         if gone:
-            yield f"in fewer rows than are shown: {', '.join(gone)}"
+            yield f"in no row any more: {', '.join(gone)}"

@@ -10,12 +10,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final
 
 from security.tables.column import NAME
 from station.errors import DataUnfit
+
+if TYPE_CHECKING:
+    import duckdb  # below it is imported where it is used: a station without tables need not hold its 27 MiB
 
 MEMORY_MIB: Final = 128
 THREADS: Final = 2
@@ -42,6 +43,8 @@ class Engine:
         Raises:
             CellRejected: it evaluated ``error('column')``, which is how `cell` refuses what it reads.
         """
+        import duckdb  # noqa: PLC0415 - see above
+
         try:
             self._database.execute(statement, parameters)
         except duckdb.InvalidInputException as error:
@@ -69,6 +72,8 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
     Raises:
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
     """
+    import duckdb  # noqa: PLC0415 - see above
+
     database = duckdb.connect(
         ":memory:",
         config={
