@@ -272,6 +272,10 @@ def _lines(found: Examined) -> list[str]:
         return lines
     told = found.found
     lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    if found.listed is not None:
+        lines.append(
+            f"     {told.withdrawn} of {found.listed} who are listed as having withdrawn are there, and left out"
+        )
     lines += [f"     {found.name}.{one}: no row has a value; is 'from' right?" for one in told.empty]
     return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
 
@@ -297,16 +301,17 @@ def _examined(one: Examined) -> Json:
         "name": one.name,
         "ok": one.ok,
         "results": [{"name": r.name, "ok": r.ok, "detail": r.detail, "hint": r.hint} for r in one.results],
-        "found": None if one.found is None else _numbers(one.found),
+        "found": None if one.found is None else {**_numbers(one.found), "listed": one.listed},
     }
 
 
-def _numbers(found: Examination) -> Json:
+def _numbers(found: Examination) -> dict[str, Json]:
     return {
         "rows": found.rows,
         "patients": found.patients,
         "without_patient": found.without_patient,
         "empty": list(found.empty),
+        "withdrawn": found.withdrawn,
         "flaws": [
             {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
             for one in found.flaws

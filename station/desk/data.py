@@ -23,6 +23,7 @@ from station.data.tables.examine import Examination, examine
 from station.data.tables.kinds import KINDS
 from station.data.tables.propose import Proposal, propose
 from station.data.tables.source import Described, Staged, TableSource, Wanted
+from station.data.tables.withdrawn import withdrawn_in
 from station.desk.opening import Unlock, present_keys
 from station.errors import ConfigInvalid
 from station.house.assembly import source_of
@@ -32,11 +33,15 @@ from station.house.places import TableTerms, rows_in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What a check of one data set found: whether its source is in order, and, of a table, every cell."""
+    """What a check of one data set found: whether its source is in order, and, of a table, every cell.
+
+    So many are `listed` as having withdrawn; None without a list.
+    """
 
     name: str
     results: tuple[CheckResult, ...]
     found: Examination | None
+    listed: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,8 +70,11 @@ def examine_data(config: StationConfig, name: str) -> Examined:
     if terms is None or entry.rows is None or not all(one.ok for one in results):
         return Examined(name=name, results=results, found=None)
     try:
+        left_out = () if terms.withdrawn is None else withdrawn_in(terms.withdrawn, name)
         with staged(name, entry.rows, terms.columns) as (engine, rows):
-            return Examined(name=name, results=results, found=examine(engine, rows, terms.columns, terms.patient))
+            found = examine(engine, rows, terms.columns, terms.patient, left_out)
+        listed = None if terms.withdrawn is None else len(set(left_out))
+        return Examined(name=name, results=results, found=found, listed=listed)
     except PhtError as error:
         failed = CheckResult(name=f"data {name}", ok=False, detail=str(error), hint=error.hint)
         return Examined(name=name, results=(*results, failed), found=None)

@@ -7,11 +7,13 @@ and nothing else, loads no extensions, and its configuration is locked before it
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from security.files import explain
 from security.tables.column import NAME
 from station.errors import DataUnfit
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 MEMORY_MIB: Final = 128
 THREADS: Final = 2
+_NUMBER: Final = re.compile(r'"errno":"([0-9]{1,4})"')
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _LINE: Final = re.compile(r"Line: ([0-9]{1,15})\b")
 
 
@@ -70,6 +74,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
     With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
 
     Raises:
+        DiskFull, DiskReadOnly: what it writes finds no room.
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
     """
     import duckdb  # noqa: PLC0415 - see above
@@ -88,11 +93,15 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
     try:
         allowed = ", ".join(quoted(f"{folder}/") for folder in (*folders, *([scratch] if scratch else [])))
         database.execute(f"SET allowed_directories = [{allowed}]")
+        database.execute("SET TimeZone = 'UTC'")  # a moment is on one day, wherever this machine stands
         database.execute("SET enable_progress_bar = false")  # it would go to the daemon's output
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         yield Engine(database)
     except duckdb.Error as error:
+        number = _NUMBER.search(str(error))
+        if isinstance(error, duckdb.IOException) and number and int(number[1]) in _DISK:
+            raise explain(OSError(int(number[1]), ""), scratch or folders[0]) from None
         msg = "a table cannot be read as it is described"
         line = _LINE.search(str(error))
         where = f"in line {line[1]}" if line else type(error).__name__

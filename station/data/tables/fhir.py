@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from security.errors import InvalidInput
+from security.files import told
 from station.check import CheckResult
 from station.data.tables.database import TIMEOUT
 from station.data.tables.engine import opened, quoted
@@ -107,7 +108,11 @@ class FhirSource:
     def _written(self, places: tuple[Place, ...], path: Path, ids: Path) -> tuple[str, int]:
         """Write the rows, and the ids of the resources; return which state they are of, and how many."""
         rows, since = 0, None
-        with path.open("w", encoding="utf-8", newline="") as out, ids.open("w", encoding="ascii") as names:
+        with (
+            told(path.parent),
+            path.open("w", encoding="utf-8", newline="") as out,
+            ids.open("w", encoding="ascii") as names,
+        ):
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow([one.header for one in places])
             for page in self._pages(self.table.search):

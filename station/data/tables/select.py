@@ -25,6 +25,7 @@ from station.data.tables.scan import first_bad, kinds_in, scan
 from station.data.tables.secret import DIGITS, DataSecret
 from station.data.tables.source import Described, Staged
 from station.data.tables.where import sql_of
+from station.data.tables.withdrawn import withdrawn_in, withdrew
 from station.errors import CohortTooSmall, DataUnfit
 
 TABLE: Final = "table.csv"
@@ -40,8 +41,8 @@ _WITHDREW: Final = "#withdrew"
 class Selection:
     """What is wanted of a table: `delivered` columns in their order, for rows that satisfy `where`, for `train`.
 
-    `patient` is the column that tells patients apart, of `every` column. `withdrawn` are their identifiers in a file, one a
-    line. With fewer patients than `least`, nothing is delivered.
+    `patient` is the column that tells patients apart, of `every` column. `withdrawn` is a file with the identifiers of those who
+    are left out. With fewer patients than `least`, nothing is delivered.
     """
 
     data: str
@@ -83,7 +84,7 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         CohortTooSmall: fewer patients than the least.
     """
     cohort = scratch / COHORT
-    reads = {path.parent for path in staged.paths} | ({selection.withdrawn.parent} if selection.withdrawn else set())
+    reads = {path.parent for path in staged.paths}
     with opened([*sorted(reads), into], scratch=scratch, about=selection.data, any_order=True) as engine:
         cells = tuple(_cells(engine, staged, selection))
         try:
@@ -123,11 +124,10 @@ def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequenc
         for name in selection.delivered
     )
     parameters: list[object] = []
-    withdrew = "FALSE"
+    left_out = "FALSE"
     if selection.withdrawn is not None:
-        parameters.append(str(selection.withdrawn))
-        listed = "SELECT trim(line) FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, delim = '\n', quote = '')"
-        withdrew = f"CAST({patient} AS VARCHAR) IN ({listed})"
+        parameters.append(withdrawn_in(selection.withdrawn, selection.data))
+        left_out = withdrew(patient)
     where = "TRUE" if selection.where is None else sql_of(selection.where, parameters)
     asked = set(names_in(selection.where)) if selection.where else set()
     every_row = ", ".join(cell.strict if cell.name in asked else named(cell.name) for cell in cells)
@@ -135,7 +135,7 @@ def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequenc
     present = ", ".join(cell.present for cell in cells)
     engine.run(
         f"CREATE TEMP TABLE chosen AS SELECT {shown}{_number(secret.for_cohorts, patient)} AS {named(_PATIENT)},"
-        f" {withdrew} AS {named(_WITHDREW)}"
+        f" {left_out} AS {named(_WITHDREW)}"
         f" FROM (SELECT {wanted_rows} FROM (SELECT {every_row} FROM (SELECT {present} FROM {scan(staged)}))"
         f" WHERE {where} AND {patient} IS NOT NULL)",
         parameters,

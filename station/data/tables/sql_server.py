@@ -203,7 +203,7 @@ class Server:
             "client_encoding": "utf8",
             "passfile": "/dev/null/none",
             "options": f"-c statement_timeout={wait} -c lock_timeout={wait} -c default_transaction_read_only=on"
-            " -c DateStyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
+            " -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
             "keepalives_idle": "30",
             "tcp_user_timeout": str(_CONNECT_SECONDS * 6000),
         }

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from security.errors import DiskFull
 from security.tables.column import Column, ColumnType
 from security.tables.parse import parse
 from station.check import CheckResult
@@ -658,3 +659,10 @@ def test_a_path_may_stand_twice_in_different_case(source: FhirSource, tmp_path: 
     lower = Described(column=Column(name="lower", type=ColumnType.TEXT), origin="code.coding.where(system = 'a').code")
     staged = source.stage(wanted(upper, lower), tmp_path)
     assert len({staged.names[name].lower() for name in ("upper", "lower")}) == 2
+
+
+@pytest.mark.parametrize("file", ["table.csv", "ids"])
+def test_a_full_disk_is_told_as_that(source: FhirSource, tmp_path: Path, file: str) -> None:
+    (tmp_path / file).symlink_to("/dev/full")
+    with pytest.raises(DiskFull):
+        source.stage(wanted(PATIENT), tmp_path)

@@ -85,6 +85,15 @@ def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
     assert offered.fails("station", "data", "publish", "--yes", *AT, *WITH) == "input.invalid"
 
 
+def test_it_is_told_how_many_of_those_who_withdrew_are_found(offered: Desk) -> None:
+    edit(offered.path / "hospital-a" / "station.yaml", "    # withdrawn: withdrawn.csv ", "    withdrawn: gone.csv #")
+    assert offered.fails("station", "data", "check", "heart", *AT) == "data.unfit"
+    (offered.path / "hospital-a" / "gone.csv").write_text("canary-7\n7\n")
+    (found,) = offered.answer("station", "data", "check", "heart", *AT)["data"]
+    assert (found["found"]["withdrawn"], found["found"]["listed"]) == (1, 2)
+    assert "1 of 2 who" in offered.pht("station", "data", "check", "heart", *AT).out
+
+
 def test_what_a_table_has_now_is_held_against_what_is_said_of_it(offered: Desk) -> None:
     before = offered.files()
     same = offered.answer("station", "data", "describe", "heart", *AT)
