@@ -57,6 +57,23 @@ _CERTIFICATE: Final = (
     "root certificate",
     "does not support SSL",
 )
+_STRANGER: Final = (
+    "the database does not let the station in",
+    "check the user's name, password_file, and the server's pg_hba.conf",
+)
+_UNKNOWN: Final = (
+    "the certificate of the database is not one the station trusts",
+    "name the authority that issued it as ca_file",
+)
+_MAY_NOT: Final = (
+    "the station's role may not read a table",
+    "GRANT USAGE on its schema, and SELECT on it, to the station's role",
+)
+_GONE: Final = ("a table, or its database, is not there", "correct 'table' or 'database' in station.yaml")
+_NO_SELECT: Final = (
+    "a file with a query must hold one SELECT, which only reads",
+    "correct it; try it with psql, as the station's role",
+)
 _WAIT: Final = ("08", "40", "53", "55", "57", "58")  # classes of SQLSTATE
 
 
@@ -113,7 +130,11 @@ class Server:
         found: sql.CursorResult[Any] = connection.execute(
             sql.select(sql.literal_column("*")).select_from(_from(relation)).limit(0)
         )
-        return {one[0]: one[1] for one in found.cursor.description}
+        columns = {one[0]: one[1] for one in found.cursor.description}
+        if len(columns) != len(found.cursor.description):
+            msg = "a query gives two columns of one name"
+            raise DataUnfit(msg, data=self.name, hint="name each of them with AS")
+        return columns
 
     def _need_narrow(self, connection: sql.Connection, relation: Relation) -> None:
         role, rules = connection.execute(sql.text(_ROLE)).one()
@@ -216,22 +237,17 @@ class Server:
     def _explained(self, error: Exception) -> PhtError:
         inner = error.orig if isinstance(error, DBAPIError) else error
         text, state = str(inner), str(getattr(inner, "sqlstate", None) or "")
-        if any(one in text for one in _CREDENTIALS) or state.startswith("28"):
-            msg = "the database does not let the station in"
-            return DataUnfit(
-                msg, data=self.name, hint="check the user's name, password_file, and the server's pg_hba.conf"
-            )
-        if any(one in text for one in _CERTIFICATE):
-            msg = "the certificate of the database is not one the station trusts"
-            return DataUnfit(msg, data=self.name, hint="name the authority that issued it as ca_file")
-        if state == "42501":
-            msg = "the station's role may not read a table"
-            return DataUnfit(
-                msg, data=self.name, hint="GRANT USAGE on its schema, and SELECT on it, to the station's role"
-            )
-        if state in {"42P01", "3F000", "3D000"} or "no such table" in text:
-            msg = "a table, or its database, is not there"
-            return DataUnfit(msg, data=self.name, hint="correct 'table' or 'database' in station.yaml")
+        stranger = any(one in text for one in _CREDENTIALS) or state.startswith("28")
+        gone = state in {"42P01", "3F000", "3D000"} or "no such table" in text
+        for fits, msg, hint in (
+            (stranger, *_STRANGER),
+            (any(one in text for one in _CERTIFICATE), *_UNKNOWN),
+            (state == "42501", *_MAY_NOT),
+            (gone, *_GONE),
+            (state in {"42601", "0A000", "25006"}, *_NO_SELECT),
+        ):
+            if fits:
+                return DataUnfit(msg, data=self.name, hint=hint)
         away = state[:2] in _WAIT or (not state and type(inner).__name__ in {"OperationalError", "ConnectionTimeout"})
         if away or isinstance(inner, OSError):
             msg = "a database cannot be reached, is too slow, or broke off"

@@ -80,6 +80,57 @@ def test_a_query_is_a_table(source: SqlSource, tmp_path: Path) -> None:
         asked.columns()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "TABLE visits",
+        "SELECT 1; DROP TABLE visits",
+        "SELECT patient FROM visits) AS a; DROP TABLE visits; --",
+        "WITH gone AS (DELETE FROM visits RETURNING *) SELECT * FROM gone",
+        "SELECT * INTO more FROM visits",
+        "SELECT * FROM visits WHERE",
+    ],
+)
+def test_a_query_that_is_no_select_is_told_and_not_run(
+    source: SqlSource, postgres: Postgres, tmp_path: Path, text: str
+) -> None:
+    query = tmp_path / "query.sql"
+    query.write_text(text)
+    asked = replace(source, table=None, query_file=query)
+    assert "one SELECT" in only(asked).detail
+    with pytest.raises(DataUnfit, match="one SELECT"):
+        asked.stage(Wanted(columns=EVERY[:1]), tmp_path)
+    with postgres.admin() as database:
+        assert database.execute("SELECT count(*) FROM visits").fetchone() == (30,)
+
+
+def test_a_query_names_each_column_once(source: SqlSource, tmp_path: Path) -> None:
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT one.*, other.patient FROM visits one, visits other")
+    assert "one name" in only(replace(source, table=None, query_file=query)).detail
+
+
+def test_a_moment_is_on_one_day_and_padding_hides_nobody_who_withdrew(
+    source: SqlSource, postgres: Postgres, tmp_path: Path
+) -> None:
+    with postgres.admin() as database:
+        database.execute("ALTER ROLE reader SET timezone = 'Pacific/Kiritimati'")
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text("canary-1\n")
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT patient::char(20), '2020-01-01 23:30:00+00'::timestamptz AS admitted FROM visits")
+    asked = replace(source, table=None, query_file=query)
+    every = tuple(one for one in EVERY if one.column.name in {"patient", "admitted"})
+    try:
+        wanted = selection(parse("admitted = 2020-01-01"), delivered=("admitted",), every=every, withdrawn=listed)
+        found, _ = selected_from(asked, wanted, tmp_path)
+    finally:
+        with postgres.admin() as database:
+            database.execute("ALTER ROLE reader RESET timezone")
+    assert (found.patients, found.withdrawn) == (29, 1)
+
+
 @pytest.mark.parametrize("right", ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "UPDATE (age)"])
 def test_a_role_that_may_write_is_refused(source: SqlSource, postgres: Postgres, right: str) -> None:
     with postgres.admin() as database:
