@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from security.files import explain
 from security.tables.column import NAME
+from station.data.port import UNBOUNDED, Space
 from station.errors import DataUnfit
 
 if TYPE_CHECKING:
@@ -68,13 +69,20 @@ class Engine:
 
 
 @contextlib.contextmanager
-def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_order: bool = False) -> Iterator[Engine]:
+def opened(
+    folders: Sequence[Path],
+    *,
+    scratch: Path | None,
+    about: str,
+    any_order: bool = False,
+    space: Space = UNBOUNDED,
+) -> Iterator[Engine]:
     """Open an engine that may touch `folders` and keeps in `scratch`, if there is one, what does not fit into memory.
 
-    With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
+    What it keeps there is no more than what is left of `space`. With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
 
     Raises:
-        DiskFull, DiskReadOnly: what it writes finds no room.
+        DataCrowded, DataTooLarge, DiskFull, DiskReadOnly: what it writes finds no space.
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
     """
     import duckdb  # noqa: PLC0415 - see above
@@ -85,6 +93,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
             "threads": str(THREADS),
             "memory_limit": f"{MEMORY_MIB}MiB",
             "temp_directory": str(scratch or ""),
+            "max_temp_directory_size": f"{space.left}B",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "preserve_insertion_order": str(not any_order).lower(),
@@ -99,6 +108,8 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
         database.execute("SET lock_configuration = true")
         yield Engine(database)
     except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in str(error):
+            raise space.full() from None
         number = _NUMBER.search(str(error))
         if isinstance(error, duckdb.IOException) and number and int(number[1]) in _DISK:
             raise explain(OSError(int(number[1]), ""), scratch or folders[0]) from None

@@ -19,6 +19,7 @@ from security.ids import TrainId
 from security.tables.column import ColumnType
 from security.tables.expression import Condition
 from security.tables.fit import names_in
+from station.data.port import UNBOUNDED, Space
 from station.data.tables.cell import Cell, cell_of
 from station.data.tables.engine import CellRejected, Engine, named, opened, quoted
 from station.data.tables.scan import first_bad, kinds_in, scan
@@ -76,16 +77,26 @@ def needed(selection: Selection) -> tuple[Described, ...]:
     return tuple(one for one in selection.every if one.column.name in names)
 
 
-def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, secret: DataSecret) -> Selected:
+def select(
+    staged: Staged,
+    selection: Selection,
+    *,
+    into: Path,
+    scratch: Path,
+    secret: DataSecret,
+    space: Space = UNBOUNDED,
+) -> Selected:
     """Deliver what is selected into the folder `into`; `scratch` is an empty folder for what does not fit into memory.
 
     Raises:
         DataUnfit: a column is not there, or a cell is not of its type; the message says which row, to the operator only.
         CohortTooSmall: fewer patients than the least.
+        DataCrowded, DataTooLarge, DiskFull: there is no space for it.
     """
     cohort = scratch / COHORT
     reads = {path.parent for path in staged.paths}
-    with opened([*sorted(reads), into], scratch=scratch, about=selection.data, any_order=True) as engine:
+    folders = [*sorted(reads), into]
+    with opened(folders, scratch=scratch, about=selection.data, any_order=True, space=space) as engine:
         cells = tuple(_cells(engine, staged, selection))
         try:
             _choose(engine, staged, selection, cells, secret)
@@ -101,7 +112,7 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         withdrawn = 0
         if selection.withdrawn is not None:
             ((withdrawn,),) = engine.rows(f"SELECT count(*) FROM ({_patients(named(_WITHDREW))})")
-        rows = _deliver(engine, staged, selection, into, secret)
+        rows = _deliver(engine, staged, selection, into, secret=secret, space=space)
     return Selected(
         rows=rows,
         patients=patients,
@@ -157,7 +168,9 @@ def _patients(where: str) -> str:
     return f"SELECT DISTINCT {named(_PATIENT)} FROM chosen WHERE {where} ORDER BY {named(_PATIENT)}"
 
 
-def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, secret: DataSecret) -> int:
+def _deliver(
+    engine: Engine, staged: Staged, selection: Selection, into: Path, *, secret: DataSecret, space: Space
+) -> int:
     """Write the table, in an order that follows from the train's key and each row's content; return the number of its rows.
 
     Then the files that its cells name, each once, and only those.
@@ -173,22 +186,29 @@ def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, s
     shown = ", ".join(f"{one} AS {named(name)}" for name, one in called.items())
     query = f"SELECT {shown} {rows} ORDER BY hash({', '.join([quoted(key), *map(named, called)])})"
     count = engine.copy(query, into / TABLE, "FORMAT csv, HEADER true")
+    space.take((into / TABLE).stat().st_size)
     if selection.parquet:
         engine.copy(query, into / PARQUET, "FORMAT parquet")
+        space.take((into / PARQUET).stat().st_size)
     for name, one in called.items():
         if types[name] is ColumnType.FILE:
             files = engine.rows(f"SELECT DISTINCT {named(name)}, {one} {rows} AND {named(name)} IS NOT NULL")
-            _carry(files, staged, selection, into, key)
+            for path in _carried(files, staged, selection, into, key):
+                space.take(path.stat().st_size)
     return count
 
 
-def _carry(files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str) -> None:
+def _carried(
+    files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str
+) -> Iterator[Path]:
+    """Copy files, and yield each that was copied."""
     if staged.carry is None:
         msg = "a column is said to name files, and its source has none"
         raise DataUnfit(msg, data=selection.data, hint="correct the type of the column in station.yaml")
     make_folder(into / FILES)
     for cell, name in files:
         staged.carry(cell, into / name, key)
+        yield into / name
 
 
 def _file(key: str, name: str, suffix: str) -> str:

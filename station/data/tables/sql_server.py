@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from security.errors import PhtError
 from security.files import read_private, told
+from station.data.port import Space
 from station.data.tables.database import Database, Relation
 from station.data.tables.files import facts, version_of
 from station.data.tables.source import Found, Wanted
@@ -30,6 +31,7 @@ from station.errors import DataSourceUnavailable, DataUnfit
 _CONNECT_SECONDS: Final = 10
 _PASSWORD_BYTES: Final = 4096
 _ROWS: Final = 5000
+_TAKEN: Final = 1 << 20
 _STEPS: Final = 100_000  # of SQLite's machine, between looks at the time
 _POSTGRES: Final = {16: Kind.TRUTH, 20: Kind.WHOLE, 21: Kind.WHOLE, 23: Kind.WHOLE, 25: Kind.TEXT, 1043: Kind.TEXT}
 _POSTGRES_MORE: Final = {701: Kind.DOUBLE, 1082: Kind.DAY}  # not real, numeric or character(n): they compare otherwise
@@ -115,11 +117,11 @@ class Server:
             query = _select(relation, wanted, there if postgres else None)
             if postgres:
                 time_of, snapshot = connection.execute(sql.text(_SNAPSHOT)).one()
-                _copy(connection, query, path)
+                _copy(connection, query, path, wanted.space)
                 return f"snapshot {snapshot} of {time_of}"
             file = (Path(connection.engine.url.database or ""),)
             seen = facts(file)
-            _write(connection, query, [one.name for one in query.selected_columns], path)
+            _write(connection, query, [one.name for one in query.selected_columns], path, wanted.space)
             if facts(file) != seen:
                 msg = "a data set changed while it was read"
                 raise DataSourceUnavailable(msg, data=self.name, hint="the train waits, and it is read again")
@@ -295,7 +297,7 @@ def _select(relation: Relation, wanted: Wanted, oids: Mapping[str, Any] | None) 
     return query if test is None else query.where(test)
 
 
-def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> None:
+def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path, space: Space) -> None:
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     statement = f"COPY ({compiled}) TO STDOUT (FORMAT csv, HEADER)"
     raw: Any = connection.connection.driver_connection
@@ -307,9 +309,13 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
     take = raw.pgconn.get_copy_data
     try:
         with told(path), path.open("wb", buffering=1 << 20) as out:
-            write = out.write
+            write, taken = out.write, 0
             while (block := take(0))[0] > 0:
-                write(block[1])
+                taken += write(block[1])
+                if taken > _TAKEN:
+                    space.take(taken)
+                    taken = 0
+            space.take(taken)
         while (answer := raw.pgconn.get_result()) is not None:
             if answer.status != ExecStatus.COMMAND_OK:
                 raise psycopg.errors.error_from_result(answer)  # noqa: TRY301 # one way out
@@ -318,10 +324,12 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
         raise
 
 
-def _write(connection: sql.Connection, query: sql.Select[Any], names: Sequence[str], path: Path) -> None:
+def _write(connection: sql.Connection, query: sql.Select[Any], names: Sequence[str], path: Path, space: Space) -> None:
     found = connection.execution_options(stream_results=True).execute(query)
     with told(path), path.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(names)
         for rows in found.partitions(_ROWS):
+            before = out.tell()
             writer.writerows(rows)
+            space.take(out.tell() - before)

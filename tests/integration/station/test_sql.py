@@ -16,10 +16,10 @@ from station.check import CheckResult
 from station.data.tables.database import Database
 from station.data.tables.source import Wanted
 from station.data.tables.sql import SqlSource
-from station.errors import DataSourceUnavailable, DataUnfit
+from station.errors import DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.certificates import Authority
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
-from tests.support.tables import EVERY, Row, selected_from, selection, table_in
+from tests.support.tables import EVERY, Narrow, Row, selected_from, selection, table_in
 
 ROOT = Path(__file__).parents[3]
 ROWS: list[Row] = [
@@ -207,6 +207,22 @@ def test_a_full_disk_is_told_as_that(source: SqlSource, tmp_path: Path, kind: st
     (into / "table.csv").symlink_to("/dev/full")
     with pytest.raises(DiskFull):
         source.stage(Wanted(columns=EVERY), into)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_no_more_is_brought_than_there_is_space_for(
+    source: SqlSource, postgres: Postgres, tmp_path: Path, kind: str
+) -> None:
+    many: list[Row] = [ROWS[0] | {"age": number} for number in range(30_000)]
+    if kind == "sqlite":
+        fill_sqlite(tmp_path / "clinic.sqlite", many)
+        source = replace(source, database=Database(address=f"sqlite:///{tmp_path / 'clinic.sqlite'}"), table="visits")
+    else:
+        with postgres.admin() as database:
+            database.execute("INSERT INTO visits SELECT v.* FROM visits v, generate_series(1, 1000)")
+    with pytest.raises(DataTooLarge):
+        source.stage(Wanted(columns=EVERY, space=Narrow(100_000)), tmp_path)
+    assert (tmp_path / "table.csv").stat().st_size < 1.2 * 2**20
 
 
 @pytest.mark.parametrize("library", ["sqlalchemy", "psycopg"])

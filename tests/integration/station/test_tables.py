@@ -20,8 +20,8 @@ from station.data.tables.engine import opened
 from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
 from station.data.tables.source import Described, Spelling
-from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
-from tests.support.tables import EVERY, Cell, Row, csv_of, parquet_of, selected_from, selection, table_in
+from station.errors import CohortTooSmall, DataSourceUnavailable, DataTooLarge, DataUnfit
+from tests.support.tables import EVERY, Cell, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
 
 OTHER_TRAIN = TrainId("1" * 64)
 
@@ -383,6 +383,22 @@ def test_a_moment_is_on_one_day_wherever_the_station_stands(store: Path, tmp_pat
         check=True,
     )
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize("space", [0, 10, 100_000])
+def test_no_more_is_delivered_or_put_aside_than_there_is_space_for(store: Path, tmp_path: Path, space: int) -> None:
+    notes = [person(number, note="canary " * 200) for number in range(2000)]
+    (store / "a.csv").write_text(csv_of(notes))
+    with pytest.raises(DataTooLarge):
+        selected_from(source(store), selection(), tmp_path, space=Narrow(space))
+
+
+def test_what_an_engine_puts_aside_is_bounded(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataTooLarge),
+        opened([tmp_path], scratch=tmp_path, about="heart", space=Narrow(20 << 20)) as engine,
+    ):
+        engine.run("CREATE TEMP TABLE many AS SELECT sha256(CAST(range AS VARCHAR)) FROM range(4000000)")
 
 
 def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
