@@ -42,7 +42,7 @@ class MailboxMemory:
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
     recalls: frozenset[Tag] = frozenset()
-    """Tags seen in the last look that can be recalls."""
+    """Tags seen in the last look that can be recalls, among others."""
     _held: dict[Digest, StoredManifest] = field(default_factory=dict)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None

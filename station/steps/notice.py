@@ -52,11 +52,11 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
-    tags, receipts = house.depot.all_tags(house.party)
+    tags, others = house.depot.all_tags(house.party)
     memory, left = house.mailbox, _MOST_NAMED
-    memory.recalls = receipts
-    end_recalled(receipts, house, now)
-    let_go(receipts, house, now)
+    memory.recalls = others
+    end_recalled(others, house, now)
+    let_go(others, house, now)
     look = _Look(house, now)
     for tag in memory.choose(tags, look.accepted):
         known = memory.seen.get(tag)

@@ -218,15 +218,20 @@ class Hospitals:
         with Journal.open(self.root / party / "state" / "journal.sqlite") as journal:
             yield journal
 
+    def stop(self, party: str) -> int:
+        """The stop at which a train over the whole route runs at a station; with several stations it is boarded before."""
+        boarding = len(self.route) + 1 if len(self.route) > 1 else 0
+        return boarding + self.route.index(party)
+
     def visit(self, party: str, train: TrainId) -> Visit | None:
-        """The one visit of a train at a station, if it has been accepted."""
+        """The visit in which a train runs at a station, if it has been accepted."""
         with self.journal(party) as journal:
-            return journal.accepted(train, self.route.index(party))
+            return journal.accepted(train, self.stop(party))
 
     def wait_for(self, party: str, train: TrainId, *phases: Phase, every: float = 0.05) -> Visit:
         """Wait until a visit is in one of these phases; look more often for one that soon passes."""
         with self.journal(party) as journal:
-            stop = self.route.index(party)
+            stop = self.stop(party)
             found: list[Visit] = []
 
             def there() -> bool:
