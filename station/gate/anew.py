@@ -2,13 +2,15 @@
 
 One meaning can be written in many ways: white space, the order of keys, ``1``, ``1.0`` and ``1e0``, escapes, quotes, line
 ends. Each choice carries bits that no schema sees (attack T18). So JSON and CSV are parsed and printed anew here, and only
-what was printed here is judged, shown, released and sealed. Other media types have no known meaning, and are copied.
+what was printed here is judged, shown, released and sealed. Other media types have no known meaning: their files are taken as
+they are, moved and not copied, since a state can be as large as the disk is fast.
 
 It is the one time that what is in an output is read: what is not of its media type, or not as its schema says, is not printed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,10 +18,10 @@ from typing import TypeAlias
 from security.archive import Member
 from security.digest import BUFFER
 from security.errors import FileMissing
-from security.files import told
+from security.files import PRIVATE_FILE, told
 from security.train.manifest import Output, TrainManifest
 from security.train.sum_form import Sum
-from station.errors import GateOversized, GateType, GateUndeclared
+from station.errors import GateOversized, GateRefused, GateType, GateUndeclared
 from station.gate.document import print_document
 from station.gate.form import MediaType, text_of
 from station.gate.inspect import left_in, list_state
@@ -40,6 +42,8 @@ def no_sums(_member: Member, output: Output, _sum: Sum) -> Iterator[bytes]:
 def print_anew(state: Path, manifest: TrainManifest, into: Path, masked: Masker = no_sums) -> None:
     """Print what a run left in its state folder into an empty folder: declared files only, none of them executable.
 
+    What is taken as it is is no longer in the state folder then, until it is `put_back`.
+
     Raises:
         GateUndeclared: a file that matches no declaration.
         GateType: a file that is not of its declared media type.
@@ -47,13 +51,27 @@ def print_anew(state: Path, manifest: TrainManifest, into: Path, masked: Masker 
         GateOversized: a JSON document that is too large to be checked; or more bytes than the manifest allows in all.
     """
     try:
-        _print_all(left_in(list_state(state), manifest).files, manifest, into, masked)
+        _print_all(left_in(list_state(state), manifest).files, manifest, state, into, masked)
     except FileMissing:
         msg = "the station cannot read something in the state"
         raise GateType(msg) from None  # the cause names a path, and the run chose that
 
 
-def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path, masked: Masker) -> None:
+def put_back(state: Path, manifest: TrainManifest, printed: Path) -> None:
+    """Move what was taken as it is to where the run left it, so that it can be taken again."""
+    try:
+        left = left_in(list_state(printed), manifest).files
+    except (FileMissing, GateRefused):
+        return  # there is nothing, or not what was printed: it cannot come to what was judged, and is refused
+    for one in left:
+        place = state / one.member.path
+        with told(state):
+            if one.declared is not None and _as_it_is(one.declared) and not os.path.lexists(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (printed / one.member.path).rename(place)
+
+
+def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, state: Path, into: Path, masked: Masker) -> None:
     declared = [(one.member, one.declared) for one in left if one.declared is not None]
     if len(declared) != len(left):
         msg = "files in the state match no declared output"
@@ -64,6 +82,9 @@ def _print_all(left: Sequence[LeftFile], manifest: TrainManifest, into: Path, ma
         output.path: checker_of(output) for output in reversed(manifest.outputs)
     }  # of two alike, the first counts
     for member, output in declared:
+        if _as_it_is(output) and _moved(member, state, into, room):
+            room -= member.size
+            continue
         pieces = (
             pieces_of(member, output, checkers[output.path])
             if output.sum is None
@@ -89,6 +110,33 @@ def pieces_of(member: Member, output: Output, checker: Checker | None) -> Iterat
             return _bytes(member)
 
 
+def _as_it_is(output: Output) -> bool:
+    return output.sum is None and output.media_type not in set(MediaType)
+
+
+def _moved(member: Member, state: Path, into: Path, room: int) -> bool:
+    """Move a file. False if it has to be copied: the run may have left it in a folder that nothing can be taken from."""
+    place = into / member.path
+    with told(into), member.open() as source:
+        if member.size > room:
+            raise _oversized(room)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.fchmod(source.fileno(), PRIVATE_FILE)
+            (state / member.path).rename(place)
+        except OSError:
+            return False
+        if not os.path.samestat(os.fstat(source.fileno()), place.lstat()):
+            msg = "the state changed while it was read"
+            raise GateType(msg)
+        return True
+
+
+def _oversized(room: int) -> GateOversized:
+    msg = "the state is larger than the manifest's output limit"
+    return GateOversized(msg, limit=room)
+
+
 def _write(pieces: Iterator[bytes], place: Path, into: Path, room: int) -> int:
     written = 0
     with told(into):  # never the place itself: the run chose its name (attack T20)
@@ -97,8 +145,7 @@ def _write(pieces: Iterator[bytes], place: Path, into: Path, room: int) -> int:
             for piece in pieces:
                 written += len(piece)
                 if written > room:
-                    msg = "the state is larger than the manifest's output limit"
-                    raise GateOversized(msg, limit=room)
+                    raise _oversized(room)
                 out.write(piece)
     return written
 
