@@ -12,8 +12,13 @@ ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
 MACHINE := python3-venv docker.io mmdebstrap
 TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl orthanc orthanc-dicomweb
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
+# Tests sync their folders to disk tens of thousands of times, and throw them away: they lie in memory where there is room.
+ROOMY = [ "$$(df --output=avail -BG /dev/shm 2>/dev/null | tail -n 1 | tr -dc 0-9)" -ge 8 ] 2>/dev/null
+SCRATCH ?= $(shell if $(ROOMY); then echo /dev/shm; else echo /tmp; fi)
 
 export PATH := $(PATH):/usr/sbin:/sbin
+# Each of the hundreds of `pht` that a demo and the tests start would compile the whole project again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help dev machine engine registry base demo test bench check lint fmt lock docs clean down
 
@@ -42,7 +47,7 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 
 test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
 	@$(MAKE) machine engine base dev
-	@$(ENGINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(ENGINE) PYTEST_DEBUG_TEMPROOT=$(SCRATCH) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench:  ## measure, and write docs/performance.md (ARGS='S1 --quick' to try one)
 	@$(MAKE) machine engine base dev

@@ -47,7 +47,7 @@ _COMMANDS: Final = {
     "verify": ("train_builder.cli.verify:verify", "Verify an exported journey, from a pinned root alone."),
 }
 
-_FROM_ABOVE: Final = {"train": ("rehearsal.cli:rehearse_command",)}
+_FROM_ABOVE: Final = {"train": {"rehearse": "rehearsal.cli:rehearse_command"}}
 """Commands that a group shows but cannot import: what they need lies above it."""
 
 _log = logging.getLogger("pht")
@@ -76,14 +76,30 @@ class LazyGroup(click.Group):
             return None
         group = _imported(_GROUPS[cmd_name][0])
         assert isinstance(group, click.Group)  # noqa: S101 - a mistake in the table above
-        for place in _FROM_ABOVE.get(cmd_name, ()):
-            group.add_command(_imported(place))
-        return group
+        further = _FROM_ABOVE.get(cmd_name)
+        return OpenGroup(group, further) if further else group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in (_GROUPS | _COMMANDS).items()])
+
+
+class OpenGroup(click.Group):
+    """A group with further members, which are imported when they are called."""
+
+    def __init__(self, group: click.Group, further: Mapping[str, str]) -> None:
+        super().__init__(group.name, group.commands, help=group.help)
+        self._further = further
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all members, sorted."""
+        return sorted([*super().list_commands(ctx), *self._further])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a further member."""
+        place = self._further.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if place is None else _imported(place)
 
 
 def _imported(place: str) -> click.Command:

@@ -51,6 +51,19 @@ def alone(form: str, folder: str) -> float:
     return time.perf_counter() - begun
 
 
+def hashed(folder: str) -> float:
+    """Hash the patients of the same rows twice, as their numbers and their cohort need it; return the seconds."""
+    database = duckdb.connect(config={"threads": "2", "memory_limit": "128MiB", "temp_directory": f"{folder}/spill"})
+    database.execute("SET enable_progress_bar = false")
+    database.execute(
+        f"CREATE TEMP TABLE patients AS SELECT CAST(pid AS VARCHAR) AS p FROM '{folder}/t.parquet' WHERE {WHERE}"
+    )
+    begun = time.perf_counter()
+    one, other = (f"max(sha256('{key * 32}' || p))" for key in "ab")
+    database.execute(f"SELECT {one}, {other} FROM patients").fetchall()
+    return time.perf_counter() - begun
+
+
 def ours(form: str, folder: str) -> float:
     """Select the same as a station does: typed, counted, patients numbered, in another order; return the seconds."""
     room = Path(folder) / f"ours-{form}-{time.monotonic_ns()}"

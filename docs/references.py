@@ -13,6 +13,7 @@ from typing import Any, Final
 from registry.places import Login
 from security.ids import PartyId
 from station.desk.setup import NewStation, print_config
+from station.house.config import config_schema
 
 _TYPES: Final = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 _TRAIN: Final = """\
@@ -71,7 +72,7 @@ def station_reference() -> str:
             by_hand=True,
         )
         example = print_config(new)
-    return _STATION + _tables(_schema("station.house", "config.schema.json")) + _example("As `init` makes it", example)
+    return _STATION + _tables(config_schema()) + _example("As `init` makes it", example)
 
 
 def keys_of(schema: dict[str, Any]) -> Iterator[Key]:

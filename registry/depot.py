@@ -45,10 +45,10 @@ from security.ids import PartyId, TrainId
 from security.train.journey import StateRef
 from security.train.letters import Parcel
 from security.train.manifest import CodeRef
-from security.train.route import LONGEST
+from security.train.route import LONGEST, Route
 
 _TRAIN_TAG = re.compile(r"t-[0-9a-f]{64}")
-_RECEIPT_TAG = re.compile(r"r-[0-9a-f]{64}")
+_RECEIPT_TAG, _BESIDE_TRAINS = re.compile(r"r-[0-9a-f]{64}"), re.compile(r"[pr]-[0-9a-f]{64}")
 _TRAIN: Final = "train"
 HOME: Final = "home"
 """What stands in a tag for the number of a stop where a train is at home: how many stops it made says nothing."""
@@ -149,9 +149,9 @@ class Depot:
         return self._tags(owner, _RECEIPT_TAG)
 
     def all_tags(self, party: PartyId) -> tuple[tuple[Tag, ...], frozenset[Tag]]:
-        """Return the tags in a party's mailbox that can be trains, sorted, and those that can be receipts or recalls."""
+        """Return the tags in a party's mailbox that can be trains, sorted, and those that can be receipts, recalls or parts."""
         tags = self.registry.list_tags(mailbox(party))
-        return tuple(filter(_TRAIN_TAG.fullmatch, tags)), frozenset(filter(_RECEIPT_TAG.fullmatch, tags))
+        return tuple(filter(_TRAIN_TAG.fullmatch, tags)), frozenset(filter(_BESIDE_TRAINS.fullmatch, tags))
 
     def look_up(self, party: PartyId, tag: Tag, *, most: int = MAX_MANIFEST) -> Waiting | None:
         """Return what waits under a train's tag; None if nothing does, or no manifest that can be ours.
@@ -302,15 +302,6 @@ class Depot:
                 found.append(Receipt(train=train, stop=stop, kind=kind, stored=stored))
         return tuple(found)
 
-    def receipts(self, owner: PartyId, train: TrainId) -> tuple[Receipt, ...]:
-        """Return the receipts about a train that wait for its owner; malformed ones hide no others."""
-        known = {receipt_tag(train, owner, stop, kind): (stop, kind) for stop in range(LONGEST) for kind in OF_A_STOP}
-        found = []
-        for tag, stored in self._resolved(owner, _present(self.receipt_tags(owner), known)).items():
-            stop, kind = known[tag]
-            found.append(Receipt(train=train, stop=stop, kind=kind, stored=stored))
-        return tuple(found)
-
     def read_receipt(self, owner: PartyId, receipt: Receipt) -> bytes:
         """Fetch the letter with a receipt. The caller opens it, and verifies what is in it.
 
@@ -322,7 +313,7 @@ class Depot:
             return layer.held
         return read_blob(self.registry, mailbox(owner), layer.letter, limit=layer.letter.size)
 
-    def forget(self, party: PartyId, trains: Collection[TrainId]) -> int:
+    def forget(self, party: PartyId, trains: Mapping[TrainId, Route]) -> int:
         """Remove everything of these trains from a party's own mailbox, arrivals and receipts; return how many.
 
         Only for trains that can run nowhere any more: a station whose journal was restored from a backup finds what it
@@ -332,7 +323,7 @@ class Depot:
         Raises:
             RegistryDenied: this registry does not allow deletion.
         """
-        ours = {tag for train in trains for tag in _every_tag(train, party)}
+        ours = {tag for train, route in trains.items() for tag in _every_tag(train, party, route)}
         named = self._resolved(party, (*self._tags(party, _TRAIN_TAG), *self.receipt_tags(party)))
         others = {stored.digest for tag, stored in named.items() if tag not in ours}
         gone = {stored.digest for tag, stored in named.items() if tag in ours} - others
@@ -387,14 +378,19 @@ def _reader(blobs: BlobSource, digest: Digest) -> Callable[[int], BinaryIO]:
 
 def _present(listed: Collection[Tag], wanted: Iterable[Tag]) -> tuple[Tag, ...]:
     """Return which of the wanted tags are there, in the order in which they are wanted."""
-    there = frozenset(listed)
-    return tuple(tag for tag in wanted if tag in there)
+    there, found = frozenset(listed), []
+    for tag in wanted if there else ():
+        if tag in there:
+            found.append(tag)
+            if len(found) == len(there):
+                break
+    return tuple(found)
 
 
-def _every_tag(train: TrainId, party: PartyId) -> Iterable[Tag]:
+def _every_tag(train: TrainId, party: PartyId, route: Route) -> Iterable[Tag]:
     """Yield every tag that a train, or a receipt about it, can have in a party's mailbox."""
     yield train_tag(train, party, None)
-    for stop in range(LONGEST):
+    for stop in route.indices:
         yield train_tag(train, party, stop)
         for kind in ReceiptKind:
             yield receipt_tag(train, party, stop, kind)

@@ -24,7 +24,6 @@ from rehearsal.report import Rehearsal, hint_for, rehearsal_document, render_reh
 from rehearsal.samples import parse_sample
 from security.errors import FileExists, InvalidInput
 from security.ids import PartyId
-from security.train.route import Task, counted
 from station.visit.events import VisitEvent
 from train_builder.cli.options import target_options
 from train_builder.code.wheels import Target
@@ -124,14 +123,11 @@ def _answer(done: Rehearsal, into: Path | None) -> Answer:
     error = None
     if done.results is None:
         failed = done.failed
-        in_rounds = failed is not None and failed.task in {Task.CONTRIBUTE, Task.COMBINE}
         msg = "the train would not come home"
         error = TrainFailed(
             msg,
             hint=hint_for(failed, done.outputs) if failed else None,
-            place=counted(failed.stop) if failed and not in_rounds else None,
-            round=counted(failed.round) if failed and in_rounds else None,
-            task=failed.task.value if failed and in_rounds else None,
+            place=failed.place if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,
         )

@@ -127,6 +127,7 @@ def _reports(route: Route, company: Company, printed: Mapping[tuple[PartyId, int
             found.append(
                 StopReport(
                     stop=stop,
+                    place=route.told(stop),
                     round=route.round(stop),
                     task=route.task(stop),
                     station=house.party,

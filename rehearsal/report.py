@@ -30,10 +30,11 @@ _GATE: Final = {
 class StopReport:
     """How one stop went. `code` and `reason` are those of the refusal or fault, if any; `printed` is the run's output.
 
-    `round` counts from 0; the stops of a sequence are of one round, and their `task` is to run. The data are the scientist's own samples, so unlike at a hospital everything may be shown.
+    `place` says where the stop is on the route, in words. `round` counts from 0. The data are the scientist's own samples, so unlike at a hospital everything may be shown.
     """
 
     stop: int
+    place: str
     round: int
     task: Task
     station: PartyId
@@ -76,14 +77,13 @@ def render_rehearsal(done: Rehearsal, results: Path | None) -> str:
     lines = [f"the analysis ran in {where} ({done.sandbox})"]
     if done.lacking:
         lines.append(f"  because {done.lacking}")
-    begun, number = -1, 0
+    begun = -1
     for one in done.stops:
         if one.task in {Task.BOARD, Task.DEPART}:
             lines += _boarding(one)
             continue
         if one.task is Task.RUN:
-            number += 1
-            lines += _stop(one, f"  stop {number}  {one.station}")
+            lines += _stop(one, f"  {one.place}  {one.station}")
             continue
         if one.round != begun:
             begun = one.round
@@ -125,7 +125,8 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
         "stops": [
             {
                 "stop": one.stop,
-                "round": one.round,
+                "place": one.place,
+                "round": one.round if one.task.in_rounds else None,
                 "task": one.task.value,
                 "station": str(one.station),
                 "passed": one.passed,

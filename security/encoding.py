@@ -216,7 +216,7 @@ def parse_time(text: str, *, where: str = "time") -> datetime:
     if _TIME.fullmatch(text) is None:
         _wrong(where, "a UTC time such as 2026-01-31T12:00:00Z")
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(text)
     except ValueError:
         _wrong(where, "a time that exists")
 

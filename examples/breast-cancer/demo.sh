@@ -200,8 +200,14 @@ refused pht train open "$TRAIN" results-altered --home alice-elsewhere --passphr
 ROUNDS=$CHECKOUT/examples/tumour-risk
 say '== The second part: a logistic regression in rounds. All hospitals work at once, and nobody sees the sums of any of them'
 run pht train check "$ROUNDS" --home alice
+say "hospital-a is the junction, where the parts are added up. Its operator is curious, and keeps whatever comes, before the daemon wipes it"
+show python "$ROUNDS/curious.py" keep hospital-a curious
+mkdir -p curious
+python "$ROUNDS/curious.py" keep "$DEMO/hospital-a" "$DEMO/curious" 9>&- &
+echo $! >curious/daemon.pid
 answer train pht train submit "$ROUNDS" --home alice --passphrase-file secrets/alice
-TRAIN=${ANSWER:0:12}
+WHOLE=$ANSWER
+TRAIN=${WHOLE:0:12}
 say 'Every hospital says first whether it takes part; when all do, the train departs by itself. The pace is as alice hears of it.'
 show pht train follow "$TRAIN" --home alice --watch --every 0.2
 timeout 180 pht train follow "$TRAIN" --home alice --watch --every 0.2 2>&1 9>&- | python "$ROUNDS/pace.py" 9>&- || {
@@ -214,6 +220,10 @@ run pht train open "$TRAIN" results-rounds --home alice --passphrase-file secret
 say '== What came home, compared with the fit to all patients together'
 run python "$ROUNDS/evaluate.py" results-rounds
 
+say '== What the junction and the registry saw of it'
+stop curious/daemon.pid
+run python "$ROUNDS/curious.py" look curious hospital-a secrets/hospital-a "$WHOLE"
+
 say '== Where everything lies'
 cat <<WHERE
 $DEMO/
@@ -225,6 +235,7 @@ $DEMO/
   results/sums.json      all that left the hospitals
   results.journey.json   the proof beside the results: who signed which stop
   results-rounds/        what came home from the rounds, and results-rounds.journey.json: their proof
+  curious/               what the operator of the junction kept of the rounds
   proof/                 the journey, and how to check it without pht (see its README.txt)
   registry/              what its operator sees: sealed, signed, padded
 WHERE

@@ -9,7 +9,7 @@ import sys
 import time
 
 COMBINED = re.compile(r"\s*round\s+([0-9]+)\s+combine\s+\S+\s+passed\b")
-DEPARTED = re.compile(r"\s*round\s+1\s+depart\s+\S+\s+passed\b")
+DEPARTED = re.compile(r"\s*departure\s+\S+\s+passed\b")
 
 
 def main() -> None:

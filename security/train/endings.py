@@ -9,7 +9,6 @@ from security.ids import Role
 from security.statement.envelope import Envelope, Verified, verify
 from security.train.journey import ANSWER, CLOCK_SKEW, REFUSAL, Refusal, StationAnswer, read_answer, read_refusal
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import counted
 
 
 def check_refusal(manifest: Verified[TrainManifest], envelope: Envelope, trust: TrustStore) -> Verified[Refusal]:
@@ -33,9 +32,9 @@ def _of_its_station(
     route, train = manifest.value.route, train_id(manifest)
     if claimed.stop not in route.of(claimed.station) or claimed.train != train:
         msg = "refusal is about another train, stop or station"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop))
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(claimed.stop))
     if claimed.time < manifest.value.valid_from - CLOCK_SKEW:  # it would be looked up among keys retired long ago
         msg = "refusal is from another time"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claimed.stop), time=print_time(claimed.time))
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(claimed.stop), time=print_time(claimed.time))
     stop = route.stop(claimed.stop)
     return verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))

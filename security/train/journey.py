@@ -37,7 +37,7 @@ from security.statement.envelope import Envelope, Verified, verify
 from security.statement.form import StatementForm
 from security.train.boarding import BoardingPass, check_company, check_pass
 from security.train.manifest import CodeRef, TrainManifest, train_id
-from security.train.route import LONGEST, MAX_STOPS, Task, counted
+from security.train.route import LONGEST, MAX_STOPS, Task
 
 ANSWER_TYPE: Final = "urn:pht:statement:answer:v1"
 ENTRY_TYPE: Final = "urn:pht:statement:journey-entry:v1"
@@ -285,10 +285,10 @@ def _need_end(
     finishing = [one for one, entry in checked.items() if entry.value.finished]
     if stop == route.home and not finishing and before != route.ends[-1:]:
         msg = "the train came home, and no stop said that it has finished"
-        raise JourneyIncomplete(msg, train=train, last=counted(before[-1]))
+        raise JourneyIncomplete(msg, train=train, last=route.told(before[-1]))
     if any(stop != route.home or one not in before for one in finishing):
         msg = "the train went on after a stop that said it has finished"
-        raise JourneyTooLong(msg, train=train, finished=counted(finishing[0]))
+        raise JourneyTooLong(msg, train=train, finished=route.told(finishing[0]))
 
 
 def check_next(
@@ -323,16 +323,16 @@ def check_link(
         JourneyUnlinked: it names others, or other states than those they sent.
         JourneyForeignEntry: it is older than one of them.
     """
-    claim, train = entry.value, train_id(manifest)
-    previous, states = _links(manifest, manifest.value.route.before(claim.stop), known)
+    claim, train, route = entry.value, train_id(manifest), manifest.value.route
+    previous, states = _links(manifest, route.before(claim.stop), known)
     # 9. each entry hangs on those before it, and on the states they sent
     if (claim.previous, claim.states_in) != (previous, states):
         what = "entries before it" if claim.previous != previous else "states it received"
         msg = f"journey entry does not name the {what}"
-        raise JourneyUnlinked(msg, train=train.short, stop=counted(claim.stop))
-    if any(claim.time < known[one].value.time - CLOCK_SKEW for one in manifest.value.route.before(claim.stop)):
+        raise JourneyUnlinked(msg, train=train.short, place=route.told(claim.stop))
+    if any(claim.time < known[one].value.time - CLOCK_SKEW for one in route.before(claim.stop)):
         msg = "journey entry is older than one before it"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(claim.stop))
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(claim.stop))
 
 
 def _links(
@@ -352,7 +352,7 @@ def check_entry(
 
     What it hangs on is not checked here; the owner uses this for receipts, which arrive one by one.
     """
-    stop = manifest.value.route.stop(index)
+    route, stop = manifest.value.route, manifest.value.route.stop(index)
     # 7. the key set comes from the directory, by the fingerprint in the manifest; the keys come before the content
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
@@ -363,21 +363,21 @@ def check_entry(
     bound = (claim.train, claim.stop, claim.station, claim.base)
     if bound != (train, index, stop.party, manifest.value.base):
         msg = "journey entry is about another train, stop, station or base"
-        told = f"{claim.station} at stop {counted(claim.stop)}"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index), claims=told)
-    if claim.finished and manifest.value.route.task(index) is not Task.COMBINE:
+        claims = f"{claim.station} at {route.told(claim.stop)}"
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(index), claims=claims)
+    if claim.finished and route.task(index) is not Task.COMBINE:
         msg = "journey entry says that the train has finished, and is not about a combination"
-        raise JourneyForeignEntry(msg, train=train.short, stop=counted(index))
-    if (claim.boarding is not None) != (manifest.value.route.task(index) is Task.BOARD):
+        raise JourneyForeignEntry(msg, train=train.short, place=route.told(index))
+    if (claim.boarding is not None) != (route.task(index) is Task.BOARD):
         msg = "there must be a boarding pass in an entry exactly if it is about boarding"
-        raise BoardingRejected(msg, train=train.short, stop=counted(index))
+        raise BoardingRejected(msg, train=train.short, place=route.told(index))
     if claim.boarding:
-        check_pass(claim.boarding, later=manifest.value.route.parties_after(stop.party), like=manifest.value.recipient)
+        check_pass(claim.boarding, later=route.parties_after(stop.party), like=manifest.value.recipient)
     if claim.time < manifest.value.valid_from - CLOCK_SKEW:
         msg = "journey entry was signed before the train was"
         hint = f"{stop.party}'s clock was behind, or the entry is another train's: ask its operator"
-        told, since = print_time(claim.time), print_time(manifest.value.valid_from)
-        raise JourneyForeignEntry(msg, hint=hint, train=train.short, stop=counted(index), time=told, since=since)
+        when = {"time": print_time(claim.time), "since": print_time(manifest.value.valid_from)}
+        raise JourneyForeignEntry(msg, hint=hint, train=train.short, place=route.told(index), **when)
     check_dated(entry, now=now)
     return entry
 
@@ -392,8 +392,8 @@ def check_dated(entry: Verified[JourneyEntry], *, now: datetime) -> None:
     if claim.time > now + CLOCK_SKEW:  # one clock or the other is wrong, which is no reason to end anything for good
         msg = "journey entry is dated later than our clock"
         hint = f"is this machine's clock right? If it is, {claim.station}'s is ahead: tell its operator, and wait"
-        when, ours, index = print_time(claim.time), print_time(now), counted(claim.stop)
-        raise NotYet(msg, hint=hint, train=claim.train.short, stop=index, station=claim.station, time=when, now=ours)
+        when, ours = print_time(claim.time), print_time(now)
+        raise NotYet(msg, hint=hint, train=claim.train.short, station=claim.station, time=when, now=ours)
 
 
 def _minute(moment: datetime) -> datetime:

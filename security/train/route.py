@@ -2,7 +2,7 @@
 
 A route is a graph of stops. Each is named by its index, from 0, in an order in which every stop comes after the stops
 it depends on; `home`, the index after the last, is the owner. People count stops from one: what they read goes through
-`counted` or `Route.told`. What kinds of route there are besides a sequence is in `security.train.route_kinds`.
+`Route.told`, and a run is told `Route.leg`, which leaves out that the train was boarded. What kinds of route there are besides a sequence is in `security.train.route_kinds`.
 
 Whoever needs a neighbour of a stop asks for `before` and `after` it, and computes nothing from the index. A kind of
 route says who is expected where and what comes before and after; everything else here follows from that.
@@ -36,6 +36,11 @@ class Task(StrEnum):
     RUN = "run"  # the analysis, on what came before and on the data of this station
     CONTRIBUTE = "contribute"  # one station's part of a round
     COMBINE = "combine"  # the parts of a round become what the next begins with, or the result
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether such a stop belongs to a round."""
+        return self in {Task.CONTRIBUTE, Task.COMBINE}
 
 
 def counted(stop: int) -> int:
@@ -91,7 +96,7 @@ class Route(ABC):
         """The stops after which a train can come home: the last one, and such as may say that it has finished."""
 
     def round(self, index: int) -> int:
-        """Return which round a stop belongs to, from 0; the stops of a sequence are of one."""
+        """Return which round a stop belongs to, from 0, if its task is one of rounds; all others are of one."""
         del index
         return 0
 
@@ -99,6 +104,10 @@ class Route(ABC):
     def legs(self) -> Route:
         """The route after the departure; a train that is not boarded is there at once."""
         return self
+
+    def leg(self, index: int) -> int | None:
+        """Return which stop of the `legs` a stop is: the same whether or not a train is boarded. None for boarding and departure."""
+        return index
 
     def boarding(self, party: PartyId) -> int | None:
         """Return the stop at which a party comes on board; None if the train is not boarded, or the party not on its route."""
@@ -192,8 +201,16 @@ class Route(ABC):
         return tuple(dict.fromkeys(map(self.stop, (index, *self.descendants(index)))))
 
     def told(self, index: int) -> str:
-        """Say where a train is: ``stop 2 of 3``, or ``home``."""
-        return "home" if index == self.home else f"stop {counted(index)} of {len(self)}"
+        """Say where a train is, in words for people: ``stop 2 of 3``, ``boarding``, or ``home``.
+
+        What others claim can be told as well: an index that the route does not have.
+        """
+        if index == self.home:
+            return "home"
+        return self._told(index) if index in self.indices else f"stop {counted(index)}, which is not on the route"
+
+    def _told(self, index: int) -> str:
+        return f"stop {counted(index)} of {len(self)}"
 
     def __str__(self) -> str:
         """Return the stations in the order of the stops."""

@@ -113,10 +113,7 @@ class RoundsRoute(Route):
         later = self.stations if self.round(index) + 1 < self.most else ()
         return tuple(dict.fromkeys((*made, *later)))
 
-    def told(self, index: int) -> str:
-        """Say where a train is: ``round 2 of at most 20 (contribute)``, or ``home``."""
-        if index == self.home:
-            return "home"
+    def _told(self, index: int) -> str:
         return f"round {counted(self.round(index))} of at most {self.most} ({self.task(index)})"
 
     def __str__(self) -> str:
@@ -174,8 +171,12 @@ class BoardedRoute(Route):
         return self.then.task(index - self._first)
 
     def round(self, index: int) -> int:
-        """See `Route.round`; boarding and departure belong to the first."""
+        """See `Route.round`."""
         return self.then.round(max(0, index - self._first))
+
+    def leg(self, index: int) -> int | None:
+        """See `Route.leg`."""
+        return None if index < self._first else index - self._first
 
     def before(self, index: int) -> tuple[int, ...]:
         """See `Route.before`."""
@@ -227,8 +228,7 @@ class BoardedRoute(Route):
             return tuple(dict.fromkeys((self.stop(index), *self.places)))
         return self.then.readers(index - self._first)
 
-    def told(self, index: int) -> str:
-        """Say where a train is: ``boarding``, ``departure``, or where it is on the route after that."""
+    def _told(self, index: int) -> str:
         if index <= self.departure:
             return "departure" if index == self.departure else "boarding"
         return self.then.told(index - self._first)

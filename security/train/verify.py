@@ -58,7 +58,6 @@ from security.train.journey import (
     check_journey,
 )
 from security.train.manifest import TrainManifest, parse_manifest, read_manifest, train_id
-from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, most_sealed
 
 
@@ -185,7 +184,7 @@ def check_ahead(accepted: AcceptedTrain, trust: TrustStore, *, now: datetime) ->
             trust.pinned(one.party, Role.STATION, one.key_set, now)
         except (KeyNotTrusted, KeyRevoked, KeyOutsideValidity) as error:
             msg = "a station still to come has no keys that count"
-            raise RouteCutOff(msg, party=one.party, stop=counted(stop), reason=error.code) from error
+            raise RouteCutOff(msg, party=one.party, place=route.told(stop), reason=error.code) from error
 
 
 def verify_home(parts: TrainParts, trust: TrustStore, *, owner: PartyId, now: datetime) -> AcceptedTrain:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -16,6 +18,8 @@ from security.files import write_file
 from security.tables.column import Column
 from station.cli.options import PATH, station_option, unlocker
 from station.data.tables.examine import Examination, Flaw
+from station.data.tables.kind import Kind
+from station.data.tables.kinds import KINDS
 from station.data.tables.omop import OmopKind, omop_query
 from station.desk.data import (
     Examined,
@@ -28,8 +32,9 @@ from station.desk.data import (
 )
 from station.desk.opening import station_at
 from station.errors import DataUnfit
-from station.house.config import DataEntry
-from station.house.places import SourceKind
+from station.house.config import DataEntry, config_schema
+
+_SETTING: Final = "setting_"  # apart from the other options: a source may have a folder, and so has a station
 
 
 @click.group("data")
@@ -54,104 +59,51 @@ def data_ls(*, folder: Path) -> Answer:
     return Answer(text=text, data={"data": [_document(name, one) for name, one in config.data.items()]})
 
 
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
+
+
+def _source_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Add an option for each setting that a kind of source has, with its meaning in ``station.yaml``."""
+    said = config_schema()["properties"]["data"]["additionalProperties"]["properties"]
+    for setting, about in reversed(said.items()):
+        kinds = [kind.name for kind in KINDS.values() if setting in kind.settings]
+        if kinds and about.get("type") != "object":
+            usual = f"  [default: {about['default']}]" if "default" in about else ""
+            command = click.option(
+                _option(setting),
+                f"{_SETTING}{setting}",
+                type=PATH if "$ref" in about else int if about["type"] == "integer" else str,
+                help=f"Of {', '.join(kinds)}: {about['description']}.{usual}",
+            )(command)
+    return command
+
+
 @station_data.command("add")
 @click.argument("name")
 @click.option(
-    "--source",
-    type=click.Choice([kind.value for kind in SourceKind if kind is not SourceKind.FOLDER]),
-    default=SourceKind.FILES.value,
-    show_default=True,
-    help="Where the rows are.",
+    "--source", type=click.Choice(list(KINDS)), default=next(iter(KINDS)), show_default=True, help="Where the rows are."
 )
-@click.option("--folder", "place", type=PATH, help="Of files and dicom: the folder they are in.")
-@click.option("--files", help="Of files and s3: which of them, as a pattern.  [default: *.csv]")
-@click.option("--database", help="Of sql: postgresql://user@host:port/name or sqlite:///file, without a password.")
-@click.option("--server", help="Of fhir and dicomweb: the base address of the server.")
-@click.option("--search", help="Of fhir: a type of resource and criteria, as Observation?code=…")
-@click.option("--username", help="Of fhir and dicomweb: the account.")
-@click.option("--token-file", type=PATH, help="Of fhir: a private file with a bearer token, instead of an account.")
-@click.option("--token-url", help="Of fhir: a token service; the account is then a client's id and secret.")
-@click.option("--password-file", type=PATH, help="Of sql, fhir and dicomweb: a private file with the password.")
-@click.option(
-    "--ca-file", type=PATH, help="Of sql, fhir, dicomweb and s3: the certificate authority of the server (PEM)."
-)
-@click.option("--table", help="Of sql: the table or view, with its schema.")
-@click.option("--query-file", type=PATH, help="Of sql: a file with one SELECT, instead of a table.")
-@click.option("--endpoint", help="Of s3: the server of the bucket, https://host:port.")
-@click.option("--region", help="Of s3: the region of the bucket.  [default: us-east-1]")
-@click.option("--bucket", help="Of s3: the bucket.")
-@click.option("--prefix", help="Of s3: the folder of the bucket that the objects are in.")
-@click.option(
-    "--keys-file", type=PATH, help="Of s3: a private file with the access key and the secret key, a line each."
-)
+@_source_options
 @click.option("--print", "only_print", is_flag=True, help="Print the entry instead of writing it into station.yaml.")
 @station_option
-def data_add(
-    *,
-    name: str,
-    source: str,
-    place: Path | None,
-    files: str | None,
-    database: str | None,
-    server: str | None,
-    username: str | None,
-    password_file: Path | None,
-    ca_file: Path | None,
-    table: str | None,
-    query_file: Path | None,
-    endpoint: str | None,
-    region: str | None,
-    bucket: str | None,
-    prefix: str | None,
-    keys_file: Path | None,
-    search: str | None,
-    token_file: Path | None,
-    token_url: str | None,
-    only_print: bool,
-    folder: Path,
-) -> Answer:
+def data_add(*, name: str, source: str, only_print: bool, folder: Path, **settings: str | int | Path | None) -> Answer:
     """Look at a table, propose its columns, and add it as NAME to station.yaml.
 
     Trains can ask for what station.yaml then says: correct the types, add units and codes, and remove the columns that are
     nobody's. The daemon offers it after its next start.
+
+    \b
+    pht station data add heart --folder /srv/heart --files 'visits-*.parquet'
+    pht station data add lab --source sql --database postgresql://reader@db.example/clinic --table public.lab
+    pht station data add pressure --source fhir --server https://fhir.example/r4 --search 'Observation?code=8480-6'
     """
     config = station_at(folder)
-    paths = {
-        "folder": place,
-        "password_file": password_file,
-        "ca_file": ca_file,
-        "query_file": query_file,
-        "keys_file": keys_file,
-        "token_file": token_file,
-    }
-    given = {
-        "source": source,
-        "files": files,
-        "database": database,
-        "server": server,
-        "username": username,
-        "table": table,
-        "endpoint": endpoint,
-        "region": region,
-        "bucket": bucket,
-        "prefix": prefix,
-        "search": search,
-        "token_url": token_url,
-        **{key: str(path.absolute()) for key, path in paths.items() if path is not None},
-    }
-    if source == SourceKind.SQL and (database is None or (table is None) == (query_file is None)):
-        msg = "a database needs --database, and --table or --query-file"
-        raise InvalidInput(msg, data=name)
-    if source == SourceKind.FHIR and (server is None or search is None):
-        msg = "a FHIR server needs --server and --search"
-        raise InvalidInput(msg, data=name)
-    if source == SourceKind.S3 and None in {endpoint, bucket, keys_file}:
-        msg = "a bucket needs --endpoint, --bucket and --keys-file"
-        raise InvalidInput(msg, data=name)
-    if source == SourceKind.DICOMWEB and (server is None or (username is not None and password_file is None)):
-        msg = "an archive needs --server, and an account needs --password-file"
-        raise InvalidInput(msg, data=name)
-    entry = {key: value for key, value in given.items() if value is not None}
+    entry: dict[str, str | int] = {"source": source}
+    for option, value in settings.items():
+        if value is not None:
+            entry[option.removeprefix(_SETTING)] = str(value.absolute()) if isinstance(value, Path) else value
+    _need_settings(name, KINDS[source], entry)
     with working("looking at every row"):
         proposal = propose_data(name, entry, config.file.parent)
     text = print_entry(name, entry, proposal)
@@ -236,8 +188,25 @@ def data_publish(*, folder: Path, yes: bool, passphrase_file: Path | None) -> An
     )
 
 
+def _need_settings(name: str, kind: Kind, entry: Mapping[str, str | int]) -> None:
+    """Refuse what `parse_config` would refuse when the source was read, in the words of the command line."""
+    given = set(entry) - {"source"}
+    needs = [_option(one) for one in kind.needs]
+    if kind.either:
+        needs.append(" or ".join(map(_option, kind.either)))
+    right = given >= set(kind.needs) and (not kind.either or len(given & set(kind.either)) == 1)
+    if not right or not given <= set(kind.settings):
+        msg = "a kind of source has options of its own"
+        may = ", ".join(map(_option, kind.may)) or "nothing else"
+        raise InvalidInput(msg, data=name, source=kind.name, needs=", ".join(needs), may=may)
+    for one, other in (kind.together or {}).items():
+        if one in given and other not in given:
+            msg = "an option of a source wants another beside it"
+            raise InvalidInput(msg, data=name, option=_option(one), wants=_option(other))
+
+
 def _line(name: str, entry: DataEntry) -> str:
-    kind = type(entry.place).__name__.removesuffix("Place").lower()
+    kind = entry.source.kind
     what = "a folder, whole" if entry.table is None else f"{len(entry.table.columns)} columns"
     known = ", in the catalogue" if entry.known else ""
     return f"{name}  {kind}  {what}{known}" + (f"  {visible(entry.description)}" if entry.description else "")

@@ -14,7 +14,6 @@ from security.forms.words import others
 from security.keys.keyset import spell
 from security.train.journey import JourneyEntry
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, DataNeed, Output, TrainManifest
-from security.train.route import counted
 from station.desk.audit import Audited
 from station.desk.checkup import Checkup
 from station.desk.export import Exported
@@ -28,7 +27,7 @@ from station.visit.parts import plain
 from station.visit.plan import Phase
 from station.visit.state import Visit
 
-_TITLES = ("VISIT", "TRAIN", "STOP", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
+_TITLES = ("VISIT", "TRAIN", "PLACE", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
 
 
 _SHOWN: Final = (
@@ -97,7 +96,7 @@ def render_train(sheet: TrainSheet, code: Inside | None, now: datetime, *, worke
         *(f"  {label:<10} {visible(text)}" for label, text in others(MANIFEST.record, manifest, *_SHOWN)),
         *_code_lines(code),
         "journey so far",
-        *(map(_entry_line, sheet.journey) if sheet.journey else ["  this is its first stop"]),
+        *((_entry_line(one, manifest) for one in sheet.journey) if sheet.journey else ["  this is its first stop"]),
         "at this station",
         *(f"  {print_time(event.at)}  {event.kind}{_detail(event)}" for event in visit.events),
         f"next: {listed.next}",
@@ -234,14 +233,14 @@ def visit_in_short(visit: Visit) -> str:
     told = visit.accepted
     if told is None:
         return f"visit {visit.arrival.short}"
-    return f"{told.train.short} ({plain(told.name)}) of {told.owner}, stop {counted(told.stop)}"
+    return f"{told.train.short} ({plain(told.name)}) of {told.owner}, {plain(told.place)}"
 
 
 def _row(visit: VisitSummary) -> tuple[str, ...]:
     return (
         visit.visit.short,
         "-" if visit.train is None else visit.train.short,
-        "-" if visit.stop is None else str(counted(visit.stop)),
+        visit.place or "-",
         visit.name or "-",
         str(visit.owner or "-"),
         _phase(visit),
@@ -260,6 +259,7 @@ def _document(visit: VisitSummary) -> dict[str, Json]:
         "visit": visit.visit,
         "train": visit.train,
         "stop": visit.stop,
+        "place": visit.place,
         "name": visit.name,
         "owner": visit.owner,
         "phase": _phase(visit),
@@ -306,10 +306,10 @@ def _output_lines(output: Output) -> list[str]:
     return lines if output.schema is None else [*lines, f"    schema {visible(dump_json(output.schema).decode())}"]
 
 
-def _entry_line(entry: JourneyEntry | None) -> str:
+def _entry_line(entry: JourneyEntry | None, manifest: TrainManifest) -> str:
     if entry is None:
         return "  an entry that cannot be read"
-    return f"  stop {counted(entry.stop)}: {entry.station}, {print_time(entry.time)}, {visible(entry.sandbox)}"
+    return f"  {manifest.route.told(entry.stop)}: {entry.station}, {print_time(entry.time)}, {visible(entry.sandbox)}"
 
 
 def _code_lines(code: Inside | None) -> list[str]:

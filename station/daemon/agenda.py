@@ -1,13 +1,14 @@
 """Which step of which visit is next, now that several go on at once?
 
 A visit is looked at again only when something was recorded for it, or when a time has come: what waits costs nothing. In a
-lane the oldest visit comes first, so that trains are brought to their end rather than all begun.
+lane a train that is under way here comes before those that only begin, or a round would wait for everybody who boards; then
+the oldest visit comes first. So trains are brought to their end rather than all begun.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,6 +28,7 @@ class _Place:
     visit: Visit
     age: int
     used: Resources
+    begins: bool = True
     turn: int = 0
     busy: bool = False
     let_in: bool = False
@@ -38,8 +40,12 @@ class Agenda:
     """What is to be done for the visits of a station, within its capacity."""
 
     capacity: Capacity
+    under_way: Callable[[Visit], bool] = lambda _: False
+    """Whether the train of a visit has been here before, and goes on."""
     _places: dict[ArrivalId, _Place] = field(default_factory=dict)
-    _ready: dict[Lane, list[tuple[int, int, ArrivalId]]] = field(default_factory=lambda: {lane: [] for lane in Lane})
+    _ready: dict[Lane, list[tuple[bool, int, int, ArrivalId]]] = field(
+        default_factory=lambda: {lane: [] for lane in Lane}
+    )
     _later: list[tuple[datetime, int, ArrivalId]] = field(default_factory=list)
     _to_open: dict[ArrivalId, None] = field(default_factory=dict)
     _running: dict[ArrivalId, None] = field(default_factory=dict)
@@ -58,6 +64,7 @@ class Agenda:
             self._ages += 1
             place = self._places[visit.arrival] = _Place(visit=visit, age=self._ages, used=Resources())
         place.visit, place.used, place.busy = visit, used_by(visit), False
+        place.begins = not self.under_way(visit)
         self._plan(place, now)
 
     def put_off(self, arrival: ArrivalId, until: datetime) -> None:
@@ -74,7 +81,7 @@ class Agenda:
             self._let_in(now)
         ready = self._ready[lane]
         while ready:
-            _, turn, arrival = heapq.heappop(ready)
+            _, _, turn, arrival = heapq.heappop(ready)
             place = self._places.get(arrival)
             if place is not None and place.turn == turn and not place.busy:
                 place.busy = True
@@ -115,7 +122,7 @@ class Agenda:
             case Do(step=Step.OPEN):
                 self._to_open[arrival] = None
             case Do(step=step):
-                heapq.heappush(self._ready[LANES[step]], (place.age, place.turn, arrival))
+                heapq.heappush(self._ready[LANES[step]], (place.begins, place.age, place.turn, arrival))
             case Wait(until=until):
                 heapq.heappush(self._later, (until, place.turn, arrival))
             case _:
@@ -142,7 +149,9 @@ class Agenda:
         self._changed = False
         waiting = [
             Waiting(visit=place.visit, owner=place.visit.accepted.owner, needs=needs_of(place.visit))
-            for place in sorted((self._places[one] for one in self._to_open), key=lambda place: place.age)
+            for place in sorted(
+                (self._places[one] for one in self._to_open), key=lambda place: (place.begins, place.age)
+            )
             if place.visit.accepted is not None
         ]
         in_use = [
@@ -156,7 +165,7 @@ class Agenda:
             del self._to_open[visit.arrival]
             if visit.accepted is not None:
                 self._last_turn[visit.accepted.owner] = now
-            heapq.heappush(self._ready[LANES[Step.OPEN]], (place.age, place.turn, visit.arrival))
+            heapq.heappush(self._ready[LANES[Step.OPEN]], (place.begins, place.age, place.turn, visit.arrival))
 
     def _forget(self, arrival: ArrivalId) -> None:
         self._places.pop(arrival, None)

@@ -32,6 +32,7 @@ from station.errors import JournalDamaged
 from station.house.clocks import clock_trouble
 from station.house.house import House
 from station.house.lock import holding
+from station.steps.depart import expect
 from station.visit.events import ArrivalId, Departed, VisitEvent
 from station.visit.plan import Wait, next_step
 from station.visit.state import Visit
@@ -91,7 +92,7 @@ class Shift:
         self._house, self._pace = house, pace
         self._look_every = look_every or timedelta(seconds=pace.poll_seconds)
         self._workers: Workers[About] = workers or Inline()
-        self._agenda = Agenda(capacity=terms.capacity)
+        self._agenda = Agenda(capacity=terms.capacity, under_way=lambda visit: house.expected.knows(visit.noticed.tag))
         self._sweeper = Sweeper(house, terms.retention)
         self._errands: set[Errand] = set()
         self._due: dict[Errand, datetime] = {}
@@ -112,6 +113,7 @@ class Shift:
         house.journal.follow(known_head(house.journal, house.spool, house.keyring, station=house.party))
         house.journal.note(DaemonStarted(at=self._pace.clock.now(), version=version))
         tidy(house)
+        expect(house, self._pace.clock.now())
 
     def turn(self) -> Turn:
         """Take in what was done, and begin what can be done now."""

@@ -27,7 +27,6 @@ from security.errors import (
     TrainFault,
 )
 from security.train.journey import MOST_REASON
-from security.train.route import counted
 from station.errors import JournalRaced, RoomMissing, RunInterrupted, SpoolDamaged
 from station.house.house import House
 from station.steps import perform
@@ -96,7 +95,7 @@ def _reconcile(arrival: ArrivalId, house: House, now: datetime) -> VisitEvent | 
         extra={
             "visit": arrival.short,
             "train": visit.accepted.train.short if visit.accepted else None,
-            "stop": counted(visit.accepted.stop) if visit.accepted else None,
+            "place": visit.accepted.place if visit.accepted else None,
             "step": todo.step.value,
             "event": event.kind,
             "code": getattr(event, "code", None),

@@ -56,7 +56,7 @@ def next_to_open(
     capacity: Capacity,
     last_turn: Mapping[PartyId, datetime],
 ) -> tuple[Visit, ...]:
-    """Return the visits to open now, in order. `waiting` is oldest first, `last_turn` when each owner had one opened."""
+    """Return the visits to open now, in order. `waiting` is in the order of the agenda, `last_turn` when each owner had one opened."""
     total, used = Resources(), defaultdict[PartyId, Resources](Resources)
     for owner, taken in in_use:
         total, used[owner] = total + taken, used[owner] + taken

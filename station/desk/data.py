@@ -23,9 +23,9 @@ from station.data.tables.propose import Proposal, propose
 from station.data.tables.source import Described, Staged, TableSource, Wanted
 from station.desk.opening import Unlock, present_keys
 from station.errors import ConfigInvalid
-from station.house.assembly import source_of, table_of
+from station.house.assembly import source_of
 from station.house.config import DataEntry, StationConfig, parse_config
-from station.house.places import FolderPlace, TableTerms, data_place
+from station.house.places import TableTerms, rows_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,10 @@ def examine_data(config: StationConfig, name: str) -> Examined:
     entry = entry_named(config, name)
     results = source_of(name, entry, config).check(None)
     terms = entry.table
-    if terms is None or isinstance(entry.place, FolderPlace) or not all(one.ok for one in results):
+    if terms is None or entry.rows is None or not all(one.ok for one in results):
         return Examined(name=name, results=results, found=None)
     try:
-        with staged(name, table_of(name, entry.place), terms.columns) as (engine, rows):
+        with staged(name, entry.rows, terms.columns) as (engine, rows):
             return Examined(name=name, results=results, found=examine(engine, rows, terms.columns, terms.patient))
     except PhtError as error:
         failed = CheckResult(name=f"data {name}", ok=False, detail=str(error), hint=error.hint)
@@ -93,11 +93,7 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
         InvalidInput: a folder that is given whole has no columns.
         DataSourceUnavailable, DataUnfit: it cannot be read.
     """
-    place = data_place(home, entry)
-    if isinstance(place, FolderPlace):
-        msg = "a folder that runs see whole has no columns"
-        raise InvalidInput(msg, data=name)
-    source = table_of(name, place)
+    source = rows_in(name, home, entry)
     every = tuple(
         Described(column=Column(name=f"c{number}", type=ColumnType.TEXT), origin=one.name)
         for number, one in enumerate(source.columns())
@@ -109,7 +105,7 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
 def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> str:
     """Return a data set as station.yaml has it, with comments for whoever edits it next."""
     lines = [f"  {name}:"]
-    lines += [f"    {key}: {_quoted(value)}" for key, value in entry.items()]
+    lines += [f"    {key}: {_quoted(value) if isinstance(value, str) else value}" for key, value in entry.items()]
     lines += [
         "    # description: what is in it, and from when",
         "    # catalogue: true                  # make it known to the consortium: pht station data publish",

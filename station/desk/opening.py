@@ -13,7 +13,6 @@ from security.digest import Digest
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
-from security.train.route import counted
 from station.daemon.pace import Terms
 from station.errors import VisitUnknown
 from station.house.assembly import capacity_of, open_house
@@ -68,7 +67,7 @@ def house_of(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[Hous
 
 
 def find_visit(journal: Journal, name: str) -> Visit:
-    """Return the visit that `name` begins, or whose train it begins; of several of one train, the one under way.
+    """Return the visit that `name` begins, or whose train it begins; of several of one train, the one under way, or else the newest.
 
     Raises:
         InvalidInput: too few digits: an empty variable in a script must not decide about anything.
@@ -79,7 +78,8 @@ def find_visit(journal: Journal, name: str) -> Visit:
         raise InvalidInput(msg, value=repr(name)[:80], hint="'pht station ls' lists them")
     meant = journal.beginning(name) if _DIGITS.fullmatch(name) else ()
     going = [one for one in meant if phase_of(one) is not Phase.GONE]
-    found = going if len(meant) > 1 and going else list(meant)
+    trains = {one.accepted and one.accepted.train for one in meant}
+    found = going if len(meant) > 1 and going else list(meant[-1:] if len(trains) == 1 else meant)
     if len(found) != 1:
         if not found:
             msg = "no such train here"
@@ -90,7 +90,7 @@ def find_visit(journal: Journal, name: str) -> Visit:
 
 
 def _visit_line(visit: Visit) -> str:
-    stop = "" if visit.accepted is None else f"stop {counted(visit.accepted.stop)}, "
+    stop = "" if visit.accepted is None else f"{visit.accepted.place}, "
     return f"{visit.arrival.short} ({stop}{phase_of(visit).value})"
 
 

@@ -33,6 +33,7 @@ def station_unit(config: StationConfig, *, passphrase_file: Path, user: str, gro
         *([] if in_memory or config.workrooms.is_relative_to(config.folder) else [config.workrooms]),
     ]
     shared = [Path(config.registry.removeprefix(_LAYOUT))] if config.registry.startswith(_LAYOUT) else []
+    data = [path for one in config.data.values() for path in one.reads]
     service = Service(
         user=user,
         command=[pht, "station", "run", str(folder), "--passphrase-file", credential(CREDENTIAL)],
@@ -43,18 +44,14 @@ def station_unit(config: StationConfig, *, passphrase_file: Path, user: str, gro
             folder,
             config.keys,
             *config.earlier_keys,
-            *(path for one in config.data.values() for path in one.place.folders),
+            *data,
         ],
     )
     unit: list[Setting] = [
         ("Description", f"Personal Health Train station {config.party}"),
         ("Wants", "network-online.target"),
         ("After", "network-online.target docker.service"),
-        mounts(
-            dict.fromkeys(
-                [folder, *writable, *shared, *(path for one in config.data.values() for path in one.place.folders)]
-            )
-        ),
+        mounts(dict.fromkeys([folder, *writable, *shared, *data])),
     ]
     settings: list[Setting] = [("Type", "exec"), *service.settings(), ("RestartSec", "30"), ("TimeoutStopSec", "300")]
     settings.append(("SupplementaryGroups", group))

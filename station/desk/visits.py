@@ -27,11 +27,15 @@ LONGEST_SILENCE: Final = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitSummary:
-    """A visit as it is listed. What a train says of itself is None until it was verified. Stops count from 0."""
+    """A visit as it is listed. What a train says of itself is None until it was verified.
+
+    ``stop`` counts from 0; ``place`` says where that is on the route, in words.
+    """
 
     visit: ArrivalId
     train: TrainId | None
     stop: int | None
+    place: str | None
     name: str | None
     owner: PartyId | None
     phase: Phase
@@ -86,6 +90,7 @@ def summary(visit: Visit, now: datetime, *, worked: bool) -> VisitSummary:
         visit=visit.arrival,
         train=accepted.train if accepted else None,
         stop=accepted.stop if accepted else None,
+        place=accepted.place if accepted else None,
         name=accepted.name if accepted else None,
         owner=accepted.owner if accepted else None,
         phase=phase_of(visit),

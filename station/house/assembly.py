@@ -37,14 +37,7 @@ from station.data.folder import FolderSource
 from station.data.port import DataSet, DataSource
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
-from station.data.tables.dicom import DicomSource
-from station.data.tables.dicomweb import DicomwebSource
-from station.data.tables.fhir import FhirSource
-from station.data.tables.files import FilesSource
-from station.data.tables.s3 import S3Source
 from station.data.tables.secret import secret_at
-from station.data.tables.source import TableSource
-from station.data.tables.sql import SqlSource
 from station.errors import ConfigInvalid
 from station.gate.port import Gate, GateRule
 from station.gate.release import ReleaseUnlessSlight
@@ -53,17 +46,7 @@ from station.house.capacity import Capacity, of_machine
 from station.house.config import Admission, Approve, DataEntry, StationConfig
 from station.house.house import BaseLoader, House, TrustLoader
 from station.house.passes import PassKeys
-from station.house.places import (
-    DicomPlace,
-    DicomwebPlace,
-    DockerPlace,
-    FhirPlace,
-    FilesPlace,
-    FolderPlace,
-    S3Place,
-    SqlPlace,
-    TablePlace,
-)
+from station.house.places import DockerPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
 from station.house.workroom import Workrooms
@@ -123,15 +106,15 @@ def source_of(name: str, entry: DataEntry, config: StationConfig) -> DataSource:
     Raises:
         ConfigInvalid: a table without columns.
     """
-    place, terms = entry.place, entry.table
-    if isinstance(place, FolderPlace):
-        return FolderSource(name=name, folder=place.folder)
+    source, terms = entry.source, entry.table
+    if isinstance(source, FolderSource):
+        return source
     if terms is None:
         msg = "a table has no columns"
         raise ConfigInvalid(msg, data=name)
     return TableData(
         name=name,
-        source=table_of(name, place),
+        source=source,
         columns=terms.columns,
         patient=terms.patient,
         secret=lambda: secret_at(config.data_secret),
@@ -139,23 +122,6 @@ def source_of(name: str, entry: DataEntry, config: StationConfig) -> DataSource:
         withdrawn=terms.withdrawn,
         least=terms.least,
     )
-
-
-def table_of(name: str, place: TablePlace) -> TableSource:
-    """Return where the rows of a table are."""
-    match place:
-        case FilesPlace(folder=folder, pattern=pattern, spelling=spelling):
-            return FilesSource(name=name, folder=folder, pattern=pattern, spelling=spelling)
-        case SqlPlace(database=database, table=table, query_file=query_file):
-            return SqlSource(name=name, database=database, table=table, query_file=query_file)
-        case DicomPlace(folder=folder):
-            return DicomSource(name=name, folder=folder)
-        case DicomwebPlace(archive=archive):
-            return DicomwebSource(name=name, archive=archive)
-        case S3Place(bucket=bucket, pattern=pattern, spelling=spelling):
-            return S3Source(name=name, bucket=bucket, pattern=pattern, spelling=spelling)
-        case FhirPlace(table=asked):
-            return FhirSource(name=name, table=asked)
 
 
 def sandbox_of(config: StationConfig) -> Sandbox:

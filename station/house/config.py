@@ -6,6 +6,7 @@ are paths, never values. Relative paths are relative to the file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,25 +19,17 @@ from console.yaml import Edited, read_edited
 from registry.names import Origin, location
 from registry.places import Login, anchored
 from security.digest import Digest, digest_of
-from security.encoding import Json, parse_json
 from security.errors import InvalidInput
 from security.files import read_file
 from security.ids import PartyId
 from security.train.manifest import Limits
+from station.data.folder import FolderSource
+from station.data.tables.kind import without
+from station.data.tables.kinds import KINDS, SETTINGS
+from station.data.tables.source import TableSource
 from station.errors import ConfigInvalid
 from station.house.capacity import CapacitySettings
-from station.house.places import (
-    DataPlace,
-    DicomwebPlace,
-    DockerPlace,
-    FhirPlace,
-    S3Place,
-    SqlPlace,
-    TableTerms,
-    data_place,
-    sandbox_place,
-    table_terms,
-)
+from station.house.places import FOLDER, DockerPlace, TableTerms, sandbox_place, source_in, table_terms
 
 FILE: Final = "station.yaml"
 _LIMIT: Final = 256 << 10
@@ -63,12 +56,33 @@ class DirectoryPlace:
 class DataEntry:
     """A data set that trains may read, and where it lives. `owners` is None for every admitted owner, `table` for a folder."""
 
-    place: DataPlace
+    source: FolderSource | TableSource
     table: TableTerms | None
     description: str
     owners: frozenset[PartyId] | None
     known: bool
     """Whether it is in the catalogue that the station publishes."""
+
+    @property
+    def rows(self) -> TableSource | None:
+        """Where the rows of a table are; None for a folder, which runs see whole."""
+        return None if isinstance(self.source, FolderSource) else self.source
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files and folders of this machine that the station reads for it."""
+        if isinstance(self.source, FolderSource):
+            return (self.source.folder,)
+        lists = [self.table.withdrawn] if self.table and self.table.withdrawn else []
+        return (*self.source.reads, *lists)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Those of them that no run may see: who the station is at the source, and who withdrew."""
+        if isinstance(self.source, FolderSource):
+            return ()
+        lists = [self.table.withdrawn] if self.table and self.table.withdrawn else []
+        return (*self.source.secrets, *lists)
 
 
 LEAST_STATIONS: Final = 3
@@ -183,7 +197,7 @@ def load_config(path: Path) -> StationConfig:
 
 def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     """Make the configuration from the file's bytes; see `load_config`."""
-    found = read_edited(raw, _schema())
+    found = read_edited(raw, config_schema())
     if not isinstance(found, Edited):
         msg = "the station's configuration is not right"
         raise ConfigInvalid(msg, hint=found[0].hint, file=file, **first_of(found))
@@ -195,9 +209,17 @@ def parse_config(raw: bytes, *, file: Path) -> StationConfig:
     return config
 
 
-def _schema() -> Mapping[str, Json]:
-    schema = parse_json(resources.files("station.house").joinpath("config.schema.json").read_bytes())
-    return schema if isinstance(schema, dict) else {}
+def config_schema() -> dict[str, Any]:
+    """Return what the file must be, as JSON Schema: ``config.schema.json``, with the kinds of source that there are."""
+    schema: dict[str, Any] = json.loads(resources.files("station.house").joinpath("config.schema.json").read_bytes())
+    entry = schema["properties"]["data"]["additionalProperties"]
+    entry["properties"]["source"]["enum"] = [FOLDER, *KINDS]
+    entry["allOf"][0]["then"]["properties"] |= without(SETTINGS - {"folder"}, FOLDER)
+    entry["allOf"] += [
+        {"if": {"properties": {"source": {"const": one.name}}, "required": ["source"]}, "then": one.demands(SETTINGS)}
+        for one in KINDS.values()
+    ]
+    return schema
 
 
 def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
@@ -224,7 +246,7 @@ def _config(value: dict[str, Any], file: Path, digest: Digest) -> StationConfig:
         sandbox=sandbox_place(value.get("sandbox", {})),
         data={
             name: DataEntry(
-                place=data_place(home, one),
+                source=source_in(name, home, one),
                 table=table_terms(name, home, one),
                 description=one.get("description", ""),
                 owners=_parties(one["owners"]) if "owners" in one else None,
@@ -250,28 +272,19 @@ def _capacity(value: Mapping[str, Any]) -> CapacitySettings:
 
 def _need_apart(config: StationConfig) -> None:
     """Refuse a data set that would show a run the station's keys, passwords or state, or be among them (attack T19)."""
-    lists = (one.table.withdrawn for one in config.data.values() if one.table)
-    logins = (one.place.database.password_file for one in config.data.values() if isinstance(one.place, SqlPlace))
-    keys = (one.place.bucket.keys_file for one in config.data.values() if isinstance(one.place, S3Place))
-    asked = [one.place.table.endpoint for one in config.data.values() if isinstance(one.place, FhirPlace)]
-    tokens = (path for one in asked for path in (one.password_file, one.token_file))
-    accounts = (one.place.archive.password_file for one in config.data.values() if isinstance(one.place, DicomwebPlace))
     files = (
         config.passphrase_file,
         config.login.password_file,
         *config.earlier_keys,
-        *lists,
-        *logins,
-        *tokens,
-        *keys,
-        *accounts,
+        *(path for one in config.data.values() for path in one.secrets),
     )
     private = [path.resolve() for path in (config.keys, config.folder, config.workrooms, *files) if path is not None]
     closed = [
         path.resolve()
         for path in (config.keys, *config.earlier_keys, config.workrooms, config.spool, config.directory_cache)
     ]
-    seen = [(name, folder.resolve()) for name, one in config.data.items() for folder in one.place.folders]
+    whole = [(name, one.source) for name, one in config.data.items() if isinstance(one.source, FolderSource)]
+    seen = [(name, source.folder.resolve()) for name, source in whole]
     for name, folder in seen:
         if any(path.is_relative_to(folder) for path in private) or any(folder.is_relative_to(path) for path in closed):
             msg = "a data set's folder holds the station's own files, or lies among them"

@@ -18,6 +18,8 @@ SHARE: Final = 8
 """What has been waited for is looked at again after an eighth of that time: nobody waits longer than that in vain."""
 MOST: Final = 64
 """Names that are asked for; of more, those that have been waited for longest are left to the looks through the mailbox."""
+MOST_KNOWN: Final = 4096
+"""Names that are remembered, whether asked for or not."""
 
 
 class Expected:
@@ -26,6 +28,7 @@ class Expected:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waited: dict[Tag, tuple[datetime, datetime]] = {}
+        self._known: dict[Tag, None] = {}
 
     def add(self, tag: Tag, now: datetime) -> None:
         """Expect an arrival from now on."""
@@ -34,6 +37,15 @@ class Expected:
             self._waited[tag] = (now, now + FIRST)
             while len(self._waited) > MOST:
                 del self._waited[next(iter(self._waited))]
+            self._known.pop(tag, None)
+            self._known[tag] = None
+            while len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+
+    def knows(self, tag: str) -> bool:
+        """Whether this is the name of a train that was under way here: it does not stand behind those that only begin."""
+        with self._lock:
+            return tag in self._known
 
     def due(self, now: datetime, longest: timedelta) -> tuple[Tag, ...]:
         """Return what is to be asked for now; what would be asked for less often than every `longest` is expected no more."""

@@ -4,10 +4,13 @@ Anybody who may write to a mailbox can put as much there as they like. So a look
 tags never looked at come first, and of those it goes on where it left off. A tag under which a train came that was accepted
 is not looked at while that visit goes on, however long a person takes: what else comes under it is the same train again, and
 is still there when the visit is over. Nothing here is evidence: a station that forgets it looks again.
+
+Two looks go on at once: one through the whole mailbox, and one for what is expected.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -39,35 +42,50 @@ class MailboxMemory:
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
     recalls: frozenset[Tag] = frozenset()
-    """Tags seen in the last look that can be recalls."""
+    """Tags seen in the last look that can be recalls, among others."""
     _held: dict[Digest, StoredManifest] = field(default_factory=dict)
     _left_off: Tag | None = None
     _directory: DirectoryVersion | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def choose(self, tags: Sequence[Tag], going: Collection[Digest]) -> tuple[Tag, ...]:
         """Return which of the sorted `tags` to look at now; `going` are arrivals that were accepted and are still here."""
         there = set(tags)
-        self.seen = {tag: named for tag, named in self.seen.items() if tag in there}
-        fresh = [tag for tag in tags if tag not in self.seen]
-        start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
-        room = max(LOOKS - len(self.seen), LOOKS - _AGAIN)
-        first = (fresh[start:] + fresh[:start])[:room]
-        again = [tag for tag, named in self.seen.items() if named not in going][: LOOKS - len(first)]
+        with self._lock:
+            self.seen = {tag: named for tag, named in self.seen.items() if tag in there}
+            fresh = [tag for tag in tags if tag not in self.seen]
+            start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
+            room = max(LOOKS - len(self.seen), LOOKS - _AGAIN)
+            first = (fresh[start:] + fresh[:start])[:room]
+            again = [tag for tag, named in self.seen.items() if named not in going][: LOOKS - len(first)]
         return (*first, *again)
 
     def looked_at(self, tag: Tag, named: Digest | None = None) -> None:
         """Note that a tag was looked at now, and what it named."""
-        if tag not in self.seen:
-            self._left_off = tag
-        self.seen.pop(tag, None)
-        self.seen[tag] = named
+        with self._lock:
+            if tag not in self.seen:
+                self._left_off = tag
+            self.seen.pop(tag, None)
+            self.seen[tag] = named
 
     def put_off(self, tag: Tag, known: Digest | None = None) -> None:
         """Note that there was no room for a tag in this look; `known` is what it named when there was."""
-        if known is None:
-            self.seen.pop(tag, None)  # among the first next time
-        else:
-            self.seen[tag] = known
+        with self._lock:
+            if known is None:
+                self.seen.pop(tag, None)  # among the first next time
+            else:
+                self.seen[tag] = known
+
+    def doubt(self, arrival: Digest) -> None:
+        """Note that a visit was begun without knowing whether it is a train."""
+        with self._lock:
+            self.doubtful.add(arrival)
+
+    def still_doubtful(self, unfinished: Collection[Digest]) -> tuple[Digest, ...]:
+        """Return which of the visits that were begun in doubt are `unfinished`; the others are forgotten."""
+        with self._lock:
+            self.doubtful.intersection_update(unfinished)
+            return tuple(self.doubtful)
 
     def judge_with(self, directory: DirectoryVersion) -> None:
         """Forget what was junk by another version of the directory: its owner may have become a party since."""
@@ -82,10 +100,16 @@ class MailboxMemory:
         self.junk.add(arrival)
 
     def hold_manifest(self, stored: StoredManifest) -> None:
-        """Hold the OCI manifest of an arrival that was begun, if there is room."""
-        if sum(len(one.raw) for one in tuple(self._held.values())) + len(stored.raw) <= _MOST_HELD:
+        """Hold the OCI manifest of an arrival that is begun; those that nobody has taken make room, the oldest first."""
+        with self._lock:
+            self._held.pop(stored.digest, None)
             self._held[stored.digest] = stored
+            size = sum(len(one.raw) for one in self._held.values())
+            while size > _MOST_HELD:
+                oldest = next(iter(self._held))
+                size -= len(self._held.pop(oldest).raw)
 
     def take_manifest(self, arrival: Digest) -> StoredManifest | None:
         """Return what is held of an arrival, once."""
-        return self._held.pop(arrival, None)
+        with self._lock:
+            return self._held.pop(arrival, None)

@@ -1,135 +1,26 @@
-"""Which kinds of sandbox and of data source can a station have, and what does ``station.yaml`` say about each?
+"""Where do a station's data live, what may trains ask of them, and what runs trains: as ``station.yaml`` says it?
 
-The file has been checked against its schema before. A kind is one value here, and one case in `station.house.assembly`.
+The file has been checked against its schema before.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from registry.names import Origin
 from security.errors import InvalidInput
 from security.tables.column import Column, ColumnType, column_named, names_apart
-from station.data.tables.archive import Archive
-from station.data.tables.bucket import REGION, Bucket
-from station.data.tables.database import TIMEOUT, Database
-from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
-from station.data.tables.source import Described, Spelling
+from station.data.folder import FolderSource
+from station.data.tables.kinds import KINDS
+from station.data.tables.source import Described, TableSource
 
+FOLDER: Final = "folder"
+"""The value of ``source`` for a folder that runs see whole: the usual one."""
 LEAST_PATIENTS: Final = 10
 ENGINE: Final = "unix:///var/run/docker.sock"
-
-
-class SourceKind(StrEnum):
-    """What kind of place a data set lives in."""
-
-    FOLDER = "folder"
-    FILES = "files"
-    SQL = "sql"
-    S3 = "s3"
-    FHIR = "fhir"
-    DICOM = "dicom"
-    DICOMWEB = "dicomweb"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPlace:
-    """A folder of this machine."""
-
-    folder: Path
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """The folders of this machine that runs see."""
-        return (self.folder,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilesPlace:
-    """A table in the files of a folder of this machine that match a pattern."""
-
-    folder: Path
-    pattern: str
-    spelling: Spelling
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given a copy."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqlPlace:
-    """A table, or what a query gives, in a database."""
-
-    database: Database
-    table: str | None
-    query_file: Path | None
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given a copy."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Place:
-    """A table in the objects of a bucket that match a pattern."""
-
-    bucket: Bucket
-    pattern: str
-    spelling: Spelling
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given a copy."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicomPlace:
-    """The DICOM images in a folder of this machine."""
-
-    folder: Path
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given copies that name nobody."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FhirPlace:
-    """What a search at a FHIR server finds."""
-
-    table: FhirTable
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given a copy."""
-        return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicomwebPlace:
-    """The images that a picture archive has."""
-
-    archive: Archive
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """None: runs are given copies that name nobody."""
-        return ()
-
-
-TablePlace: TypeAlias = FilesPlace | SqlPlace | FhirPlace | S3Place | DicomPlace | DicomwebPlace
-DataPlace: TypeAlias = FolderPlace | TablePlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,100 +47,27 @@ class DockerPlace:
     runtime: str
 
 
-def data_place(home: Path, value: Mapping[str, Any]) -> DataPlace:
-    """Read where a data set lives from its entry under ``data``; `home` is the folder of the file."""
-    return _PLACES[SourceKind(value.get("source", SourceKind.FOLDER))](home, value)
+def source_in(name: str, home: Path, value: Mapping[str, Any]) -> FolderSource | TableSource:
+    """Return where a data set lives, from its entry under ``data``; `home` is the folder of the file.
+
+    Raises:
+        InvalidInput: what it says cannot be.
+    """
+    kind = KINDS.get(value.get("source", FOLDER))
+    return FolderSource(name=name, folder=home / value["folder"]) if kind is None else kind.read(name, home, value)
 
 
-def _folder_place(home: Path, value: Mapping[str, Any]) -> FolderPlace:
-    return FolderPlace(folder=home / value["folder"])
+def rows_in(name: str, home: Path, value: Mapping[str, Any]) -> TableSource:
+    """Return where the rows of a table are: `source_in`, but for a folder.
 
-
-def _files_place(home: Path, value: Mapping[str, Any]) -> FilesPlace:
-    pattern = value.get("files", "*.csv")
-    spelling = _spelling(value.get("spelling", {}), pattern)
-    return FilesPlace(folder=home / value["folder"], pattern=pattern, spelling=spelling)
-
-
-def _dicom_place(home: Path, value: Mapping[str, Any]) -> DicomPlace:
-    return DicomPlace(folder=home / value["folder"])
-
-
-def _sql_place(home: Path, value: Mapping[str, Any]) -> SqlPlace:
-    kind, _, rest = value["database"].partition("://")
-    if kind == "sqlite":
-        address = f"sqlite:///{home / rest.removeprefix('/')}"
-    else:
-        address = value["database"]
-        if ":" in rest.partition("/")[0].rpartition("@")[0] or re.search(r"[?&](?!host=)", rest):
-            msg = "the address of a database has no password in it, and no settings but a host"
-            raise InvalidInput(msg, hint="write the password into a private file, and name it as password_file")
-    return SqlPlace(
-        database=Database(
-            address=address,
-            password_file=home / value["password_file"] if "password_file" in value else None,
-            ca_file=home / value["ca_file"] if "ca_file" in value else None,
-            seconds=value.get("timeout_seconds", TIMEOUT),
-        ),
-        table=value.get("table"),
-        query_file=home / value["query_file"] if "query_file" in value else None,
-    )
-
-
-def _s3_place(home: Path, value: Mapping[str, Any]) -> S3Place:
-    origin = Origin.from_text(value["endpoint"])
-    if origin.scheme == "http" and not origin.loopback:
-        msg = "a bucket on another machine is read over https only"
-        raise InvalidInput(msg, endpoint=value["endpoint"])
-    folder, pattern = value.get("prefix", "").strip("/"), value.get("files", "*.csv")
-    return S3Place(
-        bucket=Bucket(
-            endpoint=str(origin),
-            name=value["bucket"],
-            keys_file=home / value["keys_file"],
-            prefix=f"{folder}/" if folder else "",
-            region=value.get("region", REGION),
-            ca_file=home / value["ca_file"] if "ca_file" in value else None,
-            seconds=value.get("timeout_seconds", TIMEOUT),
-        ),
-        pattern=pattern,
-        spelling=_spelling(value.get("spelling", {}), pattern),
-    )
-
-
-def _fhir_place(home: Path, value: Mapping[str, Any]) -> FhirPlace:
-    files = {name: home / value[name] if name in value else None for name in ("password_file", "token_file", "ca_file")}
-    said = {name: value.get(name) for name in ("username", "token_url", "scope")}
-    endpoint = Endpoint(
-        base=value["server"].removesuffix("/"), seconds=value.get("timeout_seconds", TIMEOUT), **files, **said
-    )
-    search = Search.of(value["search"], count=value.get("page_size", PAGE))
-    need_paths({name: one.get("from", name) for name, one in value.get("columns", {}).items()}, search.type)
-    return FhirPlace(table=FhirTable(endpoint=endpoint, search=search))
-
-
-def _dicomweb_place(home: Path, value: Mapping[str, Any]) -> DicomwebPlace:
-    parts = urlsplit(value["server"])
-    if parts.username is not None or parts.query or parts.fragment:
-        msg = "the address of an archive has no account in it, and no query"
-        raise InvalidInput(msg, hint="name the account as username, and its password's private file as password_file")
-    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
-        msg = "an archive on another machine is read over https only"
-        raise InvalidInput(msg, server=value["server"])
-    return DicomwebPlace(
-        archive=Archive(
-            address=value["server"].rstrip("/"),
-            username=value.get("username"),
-            password_file=home / value["password_file"] if "password_file" in value else None,
-            ca_file=home / value["ca_file"] if "ca_file" in value else None,
-            seconds=value.get("timeout_seconds", TIMEOUT),
-        )
-    )
-
-
-def _spelling(value: Mapping[str, Any], pattern: str) -> Spelling:
-    usual = {"delimiter": "\t"} if pattern.endswith(".tsv") else {}
-    return Spelling(**{**usual, **value, "missing": tuple(value.get("missing", ()))})
+    Raises:
+        InvalidInput: what it says cannot be, or it is a folder that runs see whole.
+    """
+    found = source_in(name, home, value)
+    if isinstance(found, FolderSource):
+        msg = "a folder that runs see whole has no columns"
+        raise InvalidInput(msg, data=name)
+    return found
 
 
 def table_terms(name: str, home: Path, value: Mapping[str, Any]) -> TableTerms | None:
@@ -301,14 +119,3 @@ def sandbox_place(value: Mapping[str, Any]) -> DockerPlace:
     match SandboxKind(value.get("kind", SandboxKind.DOCKER)):
         case SandboxKind.DOCKER:
             return DockerPlace(engine=value.get("engine", ENGINE), runtime=value.get("runtime", "runc"))
-
-
-_PLACES: Final[Mapping[SourceKind, Callable[[Path, Mapping[str, Any]], DataPlace]]] = {
-    SourceKind.FOLDER: _folder_place,
-    SourceKind.FILES: _files_place,
-    SourceKind.SQL: _sql_place,
-    SourceKind.S3: _s3_place,
-    SourceKind.FHIR: _fhir_place,
-    SourceKind.DICOM: _dicom_place,
-    SourceKind.DICOMWEB: _dicomweb_place,
-}

@@ -18,7 +18,6 @@ from typing import Final, Self
 from security.digest import Digest
 from security.errors import Forked, Replayed
 from security.ids import TrainId
-from security.train.route import counted
 from station.errors import AlreadySigned, JournalDamaged, JournalRaced, JournalTruncated, LogMoved, VisitUnknown
 from station.journal.chain import START, Head, Record, broken, check_chain, follow, link, parse_record
 from station.journal.log import Log
@@ -121,9 +120,7 @@ class Journal:
         if first is not None:
             again = Replayed if first.accepted is not None and first.accepted.same_parts(event) else Forked
             msg = "this train was at this stop before"
-            raise again(
-                msg, train=event.train.short, stop=counted(event.stop), first=first.arrival.short, second=visit.short
-            )
+            raise again(msg, train=event.train.short, place=event.place, first=first.arrival.short, second=visit.short)
 
     def _add(self, before: Head, visit: ArrivalId | None, position: int | None, event: Event) -> Head:
         record = Record(sequence=before.sequence + 1, visit=visit, position=position, event=event).to_bytes()

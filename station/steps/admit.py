@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from registry.depot import ReceiptKind, receipt_tag
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.errors import BoardingRejected, RouteCutOff
@@ -19,7 +18,7 @@ from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
 from station.steps.opening import unseal_code
-from station.steps.recall import find_recall, recalled
+from station.steps.recall import recalled, seen_recall
 from station.visit.events import Admitted, Boarded, Held, HoldFor
 from station.visit.state import Visit
 from station.visit.station_events import KeyUsed
@@ -39,7 +38,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
         RouteCutOff: a station still to come has no valid keys any more, also in the newest directory.
         DataSourceUnavailable: a data set cannot be reached now.
         PolicyRefused: the policy says no, with or without a person's approval.
+        TrainRecalled: its owner has recalled it.
     """
+    if visit.fetched is not None and visit.fetched.recalled:
+        raise TrainRecalled(visit.fetched.recalled)
     trust = house.trust(now)
     try:
         accepted = verified(visit, house, trust, now)
@@ -79,9 +81,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
 
 def _recalled(accepted: AcceptedTrain, house: House, now: datetime) -> TrainRecalled | None:
     """Return that the owner has recalled the train, if it lay in our mailbox when we last looked."""
-    if receipt_tag(accepted.train, house.party, 0, ReceiptKind.RECALL) not in house.mailbox.recalls:
-        return None
-    recall = find_recall(accepted.train, accepted.manifest.value, house, now)
+    recall = seen_recall(accepted.train, accepted.manifest.value, house, now)
     return None if recall is None else recalled(recall)
 
 

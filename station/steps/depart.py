@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from registry.depot import train_tag
+from security.errors import PhtError
 from security.train.route import Route
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, arrival_of
 from station.visit.events import Departed, SignedKind
 from station.visit.state import Visit
+
+log = logging.getLogger(__name__)
 
 
 def perform(visit: Visit, house: House, now: datetime) -> Departed:
@@ -24,8 +28,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Departed:
         if _ends_here(visit, route, house):
             house.passes.destroy(train)
         else:
-            following = next(one for one in route.of(house.party) if one > stop)
-            house.expected.add(train_tag(train, house.party, following), now)
+            _expect_after(visit, route, house, now)
         for sender in route.before(stop)[1:]:
             part = house.depot.part(house.party, train, stop, sender)
             if part is not None:
@@ -40,3 +43,26 @@ def _ends_here(visit: Visit, route: Route, house: House) -> bool:
         return True
     finished = visit.cleared is not None and visit.cleared.finished
     return finished or visit.accepted.stop == route.of(house.party)[-1]
+
+
+def expect(house: House, now: datetime) -> None:
+    """Expect, after a restart, the trains that have been here and that we have keys for: they come again."""
+    for train in house.passes.trains():
+        visits = [
+            one for one in house.journal.beginning(train) if one.accepted is not None and one.departed is not None
+        ]
+        last = max(visits, key=lambda one: one.accepted.stop if one.accepted else 0, default=None)
+        if last is None:
+            continue
+        try:
+            route = accepted_manifest(last, house).route
+            if not _ends_here(last, route, house):
+                _expect_after(last, route, house, now)
+        except PhtError as error:  # it is found without being expected
+            log.warning("cannot tell what comes next", extra={"train": train.short, "code": error.code})
+
+
+def _expect_after(visit: Visit, route: Route, house: House, now: datetime) -> None:
+    if visit.accepted is not None:
+        following = next(one for one in route.of(house.party) if one > visit.accepted.stop)
+        house.expected.add(train_tag(visit.accepted.train, house.party, following), now)

@@ -14,20 +14,20 @@ from registry.names import Tag
 from registry.oci import MAX_MANIFEST
 from registry.taken import layers_of
 from security.directory.trust import TrustStore
-from security.errors import NotARecipient, PhtError, SealRecipients
+from security.errors import NotARecipient, NotOnRoute, PhtError, SealRecipients
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.statement.envelope import parse_envelope
 from security.train.boarding import PassSecrets
-from security.train.journey import StateRef, TrainParts
+from security.train.journey import StateRef, TrainParts, check_entry, read_entry
 from security.train.letters import OpenedParcel, Parcel, open_parcel
-from security.train.manifest import CodeRef, TrainManifest, read_manifest
-from security.train.verify import AcceptedTrain, check_ahead, verify_again, verify_arrival
+from security.train.manifest import CodeRef, TrainManifest, read_manifest, train_id
+from security.train.verify import AcceptedTrain, check_ahead, verify_again, verify_arrival, verify_manifest
 from station.errors import KeysElsewhere, PassGone, SpoolDamaged
 from station.house.house import House
 from station.house.proofs import Proof
 from station.house.spool import Spool
-from station.steps.gathered import whole_journey
+from station.steps.gathered import stop_of, whole_journey
 from station.visit.events import Accepted, Fetched
 from station.visit.state import Visit
 
@@ -208,6 +208,43 @@ def accepted_manifest(visit: Visit, house: House) -> TrainManifest:
     return read_manifest(envelope.payload)
 
 
+def recalled_event(visit: Visit, house: House, trust: TrustStore, now: datetime) -> Accepted:
+    """Verify what came first of a train that was recalled before all of it was here: whose it is, and that its entries count.
+
+    It is answered, and nothing else: as a train it is not whole, and whoever verifies it finds that.
+
+    Raises:
+        Refused: it is not signed by its owner, or an entry not by its station.
+        KeysElsewhere: it was made for other keys of ours.
+    """
+    parts = parts_of(visit, house.spool)
+    manifest = verify_manifest(parts.manifest, trust, at=None)
+    route, claims = manifest.value.route, [read_entry(one.payload).stop for one in parts.entries]
+    stop = stop_of(route, claims, house)
+    if stop is None:
+        msg = "the train is at no stop of this station"
+        raise NotOnRoute(msg, name=manifest.value.name, here=house.party)
+    entries = {
+        claim: check_entry(manifest, one, claim, trust, now=now)
+        for claim, one in zip(claims, parts.entries, strict=True)
+    }
+    keys_for(manifest.value, stop, house)
+    previous = tuple(entries[one].digest for one in route.before(stop) if one in entries)
+    return Accepted(
+        at=now,
+        train=train_id(manifest),
+        stop=stop,
+        place=route.told(stop),
+        manifest=manifest.digest,
+        previous=previous,
+        states=(),
+        owner=manifest.value.owner.party,
+        name=manifest.value.name,
+        directory_root=trust.version.root,
+        directory_targets=trust.version.targets,
+    )
+
+
 def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> Accepted:
     """Return what the journal keeps of a verified train."""
     manifest = accepted.manifest.value
@@ -215,6 +252,7 @@ def accepted_event(accepted: AcceptedTrain, trust: TrustStore, at: datetime) -> 
         at=at,
         train=accepted.train,
         stop=accepted.stop,
+        place=manifest.route.told(accepted.stop),
         manifest=accepted.manifest.digest,
         previous=accepted.journey.previous,
         states=accepted.journey.states,

@@ -7,13 +7,13 @@ write to a mailbox can put anything there (attack T13).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from registry.artifact import pack, train_layers
-from registry.depot import Arrival, ReceiptKind, receipt_tag
+from registry.artifact import pack
+from registry.depot import Arrival
 from registry.errors import NotInRegistry, RegistryMisbehaved
 from registry.taken import Taken, keep_letters
 from security.directory.trust import TrustStore
@@ -21,7 +21,6 @@ from security.errors import (
     BaseNotApproved,
     BudgetExceeded,
     DigestMismatch,
-    Forked,
     JourneyIncomplete,
     KeyNotTrusted,
     KeyOutsideValidity,
@@ -31,7 +30,7 @@ from security.errors import (
 )
 from security.ids import TrainId
 from security.statement.envelope import MAX_ENVELOPE, Verified
-from security.train.journey import check_entry, read_entry
+from security.train.journey import StateRef, check_entry, read_entry
 from security.train.letters import (
     OpenedParcel,
     Parcel,
@@ -42,8 +41,7 @@ from security.train.letters import (
     open_letter,
     open_parcel,
 )
-from security.train.manifest import TrainManifest, read_manifest, train_id
-from security.train.route import counted
+from security.train.manifest import CodeRef, TrainManifest, read_manifest, train_id
 from security.train.verify import AcceptedTrain, check_state_size, need_valid, stop_meant, verify_manifest
 from station.errors import PartsMissing
 from station.house.house import House
@@ -52,7 +50,7 @@ from station.house.trust import newest_trust
 from station.steps.admit import refused_unseen
 from station.steps.evidence import arrival_of, believe, opened, print_envelopes
 from station.steps.gathered import news, stop_of, whole_journey
-from station.steps.recall import find_recall, recalled
+from station.steps.recall import recalled, seen_recall
 from station.visit.events import Blob, Fetched
 from station.visit.parts import plain
 from station.visit.state import Visit
@@ -61,8 +59,8 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     """Fetch the letters, open and verify them, then fetch code and state (attack T17).
 
-    What the policy refuses by its manifest alone is fetched without them: it goes on to ADMIT, where its owner is known
-    and is told. None is as before: the same parts are missing.
+    What the policy refuses by its manifest alone is fetched without them, and so is what waits for parts and was recalled: it goes
+    on to ADMIT, where its owner is known and is told. None is as before: the same parts are missing.
 
     Raises:
         Refused: the train does not verify, or is none.
@@ -83,10 +81,19 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
         gathered = _Gathered(manifest=manifest, stop=stop, house=house, trust=trust, now=now)
         gathered.look()
         if gathered.missing:
+            if _says_otherwise(manifest, stop, found, house):
+                gathered.check_first(takens[0])
+                event = _fetched(parcel, found, house, now)
+                wanted = refused_unseen(manifest.value.at_stop(stop), trust, house) is None
+                return (
+                    _with_sealed(event, parcel, visit, house, zip(arrivals, takens, strict=True)) if wanted else event
+                )
+            recall = seen_recall(train_id(manifest), manifest.value, house, now)
+            if recall is not None:
+                gathered.check_first(takens[0])
+                return _fetched(parcel, found, house, now, recalled=str(recalled(recall)))
             need_valid(manifest.value, trust, now)
-            _need_first(manifest, stop, found, house)
-            _need_wanted(manifest, house, now)
-            _wait(visit, gathered.missing)
+            _wait(visit, gathered)
             return None
         arrivals, takens = [*arrivals, *gathered.arrivals], [*takens, *gathered.takens]
         parcel = joined([one.parcel for one in takens], [one.identity for one in house.keyring])
@@ -95,27 +102,39 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     known, accepted = _believed(found, house, trust, now)
     check_readers(found, accepted)
     wanted = refused_unseen(accepted.manifest.value.at_stop(accepted.stop), known, house) is None
-    kept = pack(parcel)
-    keep_letters(parcel, house.spool)
+    event = _fetched(parcel, found, house, now)
     if wanted:
-        with _its_own_fault(visit):
-            for arrival, taken in zip(arrivals, takens, strict=True):
-                house.depot.fetch(arrival, taken, house.spool)
-    envelopes = print_envelopes(found.parts)
-    event = Fetched(
+        event = _with_sealed(event, parcel, visit, house, zip(arrivals, takens, strict=True))
+    proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
+    house.proofs.note(visit.arrival, proof)
+    return event
+
+
+def _fetched(parcel: Parcel, found: OpenedParcel, house: House, now: datetime, *, recalled: str = "") -> Fetched:
+    """Keep the letters, and what was in them."""
+    kept, envelopes = pack(parcel), print_envelopes(found.parts)
+    keep_letters(parcel, house.spool)
+    return Fetched(
         at=now,
         letters=(
             Blob(digest=kept.manifest.digest, size=len(kept.manifest.raw)),
             *(Blob(digest=one, size=len(raw)) for one, raw in kept.documents.items()),
         ),
         documents=(Blob(digest=house.spool.keep(envelopes), size=len(envelopes)),),
-        sealed=tuple(Blob(digest=one.digest, size=one.size) for one in train_layers(kept.manifest).sealed)
-        if wanted
-        else (),
+        sealed=(),
+        recalled=recalled,
     )
-    proof = Proof(parts=event.parts.digest, envelopes=event.documents[0].digest, trust=known, accepted=accepted)
-    house.proofs.note(visit.arrival, proof)
-    return event
+
+
+def _with_sealed(
+    event: Fetched, parcel: Parcel, visit: Visit, house: House, came: Iterable[tuple[Arrival, Taken]]
+) -> Fetched:
+    """Fetch code and states as well."""
+    with _its_own_fault(visit):
+        for arrival, taken in came:
+            house.depot.fetch(arrival, taken, house.spool)
+    sealed: tuple[CodeRef | StateRef, ...] = (parcel.code, *parcel.states)
+    return replace(event, sealed=tuple(Blob(digest=one.digest, size=one.size) for one in sealed))
 
 
 def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
@@ -135,7 +154,8 @@ def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
     ).envelope
     claimed, train = read_manifest(head.payload), TrainId(head.digest.hex)
     stop = _stop(open_parcel(parcel, [one.identity for one in house.keyring]), claimed, house)
-    for sender in claimed.route.before(stop)[1:]:
+    recalled_before = visit.fetched is not None and visit.fetched.recalled
+    for sender in () if recalled_before else claimed.route.before(stop)[1:]:
         part = house.depot.part(house.party, train, stop, sender)
         if part is None:
             msg = "a part of the train is not in the mailbox any more"
@@ -207,6 +227,17 @@ class _Gathered:
             self.arrivals.append(arrival)
             self.takens.append(taken)
 
+    @property
+    def waited(self) -> PartsMissing:
+        """What is waited for, and by which train."""
+        msg, place = "the train waits for what another station sends", self._manifest.value.route.told(self._stop)
+        train, missing = train_id(self._manifest).short, ", ".join(self.missing)
+        return PartsMissing(msg, train=train, place=place, waiting_for=missing)
+
+    def check_first(self, taken: Taken) -> None:
+        """Demand of what came first what is demanded of the other parts; see `_check`."""
+        self._check(taken, self._manifest.value.route.before(self._stop)[0])
+
     def _check(self, taken: Taken, sender: int) -> None:
         """Demand that a part is what the stop that sends it signed for: with as many entries as its way has, the state its own names, and the code.
 
@@ -223,54 +254,42 @@ class _Gathered:
         claims = [read_entry(one.envelope.payload).stop for one in opened]
         if claims != sorted(way) or len(parcel.states) != 1:
             msg = "a part of the train does not bring the entries of its way"
-            raise JourneyIncomplete(msg, stop=counted(sender), entries=len(claims), expected=len(way))
+            raise JourneyIncomplete(msg, place=manifest.route.told(sender), entries=len(claims), expected=len(way))
         letter = opened[-1]
         entry = check_entry(self._manifest, letter.envelope, sender, self._trust, now=self._now).value
         check_entry_readers(letter, manifest, sender)
         (state,) = parcel.states
         if state.digest != entry.state_out or parcel.code != manifest.code:
             msg = "a part of a train brings another state or code than was signed for"
-            raise DigestMismatch(msg, stop=counted(sender))
+            raise DigestMismatch(msg, place=manifest.route.told(sender))
         check_state_size(state, manifest)
 
 
-def _need_first(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> None:
-    """Wait for no parts of a train that has been at this stop: one part of it came again, or another in its place.
+def _says_otherwise(manifest: Verified[TrainManifest], stop: int, found: OpenedParcel, house: House) -> bool:
+    """Whether a part has come, alone, of a train that has been at this stop, with another statement than was taken then.
+
+    It is kept as it is: nothing is waited for, VERIFY refuses it, and two statements of one station are evidence against it.
 
     Raises:
-        Replayed, Forked: it has.
+        Replayed: it is the part that was taken.
     """
     train = train_id(manifest)
     before = house.journal.accepted(train, stop)
     if before is None or before.accepted is None:
-        return
+        return False
     if found.entries and found.entries[-1].envelope.digest in before.accepted.previous:
         msg = "the train has been at this stop"
-        raise Replayed(msg, train=train.short, stop=counted(stop))
-    msg = "the train has been at this stop, with another statement of a stop before it"
-    raise Forked(msg, train=train.short, stop=counted(stop))
+        raise Replayed(msg, train=train.short, place=manifest.value.route.told(stop))
+    return True
 
 
-def _need_wanted(manifest: Verified[TrainManifest], house: House, now: datetime) -> None:
-    """Wait for no part of a train that was recalled.
-
-    Raises:
-        TrainRecalled: it was.
-    """
-    train = train_id(manifest)
-    if receipt_tag(train, house.party, 0, ReceiptKind.RECALL) in house.mailbox.recalls:
-        recall = find_recall(train, manifest.value, house, now)
-        if recall is not None:
-            raise recalled(recall)
-
-
-def _wait(visit: Visit, missing: Sequence[str]) -> None:
+def _wait(visit: Visit, gathered: _Gathered) -> None:
     """Wait for parts: this is told once, and looked at again and again.
 
     Raises:
         PartsMissing: others are missing than were before.
     """
-    error = PartsMissing("the train waits for what another station sends", waiting_for=", ".join(missing))
+    error = gathered.waited
     before = visit.stumbled
     if before is None or (before.code, before.reason) != (error.code, plain(str(error))):
         raise error

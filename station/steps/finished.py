@@ -1,8 +1,8 @@
-"""Has a train of rounds finished that this station waits for?
+"""Is a train over that this station has boarded and waits for?
 
-A train may go home from any combination that says so, and then does not come back here. So the junction puts its last entry into the
-mailbox of every station, too; who finds it there destroys its keys for the train at once (attack T26), and not only when the train's
-validity is over.
+A train of rounds may go home from any combination that says so, and then does not come back here. So the junction puts its last entry
+into the mailbox of every station, too. And an owner may have recalled a train, which then ends where it is, and not here. Who finds
+either in its mailbox destroys its keys for the train at once (attack T26), and not only when the train's validity is over.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from registry.depot import Receipt, ReceiptKind, mailbox, receipt_tag
+from registry.depot import Receipt, ReceiptKind, mailbox, part_tag, receipt_tag
 from registry.names import Tag
 from security.errors import NotARecipient, PhtError, Refused
 from security.ids import TrainId
@@ -19,19 +19,21 @@ from security.statement.envelope import Verified
 from security.train.journey import check_entry
 from security.train.letters import open_letter
 from security.train.manifest import TrainManifest
+from security.train.route import Route
 from security.train.verify import verify_manifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.gathered import came_with
+from station.steps.recall import find_recall
 from station.visit.state import Visit
 
 log = logging.getLogger(__name__)
 
 
 def let_go(tags: Collection[Tag], house: House, now: datetime) -> None:
-    """Destroy our keys for trains that have finished; `tags` are those of the receipts in our mailbox.
+    """Destroy our keys for trains that have finished or were recalled; `tags` are those of the receipts and parts in our mailbox.
 
-    What cannot be read or believed changes nothing: it is looked at again, and the keys go with the validity at the latest.
+    Parts of a recalled train for which no visit has begun are taken out: the first of them will not come any more. What cannot be read or believed changes nothing: it is looked at again, and the keys go with the validity at the latest.
     """
     if not tags:
         return
@@ -39,7 +41,7 @@ def let_go(tags: Collection[Tag], house: House, now: datetime) -> None:
         try:
             _look(train, tags, house, now)
         except PhtError as error:
-            log.warning("cannot tell whether a train has finished", extra={"train": train.short, "code": error.code})
+            log.warning("cannot tell whether a train is over", extra={"train": train.short, "code": error.code})
 
 
 def _look(train: TrainId, tags: Collection[Tag], house: House, now: datetime) -> None:
@@ -47,7 +49,15 @@ def _look(train: TrainId, tags: Collection[Tag], house: House, now: datetime) ->
     if visit is None:
         return
     manifest = _manifest(visit, house, now)
-    for end in manifest.value.route.ends:
+    route = manifest.value.route
+    if receipt_tag(train, house.party, 0, ReceiptKind.RECALL) in tags and find_recall(
+        train, manifest.value, house, now
+    ):
+        _take_out_parts(train, route, tags, house)
+        house.passes.destroy(train)
+        log.info("a train was recalled", extra={"train": train.short})
+        return
+    for end in route.ends:
         if receipt_tag(train, house.party, end, ReceiptKind.ENTRY) not in tags:
             continue
         for receipt in house.depot.receipts_of(house.party, train, (end,), (ReceiptKind.ENTRY,)):
@@ -55,6 +65,16 @@ def _look(train: TrainId, tags: Collection[Tag], house: House, now: datetime) ->
                 house.passes.destroy(train)
                 log.info("a train has finished", extra={"train": train.short})
             house.depot.registry.delete_manifest(mailbox(house.party), receipt.digest)
+
+
+def _take_out_parts(train: TrainId, route: Route, tags: Collection[Tag], house: House) -> None:
+    """Take out of our mailbox what other stops have sent; a visit that waits for it is ended, and takes out its own."""
+    for stop in route.of(house.party):
+        for sender in route.before(stop)[1:]:
+            if part_tag(train, house.party, stop, sender) in tags:
+                part = house.depot.part(house.party, train, stop, sender)
+                if part is not None:
+                    house.depot.remove(part)
 
 
 def _boardings(train: TrainId, house: House) -> Iterator[Visit]:

@@ -14,7 +14,7 @@ from security.statement.envelope import Envelope, parse_envelope
 from security.train.journey import read_entry
 from security.train.letters import MAX_ENTRY, MAX_ENTRY_LETTER
 from security.train.manifest import TrainManifest, read_manifest
-from security.train.route import Route, counted
+from security.train.route import Route
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.visit.events import SignedKind
@@ -41,7 +41,7 @@ def whole_journey(head: Envelope, entries: Sequence[Envelope], house: House) -> 
         about = read_entry(envelope.payload).stop
         if known.get(about, envelope).digest != envelope.digest and manifest.route.stop(about).party != house.party:
             msg = "journey entry is another than the one this station knows about that stop"
-            raise JourneyUnlinked(msg, train=train.short, stop=counted(about))
+            raise JourneyUnlinked(msg, train=train.short, place=manifest.route.told(about))
         known[about] = envelope  # an entry in our own name that is not ours is told to the owner: see `admit`
     return tuple(known[one] for one in sorted(known))
 
@@ -56,7 +56,7 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
         return None
     if max(claims) >= len(route):
         msg = "journey entry is about a stop that the route does not have"
-        raise JourneyForeignEntry(msg, stop=counted(max(claims)))
+        raise JourneyForeignEntry(msg, place=route.told(max(claims)))
     ours = set(route.of(house.party))
     return next((one for one in route.after(max(claims)) if one in ours), None)
 

@@ -20,7 +20,7 @@ from security.errors import DiskFull, Malformed, NotARecipient, PhtError, Refuse
 from security.train.letters import open_letter
 from security.train.manifest import train_id
 from security.train.verify import verify_manifest
-from station.errors import JournalDamaged
+from station.errors import JournalDamaged, JournalRaced
 from station.house.house import House
 from station.steps.admit import refused_unseen
 from station.steps.finished import let_go
@@ -52,11 +52,11 @@ def notice(house: House, now: datetime) -> tuple[ArrivalId, ...]:
     Raises:
         RegistryUnavailable, RegistryDenied, RegistryMisbehaved: the mailbox cannot be read, or one arrival in it not.
     """
-    tags, receipts = house.depot.all_tags(house.party)
+    tags, others = house.depot.all_tags(house.party)
     memory, left = house.mailbox, _MOST_NAMED
-    memory.recalls = receipts
-    end_recalled(receipts, house, now)
-    let_go(receipts, house, now)
+    memory.recalls = others
+    end_recalled(others, house, now)
+    let_go(others, house, now)
     look = _Look(house, now)
     for tag in memory.choose(tags, look.accepted):
         known = memory.seen.get(tag)
@@ -100,6 +100,7 @@ class _Look:
 
     def __init__(self, house: House, now: datetime) -> None:
         self._house, self._now = house, now
+        self._begun_after = house.journal.head().sequence
         going = house.journal.going_on()
         self.accepted = frozenset(visit.arrival for visit in going if visit.accepted is not None)
         self._known = {visit.arrival for visit in going}
@@ -116,12 +117,17 @@ class _Look:
             visit = self._house.journal.find(arrival.digest)
             if visit is None:
                 self._new.append(found)
-            elif visit.departed is not None:  # or else it was begun by another look, beside this one
+            elif visit.departed is not None and not self._left_meanwhile(arrival.digest):
                 _take_out(arrival, self._house, self._now)
         except (JournalDamaged, DiskFull):
             raise
         except PhtError as error:
             self.trouble = self.trouble or error
+
+    def _left_meanwhile(self, arrival: ArrivalId) -> bool:
+        """Whether a visit, begun by another look beside this one, has departed since this look began: it was seen before that."""
+        journal = self._house.journal
+        return arrival in journal.finished(after=self._begun_after, until=journal.head().sequence)
 
     def begin(self) -> tuple[ArrivalId, ...]:
         """Begin what is a train, and of what may be one as many as there is room for."""
@@ -130,15 +136,14 @@ class _Look:
         begun = [found.arrival.digest for found in trains if self._begun(found)]
         for found in others[:room]:
             if self._begun(found):
-                memory.doubtful.add(found.arrival.digest)
+                memory.doubt(found.arrival.digest)
                 begun.append(found.arrival.digest)
         return tuple(begun)
 
     def _room(self) -> int:
         """Return how many more visits may be begun of which nothing is known."""
         journal, memory = self._house.journal, self._house.mailbox
-        memory.doubtful &= set(journal.unfinished())
-        visits = [journal.visit(arrival) for arrival in memory.doubtful]
+        visits = [journal.visit(arrival) for arrival in memory.still_doubtful(journal.unfinished())]
         unknown = [visit for visit in visits if visit.accepted is None]
         return max(0, min(FEW - sum(not visit.stumbles for visit in unknown), _MOST_DOUBTFUL - len(unknown)))
 
@@ -184,14 +189,16 @@ class _Look:
     def _begun(self, found: Waiting) -> bool:
         arrival = found.arrival
         noticed = Noticed(at=self._now, arrival=arrival.digest, tag=arrival.tag, size=len(found.stored.raw))
+        self._house.mailbox.hold_manifest(found.stored)  # first: it may be fetched as soon as it is recorded
         try:
             self._house.journal.append(arrival.digest, noticed, expect=0)
         except (JournalDamaged, DiskFull):
             raise
+        except JournalRaced:  # another look, beside this one, has begun it
+            return False
         except PhtError as error:
             self.trouble = self.trouble or error
             return False
-        self._house.mailbox.hold_manifest(found.stored)
         return True
 
 

@@ -139,8 +139,8 @@ def context(accepted: AcceptedTrain, house: House) -> Json:
         }
     return {
         "train": manifest.name,
-        "stop": accepted.stop,
-        "stops": len(route),
+        "stop": route.leg(accepted.stop),
+        "stops": len(legs),
         **rounds,
         "station": house.party,
         "data": [

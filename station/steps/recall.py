@@ -44,6 +44,13 @@ def find_recall(train: TrainId, manifest: TrainManifest, house: House, now: date
     return None
 
 
+def seen_recall(train: TrainId, manifest: TrainManifest, house: House, now: datetime) -> Recall | None:
+    """Return the recall of a train if one lay in our mailbox when we last looked; see `find_recall`."""
+    if receipt_tag(train, house.party, 0, ReceiptKind.RECALL) not in house.mailbox.recalls:
+        return None
+    return find_recall(train, manifest, house, now)
+
+
 def recalled(recall: Recall) -> TrainRecalled:
     """Return the error that says so, with the owner's reason."""
     msg = "its owner has recalled it"

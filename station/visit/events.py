@@ -81,12 +81,16 @@ class Fetched(Fact):
 
     The first of the `letters` is the OCI manifest that has or names them; what it only names follows. `documents` is one
     file with the signed envelopes that were in them, a line each: the manifest's, then those of the entries.
+
+    Where several stops send to one and the owner has `recalled` the train, with this reason, it is what came first, and the rest is
+    not waited for.
     """
 
     kind = "fetched"
     letters: tuple[Blob, ...]
     documents: tuple[Blob, ...]
     sealed: tuple[Blob, ...]
+    recalled: str = ""
 
     @property
     def parts(self) -> Blob:
@@ -104,12 +108,14 @@ class Accepted(Fact):
     """The train was verified. From here on its owner is known, and is owed an answer.
 
     `manifest` and `previous` are digests of signed bytes (the train manifest; the journey entries before this stop, or
-    the manifest where the train begins), `states` those of the sealed states received. `name` is what the owner calls it.
+    the manifest where the train begins), `states` those of the sealed states received. `place` is the stop in words, as its
+    route tells it; `name` is what the owner calls the train.
     """
 
     kind = "accepted"
     train: TrainId
     stop: int
+    place: str
     manifest: Digest
     previous: tuple[Digest, ...]
     states: tuple[Digest, ...]

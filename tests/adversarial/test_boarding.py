@@ -33,6 +33,7 @@ from security.train.journey import Outcome, read_entry
 from security.train.letters import seal_letter
 from security.train.seal import seal_note
 from station.errors import PassGone
+from station.steps.gathered import came_with
 from station.visit.events import Stumbled
 from tests.support.journeys import DEPARTURE, JUNCTION, SECOND, A, B, C
 from tests.support.rounds import STATIONS, SUMMED, SUMS, board, rounds_train, rounds_world
@@ -281,6 +282,15 @@ def test_t27_two_passes_of_one_station_are_evidence_against_it(here: World) -> N
         board_by_hand(here, made, A, printed_pass(here, pass_secrets(made, A)))
         here.settle(JUNCTION)
     assert refusals(here, JUNCTION) == [Forked.code]
+    kept = {
+        visit.arrival: [read_entry(one.payload) for one in came_with(visit, here.houses[JUNCTION])[1:]]
+        for visit in here.visits(JUNCTION)
+        if visit.departed
+    }
+    passes = {
+        one.boarding.mask_key for entries in kept.values() for one in entries if one.station == A and one.boarding
+    }
+    assert len(passes) == 2
 
 
 def test_t5_t27_one_part_that_comes_again_is_not_waited_for(here: World) -> None:

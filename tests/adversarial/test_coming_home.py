@@ -457,7 +457,7 @@ def test_t10_code_whose_seal_states_another_content(owners: OwnerWorld) -> None:
 def test_t1_forged_receipts_do_not_move_a_train(owners: OwnerWorld) -> None:
     record = owners.submit(write_train(owners.path / "train")).record
     owners.pass_stop("hospital-a")
-    (receipt,) = owners.depot.receipts(PartyId("alice"), record.train)
+    (receipt,) = owners.depot.receipts_of(PartyId("alice"), record.train, range(3))
     genuine = owners.read(record, receipt)
     later = sign(genuine.payload.replace(b'"stop":0', b'"stop":1'), generate([Scheme.ED25519]).signers)
     doubled = replace(genuine, signatures=(Signature(key_id=genuine.signatures[0].key_id, sig=b"\0" * 64),))
@@ -467,7 +467,7 @@ def test_t1_forged_receipts_do_not_move_a_train(owners: OwnerWorld) -> None:
         progress = owners.follow(record)
         assert progress.doubts
         assert StopState.PASSED not in {one.state for one in progress.stops[1:]}
-    assert {one.stop for one in owners.depot.receipts(PartyId("alice"), record.train)} == {0, 1, 2}
+    assert {one.stop for one in owners.depot.receipts_of(PartyId("alice"), record.train, range(3))} == {0, 1, 2}
 
 
 def test_t1_a_refusal_signed_by_another_station_stops_nothing(owners: OwnerWorld) -> None:
@@ -482,9 +482,9 @@ def test_receipts_under_another_name_or_out_of_line_are_doubted(owners: OwnerWor
     record = owners.submit(write_train(owners.path / "train")).record
     owners.pass_stop("hospital-a")
     alice = PartyId("alice")
-    first = owners.read(record, owners.depot.receipts(alice, record.train)[0])
+    first = owners.read(record, owners.depot.receipts_of(alice, record.train, range(3))[0])
     owners.refuse("hospital-b", record, 1, Outcome.FAILED)
-    (arrival,) = owners.depot.receipts(alice, record.train)[1:]
+    (arrival,) = owners.depot.receipts_of(alice, record.train, range(3))[1:]
     refusal = owners.read(record, arrival)
     owners.registry.delete_manifest(mailbox(alice), arrival.digest)
     loose = replace(

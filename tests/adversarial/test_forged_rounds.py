@@ -73,7 +73,7 @@ def test_a_journey_that_finished_early_is_proven_by_stock_tools(tmp_path: Path, 
     it = through(begun(), last)
     done = script(exported(it, it.home(last), tmp_path / "journey", last=last))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"the journey is the whole route: {last + 1} stops" in done.stdout
+    assert f"the journey is the whole route: {last + 1} entries" in done.stdout
 
 
 def test_a_journey_of_all_its_rounds_is_proven_without_a_word(tmp_path: Path) -> None:

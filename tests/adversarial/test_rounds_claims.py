@@ -22,6 +22,7 @@ from security.errors import (
     JourneyTooLong,
     JourneyUnlinked,
     PhtError,
+    SignatureInvalid,
     SignatureMissing,
 )
 from security.ids import PartyId
@@ -116,10 +117,11 @@ AT_THE_COMBINATION = (FIRST[A], FIRST[B], FIRST[C])
 
 @pytest.mark.parametrize("dropped", range(SECOND[JUNCTION]))
 def test_t2_t4_no_entry_can_be_dropped_before_a_combination(it: Journey, dropped: int) -> None:
+    """The next entry stands in its place, signed by somebody else; or for another stop, where both are the same party's."""
     parts = it.parts(SECOND[JUNCTION])
     entries = parts.entries[:dropped] + parts.entries[dropped + 1 :]
-    with pytest.raises((JourneyForeignEntry, JourneyIncomplete, SignatureMissing)):
-        verify_train(replace(parts, entries=entries), it.consortium.trust, here=JUNCTION, now=NOW)
+    told: dict[int, type[PhtError]] = {BOARD_JUNCTION: JourneyForeignEntry, SECOND[C]: JourneyIncomplete}
+    refused(told.get(dropped, SignatureMissing), it, replace(parts, entries=entries))
 
 
 @pytest.mark.parametrize("left_out", [A, B, C])
@@ -134,8 +136,7 @@ def test_t2_t4_a_station_cannot_be_left_out_of_a_round(it: Journey, left_out: Pa
     )
     refused(JourneyUnlinked, cut, cut.parts(SECOND[A]), A)
     stops = [one for one in (*range(SECOND[A]),) if one != FIRST[left_out]]
-    with pytest.raises((JourneyForeignEntry, JourneyIncomplete, JourneyUnlinked, SignatureMissing)):
-        verify_train(cut.made_of(stops, (FIRST[JUNCTION],)), it.consortium.trust, here=B, now=NOW)
+    refused(SignatureMissing, cut, cut.made_of(stops, (FIRST[JUNCTION],)), B)
 
 
 @pytest.mark.parametrize("left_out", [A, B, C])
@@ -149,11 +150,8 @@ def test_t4_a_contribution_cannot_stand_for_another_too(it: Journey, doubled: Pa
     parts = it.parts(FIRST[JUNCTION])
     envelope = it.entries[FIRST[doubled]]
     for party in {A, B, C} - {doubled}:
-        with pytest.raises((JourneyForeignEntry, SignatureMissing)):
-            verify_train(swapped(parts, FIRST[party], envelope), it.consortium.trust, here=JUNCTION, now=NOW)
-    longer = replace(parts, entries=(*parts.entries, envelope))
-    with pytest.raises((JourneyForeignEntry, SignatureMissing)):
-        verify_train(longer, it.consortium.trust, here=JUNCTION, now=NOW)
+        refused(SignatureMissing, it, swapped(parts, FIRST[party], envelope))
+    refused(SignatureMissing, it, replace(parts, entries=(*parts.entries, envelope)))
     states = tuple(it.states[FIRST[one]] for one in (doubled, doubled, doubled))
     refused(DigestMismatch, it, replace(parts, states=states))
 
@@ -161,8 +159,7 @@ def test_t4_a_contribution_cannot_stand_for_another_too(it: Journey, doubled: Pa
 def test_t4_predecessors_and_their_states_have_one_order(it: Journey) -> None:
     parts = it.parts(FIRST[JUNCTION])
     entries = (*parts.entries[: FIRST[A]], *reversed(parts.entries[FIRST[A] :]))
-    with pytest.raises((JourneyForeignEntry, SignatureMissing)):
-        verify_train(replace(parts, entries=entries), it.consortium.trust, here=JUNCTION, now=NOW)
+    refused(SignatureMissing, it, replace(parts, entries=entries))
     refused(DigestMismatch, it, replace(parts, states=tuple(reversed(parts.states))))
     for changes in (
         {"previous": tuple(reversed(it.entry(FIRST[JUNCTION]).previous))},
@@ -174,14 +171,17 @@ def test_t4_predecessors_and_their_states_have_one_order(it: Journey) -> None:
 
 @pytest.mark.parametrize("stop", [SECOND[A], SECOND[JUNCTION], DEPARTURE])
 def test_t2_a_train_under_way_does_not_pass_for_one_that_begins(it: Journey, stop: int) -> None:
-    """Without entries it is at the first of our stops, where it boards; anything in between is at none."""
-    party = it.train.manifest.route.stop(stop).party
-    boarding = it.train.manifest.route.boarding(party)
+    """Without entries it is at the first of our stops, where it boards; with those before another stop of ours it has other states
+    than belong there; anything in between is at none."""
+    route = it.train.manifest.route
+    party = route.stop(stop).party
+    boarding = route.boarding(party)
     assert verify_train(it.made_of((), ()), it.consortium.trust, here=party, now=NOW).stop == boarding
-    for entries in range(1, len(it.train.manifest.route.ancestors(stop))):
-        parts = it.made_of(range(entries), it.train.manifest.route.before(stop))
-        with pytest.raises((JourneyIncomplete, JourneyTooLong, DigestMismatch)):
-            verify_train(parts, it.consortium.trust, here=party, now=NOW)
+    earlier = {len(route.ancestors(one)): route.before(one) for one in route.of(party)}
+    for entries in range(1, len(route.ancestors(stop))):
+        parts = it.made_of(range(entries), route.before(stop))
+        as_many = len(earlier.get(entries, ())) == len(route.before(stop))
+        refused(DigestMismatch if as_many else JourneyIncomplete, it, parts, party)
 
 
 # --- T3, T7: entries of other trains, stops, rounds ---------------------------------------------------------------------
@@ -294,9 +294,7 @@ def test_t4_a_train_comes_home_from_no_combination_that_did_not_finish(it: Journ
 @pytest.mark.parametrize("end", [DEPARTURE, FIRST[A], FIRST[C], SECOND[B], THIRD[A]])
 def test_t4_a_train_comes_home_from_nothing_but_a_combination(it: Journey, end: int) -> None:
     it.to(THIRD[JUNCTION])
-    stops = range(end + 1)
-    with pytest.raises((JourneyIncomplete, JourneyTooLong, DigestMismatch)):
-        verify_home(it.made_of(stops, (end,)), it.consortium.trust, owner=ALICE, now=NOW)
+    refused(JourneyIncomplete, it, it.made_of(range(end + 1), (end,)), ALICE)
 
 
 @pytest.mark.parametrize("stop", [DEPARTURE, FIRST[A]])
@@ -312,11 +310,7 @@ def test_t4_finished_is_under_the_signature(it: Journey) -> None:
     said = it.sign(replace(it.entry(FIRST[JUNCTION]), finished=True))
     assert said.payload != envelope.payload
     forged = replace(envelope, payload=said.payload)
-    with pytest.raises(PhtError) as caught:
-        verify_home(
-            swapped(it.home(FIRST[JUNCTION]), FIRST[JUNCTION], forged), it.consortium.trust, owner=ALICE, now=NOW
-        )
-    assert caught.value.code == "signature.invalid"
+    refused(SignatureInvalid, it, swapped(it.home(FIRST[JUNCTION]), FIRST[JUNCTION], forged), ALICE)
 
 
 # --- T27: boarding passes -------------------------------------------------------------------------------------------------
@@ -348,8 +342,8 @@ def test_t27_a_pass_in_an_entry_that_is_not_about_boarding_is_refused(it: Journe
 def test_t27_a_train_does_not_depart_without_every_pass(it: Journey) -> None:
     for missing in range(DEPARTURE):
         stops = [one for one in range(DEPARTURE) if one != missing]
-        with pytest.raises((JourneyForeignEntry, JourneyIncomplete, SignatureMissing)):
-            verify_train(it.made_of(stops, stops), it.consortium.trust, here=JUNCTION, now=NOW)
+        told = JourneyIncomplete if missing == BOARD_JUNCTION else SignatureMissing
+        refused(told, it, it.made_of(stops, stops))
 
 
 def test_t27_a_pass_is_signed_by_the_keys_of_its_station(it: Journey) -> None:

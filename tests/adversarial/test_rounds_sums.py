@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from security.digest import digest_of
-from security.errors import Forked, PhtError
+from security.errors import Forked, PhtError, SignatureMissing
 from security.ids import PartyId
+from security.statement.envelope import sign, verify
 from security.sums.errors import (
     MaskedVectorInvalid,
     MasksLeft,
@@ -30,12 +31,16 @@ from security.sums.errors import (
 from security.sums.mask import Occasion, PairSecret
 from security.sums.masked import MaskedVector, Place, mask, total, unmask
 from security.sums.ring import FixedPoint, add, subtract, zeros
-from security.train.journey import Outcome
+from security.train.journey import JourneyEntry, Outcome, print_entry, read_entry
+from security.train.letters import entry_recipients, seal_letter
 from security.train.manifest import Output
 from security.train.route import Task
 from security.train.sum_form import Sum
+from station.daemon.sweep import Keeper, sweep
 from station.errors import GateUndeclared
+from station.house.config import Retention
 from station.sandbox.order import DATA, IN, RunOrder
+from station.steps.gathered import came_with
 from tests.support.journeys import ALICE, FIRST, JUNCTION, SECOND, A, B, C
 from tests.support.rounds import COMBINE, CONTRIBUTE, OUTPUTS, STATIONS, board, rounds_train, rounds_world
 from tests.support.scripted_sandbox import Program
@@ -52,7 +57,7 @@ from tests.support.spying import (
 )
 from tests.support.sums import sent
 from tests.support.trains import MAIL, Train
-from tests.support.world import PATIENTS, World
+from tests.support.world import PATIENTS, MemoryBlobs, World
 
 PATH = "parts/gradient.json"
 FORM = FixedPoint(bits=128, fraction=48, bound=1 << 30)
@@ -252,7 +257,7 @@ def test_t28_a_part_that_is_none_becomes_no_number(here: World, how: str) -> Non
 
 
 def test_t5_t28_a_station_that_contributes_twice_with_different_numbers_is_caught(here: World) -> None:
-    """The first is in the sum; the second proves the fraud, and changes nothing."""
+    """The first is in the sum; the second proves the fraud, is kept for that, and changes nothing."""
     made = a_train(here)
     departed(here)
     contribute_by_hand(here, made, A, FIRST[A], {PATH: vector(here, made, A, (15.0, 3.0))}, again=True)
@@ -264,6 +269,44 @@ def test_t5_t28_a_station_that_contributes_twice_with_different_numbers_is_caugh
     keys = here.houses[A].passes.find(made.id, [here.consortium.secrets[A].identity])
     model = inside(seen(here).sent_to(A)[-1].state, keys.identity)["model.json"]
     assert json.loads(model)["sums"] == ALL
+    house = here.houses[JUNCTION]
+    sweep(house.spool, Keeper(house.journal, Retention()), here.now)
+    first, second = (statement_about(here, stop=FIRST[A], code=code) for code in (None, Forked.code))
+    assert first.state_out != second.state_out
+    assert house.spool.has(second.state_out)
+
+
+def statement_about(here: World, *, stop: int, code: str | None) -> JourneyEntry:
+    """Return what the junction has of a station's signed statement about its stop, from a visit that ended like this."""
+    house = here.houses[JUNCTION]
+    found = {
+        one.digest: one
+        for visit in here.visits(JUNCTION)
+        if (visit.refused.code if visit.refused else None) == code
+        for one in came_with(visit, house)[1:]
+    }
+    (envelope,) = (one for one in found.values() if read_entry(one.payload).stop == stop)
+    return read_entry(verify(envelope, here.consortium.secrets[A].key_set).value)
+
+
+def test_t5_what_no_station_has_signed_is_no_second_statement(here: World) -> None:
+    """Who may write to the mailbox cannot have a station accused: what comes in its name must bear its signature."""
+    made = a_train(here)
+    departed(here)
+    here.settle(*STATIONS)
+    here.settle(JUNCTION)
+    first = next(one for one in seen(here).sent_to(JUNCTION) if one.stop == FIRST[A])
+    forger = here.consortium.secrets[JUNCTION]
+    claim = replace(entries_of(first.parcel, [forger.identity])[-1], state_out=digest_of(b"another"))
+    readers = entry_recipients(made.manifest, FIRST[A], here.consortium.trust, here.now)
+    letter = seal_letter(sign(print_entry(claim), forger.signers), readers)
+    parcel = replace(first.parcel, entries=(*first.parcel.entries[:-1], letter))
+    here.depot.send(parcel, MemoryBlobs(first.blobs), to=JUNCTION, train=made.id, stop=FIRST[JUNCTION])
+    here.settle(JUNCTION)
+    assert refusals(here, JUNCTION) == [SignatureMissing.code]
+    assert here.visits(JUNCTION)[-1].fetched is None
+    here.settle()
+    assert here.at_home(made.id)
 
 
 # --- What a run writes ------------------------------------------------------------------------------------------------------

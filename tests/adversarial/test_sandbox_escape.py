@@ -295,7 +295,7 @@ def test_t19_a_run_that_needs_more_processes_fails_by_itself_and_its_neighbour_g
     plain_cell.sandbox.remove(order.name)
     found, said = plain_cell.run(f"sh -c '{more}'; echo went on", processes=8)
     assert found.exit_code == 0
-    assert "went on" in said.splitlines()
+    assert "went on" in said  # in the midst of what the processes say that could not be started
 
 
 def test_t19_too_much_memory_ends_the_run(cell: Cell) -> None:

@@ -281,7 +281,7 @@ def test_t9_a_receipt_with_one_more_reader_is_doubted(tmp_path: Path) -> None:
     place = OwnerWorld(tmp_path)
     record = place.submit(write_train(tmp_path / "train")).record
     place.pass_stop("hospital-a")
-    (receipt,) = place.depot.receipts(ALICE, record.train)
+    (receipt,) = place.depot.receipts_of(ALICE, record.train, range(3))
     envelope = place.read(record, receipt)
     readers = entry_recipients(record.manifest, 0, place.world.trust, place.now)
     letter = seal_letter(envelope, [*readers, place.secrets("mallory").key_set.sealing])

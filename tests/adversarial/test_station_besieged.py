@@ -221,7 +221,7 @@ def test_t5_a_strangers_broken_receipt_does_not_hide_that_we_signed_before(here:
     here.registry.put_blob(repo, layer, lambda _: broken.open(layer.digest))
     tag = receipt_tag(made.id, PartyId("alice"), 1, ReceiptKind.ENTRY)
     here.registry.put_manifest(repo, tag, broken.manifest.raw, broken.manifest.media_type)
-    found = here.depot.receipts(PartyId("alice"), made.id)
+    found = here.depot.receipts_of(PartyId("alice"), made.id, range(3))
     assert [one.digest for one in found] == [broken.manifest.digest, ours.digest]
     registry = Hollow(here.registry)
     registry.hollow = layer.digest

@@ -14,7 +14,8 @@ import jsonschema
 import pytest
 import yaml
 
-from station.house.config import StationConfig, parse_config
+from station.data.tables.kinds import KINDS, SETTINGS
+from station.house.config import StationConfig, config_schema, parse_config
 from train_builder.spec.spec import TrainSpec, load_spec
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +27,8 @@ sys.modules[spec.name] = references
 spec.loader.exec_module(references)
 
 SCHEMAS = {
-    name: json.loads((ROOT / path).read_bytes())
-    for name, path in {
-        "train.yaml": "train_builder/spec/train.schema.json",
-        "station.yaml": "station/house/config.schema.json",
-    }.items()
+    "train.yaml": json.loads((ROOT / "train_builder/spec/train.schema.json").read_bytes()),
+    "station.yaml": config_schema(),
 }
 KEYS = [(name, key) for name, schema in SCHEMAS.items() for key in references.keys_of(schema)]
 TRAIN = """\
@@ -50,7 +48,12 @@ folder: state
 keys: {folder: keys}
 registry: {location: https://registry.example}
 directory: {root_file: root.json}
-data: {patients: {folder: /srv/patients}}
+data:
+  patients: {folder: /srv/patients}
+  rows: {source: files, folder: /srv/rows, patient: id, columns: {id: {type: identifier}}}
+  lab: {source: sql, database: "sqlite:///lab", table: lab, patient: id, columns: {id: {type: identifier}}}
+  lungs: {source: s3, endpoint: "https://s3", bucket: lungs, keys_file: k, patient: id, columns: {id: {type: identifier}}}
+  heart: {source: fhir, server: "https://f", search: Patient, patient: id, columns: {id: {type: identifier}}}
 admission: {approve: known-analysis, owners: [alice]}
 """
 
@@ -63,6 +66,22 @@ def test_a_key_is_described_and_its_examples_are_allowed(name: str, key: Any) ->
         rules.validate(example)
 
 
+def groups(value: dict[str, Any], way: list[str], last: str) -> list[dict[str, Any]]:
+    """Return the groups that a key stands in: one, or each data set of a kind that has it."""
+    if way[:1] == ["data"]:
+        setting, kinds = (
+            [*way, last][2],
+            {"folder": {"folder"}, **{one.name: set(one.settings) for one in KINDS.values()}},
+        )
+        every = [one for one in value["data"].values() if setting not in SETTINGS - kinds[one.get("source", "folder")]]
+        way = way[2:]
+    else:
+        every = [value]
+    for step in way:
+        every = [one.setdefault(step, {}) for one in every]
+    return every
+
+
 def with_defaults(name: str, least: str) -> str:
     """Return a file that says everything that is so anyway."""
     value: dict[str, Any] = yaml.safe_load(least)
@@ -70,10 +89,8 @@ def with_defaults(name: str, least: str) -> str:
     for key in references.keys_of(SCHEMAS[name]):
         if "default" in key.says and "[]" not in key.place:
             *way, last = key.place.split(".")
-            group = value
-            for step in way:
-                group = group.setdefault("patients" if step == "NAME" else step, {})
-            group[last] = key.says["default"]
+            for group in groups(value, way, last):
+                group.setdefault(last, copy.deepcopy(key.says["default"]))
     assert value != given
     return yaml.safe_dump(value)
 

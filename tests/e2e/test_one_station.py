@@ -150,9 +150,9 @@ def test_what_a_train_leaves_behind_goes_at_the_station_at_home_and_in_the_regis
     assert hospital.refused("station", "sweep", STATION) == "station.busy"
 
     assert hospital.answer("train", "follow", train, "--home", BOB)["stops"][0]["outcome"] == "failed"
-    assert len(hospital.depot.receipts(PartyId(BOB), train)) == 1
+    assert len(hospital.depot.receipts_of(PartyId(BOB), train, range(3))) == 1
     done = hospital.answer("train", "forget", train, "--home", BOB, "--yes")
     assert (done["trains"], done["messages"]) == ([train], 1)
     assert int(done["freed"]) > 0
-    assert hospital.depot.receipts(PartyId(BOB), train) == ()
+    assert hospital.depot.receipts_of(PartyId(BOB), train, range(3)) == ()
     assert int(hospital.answer("registry", "sweep", "registry")["freed"]) > 0

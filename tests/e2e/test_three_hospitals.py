@@ -1,7 +1,7 @@
 """A train goes through three hospitals whose daemons, and whose registry, are killed at the worst of times.
 
 Real processes, a real registry, a real engine. Whatever is killed, and when: the train comes home once, with the right
-numbers, one signed entry for each stop, and nothing left behind anywhere.
+numbers, one signed entry for each stop (boarding and departure are stops), and nothing left behind anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from tests.support.engine import Engine
 from tests.support.hospitals import CANARY, PATIENTS, ROUTE, Hospitals
 
 ALICE = PartyId("alice")
-STOP_B = ROUTE.index("hospital-b")
 BALLAST = 128 << 20
 """What hospital-b adds to the state in the test that wants sealing and sending it to take a while."""
 
@@ -98,7 +97,7 @@ def waiting_at(consortium: Hospitals, hospital: str) -> Iterator[Callable[[], No
 
 def running_at(consortium: Hospitals, hospital: str, train: TrainId) -> str:
     """Wait until the container of a train runs, and the station knows; return its name."""
-    name = run_name(train, ROUTE.index(hospital), 1)
+    name = run_name(train, consortium.stop(hospital), 1)
     consortium.wait_for(hospital, train, Phase.RUNNING)
     consortium.wait(lambda: consortium.runs(name), f"{name} to run")
     return name
@@ -114,14 +113,16 @@ def came_home_once(consortium: Hospitals, train: TrainId, *, attempts: Sequence[
 
     # Once, with one entry for each stop, none of them twice, and nothing else.
     assert [one.tag for one in depot.arrivals(ALICE, train)] == [train_tag(train, ALICE, None)]
-    receipts = [(one.kind, one.stop) for one in depot.receipts(ALICE, train)]
-    assert receipts == [(ReceiptKind.ENTRY, stop) for stop in range(len(ROUTE))]
+    legs = range(len(ROUTE) + 1 + len(ROUTE))
+    receipts = [(one.kind, one.stop) for one in depot.receipts_of(ALICE, train, legs)]
+    assert receipts == [(ReceiptKind.ENTRY, stop) for stop in legs]
     proof = consortium.answer("train", "verify", train, "--home", "alice")
-    assert [one["station"]["party"] for one in proof["stops"]] == list(ROUTE)
-    assert [one["attempt"] for one in proof["stops"]] == list(attempts)
+    assert [one["station"]["party"] for one in proof["stops"]] == [*ROUTE, ROUTE[0], *ROUTE]
+    runs = [one for one in proof["stops"] if one["task"] == "run"]
+    assert [one["attempt"] for one in runs] == list(attempts)
     followed = consortium.answer("train", "follow", train, "--home", "alice")
     assert (followed["ended"], followed["passed"], followed["doubts"]) == (True, True, [])
-    for hospital, stop in zip(ROUTE, proof["stops"], strict=True):
+    for hospital, stop in zip(ROUTE, runs, strict=True):
         visit = consortium.visit(hospital, train)
         assert visit is not None
         signed = [event for event in visit.events if isinstance(event, Signed)]
@@ -162,7 +163,7 @@ def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Hosp
         assert consortium.runs(name)
         go()
         came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [run_name(train, stop, 1) for stop in range(len(ROUTE))]
+    assert sorted(consortium.starts(train, begun)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
 
 
 def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: Hospitals) -> None:
@@ -194,10 +195,10 @@ def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: H
             consortium.wait_for("hospital-c", train, Phase.GONE)
     consortium.start("hospital-b")
     came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [run_name(train, stop, 1) for stop in range(len(ROUTE))]
+    assert sorted(consortium.starts(train, begun)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
     with consortium.journal("hospital-c") as journal:
         again = [event for event in journal.station_events() if isinstance(event, Redelivered)]
-        arrival = journal.accepted(train, ROUTE.index("hospital-c"))
+        arrival = journal.accepted(train, consortium.stop("hospital-c"))
     assert arrival is not None
     assert {event.arrival for event in again} == {arrival.arrival}
 
@@ -242,4 +243,4 @@ def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_ca
     assert visit is not None
     assert [event.attempt for event in visit.events if isinstance(event, RoomLost)] == [1]
     assert [event.attempt for event in visit.events if isinstance(event, Started)] == [1, 2]
-    assert consortium.starts(train, begun).count(run_name(train, STOP_B, 2)) == 1
+    assert consortium.starts(train, begun).count(run_name(train, consortium.stop("hospital-b"), 2)) == 1

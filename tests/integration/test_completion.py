@@ -17,30 +17,51 @@ ROOT = Path(__file__).parents[2]
 AT = ("-s", "hospital-a")
 
 
+def asked(*words: str) -> dict[str, str]:
+    """How bash asks for the last of these words."""
+    return {
+        "_PHT_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["pht", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+
+
+def suggestions(printed: str) -> list[str]:
+    return [line.partition(",")[2] for line in printed.splitlines() if line]
+
+
 def offered(folder: Path, *words: str, **environment: str) -> list[str]:
-    """Return what the shell would offer for the last of these words."""
+    """Return what the shell would offer for the last of these words; in this process, which is what a shell's would print."""
+    variables = {**asked(*words), "HOME": str(folder / "nowhere"), **environment}
+    typed = Desk(path=folder, whole=folder, environment=variables).pht()
+    assert (typed.exit, typed.err) == (0, "")
+    return suggestions(typed.out)
+
+
+def offered_by_a_process(folder: Path, *words: str, **environment: str) -> list[str]:
+    """Return what the shell would offer, from a process as the shell starts it."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "pht.py")],
         cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder / "nowhere"),
-            "_PHT_COMPLETE": "bash_complete",
-            "COMP_WORDS": " ".join(["pht", *words]),
-            "COMP_CWORD": str(len(words)),
-            **environment,
-        },
+        env={"PATH": os.environ["PATH"], "HOME": str(folder / "nowhere"), **asked(*words), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+    return suggestions(done.stdout)
 
 
 def train_of(desk: Desk) -> str:
     (record,) = (desk.path / "alice" / "trains").iterdir()
     return record.name
+
+
+def test_a_process_that_a_shell_starts_offers_the_same(desk: Desk) -> None:
+    train = train_of(desk)
+    assert offered_by_a_process(desk.path, "train", "follow", *HOME, "") == ["latest", train[:12]]
+    assert offered_by_a_process(desk.path, "station", "show", "", PHT_STATION="hospital-a") == [train[:12]]
+    assert offered_by_a_process(desk.path, "station", "show", "-s", "nowhere", "") == []
 
 
 @pytest.mark.parametrize("command", ["follow", "open", "verify", "inspect"])

@@ -151,7 +151,7 @@ def test_receipts_wait_for_their_owner(depot: Depot, parties: Consortium) -> Non
     for stop, entry in enumerate(it.parcel.entries):
         depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
     depot.send_receipt(other.receipt(0), owner=ALICE, train=other.id, stop=0, kind=ReceiptKind.ENTRY)
-    found = depot.receipts(ALICE, it.id)
+    found = depot.receipts_of(ALICE, it.id, range(3))
     assert [receipt.stop for receipt in found] == [0, 1]
     assert [depot.read_receipt(ALICE, receipt) for receipt in found] == list(it.parcel.entries)
     assert len(depot.receipt_tags(ALICE)) == 3

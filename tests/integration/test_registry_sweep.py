@@ -280,11 +280,11 @@ def test_a_train_is_forgotten_with_its_receipts_and_no_other_train_is(backing: s
         depot.send(it.parcel, spool_of(it, tmp_path / it.id), to=ALICE, train=it.id, stop=len(it.entries))
         for stop, entry in enumerate(it.parcel.entries):
             depot.send_receipt(entry, owner=ALICE, train=it.id, stop=stop, kind=ReceiptKind.ENTRY)
-    assert depot.forget(ALICE, {over.id}) == 3
-    assert depot.receipts(ALICE, over.id) == ()
-    assert len(depot.receipts(ALICE, going.id)) == 2
+    assert depot.forget(ALICE, {over.id: over.manifest.route}) == 3
+    assert depot.receipts_of(ALICE, over.id, range(3)) == ()
+    assert len(depot.receipts_of(ALICE, going.id, range(3))) == 2
     assert depot.arrivals(ALICE) == depot.arrivals(ALICE, going.id) != ()
-    assert depot.forget(ALICE, {over.id}) == 0
+    assert depot.forget(ALICE, {over.id: over.manifest.route}) == 0
 
 
 def test_t13_a_foreign_tag_does_not_have_another_train_forgotten(tmp_path: Path) -> None:
@@ -297,5 +297,5 @@ def test_t13_a_foreign_tag_does_not_have_another_train_forgotten(tmp_path: Path)
     depot.registry.put_manifest(
         mailbox(ALICE), receipt_tag(over.id, ALICE, 0, ReceiptKind.ENTRY), stored.raw, stored.media_type
     )
-    assert depot.forget(ALICE, {over.id}) == 0
+    assert depot.forget(ALICE, {over.id: over.manifest.route}) == 0
     assert [one.digest for one in depot.arrivals(ALICE)] == [digest]

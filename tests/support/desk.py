@@ -77,9 +77,9 @@ class Desk:
 
     def pht(self, *words: str) -> Typed:
         """Type a command, in this process: a process of its own takes half a second to begin."""
-        out, err = io.StringIO(), io.StringIO()
+        out, err = io.BytesIO(), io.StringIO()
         with (
-            contextlib.redirect_stdout(out),
+            contextlib.redirect_stdout(io.TextIOWrapper(out, "utf-8", newline="", write_through=True)) as written,
             contextlib.redirect_stderr(err),
             contextlib.chdir(self.path),
             pytest.MonkeyPatch.context() as patch,
@@ -91,7 +91,8 @@ class Desk:
             except SystemExit as leaving:
                 exit_ = leaving.code
         assert isinstance(exit_, int)
-        return Typed(words=words, exit=exit_, out=out.getvalue(), err=err.getvalue())
+        written.flush()
+        return Typed(words=words, exit=exit_, out=out.getvalue().decode(), err=err.getvalue())
 
     def fails(self, *words: str) -> str:
         """Type a command that must fail, both ways; returns the code of its error.

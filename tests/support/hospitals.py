@@ -63,9 +63,11 @@ class Hospitals:
     route: tuple[str, ...] = ROUTE
     owners: tuple[str, ...] = ("alice",)
     behind: str = "hospital-b"
-    """The station that reaches the registry through the barrier."""
+    """The station, or owner, that reaches the registry through the barrier."""
     settings: str = ""
     """What every station.yaml says besides."""
+    program: tuple[str, ...] = (str(CHECKOUT / "pht.py"),)
+    """What Python is given to start a daemon."""
     passphrase: bytes = field(default_factory=lambda: secrets.token_hex(12).encode())
 
     # --- The command line
@@ -122,12 +124,12 @@ class Hospitals:
 
     def _owner(self, name: str) -> None:
         self._keys(name, Role.OWNER, Scheme.ED25519)
-        self.answer("train", "setup", name, "--party", name, "--registry", self.url, "--root", self._root)
+        registry = self._registry_of(name)
+        self.answer("train", "setup", name, "--party", name, "--registry", registry, "--root", self._root)
         self.answer("keys", "card", f"{name}/keys", "-o", f"{name}/{name}.card.json", *self.secret(name))
 
     def _station(self, party: str) -> None:
-        assert self.barrier is not None
-        registry = self.barrier.url if party == self.behind else self.url
+        registry = self._registry_of(party)
         self._keys(party, Role.STATION, *SCHEMES.get(party, (Scheme.ED25519,)))
         self.answer(
             *("station", "init", party, "--party", party, "--registry", registry, "--root", self._root),
@@ -138,6 +140,10 @@ class Hospitals:
         )
         edit(self.root / party / "station.yaml", "daemon:\n", f"{self.settings}daemon:\n")
         edit(self.root / party / "station.yaml", "poll_seconds: 2", "poll_seconds: 1")
+
+    def _registry_of(self, party: str) -> str:
+        assert self.barrier is not None
+        return self.barrier.url if party == self.behind else self.url
 
     @property
     def _root(self) -> Path:
@@ -151,11 +157,11 @@ class Hospitals:
         (folder / "state" / "health.json").unlink(missing_ok=True)
         with (folder / "daemon.log").open("ab") as log:
             self.daemons[party] = subprocess.Popen(
-                [sys.executable, str(CHECKOUT / "pht.py"), "station", "run", str(folder)],
+                [sys.executable, *self.program, "station", "run", str(folder)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+                env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(CHECKOUT)},
             )
 
     def start(self, party: str) -> None:
@@ -212,15 +218,20 @@ class Hospitals:
         with Journal.open(self.root / party / "state" / "journal.sqlite") as journal:
             yield journal
 
+    def stop(self, party: str) -> int:
+        """The stop at which a train over the whole route runs at a station; with several stations it is boarded before."""
+        boarding = len(self.route) + 1 if len(self.route) > 1 else 0
+        return boarding + self.route.index(party)
+
     def visit(self, party: str, train: TrainId) -> Visit | None:
-        """The one visit of a train at a station, if it has been accepted."""
+        """The visit in which a train runs at a station, if it has been accepted."""
         with self.journal(party) as journal:
-            return journal.accepted(train, self.route.index(party))
+            return journal.accepted(train, self.stop(party))
 
     def wait_for(self, party: str, train: TrainId, *phases: Phase, every: float = 0.05) -> Visit:
         """Wait until a visit is in one of these phases; look more often for one that soon passes."""
         with self.journal(party) as journal:
-            stop = self.route.index(party)
+            stop = self.stop(party)
             found: list[Visit] = []
 
             def there() -> bool:

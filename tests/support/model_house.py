@@ -177,6 +177,7 @@ class House:
             at=self.now,
             train=TrainId("7" * 64),
             stop=1,
+            place="stop 2 of 3",
             manifest=digest_of(b"manifest"),
             previous=(digest_of(b"entry"),),
             states=(digest_of(STATE_IN),),

@@ -1,6 +1,6 @@
 """An owner's side of the world: a home folder, folders with trains in them, and stations that do honestly what they must.
 
-The stations here run nothing: they take, verify, open, change the state as they are told, seal, sign and send on.
+The stations here run nothing and do not board: they take, verify, open, change the state as they are told, seal, sign and send on.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ outputs:
   - {path: sums.json, media_type: application/json, max_bytes: 10KB}
 limits: {memory: 64MiB, cpu: 0.5, wall_time: 5min, processes: 8, output: 1MiB}
 valid: 14d
+boarding: false
 """
 ROUNDS = """\
 train: sums

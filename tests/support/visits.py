@@ -59,6 +59,7 @@ ACCEPTED = Accepted(
     at=NOW,
     train=TRAIN,
     stop=1,
+    place="stop 2 of 3",
     manifest=digest("signed manifest"),
     previous=(digest("previous entry"),),
     states=(digest("state in"),),

@@ -162,7 +162,7 @@ class World:
         return {path.name: path.read_bytes() for path in into.iterdir()}
 
     def receipts(self, made: Train, kind: ReceiptKind) -> tuple[Receipt, ...]:
-        return tuple(one for one in self.depot.receipts(made.manifest.owner.party, made.id) if one.kind is kind)
+        return self.depot.receipts_of(made.manifest.owner.party, made.id, made.manifest.route.indices, (kind,))
 
     def outcome(self, made: Train) -> Outcome:
         """What the owner was told about the stop the train did not pass."""

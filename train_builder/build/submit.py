@@ -29,7 +29,7 @@ from train_builder.code.check import Finding, Level, hint_for, packed, preflight
 from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 from train_builder.errors import PreflightFailed, TrainAlreadySent
-from train_builder.follow.follow import follow
+from train_builder.follow.follow import StopState, follow
 from train_builder.home import Home, TrainRecord
 from train_builder.spec.spec import TrainSpec, load_spec
 
@@ -142,25 +142,27 @@ def deliver(
     now: datetime,
     progress: Progress | None = None,
 ) -> tuple[PartyId, ...]:
-    """Send a recorded train to the stations it begins at, unless it was there already; note that it arrived.
+    """Send a recorded train to the stations it begins at, but those that have had it; note that it arrived.
 
     Raises:
         Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
     """
     starts = {start: record.manifest.expected_at(start).party for start in record.manifest.route.starts}
-    # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
-    learnt = None if record.sent is not None else follow(record, depot, trust, now=now).learnt
-    home.note_seen(record.train, learnt)
-    if record.sent is None and learnt is None:
-        for first in starts.values():
-            verify_train(record.parts, trust, here=first, now=now)
-        near: dict[Digest, PartyId] = {}
-        for start, first in starts.items():
-            depot.send(
-                record.parcel, home.blobs, to=first, train=record.train, stop=start, near=near, progress=progress
-            )
-            near[record.manifest.code.digest] = first
     if record.sent is None:
+        # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
+        where = follow(record, depot, trust, now=now)
+        home.note_seen(record.train, where.learnt)
+        if not where.ended:
+            heard = {one.stop for one in where.stops if one.state not in {StopState.WAITING, StopState.AHEAD}}
+            missing = {start: party for start, party in starts.items() if start not in heard}
+            for party in missing.values():
+                verify_train(record.parts, trust, here=party, now=now)
+            near: dict[Digest, PartyId] = {}
+            for start, party in missing.items():
+                depot.send(
+                    record.parcel, home.blobs, to=party, train=record.train, stop=start, near=near, progress=progress
+                )
+                near[record.manifest.code.digest] = party
         home.note_sent(record.train, now)
     return tuple(starts.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -88,7 +88,7 @@ def news(found: Whereabouts, told: Collection[str], *, now: datetime) -> tuple[s
 
 
 def _lines(found: Whereabouts, now: datetime, waited: str) -> list[str]:
-    return [f"{found.name} ({found.train.short})", *map(_stop_line, _told(found)), *_where(found, now, waited)]
+    return [f"{found.name} ({found.train.short})", *_stop_lines(_told(found)), *_where(found, now, waited)]
 
 
 def _told(found: Whereabouts) -> tuple[StopProgress, ...]:
@@ -103,17 +103,13 @@ def _told(found: Whereabouts) -> tuple[StopProgress, ...]:
     )
 
 
-def _stop_line(one: StopProgress) -> str:
-    when = "" if one.at is None else f"  {print_time(one.at)}"
-    what = one.state.value if one.outcome is None else one.outcome.value
-    match one.task:
-        case Task.BOARD | Task.DEPART:
-            place = "boarding" if one.task is Task.BOARD else "departure"
-        case Task.RUN:
-            place = f"{one.place.removeprefix('stop ').partition(' ')[0]:>3}"
-        case task:
-            place = f"round {counted(one.round):>3}  {task:<10}"
-    return f"  {place}  {one.station:<24} {what:<9}{when}"
+def _stop_lines(stops: Sequence[StopProgress]) -> Iterator[str]:
+    places = [f"round {counted(one.round):>3}  {one.task:<10}" if one.task.in_rounds else one.place for one in stops]
+    width = max(map(len, places), default=0)
+    for place, one in zip(places, stops, strict=True):
+        when = "" if one.at is None else f"  {print_time(one.at)}"
+        what = one.state.value if one.outcome is None else one.outcome.value
+        yield f"  {place:<{width}}  {one.station:<24} {what:<9}{when}"
 
 
 def _where(found: Whereabouts, now: datetime, waited: str) -> list[str]:
@@ -164,7 +160,8 @@ def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:
         "stops": [
             {
                 "stop": one.stop,
-                "round": one.round,
+                "place": one.place,
+                "round": one.round if one.task.in_rounds else None,
                 "task": one.task.value,
                 "station": str(one.station),
                 "state": one.state.value,

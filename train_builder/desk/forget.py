@@ -66,7 +66,7 @@ def forget(trains: Sequence[TrainRecord], home: Home, depot: Depot, now: datetim
         RegistryUnavailable: nothing was removed at home yet.
     """
     ids = tuple(one.train for one in trains)
-    messages = depot.forget(home.party, ids) if ids else 0
+    messages = depot.forget(home.party, {one.train: one.manifest.route for one in trains}) if ids else 0
     freed = 0
     for one in trains:
         home.note_forgotten(one.train, now)

@@ -32,7 +32,7 @@ from security.train.journey import (
 )
 from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import Route, Stop, Task, counted
+from security.train.route import Route, Stop, Task
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
 from train_builder.home import Seen, TrainRecord
@@ -234,7 +234,9 @@ def whereabouts_of(
             heard.take(one)
         except PhtError as error:
             advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
-            doubts.append(f"{one.receipt.kind} for stop {counted(one.receipt.stop)}: {error} [{error.code}]{advice}")
+            doubts.append(
+                f"{one.receipt.kind} for {manifest.value.route.told(one.receipt.stop)}: {error} [{error.code}]{advice}"
+            )
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
@@ -280,7 +282,7 @@ def not_home(found: Whereabouts) -> PhtError:
             hint=stopped.advice,
             train=found.train.short,
             station=stopped.station,
-            place=stopped.place.removeprefix("stop "),
+            place=stopped.place,
             outcome=stopped.outcome.value,
             **({} if stopped.answer is None else {"station_says": stopped.answer}),
         )
@@ -318,14 +320,14 @@ class _Heard:
             raise letter
         if stop >= self._route.home:
             msg = "receipt is for a stop the route does not have"
-            raise JourneyForeignEntry(msg, stop=counted(stop))
+            raise JourneyForeignEntry(msg, place=self._route.told(stop))
         if mail.receipt.kind is ReceiptKind.REFUSAL:
-            refusal = _about(stop, check_refusal(self._manifest, letter.envelope, self._trust))
+            refusal = self._about(stop, check_refusal(self._manifest, letter.envelope, self._trust))
             check_refusal_readers(letter, manifest, stop)
             self.refusals[stop] = refusal
             return
         if mail.receipt.kind is ReceiptKind.ANSWER:
-            answer = _about(stop, check_answer(self._manifest, letter.envelope, self._trust))
+            answer = self._about(stop, check_answer(self._manifest, letter.envelope, self._trust))
             check_refusal_readers(letter, manifest, stop)
             self.answers[stop] = answer
             return
@@ -382,14 +384,13 @@ class _Heard:
             answer=None if answer is None else answer.value.text,
         )
 
+    def _about(self, stop: int, found: Verified[S]) -> Verified[S]:
+        """Return a statement if it is about this stop.
 
-def _about(stop: int, found: Verified[S]) -> Verified[S]:
-    """Return a statement if it is about this stop.
-
-    Raises:
-        JourneyForeignEntry: it is about another one.
-    """
-    if found.value.stop != stop:
-        msg = "receipt is about a stop other than the one in its name"
-        raise JourneyForeignEntry(msg, stop=counted(stop))
-    return found
+        Raises:
+            JourneyForeignEntry: it is about another one.
+        """
+        if found.value.stop != stop:
+            msg = "receipt is about a stop other than the one in its name"
+            raise JourneyForeignEntry(msg, place=self._route.told(stop))
+        return found

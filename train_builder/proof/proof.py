@@ -164,7 +164,7 @@ def proof_document(proof: Proof) -> dict[str, Json]:
             {
                 "stop": step.stop,
                 "task": step.task.value,
-                "round": step.round,
+                "round": step.round if step.task.in_rounds else None,
                 "station": _printed(step.witness),
                 "time": print_time(step.at),
                 "attempt": step.attempt,

@@ -149,6 +149,16 @@ place() { # STOP: where the manifest says who is expected there
     fi
 }
 
+tell() { # STOP: where that is, as people count
+    leg=$(($1 - first)) does=contribute
+    ! combines $1 || does=combine
+    if [ $leg -lt -1 ]; then echo boarding
+    elif [ $leg -eq -1 ]; then echo departure
+    elif [ "$kind" = sequence ]; then echo "stop $((leg + 1)) of $stations"
+    else echo "round $((leg / (stations + 1) + 1)) of at most $most ($does)"
+    fi
+}
+
 combines() { # STOP: whether it is the combination of a round
     [ "$kind" = rounds ] && [ $1 -ge $first ] && [ $((($1 - first) % (stations + 1))) -eq "$stations" ]
 }
@@ -208,7 +218,7 @@ while read -r folder party; do
     state=sha256:$(value "$folder" subject.0.digest.sha256)
     digest "$folder/pae.bin" >"$told/digest.$stop"
     echo "$state" >"$told/state.$stop"
-    good "$folder: stop $((stop + 1)), at $party"
+    good "$folder: $(tell $stop), at $party"
     stop=$((stop + 1))
 done <witnesses.txt
 
@@ -216,9 +226,9 @@ done <witnesses.txt
 [ -f "$told/manifest" ] || fail 'witnesses.txt: there is no manifest'
 whole=$((first + stations))
 [ "$kind" = sequence ] || whole=$((first + most * (stations + 1)))
-[ -n "$finished" ] || [ $stop = $whole ] || fail "the journey has $stop stops of $whole, and none that says the train has finished"
+[ -n "$finished" ] || [ $stop = $whole ] || fail "the journey has $stop entries of $whole, and none that says the train has finished"
 for folder in entry-*; do [ -f "$told/$folder" ] || fail "$folder: is about no stop of the route"; done
-good "the journey is the whole route: $stop stops"
+good "the journey is the whole route: $stop entries"
 
 says manifest subject.0.name code
 [ ! -f blobs/code.age ] || says manifest subject.0.digest.sha256 "$(digest blobs/code.age)"

@@ -48,9 +48,8 @@ _ANNOTATIONS: Final[Mapping[str, Schema]] = {
         "examples": [["python3", "combine.py"]],
     },
     "boarding": {
-        "markdownDescription": "Every station says first whether it takes part, and nothing runs before all of them do. Trains of"
-        " rounds are always boarded.",
-        "default": False,
+        "markdownDescription": "Every station says first whether it takes part, and nothing runs before all of them do. Not said,"
+        " it is `true` for a route of more than one station. Trains of rounds are always boarded.",
     },
     "outputs[].task": {"markdownDescription": "In a train of rounds: which command leaves it."},
     "outputs[].sum": {

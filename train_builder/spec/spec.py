@@ -47,7 +47,7 @@ class TrainSpec:
     """What the scientist asks for: everything in a manifest that does not come from the directory or from chance.
 
     ``code`` is a folder relative to the train.yaml; schemas are already loaded. ``lines`` serves messages only. In a train of
-    `rounds`, ``command`` is what contributes, and ``route`` names everybody who takes part.
+    `rounds`, ``command`` is what contributes, and ``route`` names everybody who takes part. `boarding` is what the train does, said or not.
     """
 
     name: str
@@ -146,6 +146,7 @@ class _Reader:
         """Take the whole document."""
         approval = fields.fields("approval")
         rounds = self._rounds(fields.fields("rounds")) if fields.has("rounds") else None
+        route = self._route(fields, rounds)
         spec = TrainSpec(
             name=fields.text("train"),
             purpose=fields.text("purpose"),
@@ -157,13 +158,13 @@ class _Reader:
             code=(fields.text("code") if fields.has("code") else "code").rstrip("/"),
             command=fields.texts("command" if rounds is None else "contribute"),
             environment=_texts(fields.mapping("environment")) if fields.has("environment") else {},
-            route=self._route(fields, rounds),
+            route=route,
             data=tuple(map(_need, fields.objects("data"))) if fields.has("data") else (),
             outputs=tuple(self._output(one, index) for index, one in enumerate(fields.objects("outputs"))),
             limits=self._limits(fields.fields("limits")),
             valid=parse_duration(fields.text("valid")),
             rounds=rounds,
-            boarding=rounds is not None or (fields.has("boarding") and fields.flag("boarding")),
+            boarding=self._boarding(fields, route, rounds),
             keep_bytes=self._size(fields, "keep", ()) if fields.has("keep") else None,
             combine=None if rounds is None else fields.texts("combine"),
             lines=self._lines,
@@ -193,6 +194,15 @@ class _Reader:
                 text = f"'{party}' is given twice: a station contributes once to a round"
                 self._complain(("rounds", "stations", index), text)
         return rounds
+
+    def _boarding(self, fields: Fields, route: Sequence[PartyId], rounds: Rounds | None) -> bool:
+        """Whether every station says first that it takes part; where nothing is told, if there is more than one."""
+        if not fields.has("boarding"):
+            return rounds is not None or len(set(route)) > MOST_ALONE
+        told = fields.flag("boarding")
+        if rounds is not None and not told:
+            self._complain(("boarding",), "does not belong to a train of rounds", "it is always boarded: leave it out")
+        return told
 
     def _route(self, fields: Fields, rounds: Rounds | None) -> tuple[PartyId, ...]:
         if rounds is None:

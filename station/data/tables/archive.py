@@ -21,3 +21,13 @@ class Archive:
     ca_file: Path | None = None
     seconds: int = TIMEOUT
     page: int = 500
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource.reads`."""
+        return (*([self.ca_file] if self.ca_file else []), *self.secrets)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource.secrets`."""
+        return (self.password_file,) if self.password_file else ()

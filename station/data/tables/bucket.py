@@ -31,6 +31,16 @@ class Bucket:
     ca_file: Path | None = None
     seconds: int = TIMEOUT
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource.reads`."""
+        return (*([self.ca_file] if self.ca_file else []), *self.secrets)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource.secrets`."""
+        return (self.keys_file,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:

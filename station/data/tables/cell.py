@@ -19,28 +19,35 @@ _WHOLE: Final = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """How the cells of one column are read: `value`, and whether one is `bad`, where it is not missing."""
+    """How the cells of one column are read: `value`, and whether one is `bad`, where it is not missing.
+
+    `strict` is the value of a cell that is called by the name of the column and was read by `present`, or an error that
+    names the column: of a large table every cell is looked at, and each thing about it is asked once.
+    """
 
     name: str
     value: str
     bad: str
-
-    @property
-    def strict(self) -> str:
-        """The value, or an error that names the column."""
-        if self.bad == "FALSE":
-            return f"{self.value} AS {named(self.name)}"
-        return f"CASE WHEN {self.bad} THEN error({quoted(self.name)}) ELSE {self.value} END AS {named(self.name)}"
+    present: str
+    strict: str
 
 
 def cell_of(described: Described, place: str, kind: str, spelling: Spelling) -> Cell:
     """Return how a column is read that is called `place` in the staged rows, and is of the engine's type `kind` there."""
     column = described.column
-    raw = _present(named(place), spelling) if kind == _TEXT else named(place)
-    value, bad = _read(column.type, raw, kind, spelling)
-    if column.values is not None:
-        bad = f"{raw} IS NOT NULL AND {value} NOT IN ({', '.join(map(quoted, column.values))})"
-    return Cell(name=column.name, value=value, bad=bad)
+    there, name = named(place), named(column.name)
+    raw = _present(there, spelling) if kind == _TEXT else there
+    value, good = _read(described, raw, kind, spelling)
+    strict, strictly = _read(described, name, kind, spelling)
+    if strictly is not None:
+        strict = f"CASE WHEN {name} IS NULL OR {strictly} THEN {strict} ELSE error({quoted(column.name)}) END"
+    return Cell(
+        name=column.name,
+        value=value,
+        bad="FALSE" if good is None else f"{raw} IS NOT NULL AND NOT coalesce({good}, FALSE)",
+        present=f"{raw} AS {name}",
+        strict=f"{strict} AS {name}",
+    )
 
 
 def _present(raw: str, spelling: Spelling) -> str:
@@ -49,29 +56,34 @@ def _present(raw: str, spelling: Spelling) -> str:
     return f"(CASE WHEN {raw} IN ({missing}) THEN NULL ELSE {raw} END)"
 
 
-def _read(wanted: ColumnType, raw: str, kind: str, spelling: Spelling) -> tuple[str, str]:
-    text = kind == _TEXT
-    match wanted:
+def _read(described: Described, raw: str, kind: str, spelling: Spelling) -> tuple[str, str | None]:
+    """Return the value of a cell, and what is true of one that has a value of its type; None if every cell has."""
+    column, text = described.column, kind == _TEXT
+    value, good = raw if text else f"CAST({raw} AS {_TEXT})", None
+    match column.type:
         case ColumnType.INTEGER if kind in _WHOLE:
-            return f"CAST({raw} AS BIGINT)", "FALSE"
+            value = f"CAST({raw} AS BIGINT)"
         case ColumnType.INTEGER:
             number = _decimal(raw, spelling) if text else raw
             value = f"TRY_CAST({number} AS BIGINT)"
-            return value, f"{raw} IS NOT NULL AND NOT coalesce({value} = TRY_CAST({number} AS DOUBLE), FALSE)"
+            good = f"{value} = TRY_CAST({number} AS DOUBLE)"
         case ColumnType.NUMBER:
             number = f"TRY_CAST({_decimal(raw, spelling) if text else raw} AS DOUBLE)"
-            bad = f"{raw} IS NOT NULL AND {number} IS NULL" if text else "FALSE"
-            return f"(CASE WHEN isfinite({number}) THEN {number} END)", bad
+            value = f"(CASE WHEN isfinite({number}) THEN {number} END)"
+            good = f"{number} IS NOT NULL" if text else None
         case ColumnType.BOOLEAN:
             value = f"TRY_CAST({raw} AS BOOLEAN)"
-            return value, f"{raw} IS NOT NULL AND {value} IS NULL"
+            good = f"{value} IS NOT NULL"
         case ColumnType.DATE:
-            day = f"TRY_CAST({raw} AS DATE)"
+            value = f"TRY_CAST({raw} AS DATE)"
             if text and spelling.dates is not None:
-                day = f"CAST(try_strptime({raw}, {quoted(spelling.dates)}) AS DATE)"
-            return day, f"{raw} IS NOT NULL AND NOT coalesce(isfinite({day}), FALSE)"
+                value = f"CAST(try_strptime({raw}, {quoted(spelling.dates)}) AS DATE)"
+            good = f"isfinite({value})"
         case _:
-            return (raw if text else f"CAST({raw} AS VARCHAR)"), "FALSE"
+            pass  # a text is what it is
+    if column.values is not None:
+        good = f"{value} IN ({', '.join(map(quoted, column.values))})"
+    return value, good
 
 
 def _decimal(raw: str, spelling: Spelling) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 TIMEOUT: Final = 600
+SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,20 @@ class Database:
     password_file: Path | None = None
     ca_file: Path | None = None
     seconds: int = TIMEOUT
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource.reads`."""
+        return (
+            *([Path(self.address.removeprefix(SQLITE))] if self.address.startswith(SQLITE) else []),
+            *([self.ca_file] if self.ca_file else []),
+            *self.secrets,
+        )
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource.secrets`."""
+        return (self.password_file,) if self.password_file else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

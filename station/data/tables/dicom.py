@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from security.errors import PhtError
 from security.files import told
@@ -21,6 +21,7 @@ from security.tables.column import ColumnType
 from station.check import CheckResult
 from station.data.tables.dicom_profile import ATTRIBUTES, FILE
 from station.data.tables.files import Facts, facts, version_of
+from station.data.tables.kind import Kind
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
@@ -40,6 +41,16 @@ class DicomSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "dicom"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return (self.folder,)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return ()
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -187,3 +198,10 @@ def told_of(images: int, left: Mapping[str, int]) -> str:
     """Return how many images there are, and how many files are left out, and why."""
     why = "".join(f"; left out: {count}, each {reason}" for reason, count in sorted(left.items()))
     return f"{images} images{why}"
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> DicomSource:
+    return DicomSource(name=name, folder=home / value["folder"])
+
+
+KIND: Final = Kind(name="dicom", read=_source, needs=("folder",))

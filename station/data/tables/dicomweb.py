@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
+from security.errors import InvalidInput
 from station.check import CheckResult
 from station.data.tables.archive import Archive
+from station.data.tables.database import TIMEOUT
 from station.data.tables.dicom import SUFFIX, TYPES, columns_in, needing_pydicom, told_of, write_rows
 from station.data.tables.dicom_profile import ATTRIBUTES, FILE, INSTANCE, SERIES, STUDY, UID, cell, unsuited
+from station.data.tables.kind import Kind, beside
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
@@ -35,6 +39,16 @@ class DicomwebSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "dicomweb"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.archive.reads
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.archive.secrets
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -126,3 +140,30 @@ class _CarryImage:
         if (found.instance, found.attributes["PatientID"]) != (wanted[INSTANCE], wanted["PatientID"]):
             msg = "the archive gives another image than it listed"
             raise DataSourceUnavailable(msg, data=self.name, hint="the train waits, and it is read again")
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> DicomwebSource:
+    parts = urlsplit(value["server"])
+    if parts.username is not None or parts.query or parts.fragment:
+        msg = "the address of an archive has no account in it, and no query"
+        raise InvalidInput(msg, hint="name the account as username, and its password's private file as password_file")
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        msg = "an archive on another machine is read over https only"
+        raise InvalidInput(msg, server=value["server"])
+    archive = Archive(
+        address=value["server"].rstrip("/"),
+        username=value.get("username"),
+        password_file=beside(home, value, "password_file"),
+        ca_file=beside(home, value, "ca_file"),
+        seconds=value.get("timeout_seconds", TIMEOUT),
+    )
+    return DicomwebSource(name=name, archive=archive)
+
+
+KIND: Final = Kind(
+    name="dicomweb",
+    read=_source,
+    needs=("server",),
+    may=("username", "password_file", "ca_file", "timeout_seconds"),
+    together={"username": "password_file"},
+)

@@ -10,12 +10,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final
 
 from security.tables.column import NAME
 from station.errors import DataUnfit
+
+if TYPE_CHECKING:
+    import duckdb  # below it is imported where it is used: a station without tables need not hold its 27 MiB
 
 MEMORY_MIB: Final = 128
 THREADS: Final = 2
@@ -42,6 +43,8 @@ class Engine:
         Raises:
             CellRejected: it evaluated ``error('column')``, which is how `cell` refuses what it reads.
         """
+        import duckdb  # noqa: PLC0415 - see above
+
         try:
             self._database.execute(statement, parameters)
         except duckdb.InvalidInputException as error:
@@ -50,18 +53,27 @@ class Engine:
                 raise CellRejected(told) from None
             raise
 
+    def copy(self, query: str, path: Path, options: str) -> int:
+        """Write the rows of a query into a new file, and return how many there are."""
+        ((count,),) = self.rows(f"COPY ({query}) TO {quoted(str(path))} ({options})")
+        return int(count)
+
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query: for few of them."""
         return self._database.execute(statement, parameters).fetchall()
 
 
 @contextlib.contextmanager
-def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iterator[Engine]:
+def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_order: bool = False) -> Iterator[Engine]:
     """Open an engine that may touch `folders` and keeps in `scratch`, if there is one, what does not fit into memory.
+
+    With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
 
     Raises:
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
     """
+    import duckdb  # noqa: PLC0415 - see above
+
     database = duckdb.connect(
         ":memory:",
         config={
@@ -70,6 +82,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str) -> Iter
             "temp_directory": str(scratch or ""),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "preserve_insertion_order": str(not any_order).lower(),
         },
     )
     try:

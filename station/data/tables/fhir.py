@@ -9,21 +9,23 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from security.errors import InvalidInput
 from station.check import CheckResult
+from station.data.tables.database import TIMEOUT
 from station.data.tables.engine import opened, quoted
 from station.data.tables.fhir_bundle import Page, inner
 from station.data.tables.fhir_path import Object
-from station.data.tables.fhir_place import FhirTable, Search
+from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
 from station.data.tables.fhir_row import CellUnfit, Place, cell, places_of
 from station.data.tables.fhir_server import FhirServer
 from station.data.tables.fhir_shape import Shape
+from station.data.tables.kind import Kind, beside
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
@@ -43,6 +45,16 @@ class FhirSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "fhir"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.table.endpoint.reads
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.table.endpoint.secrets
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -149,3 +161,36 @@ class FhirSource:
 
     def _server(self) -> FhirServer:
         return FhirServer(self.table.endpoint, about=self.name, sleep=self.sleep)
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> FhirSource:
+    endpoint = Endpoint(
+        base=value["server"].removesuffix("/"),
+        username=value.get("username"),
+        password_file=beside(home, value, "password_file"),
+        token_file=beside(home, value, "token_file"),
+        token_url=value.get("token_url"),
+        scope=value.get("scope"),
+        ca_file=beside(home, value, "ca_file"),
+        seconds=value.get("timeout_seconds", TIMEOUT),
+    )
+    search = Search.of(value["search"], count=value.get("page_size", PAGE))
+    need_paths({column: one.get("from", column) for column, one in value.get("columns", {}).items()}, search.type)
+    return FhirSource(name=name, table=FhirTable(endpoint=endpoint, search=search))
+
+
+KIND: Final = Kind(
+    name="fhir",
+    read=_source,
+    needs=("server", "search"),
+    may=(
+        "username",
+        "password_file",
+        "token_file",
+        "token_url",
+        "scope",
+        "ca_file",
+        "page_size",
+        "timeout_seconds",
+    ),
+)

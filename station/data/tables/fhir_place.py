@@ -49,6 +49,16 @@ class Endpoint:
             msg = "a token service wants a client's username and password_file"
             raise InvalidInput(msg)
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource.reads`."""
+        return (*([self.ca_file] if self.ca_file else []), *self.secrets)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource.secrets`."""
+        return tuple(one for one in (self.password_file, self.token_file) if one)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:

@@ -5,20 +5,22 @@ The engine reads them where they are. All files that match make one table, and h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from security.encoding import print_time
 from security.files import told
 from station.check import CheckResult
 from station.data.tables.engine import opened
+from station.data.tables.kind import Kind, spelling_of
 from station.data.tables.scan import header_of, kinds_in
 from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
+ANY_CSV: Final = "*.csv"
 FORMS: Final = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
 
 
@@ -35,6 +37,16 @@ class FilesSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "files"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return (self.folder,)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return ()
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -115,3 +127,11 @@ def version_of(seen: Sequence[Facts]) -> str:
     """Return what people call this state of some files."""
     newest = datetime.fromtimestamp(max(one.changed for one in seen) // 10**9, tz=UTC)
     return f"{len(seen)} {'file' if len(seen) == 1 else 'files'}, newest of {print_time(newest)}"
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> FilesSource:
+    pattern = value.get("files", ANY_CSV)
+    return FilesSource(name=name, folder=home / value["folder"], pattern=pattern, spelling=spelling_of(value, pattern))
+
+
+KIND: Final = Kind(name="files", read=_source, needs=("folder",), may=("files", "spelling"))

@@ -7,14 +7,18 @@ noticed, and the train waits. The library for it is an extra (`s3_server` import
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from registry.names import Origin
+from security.errors import InvalidInput
 from station.check import CheckResult
-from station.data.tables.bucket import Bucket, Listed, changed, matching, version_of
+from station.data.tables.bucket import REGION, TIMEOUT, Bucket, Listed, changed, matching, version_of
 from station.data.tables.engine import opened
-from station.data.tables.files import FORMS, FilesSource
+from station.data.tables.files import ANY_CSV, FORMS, FilesSource
+from station.data.tables.kind import Kind, beside, spelling_of
 from station.data.tables.scan import kinds_in
 from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
@@ -36,6 +40,16 @@ class S3Source:
     def kind(self) -> str:
         """See `TableSource`."""
         return "s3"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.bucket.reads
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.bucket.secrets
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -108,3 +122,29 @@ class S3Source:
 
 def _suffix(one: Listed) -> str:
     return PurePosixPath(one.key).suffix.lower()
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> S3Source:
+    origin = Origin.from_text(value["endpoint"])
+    if origin.scheme == "http" and not origin.loopback:
+        msg = "a bucket on another machine is read over https only"
+        raise InvalidInput(msg, endpoint=value["endpoint"])
+    folder, pattern = value.get("prefix", "").strip("/"), value.get("files", ANY_CSV)
+    bucket = Bucket(
+        endpoint=str(origin),
+        name=value["bucket"],
+        keys_file=home / value["keys_file"],
+        prefix=f"{folder}/" if folder else "",
+        region=value.get("region", REGION),
+        ca_file=beside(home, value, "ca_file"),
+        seconds=value.get("timeout_seconds", TIMEOUT),
+    )
+    return S3Source(name=name, bucket=bucket, pattern=pattern, spelling=spelling_of(value, pattern))
+
+
+KIND: Final = Kind(
+    name="s3",
+    read=_source,
+    needs=("endpoint", "bucket", "keys_file"),
+    may=("prefix", "files", "region", "ca_file", "timeout_seconds", "spelling"),
+)

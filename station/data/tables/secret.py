@@ -22,6 +22,8 @@ DIGITS = 15
 """Of a number's keyed hash, hexadecimal: 60 bits, a positive integer in every language."""
 
 _LENGTH = 32
+_KEY = 32
+"""Hexadecimal digits of a derived key: 128 bits, so short that it and most identifiers are one block of SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DataSecret:
         return digest_of(hmac.digest(self.key, f"pht-table-v1\n{content}".encode(), "sha256"))
 
     def _derived(self, purpose: str) -> str:
-        return hmac.digest(self.key, purpose.encode(), "sha256").hex()
+        return hmac.digest(self.key, purpose.encode(), "sha256").hex()[:_KEY]
 
 
 def number_of(key: str, value: str) -> int:

@@ -2,7 +2,8 @@
 
 From what a source has staged, the engine makes a view of public names and declared types, takes the rows that the train's
 `where` is true for, leaves out who withdrew, counts patients, and delivers: numbers for identifiers, another order, one
-spelling. A cell that is not of its column's type stops all of it; a train never runs on part of the data.
+spelling. A cell that is not of its column's type stops all of it, if it is delivered or decides about a row; a train never
+runs on part of the data.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ TABLE: Final = "table.csv"
 PARQUET: Final = "table.parquet"
 FILES: Final = "files"
 """The folder of the files that cells name."""
+COHORT: Final = "cohort"
 _PATIENT: Final = "#patient"
 _WITHDREW: Final = "#withdrew"
 
@@ -80,16 +82,25 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         DataUnfit: a column is not there, or a cell is not of its type; the message says which row, to the operator only.
         CohortTooSmall: fewer patients than the least.
     """
-    cohort = scratch / "cohort"
+    cohort = scratch / COHORT
     reads = {path.parent for path in staged.paths} | ({selection.withdrawn.parent} if selection.withdrawn else set())
-    with opened([*sorted(reads), into], scratch=scratch, about=selection.data) as engine:
-        _choose(engine, staged, selection)
-        rows, patients, withdrawn = _counted(engine)
+    with opened([*sorted(reads), into], scratch=scratch, about=selection.data, any_order=True) as engine:
+        cells = tuple(_cells(engine, staged, selection))
+        try:
+            _choose(engine, staged, selection, cells, secret)
+        except CellRejected as error:
+            with opened(sorted(reads), scratch=scratch, about=selection.data) as in_order:
+                row = first_bad(in_order, staged, next(cell for cell in cells if cell.name == error.column))
+            msg = "a cell is not of the type that station.yaml says"
+            raise DataUnfit(msg, data=selection.data, column=error.column, row=row) from None
+        patients = engine.copy(_patients(f"NOT {named(_WITHDREW)}"), cohort, "FORMAT csv, HEADER false")
         if patients < max(selection.least, 1):
             msg = "fewer patients than this station lets an analysis see"
             raise CohortTooSmall(msg, data=selection.data)
-        _deliver(engine, staged, selection, into, secret)
-        _keep_cohort(engine, cohort, secret)
+        withdrawn = 0
+        if selection.withdrawn is not None:
+            ((withdrawn,),) = engine.rows(f"SELECT count(*) FROM ({_patients(named(_WITHDREW))})")
+        rows = _deliver(engine, staged, selection, into, secret)
     return Selected(
         rows=rows,
         patients=patients,
@@ -100,29 +111,35 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
     )
 
 
-def _choose(engine: Engine, staged: Staged, selection: Selection) -> None:
-    """Make the table of the chosen rows, with the patient as text, and whether they withdrew."""
-    cells = tuple(_cells(engine, staged, selection))
+def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequence[Cell], secret: DataSecret) -> None:
+    """Make the table of the chosen rows as they are delivered, with each one's patient and whether they withdrew.
+
+    Everything about a row is done here, while the rows are read: once, and by all of the engine's threads.
+    """
+    types = {one.column.name: one.column.type for one in selection.every}
+    key, patient = secret.for_train(selection.train), named(selection.patient)
+    shown = "".join(
+        f"{_number(key, named(name)) if types[name] is ColumnType.IDENTIFIER else named(name)} AS {named(name)}, "
+        for name in selection.delivered
+    )
     parameters: list[object] = []
     withdrew = "FALSE"
-    patient = f"CAST({named(selection.patient)} AS VARCHAR)"
     if selection.withdrawn is not None:
         parameters.append(str(selection.withdrawn))
         listed = "SELECT trim(line) FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, delim = '\n', quote = '')"
-        withdrew = f"{patient} IN ({listed})"
-    delivered = "".join(f"{named(name)}, " for name in selection.delivered)
+        withdrew = f"CAST({patient} AS VARCHAR) IN ({listed})"
     where = "TRUE" if selection.where is None else sql_of(selection.where, parameters)
-    statement = (
-        f"CREATE TEMP TABLE chosen AS SELECT {delivered}{patient} AS {named(_PATIENT)}, {withdrew} AS {named(_WITHDREW)}"
-        f" FROM (SELECT {', '.join(cell.strict for cell in cells)} FROM {scan(staged)})"
-        f" WHERE {where} AND {named(selection.patient)} IS NOT NULL"
+    asked = set(names_in(selection.where)) if selection.where else set()
+    every_row = ", ".join(cell.strict if cell.name in asked else named(cell.name) for cell in cells)
+    wanted_rows = ", ".join(named(cell.name) if cell.name in asked else cell.strict for cell in cells)
+    present = ", ".join(cell.present for cell in cells)
+    engine.run(
+        f"CREATE TEMP TABLE chosen AS SELECT {shown}{_number(secret.for_cohorts, patient)} AS {named(_PATIENT)},"
+        f" {withdrew} AS {named(_WITHDREW)}"
+        f" FROM (SELECT {wanted_rows} FROM (SELECT {every_row} FROM (SELECT {present} FROM {scan(staged)}))"
+        f" WHERE {where} AND {patient} IS NOT NULL)",
+        parameters,
     )
-    try:
-        engine.run(statement, parameters)
-    except CellRejected as error:
-        row = first_bad(engine, staged, next(cell for cell in cells if cell.name == error.column))
-        msg = "a cell is not of the type that station.yaml says"
-        raise DataUnfit(msg, data=selection.data, column=error.column, row=row) from None
 
 
 def _cells(engine: Engine, staged: Staged, selection: Selection) -> Iterator[Cell]:
@@ -135,37 +152,34 @@ def _cells(engine: Engine, staged: Staged, selection: Selection) -> Iterator[Cel
         yield cell_of(one, place, kinds[place], staged.spelling)
 
 
-def _counted(engine: Engine) -> tuple[int, int, int]:
-    """Return how many rows are delivered, of how many patients, and how many patients are left out."""
-    withdrew, patient = named(_WITHDREW), named(_PATIENT)
-    (found,) = engine.rows(
-        f"SELECT count(*) FILTER (NOT {withdrew}), count(DISTINCT {patient}) FILTER (NOT {withdrew}),"
-        f" count(DISTINCT {patient}) FILTER ({withdrew}) FROM chosen"
-    )
-    rows, patients, withdrawn = found
-    return rows, patients, withdrawn
+def _patients(where: str) -> str:
+    """Return the query for patients of chosen rows: under the key of cohorts, each once and in order."""
+    return f"SELECT DISTINCT {named(_PATIENT)} FROM chosen WHERE {where} ORDER BY {named(_PATIENT)}"
 
 
-def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, secret: DataSecret) -> None:
-    """Write the table: numbers for identifiers, and an order that follows from the train's key and each row's content.
+def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, secret: DataSecret) -> int:
+    """Write the table, in an order that follows from the train's key and each row's content; return the number of its rows.
 
     Then the files that its cells name, each once, and only those.
     """
     key = secret.for_train(selection.train)
     suffix = staged.carry.suffix if staged.carry else ""
     types = {one.column.name: one.column.type for one in selection.every}
-    shown = [f"{_shown(types[name], quoted(key), name, suffix)} AS {named(name)}" for name in selection.delivered]
-    order = ", ".join(named(name) for name in selection.delivered)
+    called = {
+        name: _file(key, name, suffix) if types[name] is ColumnType.FILE else named(name)
+        for name in selection.delivered
+    }
     rows = f"FROM chosen WHERE NOT {named(_WITHDREW)}"
-    query = f"SELECT {', '.join(shown)} {rows} ORDER BY hash({quoted(key)}, {order})"
-    engine.run(f"COPY ({query}) TO {quoted(str(into / TABLE))} (FORMAT csv, HEADER true)")
+    shown = ", ".join(f"{one} AS {named(name)}" for name, one in called.items())
+    query = f"SELECT {shown} {rows} ORDER BY hash({', '.join([quoted(key), *map(named, called)])})"
+    count = engine.copy(query, into / TABLE, "FORMAT csv, HEADER true")
     if selection.parquet:
-        engine.run(f"COPY ({query}) TO {quoted(str(into / PARQUET))} (FORMAT parquet)")
-    for name in selection.delivered:
+        engine.copy(query, into / PARQUET, "FORMAT parquet")
+    for name, one in called.items():
         if types[name] is ColumnType.FILE:
-            where = f"{rows} AND {named(name)} IS NOT NULL"
-            shown_name = _shown(ColumnType.FILE, quoted(key), name, suffix)
-            _carry(engine.rows(f"SELECT DISTINCT {named(name)}, {shown_name} {where}"), staged, selection, into, key)
+            files = engine.rows(f"SELECT DISTINCT {named(name)}, {one} {rows} AND {named(name)} IS NOT NULL")
+            _carry(files, staged, selection, into, key)
+    return count
 
 
 def _carry(files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str) -> None:
@@ -177,28 +191,13 @@ def _carry(files: Sequence[tuple[str, str]], staged: Staged, selection: Selectio
         staged.carry(cell, into / name, key)
 
 
-def _shown(kind: ColumnType, key: str, name: str, suffix: str) -> str:
-    match kind:
-        case ColumnType.IDENTIFIER:
-            return _number(key, named(name))
-        case ColumnType.FILE:
-            return f"{quoted(f'{FILES}/')} || {_number(key, named(name))} || {quoted(suffix)}"
-        case _:
-            return named(name)
+def _file(key: str, name: str, suffix: str) -> str:
+    return f"{quoted(f'{FILES}/')} || {_number(key, named(name))} || {quoted(suffix)}"
 
 
 def _number(key: str, value: str) -> str:
-    keyed = f"left(sha256({key} || CAST({value} AS VARCHAR)), {DIGITS})"
-    return f"(CASE WHEN {value} IS NULL THEN NULL ELSE CAST('0x' || {keyed} AS BIGINT) END)"
-
-
-def _keep_cohort(engine: Engine, cohort: Path, secret: DataSecret) -> None:
-    """Write the patients, as keyed hashes, each once and sorted, one a line."""
-    key, patient = quoted(secret.for_cohorts), named(_PATIENT)
-    engine.run(
-        f"COPY (SELECT DISTINCT left(sha256({key} || {patient}), 32) AS patient FROM chosen"
-        f" WHERE NOT {named(_WITHDREW)} ORDER BY patient) TO {quoted(str(cohort))} (FORMAT csv, HEADER false)"
-    )
+    """Return the number of a text under a key, as `number_of` does; of nothing, nothing."""
+    return f"CAST('0x' || left(sha256({quoted(key)} || CAST({value} AS VARCHAR)), {DIGITS}) AS BIGINT)"
 
 
 def _content(into: Path) -> Digest:

@@ -113,6 +113,16 @@ class TableSource(Protocol):
         """What ``source:`` in station.yaml, and the journal, call this kind of source."""
         ...
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files and folders of this machine that it reads."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Those of them that say who the station is at the source, and that no run may see (attack T19)."""
+        ...
+
     def check(self) -> tuple[CheckResult, ...]:
         """Say whether the source can be reached, and only be read. Raises nothing."""
         ...

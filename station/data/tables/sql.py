@@ -5,14 +5,17 @@ The libraries for it are an extra (`sql_server` imports them), so that a station
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from security.errors import PhtError
+from security.errors import InvalidInput, PhtError
 from security.files import read_file
 from station.check import CheckResult
-from station.data.tables.database import Database, Relation
+from station.data.tables.database import SQLITE, TIMEOUT, Database, Relation
+from station.data.tables.kind import Kind, beside
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
@@ -35,6 +38,16 @@ class SqlSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "sql"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return (*self.database.reads, *([self.query_file] if self.query_file else []))
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return self.database.secrets
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""
@@ -76,3 +89,32 @@ class SqlSource:
             msg = "a file with a query must hold one SELECT"
             raise DataUnfit(msg, data=self.name, file=self.query_file, hint="let it begin with SELECT or WITH")
         return Relation(query=query)
+
+
+def _source(name: str, home: Path, value: Mapping[str, Any]) -> SqlSource:
+    kind, _, rest = value["database"].partition("://")
+    if kind == "sqlite":
+        address = f"{SQLITE}{home / rest.removeprefix('/')}"
+    else:
+        address = value["database"]
+        if ":" in rest.partition("/")[0].rpartition("@")[0] or re.search(r"[?&](?!host=)", rest):
+            msg = "the address of a database has no password in it, and no settings but a host"
+            raise InvalidInput(msg, hint="write the password into a private file, and name it as password_file")
+    database = Database(
+        address=address,
+        password_file=beside(home, value, "password_file"),
+        ca_file=beside(home, value, "ca_file"),
+        seconds=value.get("timeout_seconds", TIMEOUT),
+    )
+    return SqlSource(
+        name=name, database=database, table=value.get("table"), query_file=beside(home, value, "query_file")
+    )
+
+
+KIND: Final = Kind(
+    name="sql",
+    read=_source,
+    needs=("database",),
+    either=("table", "query_file"),
+    may=("password_file", "ca_file", "timeout_seconds"),
+)

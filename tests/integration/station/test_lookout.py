@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from registry.memory import MemoryRegistry
 from registry.names import Repository, Tag
 from registry.oci import MAX_MANIFEST
 from registry.port import Registry
+from security.digest import digest_of
 from security.ids import PartyId
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
+from station.house.mailbox import MailboxMemory
 from station.steps.notice import notice
 from tests.support.world import ROOMY, World, world
 
@@ -138,3 +143,59 @@ def test_a_train_that_two_looks_find_at_once_stays_in_the_mailbox_and_is_visited
     assert not usual.journal.was_redelivered(begun.arrival)
     here.settle()
     assert here.at_home(made.id)
+
+
+def test_a_train_that_leaves_while_another_look_has_it_in_its_hand_was_not_delivered_again(here: World) -> None:
+    """A boarding takes less time than a look through a mailbox: it was found by the one, and is over by the time the other looks."""
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    usual = here.houses[STATION]
+    beside = replace(usual, depot=Doubled(usual.depot.registry, here.settle))
+    assert notice(beside, here.now) == ()
+    (over,) = here.visits(STATION)
+    assert over.departed is not None
+    assert not usual.journal.was_redelivered(over.arrival)
+    here.submit(made)
+    here.settle()
+    assert usual.journal.was_redelivered(over.arrival)
+    assert here.waits_for(STATION) == ()
+
+
+def test_what_two_looks_begin_at_once_is_begun_once_and_is_no_trouble(here: World) -> None:
+    for _ in range(2):
+        here.submit(here.train(route=(STATION,)))
+    usual = here.houses[STATION]
+    turns = count()
+
+    def at_the_second() -> None:
+        if next(turns) == 1:
+            assert len(notice(usual, here.now)) == 2
+
+    beside = replace(usual, depot=Doubled(usual.depot.registry, at_the_second))
+    assert notice(beside, here.now) == ()
+    assert [len(visit.events) for visit in here.visits(STATION)] == [1, 1]
+
+
+def test_what_is_remembered_of_a_mailbox_stands_two_looks_at_once() -> None:
+    memory, tags = MailboxMemory(), [Tag(f"t-{digest_of(b'%d' % number).hex}") for number in range(4000)]
+    over, usual = threading.Event(), sys.getswitchinterval()
+
+    def ask_for_expected() -> None:
+        for number in count():
+            memory.looked_at(tags[number % len(tags)], digest_of(b"an arrival"))
+            memory.doubt(digest_of(b"%d" % (number % 1000)))
+            if over.is_set():
+                return
+
+    other = threading.Thread(target=ask_for_expected)
+    sys.setswitchinterval(1e-6)
+    other.start()
+    try:
+        for _ in range(50):
+            memory.choose(tags, ())
+            memory.still_doubtful(())
+    finally:
+        over.set()
+        other.join()
+        sys.setswitchinterval(usual)
+    assert memory.seen.keys() <= set(tags)

@@ -361,8 +361,8 @@ def test_a_train_waits_for_a_person_who_refuses_it_while_the_daemon_runs(
     no = ("station", "refuse", made.id[:8], "--reason", "not this one", "--by", "grace")
     assert site.refused(*no) == "input.invalid"  # it cannot be taken back, and there is no terminal to ask on
     site.answer(*no, "--yes")
-    wait_for(lambda: bool(site.depot.receipts(PartyId("alice"), made.id)))
-    (receipt,) = site.depot.receipts(PartyId("alice"), made.id)
+    wait_for(lambda: bool(site.depot.receipts_of(PartyId("alice"), made.id, range(3))))
+    (receipt,) = site.depot.receipts_of(PartyId("alice"), made.id, range(3))
     assert receipt.kind is ReceiptKind.REFUSAL
     envelope = open_letter(site.depot.read_receipt(PartyId("alice"), receipt), [MAIL]).envelope
     assert read_refusal(envelope.payload).outcome is Outcome.REFUSED
@@ -648,7 +648,7 @@ def test_once_tells_a_person_what_it_recorded(site: Site) -> None:
     assert typed.exit == 0, str(typed)
     (line,) = [line for line in typed.err.splitlines() if "station.daemon.reconcile" in line]
     assert line.startswith("WARNING station.daemon.reconcile: recorded, visit=")
-    assert f"train={made.id.short} stop=1 step=admit event=held" in line
+    assert f'train={made.id.short} place="stop 1 of 1" step=admit event=held' in line
     assert 'reason="' in line
 
 

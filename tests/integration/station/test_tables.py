@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from security.ids import TrainId
@@ -12,9 +13,9 @@ from security.tables.parse import parse
 from station.data.tables.dataset import band
 from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
-from station.data.tables.source import Spelling
+from station.data.tables.source import Described, Spelling
 from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
-from tests.support.tables import Cell, Row, csv_of, selected_from, selection, table_in
+from tests.support.tables import EVERY, Cell, Row, csv_of, selected_from, selection, table_in
 
 OTHER_TRAIN = TrainId("1" * 64)
 
@@ -177,6 +178,37 @@ def test_a_cell_of_another_type_stops_everything_and_is_told_by_its_row(
     assert (caught.value.fields["column"], caught.value.fields["row"]) == (column, 21)
     assert cell not in str(caught.value)
     assert not [path for path in tmp_path.rglob("table.*") if "room" in str(path)]
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.csv", "csv"), ("a.parquet", "parquet")])
+def test_a_cell_stops_a_train_that_it_is_delivered_to_or_decides_about_and_no_other(
+    store: Path, tmp_path: Path, name: str, form: str
+) -> None:
+    rows = [person(number) | {"height": "tall" if number == 25 else "1"} for number in range(30)]
+    (store / "a.csv").unlink()
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE visits (patient TEXT, age TEXT, height TEXT)")
+        database.executemany(
+            "INSERT INTO visits VALUES (?, ?, ?)", [[r["patient"], r["age"], r["height"]] for r in rows]
+        )
+        database.execute(f"COPY visits TO '{store / name}' (FORMAT {form})")
+    here, shown = source(store, f"*.{form}"), ("age", "height")
+    assert selected_from(here, selection(parse("age < 65"), delivered=shown), tmp_path)[0].rows == 25
+    assert selected_from(here, selection(delivered=("age",)), tmp_path)[0].rows == 30
+    for where, delivered in (("age < 66", shown), ("height > 0", ("age",))):
+        with pytest.raises(DataUnfit) as caught:
+            selected_from(here, selection(parse(where), delivered=delivered), tmp_path)
+        assert (caught.value.fields["column"], caught.value.fields["row"]) == ("height", 26)
+
+
+def test_columns_that_are_called_as_each_other_are_not_confused(store: Path, tmp_path: Path) -> None:
+    (store / "a.csv").write_text("patient,age,height\np1,1.5,7\np2,,8\n")
+    origins = {"age": "height", "height": "age"}
+    every = tuple(
+        Described(column=one.column, origin=origins.get(one.column.name, one.column.name)) for one in EVERY[:3]
+    )
+    wanted = selection(parse("height < 2"), delivered=("age", "height"), every=every)
+    assert table_in(selected_from(source(store), wanted, tmp_path)[1]) == [{"age": "7", "height": "1.5"}]
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ def test_the_script_checks_a_whole_journey(journey: Path) -> None:
     done = verify(journey)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout.splitlines()
-    assert "ok      entry-2: stop 2, at hospital-b" in told
-    assert "ok      the journey is the whole route: 3 stops" in told
+    assert "ok      entry-2: stop 2 of 3, at hospital-b" in told
+    assert "ok      the journey is the whole route: 3 entries" in told
     assert sum("signed by hospital-c" in line for line in told) == 2
 
 

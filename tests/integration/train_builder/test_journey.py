@@ -258,7 +258,10 @@ def test_only_what_is_new_is_told_again(owners: OwnerWorld, tmp_path: Path) -> N
     assert look(first) == ()
     owners.pass_stop("hospital-a")
     second = look(first)
-    assert [line.split()[1] for line in second[:2]] == ["hospital-a", "hospital-b"]
+    assert [line.split("  ")[1:3] for line in second[:2]] == [
+        ["stop 1 of 3", "hospital-a"],
+        ["stop 2 of 3", "hospital-b"],
+    ]
     assert second[2:] == (f"waiting for hospital-b since {print_time(owners.now)}",)
 
 

@@ -23,7 +23,9 @@ def test_the_stations_of_a_route_have_samples_and_it_is_rehearsed(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "first" / "samples").iterdir()) == sorted(set(route))
     assert {f"samples/{party}/patients/sample.csv" for party in route} <= set(made["files"])
     done: Any = in_a_process(tmp_path, {}, "--json", "train", "rehearse", "first").document
-    assert [(one["station"], one["passed"]) for one in done["stops"]] == [(party, True) for party in route]
+    assert [(one["station"], one["passed"]) for one in done["stops"] if one["task"] == "run"] == [
+        (party, True) for party in route
+    ]
     checked = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline")
     assert checked.exit == 0, str(checked)
 

@@ -7,8 +7,8 @@ import shlex
 import subprocess
 
 from station.data.tables.database import Database
+from station.data.tables.sql import SqlSource
 from station.house.config import load_config
-from station.house.places import SqlPlace
 from tests.support.desk import ROOT, Desk, desk, furnished
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.tables import NAMES, Row
@@ -45,9 +45,9 @@ def test_a_first_table_of_a_database_is_offered_as_the_readme_says(desk: Desk, p
         else:
             subprocess.run(words, input=f"{PASSWORD}\n".encode(), check=True)
     entry = load_config(desk.path / "hospital-a" / "station.yaml").data["visits"]
-    assert isinstance(entry.place, SqlPlace)
-    assert isinstance(entry.place.database, Database)
-    assert entry.place.table == "public.visits"
+    assert isinstance(entry.source, SqlSource)
+    assert isinstance(entry.source.database, Database)
+    assert entry.source.table == "public.visits"
     assert entry.table is not None
     assert entry.table.patient == "patient"
     assert "canary" not in (desk.path / "hospital-a" / "station.yaml").read_text()

@@ -63,6 +63,14 @@ class Scientist:
         assert json.dumps(answer.data)
         return answer
 
+    def begin(self, folder: str) -> Answer:
+        """Begin a train over three hospitals that is not boarded: they do their part one after the other, by hand."""
+        route = "hospital-a,hospital-b,hospital-c"
+        made = self.run("init", folder, "--route", route, "--approval", "vote 1/2026")
+        with (Path(folder) / "train.yaml").open("a") as spec:
+            spec.write("boarding: false\n")
+        return made
+
     def fails(self, *words: str, home: Path | None = None) -> PhtError:
         """Run a command that must fail; return its error, raised or told with an answer."""
         try:
@@ -112,7 +120,7 @@ def ready(scientist: Scientist) -> Scientist:
 
 def test_the_whole_way(ready: Scientist) -> None:
     folder, out, journey = (str(ready.path / name) for name in ("ages", "out", "journey"))
-    made = ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
+    made = ready.begin(folder)
     assert "train.yaml" in str(made.data["files"])
     assert ready.run("check", folder).data["findings"] == []
     sent = ready.run("submit", folder)
@@ -550,7 +558,7 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scien
 
 def came_home(ready: Scientist) -> str:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
+    ready.begin(folder)
     name = str(ready.run("submit", folder).data["train"])
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")
     return name
@@ -583,7 +591,7 @@ def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) 
 
 def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Scientist) -> None:
     folder = str(ready.path / "ages")
-    ready.run("init", folder, "--route", "hospital-a,hospital-b,hospital-c", "--approval", "vote 1/2026")
+    ready.begin(folder)
     ready.run("submit", folder)
     assert ready.fails("forget", "latest", "--yes").code == "train.not-over"
     ready.pass_on("hospital-a", "hospital-b", "hospital-c")

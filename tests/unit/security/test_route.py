@@ -141,6 +141,23 @@ def test_nothing_runs_before_everybody_is_on_board() -> None:
     assert sequence("a").boarding(PartyId("a")) is None
 
 
+def test_a_run_is_told_the_same_stop_whether_or_not_its_train_is_boarded() -> None:
+    plain = sequence("a", "b", "a")
+    boarded = BoardedRoute(then=plain)
+    assert [plain.leg(one) for one in (*plain.indices, plain.home)] == [0, 1, 2, 3]
+    assert [boarded.leg(one) for one in (*boarded.indices, boarded.home)] == [None, None, None, 0, 1, 2, 3]
+    assert [boarded.told(one) for one in boarded.indices] == [
+        *("boarding", "boarding", "departure"),
+        *(plain.told(one) for one in plain.indices),
+    ]
+
+
+@pytest.mark.parametrize("route", [sequence("a"), rounds("a", most=1), BoardedRoute(then=sequence("a"))])
+@pytest.mark.parametrize("claimed", [-1, 40])
+def test_what_others_claim_can_be_told(route: Route, claimed: int) -> None:
+    assert route.told(claimed) == f"stop {counted(claimed)}, which is not on the route"
+
+
 def test_a_sequence_begins_at_its_first_stop_and_ends_at_home() -> None:
     route = sequence("a", "b", "a")
     assert (len(route), route.home, list(route.indices), route.starts) == (3, 3, [0, 1, 2], (0,))
@@ -196,3 +213,17 @@ def test_nobody_else_computes_with_the_index_of_a_stop() -> None:
         if sums.search(line)
     ]
     assert found == []
+
+
+def test_nobody_else_says_where_a_stop_is() -> None:
+    """People read what `Route.told` says; only rounds, and the files of an export, are numbered elsewhere."""
+    numbered = re.compile(r"\bcounted\((?!\w+\.round\b|begun\b)")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for package in ("security", "registry", "console", "station", "train_builder", "rehearsal")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name not in {"route.py", "route_kinds.py"}
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if numbered.search(line)
+    ]
+    assert [one.partition(":")[0] for one in found] == ["train_builder/proof/export.py"]

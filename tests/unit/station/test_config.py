@@ -18,13 +18,15 @@ from security.errors import FileMissing
 from security.ids import PartyId
 from station.admission.policy import AllOf, ByHand, KnownAnalysis
 from station.data.tables.bucket import Bucket
+from station.data.tables.kinds import SETTINGS
+from station.data.tables.s3 import S3Source
 from station.data.tables.source import Spelling
 from station.desk.setup import NewStation, print_config
+from station.desk.unit import station_unit
 from station.errors import ConfigInvalid
 from station.house.assembly import capacity_of, policy_of
 from station.house.capacity import Capacity, Resources
-from station.house.config import CEILING, Approve, Retention, StationConfig, load_config, parse_config
-from station.house.places import S3Place
+from station.house.config import CEILING, Approve, Retention, StationConfig, config_schema, load_config, parse_config
 
 FILE = Path("/srv/pht/station.yaml")
 LEAST = """\
@@ -197,7 +199,7 @@ def new(folder: Path, **changes: object) -> NewStation:
 
 def test_the_file_that_init_writes_is_read_as_it_was_meant() -> None:
     config = parse_config(print_config(new(Path("/srv/pht"))).encode(), file=FILE)
-    assert config.data["patients"].place.folders == (Path("/srv/it's: here"),)
+    assert config.data["patients"].reads == (Path("/srv/it's: here"),)
     assert config.admission.owners == {PartyId("alice"), PartyId("null")}
     assert config.admission.approve is Approve.AUTOMATIC
     assert config.login == Login()
@@ -267,7 +269,7 @@ data:
 
 
 def test_a_bucket() -> None:
-    place = parse(LEAST.replace("data: {}\n", BUCKET)).data["lungs"].place
+    place = parse(LEAST.replace("data: {}\n", BUCKET)).data["lungs"].source
     where = Bucket(
         endpoint="https://s3.example:9000",
         name="clinic",
@@ -276,7 +278,7 @@ def test_a_bucket() -> None:
         keys_file=Path("/srv/pht/private/keys"),
         seconds=600,
     )
-    assert place == S3Place(bucket=where, pattern="*.csv", spelling=Spelling())
+    assert place == S3Source(name="lungs", bucket=where, pattern="*.csv", spelling=Spelling())
 
 
 @pytest.mark.parametrize(
@@ -298,6 +300,57 @@ def test_a_bucket_that_cannot_be_is_refused(before: str, after: str) -> None:
     assert before in BUCKET
     with pytest.raises(ConfigInvalid):
         parse(LEAST.replace("data: {}\n", BUCKET.replace(before, after)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("bucket: clinic", "bucket: clinic\n    database: sqlite:///a"),
+        ("source: s3", "source: sql\n    database: sqlite:///a\n    table: b"),
+        ("source: s3", "source: folder\n    folder: a"),
+    ],
+)
+def test_a_setting_of_another_kind_of_source_is_refused_by_its_name(before: str, after: str) -> None:
+    with pytest.raises(ConfigInvalid, match="no setting of 'source: "):
+        parse(LEAST.replace("data: {}\n", BUCKET.replace(before, after)))
+
+
+@pytest.mark.parametrize(
+    ("names", "says"), [("", "table: is missing"), ("table: a, query_file: b,", "left out where 'query_file' is")]
+)
+def test_one_of_two_settings_is_wanted(names: str, says: str) -> None:
+    entry = f"{{source: sql, database: 'sqlite:///a', {names} patient: id, columns: {{id: {{type: identifier}}}}}}"
+    with pytest.raises(ConfigInvalid, match=says):
+        parse(LEAST.replace("data: {}", f"data: {{rows: {entry}}}"))
+
+
+def test_every_setting_is_of_some_kind_of_source_or_of_all() -> None:
+    entry = config_schema()["properties"]["data"]["additionalProperties"]["properties"]
+    of_all = {
+        "source",
+        "columns",
+        "patient",
+        "withdrawn",
+        "catalogue",
+        "least_patients",
+        "description",
+        "owners",
+    }
+    assert set(entry) - of_all == SETTINGS
+
+
+def test_a_table_of_files_is_within_reach_of_the_service_and_so_are_its_secrets() -> None:
+    withdrawn = BUCKET.replace("bucket: clinic", "bucket: clinic\n    withdrawn: lists/withdrawn.csv")
+    rows = "  rows: {source: files, folder: /srv/rows, patient: id, columns: {id: {type: identifier}}}\n"
+    text = station_unit(
+        parse(LEAST.replace("data: {}\n", withdrawn + rows)),
+        passphrase_file=Path("/etc/pht/passphrase"),
+        user="pht",
+        group="docker",
+        pht="/usr/bin/pht",
+    )
+    for path in ("/srv/rows", "/srv/pht/private/keys", "/srv/pht/lists/withdrawn.csv"):
+        assert path in text
 
 
 def test_t19_a_data_set_that_holds_the_keys_of_a_bucket_is_refused() -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from console.answer import Answer
+from security.ids import TrainId
 from station.cli.render import render_visits
 from station.desk.opening import find_visit
 from station.desk.visits import summary
@@ -16,7 +17,20 @@ from station.errors import VisitUnknown
 from station.journal.journal import Journal
 from station.visit.events import Accepted, Noticed, VisitEvent
 from station.visit.state import Visit
-from tests.support.visits import ACCEPTED, ADMITTED, FETCHED, FURNISHED, HELD, NOTICED, NOW, OPENED, STARTED, digest
+from tests.support.visits import (
+    ACCEPTED,
+    ADMITTED,
+    FETCHED,
+    FURNISHED,
+    HELD,
+    NOTICED,
+    NOW,
+    OPENED,
+    QUIET_DAY,
+    STARTED,
+    TRAIN,
+    digest,
+)
 
 RUNNING = (NOTICED, FETCHED, ACCEPTED, ADMITTED, OPENED, FURNISHED, STARTED)
 
@@ -62,17 +76,31 @@ def test_a_daemon_that_says_nothing_is_told_below_the_list(journal: Journal) -> 
 
 def test_of_several_visits_of_a_train_the_digits_are_listed(journal: Journal) -> None:
     def accepted(stop: int) -> Accepted:
-        return replace(ACCEPTED, stop=stop)
+        return replace(ACCEPTED, stop=stop, place=f"stop {stop + 1} of 4")
 
     first = written(journal, FETCHED, accepted(1), arrival="first")
     second = written(journal, FETCHED, accepted(3), arrival="second")
     with pytest.raises(VisitUnknown) as caught:
         find_visit(journal, "7" * 12)
-    assert f"{first.arrival.short} (stop 2, accepted)" in str(caught.value.hint)
-    assert f"{second.arrival.short} (stop 4, accepted)" in str(caught.value.hint)
+    assert f"{first.arrival.short} (stop 2 of 4, accepted)" in str(caught.value.hint)
+    assert f"{second.arrival.short} (stop 4 of 4, accepted)" in str(caught.value.hint)
     assert find_visit(journal, second.arrival.short) == second
     listed = render_visits([summary(one, NOW, worked=True) for one in (first, second)]).text.splitlines()
     assert [line.split()[0] for line in listed] == ["VISIT", first.arrival.short, second.arrival.short]
+
+
+def test_of_several_visits_of_a_train_that_are_over_the_newest_is_meant(journal: Journal) -> None:
+    """A train that was boarded has been here twice: to board, and to run."""
+    over = QUIET_DAY[3:]
+    boarded = replace(ACCEPTED, stop=0, place="boarding")
+    written(journal, FETCHED, boarded, *over, arrival="first")
+    second = written(journal, FETCHED, ACCEPTED, *over, arrival="second")
+    assert find_visit(journal, "7" * 12) == second
+    other = replace(ACCEPTED, train=TrainId(TRAIN[:12] + "8" * 52))
+    written(journal, FETCHED, other, *over, arrival="another train")
+    with pytest.raises(VisitUnknown, match="more than one visit"):
+        find_visit(journal, "7" * 12)
+    assert find_visit(journal, "7" * 20) == second
 
 
 def test_what_a_list_leaves_out_is_told_below_it_and_to_programs(journal: Journal) -> None:

@@ -135,7 +135,7 @@ def test_what_is_wrong_with_rounds_is_told_with_its_line(
 
 def test_what_belongs_to_rounds_is_told_where_there_are_none(tmp_path: Path) -> None:
     told = problems(tmp_path, changed("max_bytes: 10KB", "max_bytes: 10KB, task: combine") + "combine: [a]\n")
-    assert [(one.line, one.place) for one in told] == [(11, "combine"), (8, "outputs[0]")]
+    assert [(one.line, one.place) for one in told] == [(12, "combine"), (8, "outputs[0]")]
 
 
 def test_everybody_of_a_train_of_rounds_is_on_its_route(tmp_path: Path) -> None:
@@ -204,9 +204,46 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_names_that_are_there_twice(tmp_path: Path) -> None:
     need = "{name: p, description: d, files: []}"
     told = problems(tmp_path, SPEC + f"data:\n  - {need}\n  - {need}\n")
-    assert (told[0].line, str(told[0])) == (13, "line 13: data[1]: 'p' is given twice")
+    assert (told[0].line, str(told[0])) == (14, "line 14: data[1]: 'p' is given twice")
 
 
 def test_no_train_here(tmp_path: Path) -> None:
     with pytest.raises(FileMissing):
         load_spec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("route", "told", "boarded"),
+    [
+        ("[hospital-a, hospital-b]", "", True),
+        ("[hospital-a, hospital-b]", "boarding: true\n", True),
+        ("[hospital-a, hospital-b]", "boarding: false\n", False),
+        ("[hospital-a]", "", False),
+        ("[hospital-a, hospital-a]", "", False),
+        ("[hospital-a]", "boarding: true\n", True),
+    ],
+)
+def test_a_train_of_more_than_one_station_is_boarded_unless_it_says_otherwise(
+    tmp_path: Path, route: str, told: str, boarded: bool
+) -> None:
+    spec = changed("[hospital-a, hospital-b, hospital-c]", route).replace("boarding: false\n", told)
+    assert load_spec(write_train(tmp_path / "t", spec)).boarding is boarded
+
+
+@pytest.mark.parametrize("told", ["", "boarding: true\n"])
+def test_rounds_are_always_boarded(tmp_path: Path, told: str) -> None:
+    assert load_spec(write_train(tmp_path / "t", ROUNDS + told)).boarding
+
+
+def test_rounds_without_boarding_are_refused(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, ROUNDS + "boarding: false\n")
+    assert (found.line, found.place) == (17, "boarding")
+    assert "does not belong to a train of rounds" in found.text
+
+
+def test_what_is_kept_needs_boarding_and_its_line_is_told(tmp_path: Path) -> None:
+    spec = SPEC + "keep: 10KB\n"
+    (found,) = problems(tmp_path, spec)
+    assert (found.line, found.place, found.hint) == (12, "keep", "boarding: true")
+    boarded = write_train(tmp_path / "boarded", spec.replace("boarding: false\n", ""))
+    assert load_spec(boarded).keep_bytes == 10_000
