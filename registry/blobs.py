@@ -5,21 +5,16 @@ In a folder of files named by their digest: ciphertext and signed documents only
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias, cast
+from typing import BinaryIO, Final, Protocol, TypeAlias, cast
 
 from registry.errors import RegistryUnavailable
-from security.beside import LARGE
 from security.digest import BUFFER, NOTHING, CheckedReader, Digest, Prefix, checked, digest_of
 from security.errors import BudgetExceeded, DigestMismatch, FileMissing
 from security.files import locked_if_free, make_folder, sync_folder, told, writing
 from security.streams import pour
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 BEGUN: Final = ".begun"
 """How the name of a part ends."""
@@ -79,8 +74,7 @@ class BlobFolder:
         """See `BlobSource`."""
         path = self.at(digest)
         with told(path):
-            file = path.open("rb", buffering=0)
-            return file if os.fstat(file.fileno()).st_size < LARGE else cast("BinaryIO", _Passing(file))
+            return path.open("rb")
 
     def size(self, digest: Digest) -> int:
         """Return a blob's size in bytes.
@@ -136,41 +130,6 @@ class BlobFolder:
     def drop(self, digest: Digest) -> None:
         """Remove a blob; it may be absent."""
         self.at(digest).unlink(missing_ok=True)
-
-
-class _Passing(io.RawIOBase):
-    """Reads a file that is large, and read once: the memory of what has been read is free for what is made of it."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        super().__init__()
-        self._file, self._passed = file, 0
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Fill `buffer` from the file."""
-        count = self._file.readinto(buffer) or 0
-        at = self._file.tell()
-        if not count or at - self._passed >= LARGE:
-            os.posix_fadvise(self._file.fileno(), self._passed, at - self._passed, os.POSIX_FADV_DONTNEED)
-            self._passed = at
-        return count
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go on elsewhere in the file."""
-        self._passed = self._file.seek(offset, whence)
-        return self._passed
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
 
 
 def _write_rest(out: BinaryIO, after: Prefix, rest: Rest) -> None:

@@ -1,7 +1,7 @@
 """How do two halves of a stream's way run on two cores?
 
-Hashing, a cipher and the disk each let other threads run meanwhile. A second thread reads ahead, or writes behind, through a few
-buffers. What goes wrong there is raised where the stream is used, and the thread is over when the block is.
+Hashing, a cipher and the disk each let other threads run meanwhile. A second thread reads ahead, or writes behind, through four
+buffers of a mebibyte. What goes wrong there is raised where the stream is used, and the thread is over when the block is.
 """
 
 from __future__ import annotations

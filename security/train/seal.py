@@ -261,11 +261,12 @@ def _open(
             with decrypt(above, identities, ours=ours) as plain:
                 _need_recipients(plain, readers)
                 unpacked = unpack(plain, into=into, budget=budget, check_meta=check, witness=witness)
+            over = not above.read(1)
         except (NotARecipient, SealBroken):
             while above.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
                 pass
             raise
-    if not source.complete:
+    if not (over and source.complete):
         msg = "data follows the end of the sealed file"
         raise DigestMismatch(msg)
     return unpacked

@@ -18,7 +18,7 @@ import pytest
 from security.encoding import Json
 from security.train.manifest import Output, TrainManifest
 from station.errors import GateOversized, GateType, GateUndeclared
-from station.gate.anew import print_anew, put_back
+from station.gate.anew import move, print_anew, put_back
 from station.gate.port import Clear, Gate, Left, Verdict
 from station.gate.rules import FORM
 from station.house.assembly import gate_of
@@ -145,13 +145,46 @@ def test_a_file_without_a_meaning_is_moved_and_can_be_taken_again(tmp_path: Path
     into.mkdir()
     (state / "deep" / "a.out").write_bytes(b"anything")
     facts = (state / "deep" / "a.out").stat()
-    print_anew(state, manifest, into)
+    print_anew(state, manifest, into, take=move)
     assert os.path.samestat((into / "deep" / "a.out").stat(), facts)
     assert not (state / "deep" / "a.out").exists()
     put_back(state, manifest, into)
     assert os.path.samestat((state / "deep" / "a.out").stat(), facts)
     assert not (into / "deep" / "a.out").exists()
     put_back(state, manifest, tmp_path / "nowhere")
+
+
+def test_what_is_moved_is_not_executable_any_more_t18_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (state / "a.out").write_bytes(b"anything")
+    (state / "a.out").chmod(0o777)
+    print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
+    assert (into / "a.out").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_has_another_name_elsewhere_is_not_taken_t16_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"the station's own")
+    os.link(tmp_path / "elsewhere", state / "a.out")
+    with pytest.raises(GateType):
+        print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
+    assert list(into.iterdir()) == []
+
+
+def test_what_a_process_of_a_run_without_a_sandbox_may_hold_open_is_copied_t18_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    with (state / "a.out").open("wb") as held:
+        held.write(b"judged")
+        held.flush()
+        print_anew(state, declaring("a.out", "application/octet-stream"), into)
+        held.write(b", and more")
+    assert (into / "a.out").read_bytes() == b"judged"
 
 
 def test_what_lies_in_both_places_is_not_put_back_over_the_other(tmp_path: Path) -> None:
@@ -163,13 +196,25 @@ def test_what_lies_in_both_places_is_not_put_back_over_the_other(tmp_path: Path)
     assert (state / "a.out").read_bytes() == b"as the run left it"
 
 
+def test_what_was_never_printed_is_not_put_back(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (into / "undeclared").write_bytes(b"put here")
+    put_back(state, declaring("a.out", "application/octet-stream"), into)
+    assert list(state.iterdir()) == []
+    (into / "a.out").symlink_to("undeclared")
+    with pytest.raises(GateType):
+        put_back(state, declaring("a.out", "application/octet-stream"), into)
+
+
 def test_what_cannot_be_moved_is_copied(tmp_path: Path) -> None:
     into = tmp_path / "into"
     into.mkdir()
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # noqa: S108 - another file system
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         state = Path(elsewhere)
         (state / "a.out").write_bytes(b"anything")
-        print_anew(state, declaring("a.out", "application/octet-stream"), into)
+        print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
         assert (state / "a.out").read_bytes() == (into / "a.out").read_bytes() == b"anything"
 
 
@@ -181,7 +226,7 @@ def test_what_is_moved_is_bounded_t17_(tmp_path: Path) -> None:
     for name in ("a.out", "b.out"):
         (state / name).write_bytes(bytes(600))
     with pytest.raises(GateOversized):
-        print_anew(state, replace(manifest, limits=replace(MANIFEST.limits, output_bytes=1000)), into)
+        print_anew(state, replace(manifest, limits=replace(MANIFEST.limits, output_bytes=1000)), into, take=move)
 
 
 def test_what_grows_by_being_printed_is_still_bounded_t18_(tmp_path: Path) -> None:

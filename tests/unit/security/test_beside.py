@@ -67,8 +67,7 @@ def test_an_error_comes_after_what_was_read_before_it_and_stays() -> None:
 def test_the_end_of_what_is_not_as_announced_is_no_end() -> None:
     reader = checked(io.BytesIO(DATA), digest_of(b"others"), len(DATA))
     with Ahead(reader) as source, pytest.raises(DigestMismatch):
-        while source.read(1 << 20):
-            pass
+        source.read()
 
 
 def test_what_is_written_behind_is_there_after_the_block() -> None:
@@ -80,18 +79,23 @@ def test_what_is_written_behind_is_there_after_the_block() -> None:
     assert threading.active_count() == before
 
 
+def write_behind(sink: Failing, size: int, *, then: Exception | None = None) -> None:
+    with Behind(cast("BinaryIO", sink)) as behind:
+        for _ in range(size >> 20):
+            behind.write(DATA[: 1 << 20])
+        if then is not None:
+            raise then
+
+
 def test_what_cannot_be_written_is_told_while_writing_goes_on_or_at_the_end() -> None:
-    with pytest.raises(OSError, match="no room"), Behind(cast("BinaryIO", Failing())) as sink:
-        for _ in range(100):
-            sink.write(DATA)
-    with pytest.raises(OSError, match="no room"), Behind(cast("BinaryIO", Failing())) as sink:
-        sink.write(DATA[: 2 << 20])
+    with pytest.raises(OSError, match="no room"):
+        write_behind(Failing(), 1 << 30)
+    with pytest.raises(OSError, match="no room"):
+        write_behind(Failing(), 2 << 20)
 
 
 def test_an_error_in_the_block_is_the_one_that_is_told() -> None:
     before = threading.active_count()
-    with pytest.raises(ValueError, match="ours"), Behind(cast("BinaryIO", Failing())) as sink:
-        sink.write(DATA[: 3 << 20])
-        msg = "ours"
-        raise ValueError(msg)
+    with pytest.raises(ValueError, match="ours"):
+        write_behind(Failing(), 3 << 20, then=ValueError("ours"))
     assert threading.active_count() == before
