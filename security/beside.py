@@ -1,14 +1,14 @@
 """How do two halves of a stream's way run on two cores?
 
-Hashing, a cipher and the disk each let other threads run meanwhile. A second thread reads ahead, or writes behind, through four
-buffers of a mebibyte. What goes wrong there is raised where the stream is used, and the thread is over when the block is.
+Hashing, a cipher and the disk each let other threads run meanwhile. A second thread reads ahead, or writes behind, through a few
+buffers. What goes wrong there is raised where the stream is used, and the thread is over when the block is.
 """
 
 from __future__ import annotations
 
 import io
-import queue
-import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -28,16 +28,12 @@ class Ahead(io.RawIOBase):
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self._source = source
-        self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
-        self._full: queue.SimpleQueue[tuple[memoryview, int] | BaseException] = queue.SimpleQueue()
+        self._source, self._over = source, False
+        self._thread = ThreadPoolExecutor(1)
+        self._coming: deque[Future[memoryview]] = deque()
+        self._piece, self._used = memoryview(b""), 0
         for _ in range(_PIECES):
-            self._free.put(memoryview(bytearray(_PIECE)))
-        self._piece, self._from, self._to = memoryview(bytearray(0)), 0, 0
-        self._failure: BaseException | None = None
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+            self._read_into(memoryview(bytearray(_PIECE)))
 
     def readable(self) -> bool:
         """Yes."""
@@ -46,56 +42,43 @@ class Ahead(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill `buffer` as far as something was read. After an error it raises again."""
         window = memoryview(buffer).cast("B")
-        if self._failure is not None:
-            raise self._failure
-        if self._from == self._to and not self._ended:
-            self._next()
-        count = min(len(window), self._to - self._from)
-        window[:count] = self._piece[self._from : self._from + count]
-        self._from += count
+        if self._used == len(self._piece):
+            following = self._coming[0].result()
+            if len(following):
+                self._coming.popleft()
+                self._piece, self._used = following, 0
+        count = min(len(window), len(self._piece) - self._used)
+        window[:count] = self._piece[self._used : self._used + count]
+        self._used += count
+        if count and self._used == len(self._piece):
+            self._read_into(memoryview(self._piece.obj))
         return count
 
     def close(self) -> None:
         """Wait until the thread is over. It reads no further."""
-        if not self.closed:
-            self._free.put(None)
-            self._thread.join()
+        self._thread.shutdown(cancel_futures=True)
         super().close()
 
-    def _next(self) -> None:
-        if len(self._piece):
-            self._free.put(self._piece)
-            self._piece = self._piece[:0]
-        found = self._full.get()
-        if isinstance(found, BaseException):
-            self._failure = found
-            raise found
-        self._piece, self._to = found
-        self._from, self._ended = 0, not self._to
+    def _read_into(self, piece: memoryview) -> None:
+        self._coming.append(self._thread.submit(self._fill, piece))
 
-    def _run(self) -> None:
-        try:
-            while (piece := self._free.get()) is not None:
-                count = fill(self._source, piece)
-                self._full.put((piece, count))
-                if not count:
-                    break
-        except BaseException as error:  # noqa: BLE001 - raised by `readinto`
-            self._full.put(error)
+    def _fill(self, piece: memoryview) -> memoryview:
+        count = 0
+        if not self._over:
+            self._over = True  # and stays so if this fails
+            count = fill(self._source, piece)
+            self._over = not count
+        return piece[:count]
 
 
 class Behind:
     """Writes to `sink` while more is being made. All of it is there after the block, or the block raises."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-        self._full: queue.SimpleQueue[tuple[memoryview, int] | None] = queue.SimpleQueue()
-        for _ in range(_PIECES):
-            self._free.put(memoryview(bytearray(_PIECE)))
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._sink, self._broken = sink, False
+        self._thread = ThreadPoolExecutor(1)
+        self._free = [memoryview(bytearray(_PIECE)) for _ in range(_PIECES)]
+        self._going: deque[Future[memoryview]] = deque()
 
     def write(self, data: Buffer, /) -> int:
         """Take all of `data`.
@@ -106,13 +89,10 @@ class Behind:
         left = memoryview(data).cast("B")
         size = len(left)
         while len(left):
-            piece = self._free.get()
-            if self._failure is not None:
-                self._free.put(piece)
-                raise self._failure
+            piece = self._next_free()
             count = min(len(piece), len(left))
             piece[:count] = left[:count]
-            self._full.put((piece, count))
+            self._going.append(self._thread.submit(self._pour, piece, count))
             left = left[count:]
         return size
 
@@ -120,17 +100,21 @@ class Behind:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._full.put(None)
-        self._thread.join()
-        if error is None and self._failure is not None:
-            raise self._failure
+        self._thread.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for one in self._going:
+                one.result()
 
-    def _run(self) -> None:
-        while (found := self._full.get()) is not None:
-            piece, count = found
-            if self._failure is None:
-                try:
-                    pour(self._sink, piece[:count])
-                except BaseException as error:  # noqa: BLE001 - raised by `write`, or at the end
-                    self._failure = error
-            self._free.put(piece)
+    def _next_free(self) -> memoryview:
+        if self._free:
+            return self._free.pop()
+        free = self._going[0].result()  # stays the first if it failed, so that nothing after it is taken for written
+        self._going.popleft()
+        return free
+
+    def _pour(self, piece: memoryview, count: int) -> memoryview:
+        if not self._broken:
+            self._broken = True  # and stays so if this fails
+            pour(self._sink, piece[:count])
+            self._broken = False
+        return piece

@@ -199,7 +199,8 @@ class World:
     def settle(self, *stations: str) -> None:
         """Turn until nothing happens any more, letting pauses pass."""
         for _ in range(MOST_TURNS):
-            if not any([self.step(station) for station in stations or tuple(self.houses)]):
+            moved = [self.step(station) for station in stations or tuple(self.houses)]
+            if not any(moved):
                 under_way = [house.journal.going_on() for house in self.houses.values()]
                 running = any(one.started is not None and one.wiped is None for visits in under_way for one in visits)
                 waiting = [
