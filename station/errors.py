@@ -99,6 +99,15 @@ class DataSourceUnavailable(Unavailable):
     default_hint = "check that it is mounted; the train waits"
 
 
+class DataCrowded(Unavailable):
+    """What a train asks for of a data set does not fit onto the disk beside what other trains may use of it. It waits for them."""
+
+    code = "data.crowded"
+    default_hint = (
+        "the train waits until others are gone; 'capacity' in station.yaml says how much disk there is for all"
+    )
+
+
 class RoomMissing(Unavailable):
     """The workroom of a visit is gone, as after a reboot. The train is opened and run again."""
 
@@ -218,6 +227,15 @@ class DataUnfit(Misconfigured):
 
     code = "data.unfit"
     default_hint = "'pht station data check' says what is different; correct the data or station.yaml. The train waits"
+
+
+class DataTooLarge(Misconfigured):
+    """What a train asks for of a data set is more than this station has disk for, all other trains gone. The train waits."""
+
+    code = "data.too-large"
+    default_hint = (
+        "raise 'capacity' in station.yaml, with a disk that has it; or refuse the train: its owner can ask for less"
+    )
 
 
 class ConfigInvalid(Misconfigured):

@@ -92,6 +92,11 @@ class RoundsRoute(Route):
         """See `Route.conductor`: the junction."""
         return self.junction
 
+    def of(self, party: PartyId) -> tuple[int, ...]:
+        """See `Route.of`: the same in every round."""
+        places = [place for place, one in enumerate((*self.stations, self.junction)) if one.party == party]
+        return tuple(begin + place for begin in range(0, len(self), self.stride) for place in places)
+
     @property
     def ends(self) -> tuple[int, ...]:
         """See `Route.ends`."""
@@ -150,7 +155,8 @@ class BoardedRoute(Route):
         return self.departure + 1
 
     def _shifted(self, stops: Iterable[int]) -> tuple[int, ...]:
-        return tuple(self._first + one for one in stops)
+        first = self._first
+        return tuple(first + one for one in stops)
 
     def __len__(self) -> int:
         return self._first + len(self.then)
@@ -207,8 +213,9 @@ class BoardedRoute(Route):
 
     def of(self, party: PartyId) -> tuple[int, ...]:
         """See `Route.of`."""
-        first = tuple(one for one in range(self._first) if self.stop(one).party == party)
-        return (*first, *self._shifted(self.then.of(party)))
+        boards = tuple(index for index, one in enumerate(self.places) if one.party == party)
+        departs = (self.departure,) if self.conductor.party == party else ()
+        return (*boards, *departs, *self._shifted(self.then.of(party)))
 
     def ancestors(self, index: int) -> tuple[int, ...]:
         """See `Route.ancestors`."""

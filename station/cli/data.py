@@ -16,7 +16,9 @@ from security.encoding import Json
 from security.errors import FileExists, InvalidInput
 from security.files import write_file
 from security.tables.column import Column
+from station.cli.complete import complete_data
 from station.cli.options import PATH, station_option, unlocker
+from station.data.tables.compare import Compared
 from station.data.tables.examine import Examination, Flaw
 from station.data.tables.kind import Kind
 from station.data.tables.kinds import KINDS
@@ -25,7 +27,9 @@ from station.desk.data import (
     Examined,
     add_data,
     catalogue_of,
+    describe_data,
     examine_data,
+    print_column,
     print_entry,
     propose_data,
     publish_data,
@@ -44,6 +48,7 @@ def station_data() -> None:
     \b
     pht station data add heart --source files --folder /srv/heart
     pht station data check heart         every cell against its description
+    pht station data describe heart      what it has now, and where station.yaml differs
     pht station data ls
     pht station data publish             make known what is marked 'catalogue: true' in station.yaml
     """
@@ -147,7 +152,7 @@ def data_omop(*, kind: str, concepts: tuple[int, ...], schema: str | None, into:
 
 
 @station_data.command("check")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_data)
 @station_option
 def data_check(*, names: tuple[str, ...], folder: Path) -> Answer:
     """Check data sets, all unless some are named: their sources, and every cell against its column's type."""
@@ -160,6 +165,38 @@ def data_check(*, names: tuple[str, ...], folder: Path) -> Answer:
         text="\n".join(line for one in found for line in _lines(one)),
         data={"ok": not wrong, "data": [_examined(one) for one in found]},
         error=DataUnfit(msg, data=", ".join(wrong)) if wrong else None,
+    )
+
+
+@station_data.command("describe")
+@click.argument("name", shell_complete=complete_data)
+@station_option
+def data_describe(*, name: str, folder: Path) -> Answer:
+    """Propose the columns of a data set anew, and mark where station.yaml says something else.
+
+    It changes nothing: a column that is not there is printed as station.yaml would have it, to be copied. Words of a category
+    are shown only if each is said of many patients.
+    """
+    config = station_at(folder)
+    with working("looking at every row"):
+        found = describe_data(config, name)
+    differing = [one for one in found if one.differs]
+    said = "station.yaml says what the data have" if not differing else f"{len(differing)} columns differ"
+    return Answer(
+        text="\n".join([*(line for one in found for line in _described(one)), said]),
+        data={
+            "data": name,
+            "same": not differing,
+            "columns": [
+                {
+                    "from": one.origin,
+                    "described": None if one.described is None else _column(one.described),
+                    "found": None if one.found is None else _column(one.found),
+                    "differs": list(one.differs),
+                }
+                for one in found
+            ],
+        },
     )
 
 
@@ -235,6 +272,10 @@ def _lines(found: Examined) -> list[str]:
         return lines
     told = found.found
     lines.append(f"     {told.rows} rows, {told.patients} patients, {told.without_patient} rows without a patient")
+    if found.listed is not None:
+        lines.append(
+            f"     {told.withdrawn} of {found.listed} who are listed as having withdrawn are there, and left out"
+        )
     lines += [f"     {found.name}.{one}: no row has a value; is 'from' right?" for one in told.empty]
     return lines + [f"NOT  {found.name}.{_flaw(one)}" for one in told.flaws]
 
@@ -247,21 +288,30 @@ def _flaw(flaw: Flaw) -> str:
     return f"{flaw.column}: {'; '.join(parts)}"
 
 
+def _described(one: Compared) -> list[str]:
+    here = one.described or one.found
+    assert here is not None  # noqa: S101 - one of them is there
+    types = " / ".join("-" if side is None else side.type.value for side in (one.described, one.found))
+    lines = [f"{'DIFF' if one.differs else 'ok  '} {here.name}  {types}", *(f"       {why}" for why in one.differs)]
+    return lines if one.found is None or one.described else [*lines, f"       {print_column(one.found, one.origin)}"]
+
+
 def _examined(one: Examined) -> Json:
     return {
         "name": one.name,
         "ok": one.ok,
         "results": [{"name": r.name, "ok": r.ok, "detail": r.detail, "hint": r.hint} for r in one.results],
-        "found": None if one.found is None else _numbers(one.found),
+        "found": None if one.found is None else {**_numbers(one.found), "listed": one.listed},
     }
 
 
-def _numbers(found: Examination) -> Json:
+def _numbers(found: Examination) -> dict[str, Json]:
     return {
         "rows": found.rows,
         "patients": found.patients,
         "without_patient": found.without_patient,
         "empty": list(found.empty),
+        "withdrawn": found.withdrawn,
         "flaws": [
             {"column": one.column, "absent": one.absent, "bad": one.bad, "row": one.first_row, "outside": one.outside}
             for one in found.flaws

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 
 from security.ids import PartyId
 from station.daemon.lanes import LANES, Lane
-from station.daemon.turns import Waiting, needs_of, next_to_open, used_by
+from station.daemon.turns import Waiting, next_to_open
 from station.house.capacity import Capacity, Resources
+from station.house.usage import needs_of, used_by
 from station.visit.events import ArrivalId
 from station.visit.plan import Do, Phase, Step, Wait, next_step, phase_of
 from station.visit.state import Visit

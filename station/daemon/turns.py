@@ -12,15 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from security.ids import PartyId
 from station.house.capacity import Capacity, Resources
-from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
-
-_RUNS: Final = frozenset({Phase.OPENED, Phase.FURNISHED, Phase.RUNNING})
-_ROOM_ONLY: Final = frozenset({Phase.ENDED, Phase.CLEARED, Phase.SEALED, Phase.STOPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +25,6 @@ class Waiting:
     visit: Visit
     owner: PartyId
     needs: Resources
-
-
-def needs_of(visit: Visit) -> Resources:
-    """Return what the run of an admitted visit takes up while it goes on."""
-    if visit.admitted is None:
-        return Resources()
-    granted = visit.admitted
-    return Resources(
-        runs=1, memory_bytes=granted.memory_bytes, cpu_millis=granted.cpu_millis, disk_bytes=granted.disk_bytes
-    )
-
-
-def used_by(visit: Visit) -> Resources:
-    """Return what a visit takes up now."""
-    phase, needs = phase_of(visit), needs_of(visit)
-    if phase in _RUNS and not (phase is not Phase.RUNNING and visit.held):
-        return needs
-    return Resources(disk_bytes=needs.disk_bytes) if phase in _RUNS | _ROOM_ONLY else Resources()
 
 
 def next_to_open(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from security.errors import DiskFull, PhtError
 from security.ids import TrainId
 from security.tables.column import Column
 from security.train.manifest import DataNeed
@@ -21,13 +22,58 @@ class Reader:
     gid: int
 
 
+class Space(Protocol):
+    """What may be copied for a train."""
+
+    @property
+    def left(self) -> int:
+        """So many bytes more."""
+        ...
+
+    def take(self, count: int) -> None:
+        """Say that so many bytes more are copied now.
+
+        Raises:
+            DataCrowded, DataTooLarge, DiskFull: see `full`.
+        """
+        ...
+
+    def full(self) -> PhtError:
+        """Return the error about more bytes than there is space for."""
+        ...
+
+
+class Unbounded:
+    """As many bytes as the disk has."""
+
+    @property
+    def left(self) -> int:
+        """See `Space`."""
+        return 1 << 60
+
+    def take(self, count: int) -> None:
+        """See `Space`."""
+
+    def full(self) -> PhtError:
+        """See `Space`."""
+        msg = "there is no space for what is copied"
+        return DiskFull(msg)
+
+
+UNBOUNDED: Final = Unbounded()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a train asks a data set for. `reader` is the user its run runs as, where that is not the station's own."""
+    """What a train asks a data set for. `reader` is the user its run runs as, where that is not the station's own.
+
+    Every byte that is copied is taken of `space`, before or soon after it is written.
+    """
 
     need: DataNeed
     train: TrainId
     reader: Reader | None
+    space: Space = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +118,7 @@ class DataSource(Protocol):
             DataSourceUnavailable: the data set cannot be reached now.
             DataClosed: the reader may not read what the train asked for.
             DataUnfit: the data are not what the operator described.
+            DataCrowded, DataTooLarge, DiskFull: there is no space for what the train asked for.
             CohortTooSmall: the train asks for fewer patients than it may see.
         """
         ...

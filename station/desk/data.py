@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from security.errors import InvalidInput, PhtError
 from security.files import read_file, write_file
 from security.tables.column import Column, ColumnType
 from station.check import CheckResult
+from station.data.tables.compare import Compared, compare
 from station.data.tables.dataset import band
 from station.data.tables.engine import Engine, opened
 from station.data.tables.examine import Examination, examine
+from station.data.tables.kinds import KINDS
 from station.data.tables.propose import Proposal, propose
 from station.data.tables.source import Described, Staged, TableSource, Wanted
+from station.data.tables.withdrawn import withdrawn_in
 from station.desk.opening import Unlock, present_keys
 from station.errors import ConfigInvalid
 from station.house.assembly import source_of
@@ -30,11 +33,15 @@ from station.house.places import TableTerms, rows_in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What a check of one data set found: whether its source is in order, and, of a table, every cell."""
+    """What a check of one data set found: whether its source is in order, and, of a table, every cell.
+
+    So many are `listed` as having withdrawn; None without a list.
+    """
 
     name: str
     results: tuple[CheckResult, ...]
     found: Examination | None
+    listed: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -63,8 +70,11 @@ def examine_data(config: StationConfig, name: str) -> Examined:
     if terms is None or entry.rows is None or not all(one.ok for one in results):
         return Examined(name=name, results=results, found=None)
     try:
+        left_out = () if terms.withdrawn is None else withdrawn_in(terms.withdrawn, name)
         with staged(name, entry.rows, terms.columns) as (engine, rows):
-            return Examined(name=name, results=results, found=examine(engine, rows, terms.columns, terms.patient))
+            found = examine(engine, rows, terms.columns, terms.patient, left_out)
+        listed = None if terms.withdrawn is None else len(set(left_out))
+        return Examined(name=name, results=results, found=found, listed=listed)
     except PhtError as error:
         failed = CheckResult(name=f"data {name}", ok=False, detail=str(error), hint=error.hint)
         return Examined(name=name, results=(*results, failed), found=None)
@@ -94,12 +104,37 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
         DataSourceUnavailable, DataUnfit: it cannot be read.
     """
     source = rows_in(name, home, entry)
-    every = tuple(
-        Described(column=Column(name=f"c{number}", type=ColumnType.TEXT), origin=one.name)
-        for number, one in enumerate(source.columns())
-    )
-    with staged(name, source, every) as (engine, rows):
+    with staged(name, source, _as_texts(one.name for one in source.columns())) as (engine, rows):
         return propose(engine, rows)
+
+
+def describe_data(config: StationConfig, name: str) -> tuple[Compared, ...]:
+    """Propose the columns of a data set of station.yaml anew, and hold them against those it has there.
+
+    Raises:
+        InvalidInput: there is none of this name, or it is given as a folder, whole.
+        DataSourceUnavailable, DataUnfit: it cannot be read, or has none of its columns.
+    """
+    entry = entry_named(config, name)
+    terms, source = entry.table, entry.rows
+    if terms is None or source is None:
+        msg = "a folder that runs see whole has no columns"
+        raise InvalidInput(msg, data=name)
+    listed = [one.name for one in source.columns()]
+    named = [one.origin for one in terms.columns] if KINDS[source.kind].paths else []
+    texts = _as_texts(dict.fromkeys([*listed, *named]))
+    with staged(name, source, texts) as (engine, rows):
+        called = {one.origin: rows.names[one.column.name] for one in texts}
+        places = {one.column.name: called.get(one.origin, one.origin) for one in terms.columns}
+        proposal = propose(engine, rows, places[terms.patient])
+        return compare(engine, replace(rows, names=places), proposal, terms.columns, terms.patient)
+
+
+def _as_texts(origins: Iterable[str]) -> tuple[Described, ...]:
+    return tuple(
+        Described(column=Column(name=f"c{number}", type=ColumnType.TEXT), origin=one)
+        for number, one in enumerate(origins)
+    )
 
 
 def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> str:
@@ -115,12 +150,16 @@ def print_entry(name: str, entry: Mapping[str, object], proposal: Proposal) -> s
         "    least_patients: 10                 # a train that asks for fewer gets nothing",
         "    columns:                           # proposed from the data: correct types and units, remove what is nobody's",
     ]
-    for one in proposal.columns:
-        about = [f"type: {one.column.type}"]
-        about += [f"from: {_quoted(one.origin)}"] if one.origin != one.column.name else []
-        about += [f"values: [{', '.join(map(_quoted, one.column.values))}]"] if one.column.values else []
-        lines.append(f"      {one.column.name}: {{{', '.join(about)}}}")
+    lines += [f"      {print_column(one.column, one.origin)}" for one in proposal.columns]
     return "\n".join(lines) + "\n"
+
+
+def print_column(column: Column, origin: str) -> str:
+    """Return a proposed column as station.yaml has it."""
+    about = [f"type: {column.type}"]
+    about += [f"from: {_quoted(origin)}"] if origin != column.name else []
+    about += [f"values: [{', '.join(map(_quoted, column.values))}]"] if column.values else []
+    return f"{column.name}: {{{', '.join(about)}}}"
 
 
 def add_data(file: Path, name: str, text: str) -> None:

@@ -49,6 +49,7 @@ from station.house.passes import PassKeys
 from station.house.places import DockerPlace
 from station.house.spool import Spool
 from station.house.trust import FreshTrust
+from station.house.usage import Copies
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.docker.engine import DockerSandbox
@@ -80,6 +81,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         data={name: dataset_of(name, one, config) for name, one in config.data.items()},
         policy=policy_of(config.admission, config.data, capacity_of(config)),
         gate=gate_of(release_by_hand=config.release_by_hand, named=config.release_types),
+        copies=Copies(capacity_of(config)),
         by_analysis=config.admission.approve is Approve.KNOWN_ANALYSIS,
         withhold=config.withhold,
     )

@@ -25,6 +25,7 @@ from station.house.mailbox import MailboxMemory
 from station.house.passes import PassKeys
 from station.house.proofs import Proofs
 from station.house.spool import Spool
+from station.house.usage import Copies
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
 from station.sandbox.image import BaseImage
@@ -74,6 +75,7 @@ class House:
     """The names of runs whose workroom was on a read-only disk: see `station.sandbox.watch`."""
     mailbox: MailboxMemory = field(default_factory=MailboxMemory, repr=False, compare=False)
     expected: Expected = field(default_factory=Expected, repr=False, compare=False)
+    copies: Copies = field(default_factory=Copies, repr=False, compare=False)
     proofs: Proofs = field(default_factory=Proofs, repr=False, compare=False)
 
     def keys(self, fingerprint: Digest) -> Secrets:

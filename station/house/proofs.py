@@ -3,24 +3,29 @@
 Every step reads the bytes in the spool again, and asks the directory and the clock. Only what follows from the bytes and
 from what the directory says is remembered, under both: other bytes, or a directory that says anything else, are verified
 anew. Nothing here is kept anywhere: a daemon that starts verifies everything.
+
+Likewise what the stops of a train that are over here have left of its journey is read from the spool once, so that a round does not
+cost more than the one before. It is not believed for that.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.ids import TrainId
-from security.statement.envelope import Verified
+from security.statement.envelope import Envelope, Verified
 from security.train.journey import JourneyEntry
 from security.train.verify import AcceptedTrain
 
 MOST: Final = 256
 """Trains that are remembered; of more under way at once, those asked for longest ago are verified again."""
+MOST_JOURNEYS: Final = 16
+"""Trains of which it is remembered what their stops here have left. A long journey takes a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,7 @@ class Proofs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[Digest, Proof] = {}
+        self._left: dict[TrainId, dict[int, Mapping[int, Envelope]]] = {}
 
     def note(self, arrival: Digest, proof: Proof) -> None:
         """Remember a proof; it replaces what was known of that arrival."""
@@ -71,3 +77,21 @@ class Proofs:
         if (proof.parts, proof.envelopes) != (parts, envelopes) or (proof.trust is not trust and proof.trust != trust):
             return None
         return proof.accepted
+
+    def left(
+        self, train: TrainId, stop: int, read: Callable[[], Mapping[int, Envelope] | None]
+    ) -> Mapping[int, Envelope]:
+        """Return the entries, by stop, that a stop here has left; `read` finds them, or nothing as long as that is not over."""
+        with self._lock:
+            known = self._left.get(train, {}).get(stop)
+        if known is not None:
+            return known
+        found = read()
+        if found is None:
+            return {}
+        with self._lock:
+            journey = self._left.pop(train, {})
+            self._left[train] = {**journey, stop: found}
+            if len(self._left) > MOST_JOURNEYS:
+                del self._left[next(iter(self._left))]
+        return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from security.encoding import dump_json, parse_json
 from security.errors import FileMissing, MalformedJson
-from security.files import read_file, write_note
+from security.files import read_file, told, write_note
 from security.train.manifest import DataNeed
 from station.data.port import Asked, DataSet, Reader
 from station.errors import PolicyRefused, RoomMissing
@@ -21,15 +23,18 @@ from station.steps.evidence import verified
 from station.visit.events import Furnished
 from station.visit.state import Visit
 
+_MEBI: Final = 1 << 20
+
 
 def perform(visit: Visit, house: House, now: datetime) -> Furnished:
-    """Ask each source for what the train wants of it, and note in the room where it is.
+    """Ask each source for what the train wants of it, and note in the room where it is. Of a part, nothing is left.
 
     Raises:
         RoomMissing: the workroom is gone.
         PolicyRefused: a data set is no longer offered here.
         DataSourceUnavailable, DataClosed, DataUnfit: a data set cannot be read, or not by a run; the train waits.
         CohortTooSmall: the train asks for fewer patients than it may see.
+        DataCrowded, DataTooLarge, DiskFull: copies do not fit onto the disk. What was copied is removed, and the train waits.
     """
     accepted = verified(visit, house, house.trust(now), now)
     needs = accepted.manifest.value.at_stop(accepted.stop).data
@@ -37,17 +42,33 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     reader = Reader(uid=uid, gid=gid) if house.sandbox.sealed else None
     places: dict[str, Path] = {}
     furnished = []
-    for need in needs:
-        source = offered(need.name, house).source
-        into = house.workrooms.room_for(need.name, visit.arrival)
-        with house.workrooms.scratch(visit.arrival) as scratch:
-            delivered = source.furnish(Asked(need=need, train=accepted.train, reader=reader), into, scratch)
-        places[need.name] = delivered.folder
-        hand_over(into, uid, gid)
-        furnished.append(delivered.record)
+    copied = 0
+    owner = accepted.manifest.value.owner.party
+    with ExitStack() as undone, house.copies.copying(visit, owner, house.journal.going_on) as space:
+        for need in needs:
+            undone.callback(house.workrooms.room_for, need.name, visit.arrival)
+        for need in needs:
+            source = offered(need.name, house).source
+            into = house.workrooms.room_for(need.name, visit.arrival)
+            with house.workrooms.scratch(visit.arrival) as scratch:
+                asked = Asked(need=need, train=accepted.train, reader=reader, space=space)
+                delivered = source.furnish(asked, into, scratch)
+            copied += _size(into)
+            space.keep(copied)
+            places[need.name] = delivered.folder
+            hand_over(into, uid, gid)
+            furnished.append(delivered.record)
+        undone.pop_all()
     note = dump_json({name: str(place) for name, place in places.items()})
     write_note(house.workrooms.find(visit.arrival).furnished, note)
-    return Furnished(at=now, data=tuple(furnished))
+    return Furnished(at=now, data=tuple(furnished), disk_bytes=copied)
+
+
+def _size(folder: Path) -> int:
+    """Return how many bytes there are in a folder: whole mebibytes, as the exact number is nobody's business later."""
+    with told(folder):
+        found = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return -(-found // _MEBI) * _MEBI
 
 
 def furnished_in(room: Workroom, needs: Sequence[DataNeed], house: House) -> Mapping[str, Path]:

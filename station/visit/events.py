@@ -159,10 +159,11 @@ class Opened(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Furnished(Fact):
-    """The data sets that the train asked for are where its run can read them."""
+    """The data sets that the train asked for are where its run can read them; copies of them take up `disk_bytes`."""
 
     kind = "furnished"
     data: tuple[FurnishedData, ...]
+    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

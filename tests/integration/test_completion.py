@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import HOME, WITH, Desk, desk, furnished
+from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished
 
 __all__ = ["desk", "furnished"]  # fixtures
 ROOT = Path(__file__).parents[2]
@@ -93,6 +93,15 @@ def test_only_what_waits_can_be_approved(desk: Desk) -> None:
     desk.answer("station", "approve", train[:12], *AT)
     assert offered(desk.path, "station", "approve", *AT, "") == []
     assert offered(desk.path, "station", "show", *AT, "") == [train[:12]]
+
+
+@pytest.mark.parametrize("command", ["check", "describe"])
+def test_an_operator_is_offered_the_data_sets(desk: Desk, command: str) -> None:
+    edit(desk.path / "hospital-a" / "station.yaml", "\ndata:", "\ndata:\n  scans: {folder: scans}")
+    found = offered(desk.path, "station", "data", command, *AT, "")
+    assert "scans" in found
+    assert offered(desk.path, "station", "data", command, *AT, "sc") == ["scans"]
+    assert offered(desk.path, "station", "data", command, "-s", "nowhere", "") == []
 
 
 def test_a_route_is_made_of_the_stations_that_the_directory_had_last(desk: Desk) -> None:

@@ -213,7 +213,7 @@ class House:
         self.point()
         self.data.append("last row")
         self.point()
-        return Furnished(at=self.now, data=(FurnishedData(name="patients", source="model"),))
+        return Furnished(at=self.now, data=(FurnishedData(name="patients", source="model"),), disk_bytes=0)
 
     def _start(self, visit: Visit) -> VisitEvent:
         name = f"pht-{ARRIVAL.short}-{visit.attempt}"

@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from typing import TypeAlias
 import duckdb
 from hypothesis import strategies as st
 
+from security.errors import PhtError
 from security.ids import TrainId
 from security.tables.column import Column, ColumnType
 from security.tables.expression import (
@@ -33,9 +35,11 @@ from security.tables.expression import (
     Span,
     Value,
 )
+from station.data.port import UNBOUNDED, Space
 from station.data.tables.secret import DataSecret
 from station.data.tables.select import Selected, Selection, needed, select
 from station.data.tables.source import Described, TableSource, Wanted
+from station.errors import DataTooLarge
 
 Cell: TypeAlias = bool | int | float | str | date | None
 Row: TypeAlias = dict[str, Cell]
@@ -323,17 +327,35 @@ def selection(
     )
 
 
+@dataclass
+class Narrow:
+    """Space for so many bytes."""
+
+    left: int
+
+    def take(self, count: int) -> None:
+        if count > self.left:
+            raise self.full()
+        self.left -= count
+
+    def full(self) -> PhtError:
+        msg = "no space"
+        return DataTooLarge(msg)
+
+
 _counter = itertools.count()
 
 
-def selected_from(source: TableSource, wanted: Selection, folder: Path) -> tuple[Selected, Path]:
+def selected_from(
+    source: TableSource, wanted: Selection, folder: Path, space: Space = UNBOUNDED
+) -> tuple[Selected, Path]:
     """Select as a station does; return what is written down, and the folder that a run is given."""
     room = folder / f"room-{next(_counter)}"
     into, stage, work = room / "into", room / "stage", room / "work"
     for one in (into, stage, work):
         one.mkdir(parents=True)
-    staged = source.stage(Wanted(columns=needed(wanted), where=wanted.where), stage)
-    return select(staged, wanted, into=into, scratch=work, secret=SECRET), into
+    staged = source.stage(Wanted(columns=needed(wanted), where=wanted.where, space=space), stage)
+    return select(staged, wanted, into=into, scratch=work, secret=SECRET, space=space), into
 
 
 def table_in(folder: Path) -> list[dict[str, str]]:

@@ -71,7 +71,7 @@ ACCEPTED = Accepted(
 BOARDED = Boarded(at=NOW, by="policy")
 ADMITTED = Admitted(at=NOW, by="policy", memory_bytes=1 << 28, cpu_millis=1000, disk_bytes=1 << 20)
 OPENED = Opened(at=NOW, states_in=(digest("state in"),))
-FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),))
+FURNISHED = Furnished(at=NOW, data=(FurnishedData(name="patients", source="folder"),), disk_bytes=0)
 STARTED = Started(at=NOW, attempt=1, name="pht-arrival-1", image="sha256:image", profile="docker-runc-v1")
 ENDED = Ended(at=NOW, exit_code=0, seconds=12)
 CLEARED = Cleared(

@@ -199,15 +199,14 @@ class World:
     def settle(self, *stations: str) -> None:
         """Turn until nothing happens any more, letting pauses pass."""
         for _ in range(MOST_TURNS):
-            busy = [self.step(station) for station in stations or tuple(self.houses)]
-            running = any(
-                visit.started is not None and visit.wiped is None for one in self.houses for visit in self.visits(one)
-            )
-            if not any(busy):
+            moved = [self.step(station) for station in stations or tuple(self.houses)]
+            if not any(moved):
+                under_way = [house.journal.going_on() for house in self.houses.values()]
+                running = any(one.started is not None and one.wiped is None for visits in under_way for one in visits)
                 waiting = [
                     visit.not_before
                     for one in stations or tuple(self.houses)
-                    for visit in self.visits(one)
+                    for visit in self.houses[one].journal.going_on()
                     if visit.not_before is not None and visit.not_before > self.now
                 ]
                 if not waiting and not running:

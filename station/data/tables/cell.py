@@ -2,6 +2,7 @@
 
 For each column one expression of the engine's SQL, and one that is true for a cell that has no value of this type. Whole
 numbers may be written ``7.0``, truth values ``yes`` and ``1``; ``1.5`` is no whole number, and an unlisted word no category.
+NaN is a missing number; what is infinite is none, and no day is before the year 1 or after 9999.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from station.data.tables.source import Described, Spelling
 
 _TEXT: Final = "VARCHAR"
 _WHOLE: Final = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+_FINITE: Final = _WHOLE | {"UBIGINT", "HUGEINT", "UHUGEINT"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def _read(described: Described, raw: str, kind: str, spelling: Spelling) -> tupl
         case ColumnType.NUMBER:
             number = f"TRY_CAST({_decimal(raw, spelling) if text else raw} AS DOUBLE)"
             value = f"(CASE WHEN isfinite({number}) THEN {number} END)"
-            good = f"{number} IS NOT NULL" if text else None
+            good = None if kind in _FINITE else f"NOT isinf({number})"
         case ColumnType.BOOLEAN:
             value = f"TRY_CAST({raw} AS BOOLEAN)"
             good = f"{value} IS NOT NULL"
@@ -78,7 +80,7 @@ def _read(described: Described, raw: str, kind: str, spelling: Spelling) -> tupl
             value = f"TRY_CAST({raw} AS DATE)"
             if text and spelling.dates is not None:
                 value = f"CAST(try_strptime({raw}, {quoted(spelling.dates)}) AS DATE)"
-            good = f"isfinite({value})"
+            good = f"{value} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
         case _:
             pass  # a text is what it is
     if column.values is not None:

@@ -78,8 +78,8 @@ class TableData:
         stage, work = scratch / "stage", scratch / "work"
         for folder in (stage, work):
             folder.mkdir()
-        staged = self.source.stage(Wanted(columns=needed(selection), where=selection.where), stage)
-        found = select(staged, selection, into=into, scratch=work, secret=self.secret())
+        staged = self.source.stage(Wanted(columns=needed(selection), where=selection.where, space=asked.space), stage)
+        found = select(staged, selection, into=into, scratch=work, secret=self.secret(), space=asked.space)
         if not staged.unchanged():
             msg = "a data set changed while it was read"
             raise DataSourceUnavailable(msg, data=self.name, hint="the train waits, and it is read again")

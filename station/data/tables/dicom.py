@@ -19,6 +19,7 @@ from security.errors import PhtError
 from security.files import told
 from security.tables.column import ColumnType
 from station.check import CheckResult
+from station.data.port import Space
 from station.data.tables.dicom_profile import ATTRIBUTES, FILE
 from station.data.tables.files import Facts, facts, version_of
 from station.data.tables.kind import Kind
@@ -73,7 +74,7 @@ class DicomSource:
         rows, version = self._images(paths)
         return Staged(
             form=Form.CSV,
-            paths=(write_rows(rows, into / "images.csv"),),
+            paths=(write_rows(rows, into / "images.csv", wanted.space),),
             names={one.column.name: one.origin for one in wanted.columns},
             version=f"{version}; {version_of(seen)}",
             unchanged=lambda: self._paths() == paths and self._facts(paths) == seen,
@@ -185,12 +186,13 @@ def columns_in(rows: Sequence[Mapping[str, str]]) -> tuple[Found, ...]:
     return tuple(Found(name=name, type="file" if name == FILE else "attribute") for name in (*there, FILE))
 
 
-def write_rows(rows: Sequence[Mapping[str, str]], path: Path) -> Path:
+def write_rows(rows: Sequence[Mapping[str, str]], path: Path, space: Space) -> Path:
     """Write the table, with all attributes as columns."""
     with told(path), path.open("x", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, [*ATTRIBUTES, FILE], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+        space.take(out.tell())
     return path
 
 

@@ -75,7 +75,7 @@ class DicomwebSource:
         rows, images, version = self._images(server)
         return Staged(
             form=Form.CSV,
-            paths=(write_rows(rows, into / "images.csv"),),
+            paths=(write_rows(rows, into / "images.csv", wanted.space),),
             names={one.column.name: one.origin for one in wanted.columns},
             version=version,
             unchanged=lambda: self._images(server)[0] == rows,

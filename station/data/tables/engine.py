@@ -7,12 +7,15 @@ and nothing else, loads no extensions, and its configuration is locked before it
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from security.files import explain
 from security.tables.column import NAME
+from station.data.port import UNBOUNDED, Space
 from station.errors import DataUnfit
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 MEMORY_MIB: Final = 128
 THREADS: Final = 2
+_NUMBER: Final = re.compile(r'"errno":"([0-9]{1,4})"')
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _LINE: Final = re.compile(r"Line: ([0-9]{1,15})\b")
 
 
@@ -64,12 +69,20 @@ class Engine:
 
 
 @contextlib.contextmanager
-def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_order: bool = False) -> Iterator[Engine]:
+def opened(
+    folders: Sequence[Path],
+    *,
+    scratch: Path | None,
+    about: str,
+    any_order: bool = False,
+    space: Space = UNBOUNDED,
+) -> Iterator[Engine]:
     """Open an engine that may touch `folders` and keeps in `scratch`, if there is one, what does not fit into memory.
 
-    With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
+    What it keeps there is no more than what is left of `space`. With `any_order`, rows that no statement puts in order are in none, which spares a large table waiting for its turn.
 
     Raises:
+        DataCrowded, DataTooLarge, DiskFull, DiskReadOnly: what it writes finds no space.
         DataUnfit: a statement in the block failed. What the engine says may quote data: it is not told (attack T20).
     """
     import duckdb  # noqa: PLC0415 - see above
@@ -80,6 +93,7 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
             "threads": str(THREADS),
             "memory_limit": f"{MEMORY_MIB}MiB",
             "temp_directory": str(scratch or ""),
+            "max_temp_directory_size": f"{space.left}B",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "preserve_insertion_order": str(not any_order).lower(),
@@ -88,11 +102,17 @@ def opened(folders: Sequence[Path], *, scratch: Path | None, about: str, any_ord
     try:
         allowed = ", ".join(quoted(f"{folder}/") for folder in (*folders, *([scratch] if scratch else [])))
         database.execute(f"SET allowed_directories = [{allowed}]")
+        database.execute("SET TimeZone = 'UTC'")  # a moment is on one day, wherever this machine stands
         database.execute("SET enable_progress_bar = false")  # it would go to the daemon's output
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         yield Engine(database)
     except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in str(error):
+            raise space.full() from None
+        number = _NUMBER.search(str(error))
+        if isinstance(error, duckdb.IOException) and number and int(number[1]) in _DISK:
+            raise explain(OSError(int(number[1]), ""), scratch or folders[0]) from None
         msg = "a table cannot be read as it is described"
         line = _LINE.search(str(error))
         where = f"in line {line[1]}" if line else type(error).__name__

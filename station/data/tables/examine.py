@@ -9,6 +9,7 @@ from station.data.tables.cell import cell_of
 from station.data.tables.engine import Engine, named
 from station.data.tables.scan import first_bad, kinds_in, scan
 from station.data.tables.source import Described, Staged
+from station.data.tables.withdrawn import withdrew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +25,36 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found: for the operator's eyes, with exact numbers. `empty` are columns without a value in any row."""
+    """What was found: for the operator's eyes, with exact numbers. `empty` are columns without a value in any row.
+
+    Of the patients, `withdrawn` are on the list of those who withdrew.
+    """
 
     rows: int
     patients: int
     without_patient: int
     flaws: tuple[Flaw, ...]
     empty: tuple[str, ...] = ()
+    withdrawn: int = 0
 
 
-def examine(engine: Engine, staged: Staged, columns: Sequence[Described], patient: str) -> Examination:
+def examine(
+    engine: Engine, staged: Staged, columns: Sequence[Described], patient: str, withdrawn: Sequence[str] = ()
+) -> Examination:
     """Look at every cell of every described column."""
     flaws = tuple(_flaws(engine, staged, columns))
     if any(one.absent and one.column == patient for one in flaws):
         return Examination(rows=0, patients=0, without_patient=0, flaws=flaws)
     place = named(staged.names.get(patient, patient))
-    ((rows, patients, without),) = engine.rows(
-        f"SELECT count(*), count(DISTINCT {place}), count(*) FILTER ({place} IS NULL) FROM {scan(staged)}"
+    ((rows, patients, without, left_out),) = engine.rows(
+        f"SELECT count(*), count(DISTINCT {place}), count(*) FILTER ({place} IS NULL),"
+        f" count(DISTINCT {place}) FILTER ({withdrew(place)}) FROM {scan(staged)}",
+        [withdrawn],
     )
     empty = tuple(_empty(engine, staged, columns)) if rows else ()
-    return Examination(rows=rows, patients=patients, without_patient=without, flaws=flaws, empty=empty)
+    return Examination(
+        rows=rows, patients=patients, without_patient=without, flaws=flaws, empty=empty, withdrawn=left_out
+    )
 
 
 def _empty(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[str]:

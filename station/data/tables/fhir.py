@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from security.errors import InvalidInput
+from security.files import told
 from station.check import CheckResult
+from station.data.port import Space
 from station.data.tables.database import TIMEOUT
 from station.data.tables.engine import opened, quoted
 from station.data.tables.fhir_bundle import Page, inner
@@ -84,7 +86,7 @@ class FhirSource:
             raise DataUnfit(error.message, data=self.name, hint=error.hint, **error.fields) from None
         path, ids, scratch = into / "table.csv", into / "ids", into / "scratch"
         scratch.mkdir()
-        version, rows = self._written(places, path, ids)
+        version, rows = self._written(places, path, ids, wanted.space)
         self._need_different(ids, scratch, rows)
         ids.unlink()
         shutil.rmtree(scratch)
@@ -104,16 +106,22 @@ class FhirSource:
         server.need_narrow(search.type, ability)
         return f"{self.table.endpoint.base}: {search.type} can be read, and not be changed"
 
-    def _written(self, places: tuple[Place, ...], path: Path, ids: Path) -> tuple[str, int]:
+    def _written(self, places: tuple[Place, ...], path: Path, ids: Path, space: Space) -> tuple[str, int]:
         """Write the rows, and the ids of the resources; return which state they are of, and how many."""
         rows, since = 0, None
-        with path.open("w", encoding="utf-8", newline="") as out, ids.open("w", encoding="ascii") as names:
+        with (
+            told(path.parent),
+            path.open("w", encoding="utf-8", newline="") as out,
+            ids.open("w", encoding="ascii") as names,
+        ):
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow([one.header for one in places])
             for page in self._pages(self.table.search):
                 since = since or page.time
                 names.writelines(f"{one['id']}\n" for one in page.matches)
+                before = out.tell()
                 writer.writerows(self._rows(places, page, rows))
+                space.take(out.tell() - before)
                 rows += len(page.matches)
         return f"{since or 'of a time the server does not tell'}, {rows} resources", rows
 
@@ -183,6 +191,7 @@ KIND: Final = Kind(
     name="fhir",
     read=_source,
     needs=("server", "search"),
+    paths=True,
     may=(
         "username",
         "password_file",

@@ -5,6 +5,7 @@ The engine reads them where they are. All files that match make one table, and h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,11 +17,12 @@ from security.files import told
 from station.check import CheckResult
 from station.data.tables.engine import opened
 from station.data.tables.kind import Kind, spelling_of
-from station.data.tables.scan import header_of, kinds_in
+from station.data.tables.scan import columns_of, header_of, kinds_in
 from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
 ANY_CSV: Final = "*.csv"
+_PARQUET: Final = b"PAR1"
 FORMS: Final = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
 
 
@@ -78,6 +80,8 @@ class FilesSource:
         spelling = self.spelling
         if form is Form.CSV:
             self._need_one_header(paths)
+        else:
+            self._need_one_footer(paths)
         seen = facts(paths)
         return Staged(
             form=form,
@@ -103,8 +107,25 @@ class FilesSource:
         first = header_of(paths[0], self.spelling)
         for path in paths[1:]:
             if header_of(path, self.spelling) != first:
-                msg = "the files of a table do not have the same columns"
-                raise DataUnfit(msg, data=self.name, file=path, first=paths[0])
+                raise self._different(path, paths[0])
+
+    def _need_one_footer(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            with told(path), path.open("rb") as file:
+                begin = file.read(len(_PARQUET))
+                file.seek(-min(len(_PARQUET), path.stat().st_size), os.SEEK_END)
+                if (begin, file.read()) != (_PARQUET, _PARQUET):
+                    msg = "a file of a table is not Parquet, or not all of it is there"
+                    raise DataUnfit(msg, data=self.name, file=path)
+        with opened([path.parent for path in paths], scratch=None, about=self.name) as engine:
+            first = columns_of(engine, paths[0])
+            for path in paths[1:]:
+                if columns_of(engine, path) != first:
+                    raise self._different(path, paths[0])
+
+    def _different(self, path: Path, first: Path) -> DataUnfit:
+        msg = "the files of a table do not have the same columns"
+        return DataUnfit(msg, data=self.name, file=path, first=first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

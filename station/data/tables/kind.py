@@ -23,7 +23,8 @@ class Kind:
     """A kind of source.
 
     It has the settings it `needs`, those it `may` have, one of the two in `either`, if there are such, and `together` tells
-    which of them wants which other beside it.
+    which of them wants which other beside it. Its columns are as they are listed, or, with `paths`, whatever is named: what is
+    listed then are a few.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Kind:
     may: tuple[str, ...] = ()
     either: tuple[str, str] | None = None
     together: Mapping[str, str] | None = None
+    paths: bool = False
 
     @property
     def settings(self) -> tuple[str, ...]:

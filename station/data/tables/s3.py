@@ -84,6 +84,7 @@ class S3Source:
         with self._server().opened() as client:
             found = self._objects(client)
             for number, one in enumerate(found, start=1):
+                wanted.space.take(one.size)
                 client.fetch(one, into / f"{number:06}{_suffix(one)}")  # a key may be any text
             if self._objects(client) != found:
                 raise changed(self.name)

@@ -17,6 +17,7 @@ from station.data.tables.source import Form, Spelling, Staged
 from station.errors import DataUnfit
 
 _LONGEST_HEADER: Final = 1 << 20
+_NO_TEXT: Final = "\ufffd"
 
 
 def scan(staged: Staged, *, in_order: bool = False) -> str:
@@ -45,18 +46,24 @@ def header_of(path: Path, spelling: Spelling) -> tuple[str, ...]:
     Raises:
         DataUnfit: a name is empty or given twice, or it is not text.
     """
-    with told(path), path.open(encoding=spelling.encoding, newline="") as text:
+    with told(path), path.open(encoding=spelling.encoding, errors="replace", newline="") as text:
+        first = ""
         try:
             first = text.readline(_LONGEST_HEADER).removeprefix("\ufeff")
             names = tuple(
                 next(csv.reader([first], delimiter=spelling.delimiter, quotechar=spelling.quote, strict=True), ())
             )
-        except (UnicodeDecodeError, csv.Error):
+        except (UnicodeError, csv.Error):
             names = ()
-    if not names or "" in names or len(set(map(str.lower, names))) != len(names):
+    if not names or "" in names or _NO_TEXT in first or len(set(map(str.lower, names))) != len(names):
         msg = "the first row of a table must hold different names"
         raise DataUnfit(msg, file=path)
     return names
+
+
+def columns_of(engine: Engine, path: Path) -> frozenset[str]:
+    """Return the names of the columns of a file of Parquet, which its end tells."""
+    return frozenset(name for (name,) in engine.rows("SELECT name FROM parquet_schema(?)", [str(path)]))
 
 
 def kinds_in(engine: Engine, staged: Staged) -> Mapping[str, str]:

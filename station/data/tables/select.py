@@ -19,12 +19,14 @@ from security.ids import TrainId
 from security.tables.column import ColumnType
 from security.tables.expression import Condition
 from security.tables.fit import names_in
+from station.data.port import UNBOUNDED, Space
 from station.data.tables.cell import Cell, cell_of
 from station.data.tables.engine import CellRejected, Engine, named, opened, quoted
 from station.data.tables.scan import first_bad, kinds_in, scan
 from station.data.tables.secret import DIGITS, DataSecret
 from station.data.tables.source import Described, Staged
 from station.data.tables.where import sql_of
+from station.data.tables.withdrawn import withdrawn_in, withdrew
 from station.errors import CohortTooSmall, DataUnfit
 
 TABLE: Final = "table.csv"
@@ -40,8 +42,8 @@ _WITHDREW: Final = "#withdrew"
 class Selection:
     """What is wanted of a table: `delivered` columns in their order, for rows that satisfy `where`, for `train`.
 
-    `patient` is the column that tells patients apart, of `every` column. `withdrawn` are their identifiers in a file, one a
-    line. With fewer patients than `least`, nothing is delivered.
+    `patient` is the column that tells patients apart, of `every` column. `withdrawn` is a file with the identifiers of those who
+    are left out. With fewer patients than `least`, nothing is delivered.
     """
 
     data: str
@@ -75,16 +77,26 @@ def needed(selection: Selection) -> tuple[Described, ...]:
     return tuple(one for one in selection.every if one.column.name in names)
 
 
-def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, secret: DataSecret) -> Selected:
+def select(
+    staged: Staged,
+    selection: Selection,
+    *,
+    into: Path,
+    scratch: Path,
+    secret: DataSecret,
+    space: Space = UNBOUNDED,
+) -> Selected:
     """Deliver what is selected into the folder `into`; `scratch` is an empty folder for what does not fit into memory.
 
     Raises:
         DataUnfit: a column is not there, or a cell is not of its type; the message says which row, to the operator only.
         CohortTooSmall: fewer patients than the least.
+        DataCrowded, DataTooLarge, DiskFull: there is no space for it.
     """
     cohort = scratch / COHORT
-    reads = {path.parent for path in staged.paths} | ({selection.withdrawn.parent} if selection.withdrawn else set())
-    with opened([*sorted(reads), into], scratch=scratch, about=selection.data, any_order=True) as engine:
+    reads = {path.parent for path in staged.paths}
+    folders = [*sorted(reads), into]
+    with opened(folders, scratch=scratch, about=selection.data, any_order=True, space=space) as engine:
         cells = tuple(_cells(engine, staged, selection))
         try:
             _choose(engine, staged, selection, cells, secret)
@@ -100,7 +112,7 @@ def select(staged: Staged, selection: Selection, *, into: Path, scratch: Path, s
         withdrawn = 0
         if selection.withdrawn is not None:
             ((withdrawn,),) = engine.rows(f"SELECT count(*) FROM ({_patients(named(_WITHDREW))})")
-        rows = _deliver(engine, staged, selection, into, secret)
+        rows = _deliver(engine, staged, selection, into, secret=secret, space=space)
     return Selected(
         rows=rows,
         patients=patients,
@@ -123,11 +135,10 @@ def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequenc
         for name in selection.delivered
     )
     parameters: list[object] = []
-    withdrew = "FALSE"
+    left_out = "FALSE"
     if selection.withdrawn is not None:
-        parameters.append(str(selection.withdrawn))
-        listed = "SELECT trim(line) FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, delim = '\n', quote = '')"
-        withdrew = f"CAST({patient} AS VARCHAR) IN ({listed})"
+        parameters.append(withdrawn_in(selection.withdrawn, selection.data))
+        left_out = withdrew(patient)
     where = "TRUE" if selection.where is None else sql_of(selection.where, parameters)
     asked = set(names_in(selection.where)) if selection.where else set()
     every_row = ", ".join(cell.strict if cell.name in asked else named(cell.name) for cell in cells)
@@ -135,7 +146,7 @@ def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequenc
     present = ", ".join(cell.present for cell in cells)
     engine.run(
         f"CREATE TEMP TABLE chosen AS SELECT {shown}{_number(secret.for_cohorts, patient)} AS {named(_PATIENT)},"
-        f" {withdrew} AS {named(_WITHDREW)}"
+        f" {left_out} AS {named(_WITHDREW)}"
         f" FROM (SELECT {wanted_rows} FROM (SELECT {every_row} FROM (SELECT {present} FROM {scan(staged)}))"
         f" WHERE {where} AND {patient} IS NOT NULL)",
         parameters,
@@ -157,7 +168,9 @@ def _patients(where: str) -> str:
     return f"SELECT DISTINCT {named(_PATIENT)} FROM chosen WHERE {where} ORDER BY {named(_PATIENT)}"
 
 
-def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, secret: DataSecret) -> int:
+def _deliver(
+    engine: Engine, staged: Staged, selection: Selection, into: Path, *, secret: DataSecret, space: Space
+) -> int:
     """Write the table, in an order that follows from the train's key and each row's content; return the number of its rows.
 
     Then the files that its cells name, each once, and only those.
@@ -173,22 +186,29 @@ def _deliver(engine: Engine, staged: Staged, selection: Selection, into: Path, s
     shown = ", ".join(f"{one} AS {named(name)}" for name, one in called.items())
     query = f"SELECT {shown} {rows} ORDER BY hash({', '.join([quoted(key), *map(named, called)])})"
     count = engine.copy(query, into / TABLE, "FORMAT csv, HEADER true")
+    space.take((into / TABLE).stat().st_size)
     if selection.parquet:
         engine.copy(query, into / PARQUET, "FORMAT parquet")
+        space.take((into / PARQUET).stat().st_size)
     for name, one in called.items():
         if types[name] is ColumnType.FILE:
             files = engine.rows(f"SELECT DISTINCT {named(name)}, {one} {rows} AND {named(name)} IS NOT NULL")
-            _carry(files, staged, selection, into, key)
+            for path in _carried(files, staged, selection, into, key):
+                space.take(path.stat().st_size)
     return count
 
 
-def _carry(files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str) -> None:
+def _carried(
+    files: Sequence[tuple[str, str]], staged: Staged, selection: Selection, into: Path, key: str
+) -> Iterator[Path]:
+    """Copy files, and yield each that was copied."""
     if staged.carry is None:
         msg = "a column is said to name files, and its source has none"
         raise DataUnfit(msg, data=selection.data, hint="correct the type of the column in station.yaml")
     make_folder(into / FILES)
     for cell, name in files:
         staged.carry(cell, into / name, key)
+        yield into / name
 
 
 def _file(key: str, name: str, suffix: str) -> str:

@@ -16,6 +16,7 @@ from typing import Protocol
 from security.tables.column import Column, ColumnType
 from security.tables.expression import Condition
 from station.check import CheckResult
+from station.data.port import UNBOUNDED, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,14 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a source is asked for: these columns, and rows that may satisfy the condition (None for all)."""
+    """What a source is asked for: these columns, and rows that may satisfy the condition (None for all).
+
+    What it writes, it takes of `space`.
+    """
 
     columns: tuple[Described, ...]
     where: Condition | None = None
+    space: Space = UNBOUNDED
 
 
 class Form(StrEnum):
@@ -144,5 +149,6 @@ class TableSource(Protocol):
         Raises:
             DataSourceUnavailable: the source is away, too slow, or broke off; the train waits.
             DataUnfit: a column is gone, or rights are too narrow; the operator must act.
+            DataCrowded, DataTooLarge, DiskFull: there is no space for it.
         """
         ...

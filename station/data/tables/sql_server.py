@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from security.errors import PhtError
 from security.files import read_private, told
+from station.data.port import Space
 from station.data.tables.database import Database, Relation
 from station.data.tables.files import facts, version_of
 from station.data.tables.source import Found, Wanted
@@ -30,6 +31,7 @@ from station.errors import DataSourceUnavailable, DataUnfit
 _CONNECT_SECONDS: Final = 10
 _PASSWORD_BYTES: Final = 4096
 _ROWS: Final = 5000
+_TAKEN: Final = 1 << 20
 _STEPS: Final = 100_000  # of SQLite's machine, between looks at the time
 _POSTGRES: Final = {16: Kind.TRUTH, 20: Kind.WHOLE, 21: Kind.WHOLE, 23: Kind.WHOLE, 25: Kind.TEXT, 1043: Kind.TEXT}
 _POSTGRES_MORE: Final = {701: Kind.DOUBLE, 1082: Kind.DAY}  # not real, numeric or character(n): they compare otherwise
@@ -56,6 +58,23 @@ _CERTIFICATE: Final = (
     "does not match host name",
     "root certificate",
     "does not support SSL",
+)
+_STRANGER: Final = (
+    "the database does not let the station in",
+    "check the user's name, password_file, and the server's pg_hba.conf",
+)
+_UNKNOWN: Final = (
+    "the certificate of the database is not one the station trusts",
+    "name the authority that issued it as ca_file",
+)
+_MAY_NOT: Final = (
+    "the station's role may not read a table",
+    "GRANT USAGE on its schema, and SELECT on it, to the station's role",
+)
+_GONE: Final = ("a table, or its database, is not there", "correct 'table' or 'database' in station.yaml")
+_NO_SELECT: Final = (
+    "a file with a query must hold one SELECT, which only reads",
+    "correct it; try it with psql, as the station's role",
 )
 _WAIT: Final = ("08", "40", "53", "55", "57", "58")  # classes of SQLSTATE
 
@@ -98,11 +117,11 @@ class Server:
             query = _select(relation, wanted, there if postgres else None)
             if postgres:
                 time_of, snapshot = connection.execute(sql.text(_SNAPSHOT)).one()
-                _copy(connection, query, path)
+                _copy(connection, query, path, wanted.space)
                 return f"snapshot {snapshot} of {time_of}"
             file = (Path(connection.engine.url.database or ""),)
             seen = facts(file)
-            _write(connection, query, [one.name for one in query.selected_columns], path)
+            _write(connection, query, [one.name for one in query.selected_columns], path, wanted.space)
             if facts(file) != seen:
                 msg = "a data set changed while it was read"
                 raise DataSourceUnavailable(msg, data=self.name, hint="the train waits, and it is read again")
@@ -113,7 +132,11 @@ class Server:
         found: sql.CursorResult[Any] = connection.execute(
             sql.select(sql.literal_column("*")).select_from(_from(relation)).limit(0)
         )
-        return {one[0]: one[1] for one in found.cursor.description}
+        columns = {one[0]: one[1] for one in found.cursor.description}
+        if len(columns) != len(found.cursor.description):
+            msg = "a query gives two columns of one name"
+            raise DataUnfit(msg, data=self.name, hint="name each of them with AS")
+        return columns
 
     def _need_narrow(self, connection: sql.Connection, relation: Relation) -> None:
         role, rules = connection.execute(sql.text(_ROLE)).one()
@@ -203,7 +226,7 @@ class Server:
             "client_encoding": "utf8",
             "passfile": "/dev/null/none",
             "options": f"-c statement_timeout={wait} -c lock_timeout={wait} -c default_transaction_read_only=on"
-            " -c DateStyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
+            " -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
             "keepalives_idle": "30",
             "tcp_user_timeout": str(_CONNECT_SECONDS * 6000),
         }
@@ -216,22 +239,17 @@ class Server:
     def _explained(self, error: Exception) -> PhtError:
         inner = error.orig if isinstance(error, DBAPIError) else error
         text, state = str(inner), str(getattr(inner, "sqlstate", None) or "")
-        if any(one in text for one in _CREDENTIALS) or state.startswith("28"):
-            msg = "the database does not let the station in"
-            return DataUnfit(
-                msg, data=self.name, hint="check the user's name, password_file, and the server's pg_hba.conf"
-            )
-        if any(one in text for one in _CERTIFICATE):
-            msg = "the certificate of the database is not one the station trusts"
-            return DataUnfit(msg, data=self.name, hint="name the authority that issued it as ca_file")
-        if state == "42501":
-            msg = "the station's role may not read a table"
-            return DataUnfit(
-                msg, data=self.name, hint="GRANT USAGE on its schema, and SELECT on it, to the station's role"
-            )
-        if state in {"42P01", "3F000", "3D000"} or "no such table" in text:
-            msg = "a table, or its database, is not there"
-            return DataUnfit(msg, data=self.name, hint="correct 'table' or 'database' in station.yaml")
+        stranger = any(one in text for one in _CREDENTIALS) or state.startswith("28")
+        gone = state in {"42P01", "3F000", "3D000"} or "no such table" in text
+        for fits, msg, hint in (
+            (stranger, *_STRANGER),
+            (any(one in text for one in _CERTIFICATE), *_UNKNOWN),
+            (state == "42501", *_MAY_NOT),
+            (gone, *_GONE),
+            (state in {"42601", "0A000", "25006"}, *_NO_SELECT),
+        ):
+            if fits:
+                return DataUnfit(msg, data=self.name, hint=hint)
         away = state[:2] in _WAIT or (not state and type(inner).__name__ in {"OperationalError", "ConnectionTimeout"})
         if away or isinstance(inner, OSError):
             msg = "a database cannot be reached, is too slow, or broke off"
@@ -279,7 +297,7 @@ def _select(relation: Relation, wanted: Wanted, oids: Mapping[str, Any] | None) 
     return query if test is None else query.where(test)
 
 
-def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> None:
+def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path, space: Space) -> None:
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     statement = f"COPY ({compiled}) TO STDOUT (FORMAT csv, HEADER)"
     raw: Any = connection.connection.driver_connection
@@ -291,9 +309,13 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
     take = raw.pgconn.get_copy_data
     try:
         with told(path), path.open("wb", buffering=1 << 20) as out:
-            write = out.write
+            write, taken = out.write, 0
             while (block := take(0))[0] > 0:
-                write(block[1])
+                taken += write(block[1])
+                if taken > _TAKEN:
+                    space.take(taken)
+                    taken = 0
+            space.take(taken)
         while (answer := raw.pgconn.get_result()) is not None:
             if answer.status != ExecStatus.COMMAND_OK:
                 raise psycopg.errors.error_from_result(answer)  # noqa: TRY301 # one way out
@@ -302,10 +324,12 @@ def _copy(connection: sql.Connection, query: sql.Select[Any], path: Path) -> Non
         raise
 
 
-def _write(connection: sql.Connection, query: sql.Select[Any], names: Sequence[str], path: Path) -> None:
+def _write(connection: sql.Connection, query: sql.Select[Any], names: Sequence[str], path: Path, space: Space) -> None:
     found = connection.execution_options(stream_results=True).execute(query)
     with told(path), path.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(names)
         for rows in found.partitions(_ROWS):
+            before = out.tell()
             writer.writerows(rows)
+            space.take(out.tell() - before)

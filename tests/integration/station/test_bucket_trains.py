@@ -30,13 +30,14 @@ from tests.support.world import World, world
 __all__ = ["desk", "furnished"]
 
 HANDBOOK = Path(__file__).parents[3] / "docs" / "handbook.md"
+EMPTY = ("smokes", "note", "admitted", "left")
 PEOPLE: list[Row] = [
     {
         "patient": f"canary-{one}",
         "age": 20 + one,
         "height": 150.5,
         "sex": "fm"[one % 2],
-        **dict.fromkeys(("smokes", "note", "admitted", "left")),
+        **dict.fromkeys(EMPTY),
     }
     for one in range(40)
 ]
@@ -72,6 +73,10 @@ def test_the_paragraph_of_the_handbook_tried_as_written(desk: Desk, buckets: Buc
     assert checked["ok"], checked
     found = checked["data"][0]["found"]
     assert (found["rows"], found["patients"], found["without_patient"], found["flaws"]) == (40, 40, 0, [])
+    described = desk.answer("station", "data", "describe", "lungs", "-s", "hospital-a")["columns"]
+    assert [one["differs"] for one in described] == [
+        ["no row has a value"] if one["from"] in EMPTY else [] for one in described
+    ]
     text = (desk.path / "hospital-a" / "station.yaml").read_text()
     assert SECRET not in text
     assert "canary" not in text

@@ -24,9 +24,9 @@ from station.data.tables.secret import number_of
 from station.data.tables.select import Selection, needed
 from station.data.tables.source import Described, Staged, TableSource, Wanted
 from station.desk.data import staged as opened_on
-from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
+from station.errors import CohortTooSmall, DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.dicom import CANARIES, CAPTURE, COLUMNS, EVERY, SYNTAXES, fill, image, save
-from tests.support.tables import SECRET, TRAIN, selected_from, table_in
+from tests.support.tables import SECRET, TRAIN, Narrow, selected_from, table_in
 
 KEY = SECRET.for_train(TRAIN)
 
@@ -357,6 +357,12 @@ def test_files_of_a_source_that_has_none_are_told(tmp_path: Path) -> None:
     asked = selection(None, "file")
     with pytest.raises(DataUnfit, match="its source has none"):
         selected_from(FilesSource(name="scans", folder=tmp_path, pattern="*.csv"), asked, tmp_path)
+
+
+def test_no_more_images_are_given_than_there_is_space_for(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataTooLarge):
+        selected_from(source(store), selection(), tmp_path, space=Narrow(8000))
+    assert 0 < len(list(tmp_path.rglob("*.dcm"))) < 12
 
 
 def test_columns_are_proposed_and_name_nobody(store: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from security.errors import DiskFull
 from security.tables.column import Column, ColumnType
 from security.tables.parse import parse
 from station.check import CheckResult
@@ -22,10 +23,10 @@ from station.data.tables.fhir_server import MOST_BYTES
 from station.data.tables.fhir_server import FhirServer as Client
 from station.data.tables.select import Selection
 from station.data.tables.source import Described, Wanted
-from station.errors import DataSourceUnavailable, DataUnfit
+from station.errors import DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.certificates import Authority
 from tests.support.fhir import ACCOUNT, LOINC, PASSWORD, TOKEN, UCUM, FhirServer, Reply, Resource, outcome, pressures
-from tests.support.tables import selected_from, selection, table_in
+from tests.support.tables import Narrow, selected_from, selection, table_in
 
 SEARCH = f"Observation?code={LOINC}|8480-6&_include=Observation:subject"
 PATIENT = Described(column=Column(name="patient", type=ColumnType.IDENTIFIER), origin="subject.reference")
@@ -658,3 +659,16 @@ def test_a_path_may_stand_twice_in_different_case(source: FhirSource, tmp_path: 
     lower = Described(column=Column(name="lower", type=ColumnType.TEXT), origin="code.coding.where(system = 'a').code")
     staged = source.stage(wanted(upper, lower), tmp_path)
     assert len({staged.names[name].lower() for name in ("upper", "lower")}) == 2
+
+
+def test_no_more_is_brought_than_there_is_space_for(source: FhirSource, fhir: FhirServer, tmp_path: Path) -> None:
+    with pytest.raises(DataTooLarge):
+        source.stage(replace(wanted(PATIENT), space=Narrow(300)), tmp_path)
+    assert fhir.pages == 2  # the first fits
+
+
+@pytest.mark.parametrize("file", ["table.csv", "ids"])
+def test_a_full_disk_is_told_as_that(source: FhirSource, tmp_path: Path, file: str) -> None:
+    (tmp_path / file).symlink_to("/dev/full")
+    with pytest.raises(DiskFull):
+        source.stage(wanted(PATIENT), tmp_path)

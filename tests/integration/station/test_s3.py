@@ -19,12 +19,12 @@ from station.check import CheckResult
 from station.data.tables.bucket import Bucket
 from station.data.tables.s3 import S3Source
 from station.data.tables.source import Spelling, Staged, Wanted
-from station.errors import DataSourceUnavailable, DataUnfit
+from station.errors import DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.buckets import ACCESS, BUCKET, KEYS, SECRET, Asked, Buckets, Gateway, Rule, Says, refusal
 from tests.support.certificates import Authority
 from tests.support.cutter import Cutter
 from tests.support.proxy import WebProxy
-from tests.support.tables import EVERY, NAMES, Row, csv_of, parquet_of, selected_from, selection, table_in
+from tests.support.tables import EVERY, NAMES, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
 
 ROOT = Path(__file__).parents[3]
 ROWS: list[Row] = [
@@ -542,6 +542,12 @@ def test_a_key_that_would_become_another_on_its_way(source: S3Source, gateway: G
 def test_a_wrong_clock_is_told_as_that(source: S3Source, gateway: Gateway) -> None:
     gateway.rule = lambda _: refusal(403, "RequestTimeTooSkewed")
     assert "clock" in str(only(at(source, gateway.endpoint)).hint)
+
+
+def test_no_more_is_brought_than_there_is_space_for(source: S3Source, tmp_path: Path) -> None:
+    with pytest.raises(DataTooLarge):
+        source.stage(Wanted(columns=EVERY, space=Narrow(10)), tmp_path)
+    assert list(tmp_path.glob("0*")) == []  # the size of an object is known before it is asked for
 
 
 def test_a_full_disk_is_told_as_that(source: S3Source, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from station.check import CheckResult
 from station.data.tables.database import Database
 from station.data.tables.source import Wanted
 from station.data.tables.sql import SqlSource
-from station.errors import DataSourceUnavailable, DataUnfit
+from station.errors import DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.certificates import Authority
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
-from tests.support.tables import EVERY, Row, selected_from, selection, table_in
+from tests.support.tables import EVERY, Narrow, Row, selected_from, selection, table_in
 
 ROOT = Path(__file__).parents[3]
 ROWS: list[Row] = [
@@ -78,6 +78,57 @@ def test_a_query_is_a_table(source: SqlSource, tmp_path: Path) -> None:
     query.write_text("DROP TABLE visits")
     with pytest.raises(DataUnfit, match="one SELECT"):
         asked.columns()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "TABLE visits",
+        "SELECT 1; DROP TABLE visits",
+        "SELECT patient FROM visits) AS a; DROP TABLE visits; --",
+        "WITH gone AS (DELETE FROM visits RETURNING *) SELECT * FROM gone",
+        "SELECT * INTO more FROM visits",
+        "SELECT * FROM visits WHERE",
+    ],
+)
+def test_a_query_that_is_no_select_is_told_and_not_run(
+    source: SqlSource, postgres: Postgres, tmp_path: Path, text: str
+) -> None:
+    query = tmp_path / "query.sql"
+    query.write_text(text)
+    asked = replace(source, table=None, query_file=query)
+    assert "one SELECT" in only(asked).detail
+    with pytest.raises(DataUnfit, match="one SELECT"):
+        asked.stage(Wanted(columns=EVERY[:1]), tmp_path)
+    with postgres.admin() as database:
+        assert database.execute("SELECT count(*) FROM visits").fetchone() == (30,)
+
+
+def test_a_query_names_each_column_once(source: SqlSource, tmp_path: Path) -> None:
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT one.*, other.patient FROM visits one, visits other")
+    assert "one name" in only(replace(source, table=None, query_file=query)).detail
+
+
+def test_a_moment_is_on_one_day_and_padding_hides_nobody_who_withdrew(
+    source: SqlSource, postgres: Postgres, tmp_path: Path
+) -> None:
+    with postgres.admin() as database:
+        database.execute("ALTER ROLE reader SET timezone = 'Pacific/Kiritimati'")
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text("canary-1\n")
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT patient::char(20), '2020-01-01 23:30:00+00'::timestamptz AS admitted FROM visits")
+    asked = replace(source, table=None, query_file=query)
+    every = tuple(one for one in EVERY if one.column.name in {"patient", "admitted"})
+    try:
+        wanted = selection(parse("admitted = 2020-01-01"), delivered=("admitted",), every=every, withdrawn=listed)
+        found, _ = selected_from(asked, wanted, tmp_path)
+    finally:
+        with postgres.admin() as database:
+            database.execute("ALTER ROLE reader RESET timezone")
+    assert (found.patients, found.withdrawn) == (29, 1)
 
 
 @pytest.mark.parametrize("right", ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "UPDATE (age)"])
@@ -156,6 +207,22 @@ def test_a_full_disk_is_told_as_that(source: SqlSource, tmp_path: Path, kind: st
     (into / "table.csv").symlink_to("/dev/full")
     with pytest.raises(DiskFull):
         source.stage(Wanted(columns=EVERY), into)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_no_more_is_brought_than_there_is_space_for(
+    source: SqlSource, postgres: Postgres, tmp_path: Path, kind: str
+) -> None:
+    many: list[Row] = [ROWS[0] | {"age": number} for number in range(30_000)]
+    if kind == "sqlite":
+        fill_sqlite(tmp_path / "clinic.sqlite", many)
+        source = replace(source, database=Database(address=f"sqlite:///{tmp_path / 'clinic.sqlite'}"), table="visits")
+    else:
+        with postgres.admin() as database:
+            database.execute("INSERT INTO visits SELECT v.* FROM visits v, generate_series(1, 1000)")
+    with pytest.raises(DataTooLarge):
+        source.stage(Wanted(columns=EVERY, space=Narrow(100_000)), tmp_path)
+    assert (tmp_path / "table.csv").stat().st_size < 1.2 * 2**20
 
 
 @pytest.mark.parametrize("library", ["sqlalchemy", "psycopg"])

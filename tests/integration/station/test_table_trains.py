@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from station.data.port import DataSet
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
 from station.data.tables.files import FilesSource
+from station.house.capacity import Capacity, Resources
+from station.house.usage import Copies
 from station.sandbox.order import DATA, RunOrder
 from tests.support.tables import COLUMNS, EVERY, SECRET, Row, csv_of
 from tests.support.trains import Train
@@ -144,6 +147,28 @@ def test_a_folder_is_not_asked_for_by_columns_nor_a_table_by_files(here: World) 
     here.submit(made)
     here.settle("hospital-a")
     assert "is a table" in str(refused(here, made)[1])
+
+
+def test_a_table_for_which_there_is_no_disk_makes_the_train_wait_and_leaves_nothing(here: World) -> None:
+    made = here.train(route=("hospital-a",), data=(DataNeed(name="heart", description="ages", columns=("age",)),))
+    every = Resources(runs=9, memory_bytes=1 << 40, cpu_millis=1 << 30, disk_bytes=1 << 20)
+    copies = Copies(Capacity.of(every))
+    here.change("hospital-a", copies=copies)
+    here.submit(made)
+    for _ in range(8):
+        here.step("hospital-a")
+    assert here.sandboxes["hospital-a"].started == []
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "data.too-large"
+    assert here.plaintext("hospital-a") != []  # its code is there
+    assert [*here.root.rglob("table.csv"), *here.root.rglob("scratch")] == []
+    copies.capacity = Capacity.of(replace(every, disk_bytes=1 << 40))
+    here.settle("hospital-a")
+    assert here.at_home(made.id)
+    furnished = here.visit("hospital-a").furnished
+    assert furnished is not None
+    assert furnished.disk_bytes == 1 << 20
 
 
 def test_a_cell_of_another_type_makes_the_train_wait_for_the_operator(here: World) -> None:

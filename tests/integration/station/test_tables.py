@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from security.errors import DiskFull
 from security.ids import TrainId
 from security.tables.parse import parse
 from station.data.tables.dataset import band
+from station.data.tables.engine import opened
 from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
 from station.data.tables.source import Described, Spelling
-from station.errors import CohortTooSmall, DataSourceUnavailable, DataUnfit
-from tests.support.tables import EVERY, Cell, Row, csv_of, selected_from, selection, table_in
+from station.errors import CohortTooSmall, DataSourceUnavailable, DataTooLarge, DataUnfit
+from tests.support.tables import EVERY, Cell, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
 
 OTHER_TRAIN = TrainId("1" * 64)
 
@@ -83,6 +89,57 @@ def test_who_withdrew_is_in_no_cohort(store: Path, tmp_path: Path) -> None:
     found, into = selected_from(source(store), selection(parse("age < 60"), withdrawn=listed), tmp_path)
     assert {int(row["age"]) for row in table_in(into)} == set(range(40, 60)) - {43, 47}
     assert (found.rows, found.patients, found.withdrawn) == (18, 18, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        (b"", 0),
+        (b"\n\n", 0),
+        (b"canary-3", 1),
+        (b"canary-3\n\ncanary-3\n", 1),
+        (b"\xef\xbb\xbfcanary-3\r\ncanary-4\ncanary-5\r", 3),
+        (b"\t canary-3\t\n", 1),
+        (b'"canary-3"\n"canary-4" \n', 2),
+    ],
+)
+def test_a_list_is_understood_however_it_was_saved(store: Path, tmp_path: Path, text: bytes, left_out: int) -> None:
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_bytes(text)
+    found, _ = selected_from(source(store), selection(withdrawn=listed), tmp_path)
+    assert (found.patients, found.withdrawn) == (30 - left_out, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (b"canary-3;2020-01-01\n", 1),
+        (b"canary-1\ncanary-3,yes\n", 2),
+        (b"canary-3\tyes\n", 1),
+        (b'"canary-3\n', 1),
+        (b"canary-1\n\nM\xfcller\n", 3),
+        ("canary-3\n".encode("utf-16"), 1),
+        (b"canary-3\0\n", 1),
+    ],
+)
+def test_a_list_that_is_not_understood_stops_everything(store: Path, tmp_path: Path, text: bytes, line: int) -> None:
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_bytes(text)
+    with pytest.raises(DataUnfit, match="who withdrew") as caught:
+        selected_from(source(store), selection(withdrawn=listed), tmp_path)
+    assert caught.value.fields["line"] == line
+    assert "canary" not in str(caught.value)
+    listed.unlink()
+    with pytest.raises(DataSourceUnavailable, match="who withdrew"):
+        selected_from(source(store), selection(withdrawn=listed), tmp_path)
+
+
+def test_blanks_around_an_identifier_hide_nobody_from_the_list(store: Path, tmp_path: Path) -> None:
+    (store / "a.csv").write_text(csv_of([person(number) | {"patient": f"canary-{number}  "} for number in range(30)]))
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text('canary-3\n"one, with a comma"\n')
+    found, _ = selected_from(source(store), selection(withdrawn=listed), tmp_path)
+    assert (found.patients, found.withdrawn) == (29, 1)
 
 
 def test_too_few_patients_are_nobodys(store: Path, tmp_path: Path) -> None:
@@ -161,6 +218,10 @@ def test_a_hospitals_own_spelling(tmp_path: Path) -> None:
         ("admitted", "30.02.2020"),
         ("admitted", "2020-02-30"),
         ("admitted", "infinity"),
+        ("admitted", "12020-01-01"),
+        ("admitted", "2020-01-01 (BC)"),
+        ("height", "inf"),
+        ("height", "1e400"),
     ],
 )
 def test_a_cell_of_another_type_stops_everything_and_is_told_by_its_row(
@@ -241,6 +302,108 @@ def test_bytes_that_are_no_text_stop_everything(store: Path, tmp_path: Path) -> 
     with pytest.raises(DataUnfit) as caught:
         selected_from(source(store), selection(), tmp_path)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cells", [b"1,\xff,1,f,true,,,", b"1,1,1,f", b'1,1,1,f,true,"a,,', b"1,1,1,f,true,a,,,more"])
+def test_a_damaged_row_far_down_is_told_by_its_line(store: Path, tmp_path: Path, cells: bytes) -> None:
+    before = b"".join(b"canary-%d,1,,,,,,\n" % number for number in range(512_344))
+    header = (store / "a.csv").read_bytes().splitlines()[0]
+    (store / "a.csv").write_bytes(header + b"\n" + before + cells + b"\n" + before[:100_000].rpartition(b"\n")[0])
+    with pytest.raises(DataUnfit) as caught:
+        selected_from(source(store), selection(delivered=("age",)), tmp_path)
+    assert caught.value.fields["where"] == "in line 512346"
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [('"a\nb"', "a\nb"), ('"say ""so"""', 'say "so"'), ("a\0b", "a\0b"), ("x" * 10**6, "x" * 10**6), ('"a,b"', "a,b")],
+)
+def test_a_cell_may_hold_anything(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, found: str
+) -> None:
+    monkeypatch.setattr(csv, "field_size_limit", csv.field_size_limit(2**24))
+    (store / "a.csv").write_text("\ufeff" + csv_of([person(1)]).replace("false,", f"false,{cell}"), encoding="utf-8")
+    (row,) = table_in(selected_from(source(store), selection(), tmp_path)[1])
+    assert row["note"] == found
+
+
+def test_a_cell_of_many_megabytes_is_an_error(store: Path, tmp_path: Path) -> None:
+    (store / "a.csv").write_text(csv_of([person(1)]).replace("false,", f"false,{'x' * 2**22}"))
+    with pytest.raises(DataUnfit):
+        selected_from(source(store), selection(), tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, -5])
+def test_a_parquet_file_that_is_cut_is_named(store: Path, tmp_path: Path, length: int) -> None:
+    whole = parquet_of([person(number) for number in range(30)], tmp_path)
+    (store / "a.parquet").write_bytes(whole)
+    (store / "b.parquet").write_bytes(whole[:length])
+    here = source(store, "*.parquet")
+    assert not here.check()[0].ok
+    with pytest.raises(DataUnfit, match="not all of it") as caught:
+        selected_from(here, selection(), tmp_path)
+    assert caught.value.fields["file"] == store / "b.parquet"
+
+
+def test_a_parquet_file_without_a_column_that_the_others_have_is_named(store: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as database:
+        for name, columns in (
+            ("a", "'p' AS patient, 1 AS age"),
+            ("b", "2 AS age, 'q' AS patient"),
+            ("c", "'r' AS patient"),
+        ):
+            database.execute(f"COPY (SELECT {columns}) TO '{store / name}.parquet'")
+    every = tuple(one for one in EVERY if one.column.name in {"patient", "age"})
+    wanted = selection(delivered=("patient", "age"), every=every)
+    with pytest.raises(DataUnfit, match="same columns") as caught:
+        selected_from(source(store, "*.parquet"), wanted, tmp_path)
+    assert caught.value.fields["file"] == store / "c.parquet"
+    (store / "c.parquet").unlink()
+    assert selected_from(source(store, "*.parquet"), wanted, tmp_path)[0].patients == 2
+
+
+def test_a_moment_is_on_one_day_wherever_the_station_stands(store: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as database:
+        moment = "TIMESTAMPTZ '2020-01-01 23:30:00+00'"
+        database.execute(f"COPY (SELECT 'p' AS patient, {moment} AS admitted) TO '{store / 'a.parquet'}'")
+    script = (
+        "import sys; from pathlib import Path; from tests.integration.station.test_tables import *\n"
+        "every = tuple(one for one in EVERY if one.column.name in {'patient', 'admitted'})\n"
+        "where = parse('admitted = 2020-01-01')\n"
+        "here = source(Path(sys.argv[1]), '*.parquet')\n"
+        "print(selected_from(here, selection(where, delivered=('admitted',), every=every), Path(sys.argv[2]))[0].rows)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, store, tmp_path],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "TZ": "Pacific/Kiritimati"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize("space", [0, 10, 100_000])
+def test_no_more_is_delivered_or_put_aside_than_there_is_space_for(store: Path, tmp_path: Path, space: int) -> None:
+    notes = [person(number, note="canary " * 200) for number in range(2000)]
+    (store / "a.csv").write_text(csv_of(notes))
+    with pytest.raises(DataTooLarge):
+        selected_from(source(store), selection(), tmp_path, space=Narrow(space))
+
+
+def test_what_an_engine_puts_aside_is_bounded(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataTooLarge),
+        opened([tmp_path], scratch=tmp_path, about="heart", space=Narrow(20 << 20)) as engine,
+    ):
+        engine.run("CREATE TEMP TABLE many AS SELECT sha256(CAST(range AS VARCHAR)) FROM range(4000000)")
+
+
+def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull), opened([Path("/dev")], scratch=tmp_path, about="heart") as engine:
+        engine.copy("SELECT 'canary' FROM range(9)", Path("/dev/full"), "FORMAT csv")
 
 
 def test_several_files_are_one_table_if_they_have_the_same_columns(store: Path, tmp_path: Path) -> None:

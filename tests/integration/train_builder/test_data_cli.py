@@ -14,10 +14,13 @@ from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished, in_a_process
+from tests.support.dicom import fill
 from tests.support.directories import clock
-from tests.support.tables import Row, csv_of
+from tests.support.fhir import FhirServer, fhir
+from tests.support.postgres import fill_sqlite
+from tests.support.tables import NAMES, Row, csv_of
 
-__all__ = ["desk", "furnished"]
+__all__ = ["desk", "fhir", "furnished"]
 
 AT = ("-s", "hospital-a")
 
@@ -80,6 +83,88 @@ def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
     }
     assert "canary" not in typed.out
     assert offered.fails("station", "data", "publish", "--yes", *AT, *WITH) == "input.invalid"
+
+
+def test_it_is_told_how_many_of_those_who_withdrew_are_found(offered: Desk) -> None:
+    edit(offered.path / "hospital-a" / "station.yaml", "    # withdrawn: withdrawn.csv ", "    withdrawn: gone.csv #")
+    assert offered.fails("station", "data", "check", "heart", *AT) == "data.unfit"
+    (offered.path / "hospital-a" / "gone.csv").write_text("canary-7\n7\n")
+    (found,) = offered.answer("station", "data", "check", "heart", *AT)["data"]
+    assert (found["found"]["withdrawn"], found["found"]["listed"]) == (1, 2)
+    assert "1 of 2 who" in offered.pht("station", "data", "check", "heart", *AT).out
+
+
+def test_what_a_table_has_now_is_held_against_what_is_said_of_it(offered: Desk) -> None:
+    before = offered.files()
+    same = offered.answer("station", "data", "describe", "heart", *AT)
+    assert same["same"]
+    assert [one["found"]["type"] for one in same["columns"]] == ["identifier", "integer", "number", "category"]
+    assert offered.files() == before
+    text = "patient,age,sex,weight\n" + "".join(
+        f"canary-{i},{'old' if i == 7 else 20 + i},{'mx'[i % 2]},{i}.5\n" for i in range(60)
+    )
+    (offered.path / "heart" / "a.csv").write_text(text)
+    found = offered.answer("station", "data", "describe", "heart", *AT)
+    assert not found["same"]
+    differs = {(one["described"] or one["found"])["name"]: one["differs"] for one in found["columns"]}
+    assert differs == {
+        "patient": [],
+        "age": ["1 cells are no integer, the first in row 8"],
+        "height": ["not in the data any more"],
+        "sex": [
+            "30 cells are no category, the first in row 2",
+            "not in station.yaml: x",
+            "in no row any more: f",
+        ],
+        "weight": ["not in station.yaml"],
+    }
+    shown = offered.pht("station", "data", "describe", "heart", *AT)
+    assert "weight: {type: number}" in shown.out
+    assert "canary" not in shown.out
+    assert offered.fails("station", "data", "describe", "lungs", *AT) == "input.invalid"
+
+
+def test_what_a_person_wrote_into_a_column_is_not_shown_and_no_row_without_its_header(offered: Desk) -> None:
+    """Ten rows of one patient are no group, and a table that lost its header has a patient for one."""
+    names = [f"canary name {i // 15}" for i in range(60)]
+    text = "patient,age,height,sex,name\n" + "".join(
+        f"canary-{i // 15},{20 + i},150.5,f,{names[i]}\n" for i in range(60)
+    )
+    file = offered.path / "heart" / "a.csv"
+    file.write_text(text)
+    typed = offered.pht("--json", "station", "data", "describe", "heart", *AT)
+    (name,) = (one for one in typed.document["columns"] if one["described"] is None)
+    assert name["found"] == {"name": "name", "type": "text", "values": []}
+    assert "canary" not in typed.out
+    file.write_text(text.partition("\n")[2])
+    assert offered.fails("station", "data", "describe", "heart", *AT) == "data.unfit"
+    typed = offered.pht("station", "data", "describe", "heart", *AT)
+    assert "canary" not in typed.out + typed.err
+
+
+def test_every_kind_of_source_is_held_against_its_description(desk: Desk, fhir: FhirServer) -> None:
+    rows: list[Row] = [dict.fromkeys(NAMES) | {"patient": f"canary-{one}", "age": one} for one in range(40)]
+    fill_sqlite(desk.path / "clinic.sqlite", rows)
+    fill(desk.path / "images", 12)
+    where = {
+        "visits": ("sql", "--database", f"sqlite:///{desk.path / 'clinic.sqlite'}", "--table", "visits"),
+        "pressure": ("fhir", "--server", fhir.base, "--search", "Observation?status=final"),
+        "scans": ("dicom", "--folder", "images"),
+    }
+    for name, (source, *options) in where.items():
+        desk.answer("station", "data", "add", name, "--source", source, *options, *AT)
+        typed = desk.pht("--json", "station", "data", "describe", name, *AT)
+        differing = {one["from"]: one["differs"] for one in typed.document["columns"] if one["differs"]}
+        empty = {*NAMES} - {"patient", "age"} if source == "sql" else ()
+        assert differing == {column: ["no row has a value"] for column in empty}
+        assert "canary" not in typed.out + typed.err
+    file = desk.path / "hospital-a" / "station.yaml"
+    more = "much: {type: integer, from: value.ofType(Quantity).value}\n      none: {type: text, from: bodySite.text}"
+    edit(file, "subject_reference: {", f"{more}\n      subject_reference: {{")
+    found = desk.answer("station", "data", "describe", "pressure", *AT)["columns"]
+    told = {one["described"]["name"]: (one["found"]["type"], one["differs"]) for one in found if one["described"]}
+    assert told["much"] == ("integer", [])  # a path that a server does not list is looked for
+    assert told["none"] == ("text", ["no row has a value"])
 
 
 def test_a_scientist_sees_what_a_hospital_made_known_and_nothing_of_its_patients(offered: Desk) -> None:

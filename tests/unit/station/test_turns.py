@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.ids import PartyId
-from station.daemon.turns import Waiting, needs_of, next_to_open, used_by
+from station.daemon.turns import Waiting, next_to_open
 from station.house.capacity import Capacity, Resources
+from station.house.usage import needs_of, used_by
 from station.visit.events import HoldFor, VisitEvent
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit, replay
