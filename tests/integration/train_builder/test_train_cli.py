@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.answer import Answer
+from registry.depot import ReceiptKind
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
 from security.digest import digest_of
@@ -24,6 +25,7 @@ from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, generate, spell
 from security.statement.envelope import parse_envelope
 from security.train.journey import Outcome
+from tests.support.clocks import SetClock
 from tests.support.desk import in_a_process
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
@@ -32,7 +34,9 @@ from tests.support.stretchings import counted
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli.commands import train
+from train_builder.desk.watch import watch
 from train_builder.errors import PreflightFailed, SpecInvalid
+from train_builder.follow.follow import StopState, Whereabouts
 from train_builder.home import open_home
 
 
@@ -475,6 +479,30 @@ def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist)
     (seen,) = ready.home.glob("trains/*/seen.json")
     seen.write_text("{}")
     assert states(ready) == ["sent"]
+
+
+def test_who_watches_keeps_what_was_verified_when_receipts_go_away(ready: Scientist) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    ready.pass_on("hospital-a", "hospital-b")
+    looks = watch("latest", open_home(ready.home), clock=SetClock(clock()), every=1)
+    before = next(looks)
+    shutil.rmtree(ready.path / "registry" / "mailbox" / "alice")
+    assert isinstance(before, Whereabouts)
+    assert [one.state for one in before.stops] == [StopState.PASSED, StopState.PASSED, StopState.WAITING]
+    assert next(looks) == before
+
+
+def test_a_train_is_recalled_by_a_command_that_names_who_was_told(ready: Scientist) -> None:
+    hospitals = ["hospital-a", "hospital-b", "hospital-c"]
+    ready.run("submit", str(write_train(ready.path / "t")))
+    said = ready.run("recall", "latest", "--yes", "--reason", "wrong base image")
+    assert said.data["told"] == hospitals
+    assert "told hospital-a, hospital-b, hospital-c" in said.text
+    (record,) = open_home(ready.home).records()
+    kinds = (ReceiptKind.RECALL,)
+    assert [len(ready.world.depot.receipts_of(PartyId(one), record.train, (0,), kinds)) for one in hospitals] == [1] * 3
+    ready.pass_on(*hospitals)
+    assert ready.fails("recall", "latest", "--yes").code == "train.not-here"
 
 
 def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Scientist) -> None:
