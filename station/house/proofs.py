@@ -4,8 +4,9 @@ Every step reads the bytes in the spool again, and asks the directory and the cl
 from what the directory says is remembered, under both: other bytes, or a directory that says anything else, are verified
 anew. Nothing here is kept anywhere: a daemon that starts verifies everything.
 
-Likewise what the stops of a train that are over here have left of its journey is read from the spool once, so that a round does not
-cost more than the one before. It is not believed for that.
+Likewise the entries that a stop of ours has left in the spool are read there once: what it signed is final, and so are they. A round
+costs no more than the one before then. Nothing is believed for being remembered: they are the bytes that were there, and are verified with
+what came since; a document that was damaged afterwards is noticed when it is to be sent on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from security.train.verify import AcceptedTrain
 
 MOST: Final = 256
 """Trains that are remembered; of more under way at once, those asked for longest ago are verified again."""
-MOST_JOURNEYS: Final = 16
-"""Trains of which it is remembered what their stops here have left. A long journey takes a few megabytes."""
+MOST_LEFT: Final = 20_000
+"""Entries that stops here have left and that are remembered, some kilobytes each; of more, those of the trains are read again that had a stop
+here longest ago. The longest journey there can be has a quarter of these.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,10 @@ class Proofs:
     def left(
         self, train: TrainId, stop: int, read: Callable[[], Mapping[int, Envelope] | None]
     ) -> Mapping[int, Envelope]:
-        """Return the entries, by stop, that a stop here has left; `read` finds them, or nothing as long as that is not over."""
+        """Return the entries, by stop, that a stop here has left, and none as long as it is not over.
+
+        `read` finds them in the spool, or nothing: then it is asked again the next time.
+        """
         with self._lock:
             known = self._left.get(train, {}).get(stop)
         if known is not None:
@@ -90,8 +96,10 @@ class Proofs:
         if found is None:
             return {}
         with self._lock:
-            journey = self._left.pop(train, {})
-            self._left[train] = {**journey, stop: found}
-            if len(self._left) > MOST_JOURNEYS:
+            self._left[train] = {**self._left.pop(train, {}), stop: found}  # the newest
+            while len(self._left) > 1 and self._entries_left() > MOST_LEFT:
                 del self._left[next(iter(self._left))]
         return found
+
+    def _entries_left(self) -> int:
+        return sum(len(entries) for journey in self._left.values() for entries in journey.values())

@@ -66,7 +66,9 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
 def letters_here(
     visit: Visit, manifest: TrainManifest, own: bytes, wanted: Collection[int], house: House
 ) -> Mapping[int, bytes]:
-    """Return the letters with the entries of a journey about the `wanted` stops, and others; `own` is the one that was signed now.
+    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others; `own` is the one signed now.
+
+    They are read from the newest stop here back, as far as needed: what goes on to a next stop is with the last.
 
     Raises:
         SpoolDamaged: what a visit left is not there any more as it was.
@@ -86,8 +88,11 @@ def letters_here(
 
 
 def _letters_of(visit: Visit, house: House) -> Mapping[int, bytes]:
-    came = () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
     envelopes = came_with(visit, house)[1:]
+    try:
+        came = () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
+    except PhtError as error:
+        raise _left_nothing(visit) from error
     return {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
 
 
@@ -119,8 +124,12 @@ def envelopes_of(visit: Visit, house: House) -> Iterator[Envelope]:
         if visit.signed is not None:
             yield parse_envelope(house.spool.document(visit.signed.envelope, limit=MAX_ENTRY))
     except PhtError as error:
-        msg = "what an earlier visit of this train left is no longer in the spool"
-        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+        raise _left_nothing(visit) from error
+
+
+def _left_nothing(visit: Visit) -> SpoolDamaged:
+    msg = "what an earlier visit of this train left is no longer in the spool"
+    return SpoolDamaged(msg, visit=visit.arrival.short)
 
 
 def _left_at(train: TrainId, stop: int, house: House) -> Mapping[int, Envelope] | None:
