@@ -6,6 +6,7 @@ import calendar
 import csv
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -59,7 +60,29 @@ EVERY = tuple(Described(column=one, origin=one.name) for one in COLUMNS)
 TRAIN = TrainId("0" * 64)
 SECRET = DataSecret(b"s" * 32)
 
-WORDS = ("", "a", "A", "é", "e\u0301", "it's", 'say "so"', "two\nlines", "a;b,c", " ", "NULL", "1", "%", "_")
+WORDS = (
+    "",
+    "a",
+    "A",
+    "é",
+    "e\u0301",
+    "ß",
+    "ss",
+    "İ",
+    "患者",
+    "\U0001f9ec",
+    "\u200b",
+    "\xa0",
+    "it's",
+    'say "so"',
+    "two\nlines",
+    "a;b,c",
+    " ",
+    "NULL",
+    "1",
+    "%",
+    "_",
+)
 DAYS = st.dates(min_value=date(1900, 1, 31), max_value=date(2100, 12, 31)) | st.sampled_from(
     [date(2020, 2, 29), date(2019, 12, 31), date(2020, 1, 31)]
 )
@@ -68,12 +91,12 @@ REALS = st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False) | st.s
 
 
 def rows_of(most: int = 12) -> st.SearchStrategy[list[Row]]:
-    """Rows with everything missing now and then; the patient never is."""
+    """Rows with everything missing now and then; the patient never is, and a number may be NaN."""
     one = st.fixed_dictionaries(
         {
             "patient": st.integers(min_value=1, max_value=6).map(lambda number: f"p{number}"),
             "age": st.none() | NUMBERS,
-            "height": st.none() | REALS,
+            "height": st.none() | REALS | st.just(math.nan),
             "sex": st.none() | st.sampled_from(("f", "m", "x")),
             "smokes": st.none() | st.booleans(),
             "note": st.none() | st.sampled_from([word for word in WORDS if word]),
@@ -110,6 +133,13 @@ def conditions(deep: int = 3) -> st.SearchStrategy[Condition]:
             st.integers(min_value=-1000, max_value=1000),
         ),
         st.builds(lambda name: Missing(value=Name(name=name)), st.sampled_from(NAMES[1:])),
+        st.builds(_within, _days(), _days(), _days()),
+        st.builds(lambda least, most: _within(Name(name="age"), *map(_fixed, (least, most))), NUMBERS, NUMBERS),
+        st.builds(lambda least, most: _within(Name(name="height"), *map(_fixed, (least, most))), REALS, REALS),
+        st.builds(
+            lambda days: OneOf(value=Name(name="left"), among=tuple(map(_fixed, days))),
+            st.lists(DAYS, min_size=1, max_size=3),
+        ),
         st.builds(
             lambda words: OneOf(value=Name(name="note"), among=tuple(Constant(value=word) for word in words)),
             st.lists(st.sampled_from(WORDS), min_size=1, max_size=4),
@@ -127,6 +157,19 @@ def conditions(deep: int = 3) -> st.SearchStrategy[Condition]:
             st.lists(inner, min_size=2, max_size=3).map(lambda of: Some(of=tuple(of))),
         ),
         max_leaves=2**deep,
+    )
+
+
+def _fixed(value: float | date) -> Constant:
+    return Constant(value=value)
+
+
+def _within(value: Value, least: Value, most: Value) -> Condition:
+    return All(
+        of=(
+            Compared(left=value, operator=Operator.AT_LEAST, right=least),
+            Compared(left=value, operator=Operator.AT_MOST, right=most),
+        )
     )
 
 
@@ -158,11 +201,13 @@ def _days() -> st.SearchStrategy[Value]:
     return _day() | moved
 
 
-def text_of(condition: Condition) -> str:
+def text_of(condition: Condition) -> str:  # noqa: PLR0911 # one for each kind of condition
     """Write a condition as people do, with every bracket."""
     match condition:
         case Not(of=inner):
             return f"not ({text_of(inner)})"
+        case All(of=(Compared() as one, Compared() as other)) if condition == _within(one.left, one.right, other.right):
+            return f"{_written(one.left)} between {_written(one.right)} and {_written(other.right)}"
         case All(of=parts):
             return " and ".join(f"({text_of(part)})" for part in parts)
         case Some(of=parts):
@@ -242,7 +287,7 @@ def compared(left: Cell, operator: Operator, right: Cell) -> bool | None:
 def valued(value: Value, row: Row) -> Cell:
     match value:
         case Name(name=name):
-            return row[name]
+            return known(row[name])
         case Constant(value=constant):
             return constant
         case Days(count=count):
@@ -253,6 +298,11 @@ def valued(value: Value, row: Row) -> Cell:
         case Between(later=later, earlier=earlier):
             one, other = valued(later, row), valued(earlier, row)
             return (one - other).days if isinstance(one, date) and isinstance(other, date) else None
+
+
+def known(cell: Cell) -> Cell:
+    """Return a cell, where NaN is a missing number."""
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
 
 
 def moved(day: date, count: int, span: Span) -> date:
@@ -278,15 +328,26 @@ def csv_of(rows: Sequence[Row], names: Sequence[str] = NAMES) -> str:
 _STORED = (
     'patient VARCHAR, age BIGINT, height DOUBLE, sex VARCHAR, smokes BOOLEAN, note VARCHAR, admitted DATE, "left" DATE'
 )
+MOMENTS = (
+    "patient text, age bigint, height double precision, sex varchar(9), smokes boolean, note text, admitted date, "
+    '"left" timestamptz'
+)
+"""Columns of a table in SQL, where `left` is a moment."""
 
 
-def parquet_of(rows: Sequence[Row], scratch: Path) -> bytes:
+def zoned(rows: Sequence[Row], spelling: str) -> list[Row]:
+    """Return rows where `left` is a moment of its day, as a text."""
+    return [{**row, "left": None if row["left"] is None else spelling.format(row["left"])} for row in rows]
+
+
+def parquet_of(rows: Sequence[Row], scratch: Path, stored: str = _STORED) -> bytes:
     """Write rows as a Parquet file, by way of a file in a folder."""
     file = scratch / "written.parquet"
     with duckdb.connect() as database:
-        database.execute(f"CREATE TABLE visits ({_STORED})")
-        for row in rows:
-            database.execute("INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row[name] for name in NAMES])
+        database.execute(f"CREATE TABLE visits ({stored})")
+        if rows:
+            cells = [[row[name] for name in NAMES] for row in rows]
+            database.executemany("INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?)", cells)
         database.execute("COPY visits TO '" + str(file) + "' (FORMAT parquet)")
     return file.read_bytes()
 

@@ -117,6 +117,8 @@ class FilesSource:
                 if (begin, file.read()) != (_PARQUET, _PARQUET):
                     msg = "a file of a table is not Parquet, or not all of it is there"
                     raise DataUnfit(msg, data=self.name, file=path)
+        if len(paths) == 1:
+            return
         with opened([path.parent for path in paths], scratch=None, about=self.name) as engine:
             first = columns_of(engine, paths[0])
             for path in paths[1:]:
