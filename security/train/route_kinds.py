@@ -97,11 +97,6 @@ class RoundsRoute(Route):
         """See `Route.conductor`: the junction."""
         return self.junction
 
-    def of(self, party: PartyId) -> tuple[int, ...]:
-        """See `Route.of`: the same in every round."""
-        places = [place for place, one in enumerate((*self.stations, self.junction)) if one.party == party]
-        return tuple(begin + place for begin in range(0, len(self), self.stride) for place in places)
-
     @property
     def ends(self) -> tuple[int, ...]:
         """See `Route.ends`."""
