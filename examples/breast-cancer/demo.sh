@@ -163,7 +163,7 @@ done
 
 # --- the train ---------------------------------------------------------------------------------------------------------
 
-say '== The scientist checks the train, submits it, and follows it'
+say '== The scientist checks the train, submits it, and follows it: every hospital says first whether it takes part'
 run pht train check "$HERE" --home alice
 answer train pht train submit "$HERE" --home alice --passphrase-file secrets/alice
 WHOLE=$ANSWER
@@ -208,7 +208,7 @@ echo $! >curious/daemon.pid
 answer train pht train submit "$ROUNDS" --home alice --passphrase-file secrets/alice
 WHOLE=$ANSWER
 TRAIN=${WHOLE:0:12}
-say 'Every hospital says first whether it takes part; when all do, the train departs by itself. The pace is as alice hears of it.'
+say 'When every hospital has said that it takes part, the train departs by itself. The pace is as alice hears of it.'
 show pht train follow "$TRAIN" --home alice --watch --every 0.2
 timeout 180 pht train follow "$TRAIN" --home alice --watch --every 0.2 2>&1 9>&- | python "$ROUNDS/pace.py" 9>&- || {
     say 'the train did not come home; what the stations say:'

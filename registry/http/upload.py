@@ -19,8 +19,12 @@ from registry.port import OpenAt, Progress
 from security.errors import DigestMismatch, FileMissing
 
 CHUNK: Final = 16 << 20
+"""Bytes of an upload's first chunk. Each that came makes the next one twice as large: some registries take as long to end a
+chunk as to receive it."""
+_LARGEST: Final = 256 << 20
 _OCTETS: Final = "application/octet-stream"
 _OUT_OF_ORDER: Final = 416
+_TOO_LARGE: Final = 413
 _DONE: Final = frozenset({201, 202, 204})
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,15})")
 
@@ -91,11 +95,15 @@ class Upload:
         self._put(location, self._blob.size)
 
     def _chunks(self, offset: int) -> None:
+        chunk, largest = CHUNK, _LARGEST
         while offset < self._blob.size:
-            size = min(CHUNK, self._blob.size - offset)
+            size = min(chunk, self._blob.size - offset)
             try:
                 answer = self._patch(str(self.location), offset, size)
-            except (NotInRegistry, RegistryDenied, RegistryMisbehaved):
+            except (NotInRegistry, RegistryDenied, RegistryMisbehaved) as error:
+                if chunk > CHUNK and error.fields.get("status") == _TOO_LARGE:  # for a proxy on the way
+                    chunk = largest = chunk // 2
+                    continue
                 if offset:
                     raise
                 self._begin()  # a registry that does not support chunks
@@ -107,6 +115,7 @@ class Upload:
                 msg = "registry reports a wrong number of received bytes"
                 raise RegistryMisbehaved(msg, sent=offset + size, received=received)
             offset = offset + size if received is None else received
+            chunk = min(2 * chunk, largest)
         self._put(str(self.location), 0)
         self.location = None
 

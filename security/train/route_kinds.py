@@ -72,6 +72,11 @@ class RoundsRoute(Route):
         """See `Route.places`."""
         return tuple(dict.fromkeys((*self.stations, self.junction)))
 
+    def of(self, party: PartyId) -> tuple[int, ...]:
+        """See `Route.of`."""
+        here = [place for place in range(self.stride) if self.stop(place).party == party]
+        return tuple(begin + place for begin in range(0, len(self), self.stride) for place in here)
+
     def before(self, index: int) -> tuple[int, ...]:
         """See `Route.before`. Before home is the last combination that there can be."""
         begin = self.round(index) * self.stride
@@ -150,7 +155,8 @@ class BoardedRoute(Route):
         return self.departure + 1
 
     def _shifted(self, stops: Iterable[int]) -> tuple[int, ...]:
-        return tuple(self._first + one for one in stops)
+        first = self._first
+        return tuple(first + one for one in stops)
 
     def __len__(self) -> int:
         return self._first + len(self.then)
@@ -159,9 +165,10 @@ class BoardedRoute(Route):
         """See `Route.stop`."""
         if index < 0:
             raise IndexError(index)
-        if index < self.departure:
-            return self.then.places[index]
-        return self.then.conductor if index == self.departure else self.then.stop(index - self._first)
+        places = self.then.places
+        if index < len(places):
+            return places[index]
+        return self.then.conductor if index == len(places) else self.then.stop(index - len(places) - 1)
 
     def task(self, index: int) -> Task:
         """See `Route.task`."""
@@ -205,10 +212,15 @@ class BoardedRoute(Route):
         """See `Route.places`."""
         return self.then.places
 
+    def boarding(self, party: PartyId) -> int | None:
+        """See `Route.boarding`."""
+        return next((index for index, one in enumerate(self.then.places) if one.party == party), None)
+
     def of(self, party: PartyId) -> tuple[int, ...]:
         """See `Route.of`."""
-        first = tuple(one for one in range(self._first) if self.stop(one).party == party)
-        return (*first, *self._shifted(self.then.of(party)))
+        first = (*self.then.places, self.then.conductor)
+        boards = tuple(index for index, one in enumerate(first) if one.party == party)
+        return (*boards, *self._shifted(self.then.of(party)))
 
     def ancestors(self, index: int) -> tuple[int, ...]:
         """See `Route.ancestors`."""

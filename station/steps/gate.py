@@ -13,7 +13,7 @@ from security.files import read_file, told, write_file
 from security.train.route import Task
 from security.train.verify import AcceptedTrain
 from station.errors import GateType
-from station.gate.anew import print_anew
+from station.gate.anew import move, print_anew, put_back, stay
 from station.gate.inspect import DeclaredFile, Inspected, inspect
 from station.gate.port import Clear, Hold
 from station.house.house import House
@@ -95,11 +95,15 @@ def print_outputs(visit: Visit, accepted: AcceptedTrain, house: House) -> None:
         SumRejected, PassGone: see `masked_pieces`.
     """
     room, manifest = house.workrooms.find(visit.arrival), accepted.manifest.value.at_stop(accepted.stop)
+    put_back(room.state, manifest, room.outgoing)
     print_anew(
         room.state,
         manifest,
         house.workrooms.outgoing(visit.arrival),
         lambda member, output, _: masked_pieces(member, output, accepted, house, room),
+        take=move
+        if house.sandbox.sealed
+        else stay,  # a sealed run is over with its first process: the kernel ends the rest
     )
 
 

@@ -6,7 +6,8 @@ left them; together they are the whole journey, and it is verified as a whole. S
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from security.errors import JourneyForeignEntry, JourneyUnlinked, PhtError
 from security.ids import TrainId
@@ -33,11 +34,12 @@ def whole_journey(head: Envelope, entries: Sequence[Envelope], house: House) -> 
     """
     manifest, train = read_manifest(head.payload), TrainId(head.digest.hex)
     stop = stop_of(manifest.route, [read_entry(one.payload).stop for one in entries], house)
-    earlier = [] if stop is None else list(_visits_before(train, manifest.route, stop, house))
-    if not earlier:
-        return tuple(entries)
     known: dict[int, Envelope] = {}
-    for envelope in (*(one for visit in earlier for one in envelopes_of(visit, house)), *entries):
+    for one in () if stop is None else _stops_before(manifest.route, stop, house):
+        known |= house.proofs.left(train, one, partial(_left_at, train, one, house))
+    if not known:
+        return tuple(entries)
+    for envelope in entries:
         about = read_entry(envelope.payload).stop
         if known.get(about, envelope).digest != envelope.digest and manifest.route.stop(about).party != house.party:
             msg = "journey entry is another than the one this station knows about that stop"
@@ -61,8 +63,12 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
     return next((one for one in route.after(max(claims)) if one in ours), None)
 
 
-def letters_here(visit: Visit, manifest: TrainManifest, own: bytes, house: House) -> Mapping[int, bytes]:
-    """Return the letters with the entries of a journey that this station has, by stop, `own` included.
+def letters_here(
+    visit: Visit, manifest: TrainManifest, own: bytes, wanted: Collection[int], house: House
+) -> Mapping[int, bytes]:
+    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others; `own` is the one signed now.
+
+    They are read from the newest stop here back, as far as needed: what goes on to a next stop is with the last.
 
     Raises:
         SpoolDamaged: what a visit left is not there any more as it was.
@@ -71,14 +77,23 @@ def letters_here(visit: Visit, manifest: TrainManifest, own: bytes, house: House
     if accepted is None:
         msg = "nothing was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    found: dict[int, bytes] = {}
-    for earlier in (*_visits_before(accepted.train, manifest.route, accepted.stop, house), visit):
-        came = () if earlier.fetched is None else house.depot.load(earlier.fetched.parts.digest, house.spool).entries
-        envelopes = came_with(earlier, house)[1:]
-        found |= {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
-        if earlier.accepted is not None and earlier.signed is not None and earlier is not visit:
-            found[earlier.accepted.stop] = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
-    return {**found, accepted.stop: own}
+    found = {accepted.stop: own, **_letters_of(visit, house)}
+    before = iter(reversed(_stops_before(manifest.route, accepted.stop, house)))
+    while not found.keys() >= set(wanted) and (stop := next(before, None)) is not None:
+        earlier = _over(accepted.train, stop, house)
+        if earlier is not None and earlier.signed is not None:
+            letter = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
+            found = {**_letters_of(earlier, house), stop: letter, **found}
+    return found
+
+
+def _letters_of(visit: Visit, house: House) -> Mapping[int, bytes]:
+    envelopes = came_with(visit, house)[1:]
+    try:
+        came = () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
+    except PhtError as error:
+        raise _left_nothing(visit) from error
+    return {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
 
 
 def news(route: Route, stop: int) -> frozenset[int]:
@@ -109,14 +124,27 @@ def envelopes_of(visit: Visit, house: House) -> Iterator[Envelope]:
         if visit.signed is not None:
             yield parse_envelope(house.spool.document(visit.signed.envelope, limit=MAX_ENTRY))
     except PhtError as error:
-        msg = "what an earlier visit of this train left is no longer in the spool"
-        raise SpoolDamaged(msg, visit=visit.arrival.short) from error
+        raise _left_nothing(visit) from error
 
 
-def _visits_before(train: TrainId, route: Route, stop: int, house: House) -> Iterator[Visit]:
-    """Yield the visits of our earlier stops on the way to one, in their order."""
+def _left_nothing(visit: Visit) -> SpoolDamaged:
+    msg = "what an earlier visit of this train left is no longer in the spool"
+    return SpoolDamaged(msg, visit=visit.arrival.short)
+
+
+def _left_at(train: TrainId, stop: int, house: House) -> Mapping[int, Envelope] | None:
+    visit = _over(train, stop, house)
+    return None if visit is None else {read_entry(one.payload).stop: one for one in envelopes_of(visit, house)}
+
+
+def _over(train: TrainId, stop: int, house: House) -> Visit | None:
+    """Return the visit of a stop of ours that has passed."""
+    visit = house.journal.accepted(train, stop)
+    passed = visit is not None and visit.signed is not None and visit.signed.what is SignedKind.ENTRY
+    return visit if passed else None
+
+
+def _stops_before(route: Route, stop: int, house: House) -> tuple[int, ...]:
+    """Return our stops on the way to one, in their order."""
     way = frozenset(route.ancestors(stop))
-    for one in route.of(house.party):
-        visit = house.journal.accepted(train, one) if one in way else None
-        if visit is not None and visit.signed is not None and visit.signed.what is SignedKind.ENTRY:
-            yield visit
+    return tuple(one for one in route.of(house.party) if one in way)

@@ -30,15 +30,15 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
-    letters = letters_here(visit, manifest, signed_letter(visit, house), house)
     stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
     near = {parcel.code.digest: house.party}
     way = {*manifest.route.ancestors(stop), stop}
+    wanted = {one: way & news(manifest.route, one) for one in manifest.route.onward(stop, finished=finished)}
+    letters = letters_here(visit, manifest, signed_letter(visit, house), frozenset().union(*wanted.values()), house)
     head = visit.arrival
-    for following in manifest.route.onward(stop, finished=finished):
+    for following, stops in wanted.items():
         to = manifest.expected_at(following).party
-        wanted = way if following == manifest.route.home else way & news(manifest.route, following)
-        onward = replace(parcel, entries=tuple(letters[one] for one in sorted(wanted)), states=(ours,))
+        onward = replace(parcel, entries=tuple(letters[one] for one in sorted(stops)), states=(ours,))
         head = house.depot.send(
             onward,
             house.spool,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,11 +33,13 @@ from security.train.boarding import SealedSeed
 from security.train.journey import Outcome, read_entry
 from security.train.letters import seal_letter
 from security.train.seal import seal_note
+from station.daemon.sweep import Sweeper
 from station.errors import PassGone
+from station.house.config import Retention
 from station.steps.gathered import came_with
 from station.visit.events import Stumbled
-from tests.support.journeys import DEPARTURE, JUNCTION, SECOND, A, B, C
-from tests.support.rounds import STATIONS, SUMMED, SUMS, board, rounds_train, rounds_world
+from tests.support.journeys import DEPARTURE, FIRST, JUNCTION, SECOND, A, B, C
+from tests.support.rounds import STATIONS, SUMMED, SUMS, board, recall, rounds_train, rounds_world
 from tests.support.spying import (
     RecordingRegistry,
     another_model,
@@ -172,6 +175,49 @@ def test_t26_once_it_has_ended_nothing_opens_a_state_of_any_round(here: World) -
     assert len(seeds) == 6  # of the masks the thief has the sealed half, and not the key exchange
 
 
+def finishes_early(here: World) -> None:
+    """Its second combination says that it has finished, and four more rounds are on its route."""
+    made = a_train(here, most=6)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def is_recalled(here: World) -> None:
+    """Its owner recalls it when the first round is over and the junction waits for the second."""
+    made = a_train(here)
+    for _ in range(2):
+        here.settle(*STATIONS)
+        here.settle(JUNCTION)
+    here.settle(A)
+    recall(here, made)
+    here.settle()
+    assert not here.at_home(made.id)
+
+
+def is_lost(here: World) -> None:
+    """The junction sees nothing of the second round, until the time of the train is over."""
+    made = a_train(here)
+    for _ in range(2):
+        here.settle(*STATIONS)
+        here.settle(JUNCTION)
+    here.settle(A)
+    here.consortium.expires = made.manifest.valid_until + timedelta(days=2)
+    here.now = made.manifest.valid_until
+    for party in EVERYBODY:
+        Sweeper(here.houses[party], Retention()).sweep(here.now)
+    assert not here.at_home(made.id)
+
+
+@pytest.mark.parametrize("ends", [finishes_early, is_recalled, is_lost])
+def test_t26_however_it_has_ended_nothing_opens_a_state(here: World, ends: Callable[[World], None]) -> None:
+    ends(here)
+    thief = Thief(here)
+    states = thief.states(here)
+    assert len(states) > len(STATIONS) + 1
+    assert set(states.values()) == {False}
+    assert len(thief.keys) == len(EVERYBODY)
+
+
 def payload_of(plain: bytes) -> bytes:
     found = re.search(rb'"payload":\s*"([^"]+)"', plain)
     return found[1] if found else b""
@@ -262,6 +308,27 @@ def test_t27_a_station_whose_journal_was_restored_signs_no_second_pass(here: Wor
     here.settle(B)
     assert sorted(refusals(here, B)) == [BoardingRejected.code, Replayed.code]
     assert [one.digest for one in here.receipts(made, ReceiptKind.ENTRY)] == passes
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_t27_a_station_that_is_restored_without_its_private_halves_masks_nothing_twice(
+    here: World, tmp_path: Path, *, hidden: bool
+) -> None:
+    """As the handbook says to restore one; and a registry delivers again, and may hide, what the journal has forgotten."""
+    made = boarded(here)
+    here.back_up(B, tmp_path / "backup")
+    shutil.rmtree(tmp_path / "backup" / "passes")
+    here.settle(B)
+    contributed = here.receipts(made, ReceiptKind.ENTRY)[-1]
+    assert contributed.stop == FIRST[B]
+    states = set(seen(here).states)
+    here.restore(B, tmp_path / "backup")
+    if hidden:
+        here.registry.delete_manifest(mailbox(made.manifest.owner.party), contributed.digest)
+    seen(here).put_again(*[one for one in seen(here).tagged if one[0] == mailbox(B)][-1])
+    here.settle(B)
+    assert refusals(here, B) == [PassGone.code if hidden else Replayed.code]
+    assert (runs(here, B), set(seen(here).states)) == (1, states)
 
 
 def test_t27_a_pass_that_somebody_signed_with_our_keys_is_not_ours(here: World) -> None:

@@ -495,7 +495,7 @@ def test_receipts_under_another_name_or_out_of_line_are_doubted(owners: OwnerWor
         (refusal, 0, ReceiptKind.REFUSAL, "journey.foreign-entry"),
         (bought, 1, ReceiptKind.ENTRY, "journey.unlinked"),
     ):
-        letter = seal_letter(envelope, [record.manifest.recipient, record.manifest.mail])
+        letter = seal_letter(envelope, entry_recipients(record.manifest, stop, owners.world.trust, owners.now))
         owners.depot.send_receipt(letter, owner=alice, train=record.train, stop=stop, kind=kind)
         progress = owners.follow(record)
         assert [one.state for one in progress.stops] == [StopState.PASSED, StopState.WAITING, StopState.AHEAD]

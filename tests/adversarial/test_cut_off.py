@@ -20,7 +20,8 @@ from tests.support.world import World
 from tests.support.world import world as make_world
 from train_builder.cli.render_journey import describe
 from train_builder.errors import NotHomeYet
-from train_builder.follow.follow import StopState, Whereabouts, not_home, read_mail, whereabouts_of
+from train_builder.follow.follow import StopState, Whereabouts, not_home, whereabouts_of
+from train_builder.follow.mail import read_mail
 
 A, B, C, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("hospital-c"), PartyId("alice")
 

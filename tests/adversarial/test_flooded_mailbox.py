@@ -99,11 +99,11 @@ def test_submit_follow_and_open_ask_for_known_tags_only(owner: OwnerWorld) -> No
     asked(owner).clear()
     found = owner.follow(record)
     assert found.stops[0].state is StopState.WAITING
-    assert asked(owner) == {"tag": 3 * stops}
+    assert asked(owner) == {"tag": 2 * stops}
     asked(owner).clear()
     with pytest.raises(NotHomeYet):
         owner.bring_home(record.train)
-    assert asked(owner) == {"tag": 1 + 3 * stops}
+    assert asked(owner) == {"tag": 1 + 2 * stops}
     for station in ("hospital-a", "hospital-b", "hospital-c"):
         owner.pass_stop(station)
     assert owner.follow(record).passed

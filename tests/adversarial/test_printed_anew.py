@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import shutil
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ import pytest
 from security.encoding import Json
 from security.train.manifest import Output, TrainManifest
 from station.errors import GateOversized, GateType, GateUndeclared
-from station.gate.anew import print_anew
+from station.gate.anew import move, print_anew, put_back
 from station.gate.port import Clear, Gate, Left, Verdict
 from station.gate.rules import FORM
 from station.house.assembly import gate_of
@@ -134,6 +136,97 @@ def test_the_mode_of_a_file_does_not_leave_t18_(tmp_path: Path) -> None:
     print_anew(state, declaring("a.out", "application/octet-stream"), into)
     assert (into / "a.out").read_bytes() == b"anything"
     assert (into / "a.out").stat().st_mode & 0o111 == 0
+
+
+def test_a_file_without_a_meaning_is_moved_and_can_be_taken_again(tmp_path: Path) -> None:
+    manifest = declaring("*/a.out", "application/octet-stream")
+    state, into = tmp_path / "state", tmp_path / "into"
+    (state / "deep").mkdir(parents=True)
+    into.mkdir()
+    (state / "deep" / "a.out").write_bytes(b"anything")
+    facts = (state / "deep" / "a.out").stat()
+    print_anew(state, manifest, into, take=move)
+    assert os.path.samestat((into / "deep" / "a.out").stat(), facts)
+    assert not (state / "deep" / "a.out").exists()
+    put_back(state, manifest, into)
+    assert os.path.samestat((state / "deep" / "a.out").stat(), facts)
+    assert not (into / "deep" / "a.out").exists()
+    put_back(state, manifest, tmp_path / "nowhere")
+
+
+def test_what_is_moved_is_not_executable_any_more_t18_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (state / "a.out").write_bytes(b"anything")
+    (state / "a.out").chmod(0o777)
+    print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
+    assert (into / "a.out").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_has_another_name_elsewhere_is_not_taken_t16_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"the station's own")
+    os.link(tmp_path / "elsewhere", state / "a.out")
+    with pytest.raises(GateType):
+        print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
+    assert list(into.iterdir()) == []
+
+
+def test_what_a_process_of_a_run_without_a_sandbox_may_hold_open_is_copied_t18_(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    with (state / "a.out").open("wb") as held:
+        held.write(b"judged")
+        held.flush()
+        print_anew(state, declaring("a.out", "application/octet-stream"), into)
+        held.write(b", and more")
+    assert (into / "a.out").read_bytes() == b"judged"
+
+
+def test_what_lies_in_both_places_is_not_put_back_over_the_other(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    for folder, data in ((state, b"as the run left it"), (into, b"put here")):
+        folder.mkdir()
+        (folder / "a.out").write_bytes(data)
+    put_back(state, declaring("a.out", "application/octet-stream"), into)
+    assert (state / "a.out").read_bytes() == b"as the run left it"
+
+
+def test_what_was_never_printed_is_not_put_back(tmp_path: Path) -> None:
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    (into / "undeclared").write_bytes(b"put here")
+    put_back(state, declaring("a.out", "application/octet-stream"), into)
+    assert list(state.iterdir()) == []
+    (into / "a.out").symlink_to("undeclared")
+    with pytest.raises(GateType):
+        put_back(state, declaring("a.out", "application/octet-stream"), into)
+
+
+def test_what_cannot_be_moved_is_copied(tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        state = Path(elsewhere)
+        (state / "a.out").write_bytes(b"anything")
+        print_anew(state, declaring("a.out", "application/octet-stream"), into, take=move)
+        assert (state / "a.out").read_bytes() == (into / "a.out").read_bytes() == b"anything"
+
+
+def test_what_is_moved_is_bounded_t17_(tmp_path: Path) -> None:
+    manifest = declaring("*.out", "application/octet-stream")
+    state, into = tmp_path / "state", tmp_path / "into"
+    state.mkdir()
+    into.mkdir()
+    for name in ("a.out", "b.out"):
+        (state / name).write_bytes(bytes(600))
+    with pytest.raises(GateOversized):
+        print_anew(state, replace(manifest, limits=replace(MANIFEST.limits, output_bytes=1000)), into, take=move)
 
 
 def test_what_grows_by_being_printed_is_still_bounded_t18_(tmp_path: Path) -> None:
@@ -353,6 +446,64 @@ def test_another_number_of_the_same_size_is_not_sealed_in_place_of_what_was_clea
     assert after.refused is not None
     assert (after.refused.code, after.sealed, after.pushed) == ("gate.type", None, None)
     assert list(made.houses["hospital-a"].spool.path.glob(".new.*")) == []
+    made.close()
+
+
+def of_bytes() -> tuple[Output, ...]:
+    return (Output(path="sums.json", media_type="application/octet-stream", max_bytes=1 << 20),)
+
+
+def bytes_judged(root: Path) -> tuple[World, Train]:
+    made = one_stop(root, b"patients")
+    sent = made.train(route=("hospital-a",), outputs=of_bytes())
+    made.submit(sent)
+    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
+        made.step("hospital-a")
+    return made, sent
+
+
+def test_bytes_that_lie_there_as_they_were_judged_leave_t18_(tmp_path: Path) -> None:
+    made, sent = bytes_judged(tmp_path / "world")
+    left = (room_of(made).outgoing / "sums.json").read_bytes()
+    made.settle()
+    assert made.results(sent, tmp_path / "home") == {"sums.json": left}
+    made.close()
+
+
+def test_bytes_that_went_back_with_a_power_cut_are_taken_again_t18_(tmp_path: Path) -> None:
+    """The rename had not reached the disk, or what the gate had noted had not."""
+    made, sent = bytes_judged(tmp_path / "world")
+    room = room_of(made)
+    left = (room.outgoing / "sums.json").read_bytes()
+    (room.outgoing / "sums.json").rename(room.state / "sums.json")
+    made.settle()
+    assert made.results(sent, tmp_path / "home") == {"sums.json": left}
+    made.close()
+
+
+def test_bytes_that_are_others_than_were_judged_do_not_leave_t18_(tmp_path: Path) -> None:
+    made, _ = bytes_judged(tmp_path)
+    changed = room_of(made).outgoing / "sums.json"
+    changed.write_bytes(bytes(changed.stat().st_size))
+    made.settle()
+    after = made.visit("hospital-a")
+    assert after.refused is not None
+    assert (after.refused.code, after.sealed, after.pushed) == ("gate.type", None, None)
+    made.close()
+
+
+def test_a_gate_that_was_stopped_after_it_took_bytes_judges_them_all_the_same_t18_(tmp_path: Path) -> None:
+    made = one_stop(tmp_path / "world", b"patients")
+    sent = made.train(route=("hospital-a",), outputs=of_bytes())
+    made.submit(sent)
+    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.ENDED:
+        made.step("hospital-a")
+    room = room_of(made)
+    left = (room.state / "sums.json").read_bytes()
+    room.outgoing.mkdir()
+    (room.state / "sums.json").rename(room.outgoing / "sums.json")
+    made.settle()
+    assert made.results(sent, tmp_path / "home") == {"sums.json": left}
     made.close()
 
 

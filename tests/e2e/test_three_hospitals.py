@@ -136,12 +136,15 @@ def came_home_once(consortium: Hospitals, train: TrainId, *, attempts: Sequence[
     values = [value for rows in PATIENTS.values() for value in rows]
     assert json.loads((into / "sums.json").read_text()) == {"sum": sum(values), "n": len(values), "stops": len(ROUTE)}
 
-    # Nothing is left: no container, no plaintext, no sealed state; and each journal is whole.
+    # Nothing is left: no container, no plaintext, no sealed state that is a file; and each journal is whole.
     assert consortium.containers() == []
+    states = {digest.partition(":")[2] for one in proof["stops"] for digest in (one["stateOut"], *one["statesIn"])}
     for hospital in ROUTE:
         state = consortium.root / hospital / "state"
         assert list((state / "workrooms").iterdir()) == []
-        assert sum(path.stat().st_size for path in (state / "spool").iterdir()) < 1 << 20
+        documents = {path.name: path.stat().st_size for path in (state / "spool").iterdir()}
+        assert documents.keys() & states == set()
+        assert max(documents.values()) < 1 << 20
         assert [
             path for path in state.parent.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
         ] == []

@@ -193,6 +193,32 @@ def test_upload_that_goes_on_at_another_place_than_the_registry_is_starts_again(
     assert sum(int(asked.headers["content-length"]) for asked in liar.asked if asked.path == "/up/2") == SIZE
 
 
+def chunks(liar: Liar) -> list[int]:
+    """Return the sizes of the chunks that were sent, refused ones as well."""
+    return [int(asked.headers["content-length"]) for asked in liar.asked if asked.method == "PATCH"]
+
+
+def test_each_chunk_that_came_makes_the_next_one_twice_as_large(liar: Liar, data: bytes) -> None:
+    liar.says("POST", "/v2/test/r/blobs/uploads/", Reply(status=202, headers={"Location": "/up/1"}))
+    liar.says("PATCH", "/up/1", Reply(status=202, headers={"Location": "/up/1"}))
+    liar.says("PUT", "/up/1", Reply(status=201))
+    liar.client().put_blob(Repository("test/r"), blob_of(data), lambda offset: io.BytesIO(data[offset:]))
+    assert chunks(liar) == [16 << 20, 32 << 20, SIZE - (48 << 20)]
+
+
+def test_chunks_that_are_too_large_for_a_proxy_on_the_way_become_smaller(liar: Liar, data: bytes) -> None:
+    came, most = Reply(status=202, headers={"Location": "/up/1"}), Reply(status=413)
+    liar.says("POST", "/v2/test/r/blobs/uploads/", came)
+    liar.says("PATCH", "/up/1", came, most, came)
+    liar.says("PUT", "/up/1", Reply(status=201))
+    carried: list[int] = []
+    liar.client().put_blob(
+        Repository("test/r"), blob_of(data), lambda offset: io.BytesIO(data[offset:]), carried.append
+    )
+    assert chunks(liar) == [16 << 20, 32 << 20, 16 << 20, 16 << 20, SIZE - (48 << 20)]
+    assert sum(carried) == SIZE
+
+
 def test_registry_without_chunks_gets_one_request(liar: Liar, data: bytes) -> None:
     liar.says("POST", "/v2/test/r/blobs/uploads/", Reply(status=202, headers={"Location": "/up?state=1"}))
     liar.says("PATCH", "/up", Reply(status=405))

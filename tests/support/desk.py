@@ -250,6 +250,11 @@ def copy_of(whole: Desk, path: Path) -> Desk:
     return Desk(path=path, whole=whole.path)
 
 
+def typed(folder: Path, *words: str, **environment: str) -> Typed:
+    """Type a command in a folder, in this process, with some more variables."""
+    return Desk(path=folder, whole=folder, environment=environment).pht(*words)
+
+
 def in_a_process(folder: Path, environment: Mapping[str, str], *words: str) -> Typed:
     """Type a command in a process of its own, with some more variables, and with no proxies but those in there."""
     usual = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -6,14 +6,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from registry.depot import ReceiptKind
 from registry.port import Registry
+from security.ids import PartyId
+from security.statement.envelope import sign
+from security.train.letters import seal_letter
 from security.train.manifest import Output
+from security.train.recall import Recall, print_recall
 from security.train.route import Task
 from security.train.route_kinds import BoardedRoute, RoundsRoute
 from security.train.sum_form import Sum
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
-from tests.support.trains import Train, train
+from tests.support.trains import MAIL, Train, train
 from tests.support.world import PATIENTS, MemoryBlobs, World, world
 
 CONTRIBUTE, COMBINE = ("python3", "contribute.py"), ("python3", "combine.py")
@@ -98,6 +103,16 @@ def board(here: World, made: Train) -> None:
     for start in made.manifest.route.starts:
         party = made.manifest.expected_at(start).party
         here.depot.send(made.parcel, MemoryBlobs(made.blobs), to=party, train=made.id, stop=start)
+
+
+def recall(here: World, made: Train, *, by: str = "alice", of: Train | None = None, reason: str | None = None) -> None:
+    """Put a recall into the mailbox of every station of a train's route, as its owner does, or somebody else."""
+    keys = here.consortium.secrets[PartyId(by)]
+    envelope = sign(print_recall(Recall(train=(of or made).id, time=here.now, reason=reason)), keys.signers)
+    stations = [here.consortium.secrets[one].key_set.sealing for one in made.manifest.route.parties]
+    letter = seal_letter(envelope, [*stations, made.manifest.recipient, str(MAIL.recipient)])
+    for party in made.manifest.route.parties:
+        here.depot.send_receipt(letter, owner=party, train=made.id, stop=0, kind=ReceiptKind.RECALL)
 
 
 SUMMED = (

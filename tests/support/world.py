@@ -37,8 +37,11 @@ from station.data.port import DataSet
 from station.house.assembly import gate_of
 from station.house.capacity import Capacity, Resources
 from station.house.config import CEILING
+from station.house.expected import Expected
 from station.house.house import House
+from station.house.mailbox import MailboxMemory
 from station.house.passes import PassKeys
+from station.house.proofs import Proofs
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
@@ -200,14 +203,13 @@ class World:
         """Turn until nothing happens any more, letting pauses pass."""
         for _ in range(MOST_TURNS):
             busy = [self.step(station) for station in stations or tuple(self.houses)]
-            running = any(
-                visit.started is not None and visit.wiped is None for one in self.houses for visit in self.visits(one)
-            )
             if not any(busy):
+                under_way = [house.journal.going_on() for house in self.houses.values()]
+                running = any(one.started is not None and one.wiped is None for visits in under_way for one in visits)
                 waiting = [
                     visit.not_before
                     for one in stations or tuple(self.houses)
-                    for visit in self.visits(one)
+                    for visit in self.houses[one].journal.going_on()
                     if visit.not_before is not None and visit.not_before > self.now
                 ]
                 if not waiting and not running:
@@ -232,6 +234,9 @@ class World:
             journal=Journal.open(self.folder(station) / "journal.sqlite"),
             spool=Spool(self.folder(station) / "spool"),
             workrooms=Workrooms(self.folder(station) / "workrooms"),
+            mailbox=MailboxMemory(),
+            expected=Expected(),
+            proofs=Proofs(),
         )
 
     def back_up(self, station: str, to: Path) -> None:

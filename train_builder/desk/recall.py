@@ -38,13 +38,15 @@ def recall(
 ) -> Recalled:
     """Sign that a train is not to go on, and tell every station of its route. It may be said as often as one likes.
 
+    One that did not pass a station can be recalled: others may still work on it, and have keys for it that it takes with it.
+
     Raises:
-        TrainNotHere: it was never sent, or is over.
+        TrainNotHere: it was never sent, or nobody waits for it any more.
         PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: a station of its route cannot be sealed to.
     """
     record = home.find(name)
     manifest, where = record.manifest, follow(record, depot, trust, now=now)
-    if record.sent is None or where.over(now):
+    if record.sent is None or where.passed or where.cut_off is not None or now >= where.valid_until:
         msg = "there is nothing to recall: the train is not under way"
         raise TrainNotHere(msg, train=record.train.short, hint=f"'pht train follow {record.train.short}' tells more")
     stations = {

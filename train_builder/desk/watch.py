@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from registry.depot import Depot
 from security.clock import Clock
 from security.errors import Unavailable
 from train_builder.desk.reach import depot_of, trust_of
-from train_builder.follow.follow import Whereabouts, follow
-from train_builder.home import Home, TrainRecord
+from train_builder.follow.follow import Follower, Whereabouts, follow
+from train_builder.home import Home
 
 
 def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
@@ -20,7 +19,7 @@ def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
         TrainNotHere, InvalidInput: see `Home.find`.
         Unavailable: the registry or the directory cannot be reached.
     """
-    return _look(home.find(name), home, depot_of(home), now)
+    return _look(Follower(home.find(name), depot_of(home)), home, now)
 
 
 def look_at_all(home: Home, now: datetime) -> None:
@@ -43,11 +42,11 @@ def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Wher
     Raises:
         TrainNotHere, InvalidInput: see `Home.find`.
     """
-    record, depot = home.find(name), depot_of(home)
+    train = Follower(home.find(name), depot_of(home))
     while True:
         now = clock.now()
         try:
-            found = _look(record, home, depot, now)
+            found = _look(train, home, now)
         except Unavailable as error:
             yield error
         else:
@@ -57,8 +56,8 @@ def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Wher
         clock.wait(every)
 
 
-def _look(record: TrainRecord, home: Home, depot: Depot, now: datetime) -> Whereabouts:
-    found = follow(record, depot, trust_of(home, now), now=now)
+def _look(train: Follower, home: Home, now: datetime) -> Whereabouts:
+    found = train.look(trust_of(home, now), now=now)
     _learn(found, home, now)
     return found
 

@@ -7,37 +7,33 @@ so whoever can write to the mailbox cannot make a train seem further than it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from registry.depot import Depot, Receipt, ReceiptKind
-from security.age import Unwrapper
+from registry.depot import Depot
+from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import print_time
-from security.errors import JourneyForeignEntry, NotARecipient, NotYet, PhtError, Refused
+from security.errors import NotYet, PhtError, Refused
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Verified
-from security.train.endings import check_answer, check_refusal
 from security.train.journey import (
     JourneyEntry,
     Limit,
     Outcome,
     Refusal,
     StationAnswer,
-    check_entry,
     check_link,
 )
-from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
 from security.train.manifest import TrainManifest, train_id
-from security.train.route import Route, Stop, Task
+from security.train.route import Stop, Task
 from security.train.verify import verify_manifest
 from train_builder.errors import NotHomeYet, TrainFailed, TrainRefused
+from train_builder.follow.mail import Mail, Name, Statement, read_mail, statement_in
 from train_builder.home import Seen, TrainRecord
-
-S = TypeVar("S", Refusal, StationAnswer)
 
 PATIENCE: Final = timedelta(days=1)
 """Beside the run itself: for fetching, for looking through the outputs, and for a station that is down overnight."""
@@ -170,73 +166,58 @@ class Whereabouts:
         return self.ended or self.stranded(now) or self.cut_off is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
-    """A receipt and its letter, opened, or why it could not be read; nothing of it is believed."""
-
-    receipt: Receipt
-    letter: Letter | PhtError
-
-
-def read_mail(depot: Depot, owner: PartyId, train: TrainId, route: Route, identity: Unwrapper) -> tuple[Mail, ...]:
-    """Fetch and open the receipts of one train, each by its name. One that is broken does not hide the others.
-
-    Of a train of rounds, an entry about a combination says that its round is over: only what comes after the last such entry
-    is asked for stop by stop.
-    """
-    found = []
-    for receipt in _receipts(depot, owner, train, route):
-        letter: Letter | PhtError
-        try:
-            letter = open_letter(depot.read_receipt(owner, receipt), [identity])
-        except (Refused, NotARecipient) as error:
-            letter = error
-        found.append(Mail(receipt=receipt, letter=letter))
-    return tuple(found)
-
-
-def _receipts(depot: Depot, owner: PartyId, train: TrainId, route: Route) -> Iterator[Receipt]:
-    begun: set[int] = set()
-    for end in route.ends:
-        over = depot.receipts_of(owner, train, (end,), (ReceiptKind.ENTRY,)) if len(route.ends) > 1 else ()
-        if not over:
-            stops = [one for one in route.way_to(route.home, len(route.ancestors(end)) + 1) if one not in begun]
-            yield from depot.receipts_of(owner, train, stops)
-            return
-        yield from over
-        begun.update(route.ancestors(end), (end,))
-
-
 def follow(record: TrainRecord, depot: Depot, trust: TrustStore, *, now: datetime) -> Whereabouts:
     """Read from the mailbox where a train is.
 
     Raises:
         RegistryUnavailable: the mailbox cannot be reached.
     """
-    manifest = verify_manifest(record.envelope, trust, at=None)
-    mail = read_mail(depot, record.manifest.owner.party, record.train, record.manifest.route, record.mail)
-    return whereabouts_of(manifest, mail, trust, sent=record.sent, now=now)
+    return Follower(record, depot).look(trust, now=now)
+
+
+class Follower:
+    """A train that is looked for again and again.
+
+    What has passed is not asked for again, what was read is not fetched again, and what was verified is verified again
+    only when the directory has changed: a look costs what is new, however many rounds lie behind.
+    """
+
+    def __init__(self, record: TrainRecord, depot: Depot) -> None:
+        self._record, self._depot = record, depot
+        self._mail: tuple[Mail, ...] = ()
+        self._statements: _Statements | None = None
+
+    def look(self, trust: TrustStore, *, now: datetime) -> Whereabouts:
+        """Read from the mailbox where the train is now.
+
+        Raises:
+            RegistryUnavailable: the mailbox cannot be reached.
+        """
+        record, ours = self._record, self._record.manifest
+        known = self._statements
+        if known is None or known.trust != trust:
+            known = self._statements = _Statements(verify_manifest(record.envelope, trust, at=None), trust)
+        passed = known.hear(self._mail, now).entries.keys()
+        self._mail = read_mail(
+            self._depot, ours.owner.party, record.train, ours.route, record.mail, held=self._mail, passed=passed
+        )
+        return _whereabouts(known.hear(self._mail, now), trust, sent=record.sent, now=now)
 
 
 def whereabouts_of(
     manifest: Verified[TrainManifest],
-    mail: Sequence[Mail],
+    mail: Iterable[Mail],
     trust: TrustStore,
     *,
     sent: datetime | None,
     now: datetime,
 ) -> Whereabouts:
     """Verify the receipts and say where the train is. A pure function."""
-    heard = _Heard(manifest, trust, now)
-    doubts: list[str] = []
-    for one in sorted(mail, key=lambda letter: (letter.receipt.stop, letter.receipt.kind)):
-        try:
-            heard.take(one)
-        except PhtError as error:
-            advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
-            doubts.append(
-                f"{one.receipt.kind} for {manifest.value.route.told(one.receipt.stop)}: {error} [{error.code}]{advice}"
-            )
+    return _whereabouts(_Statements(manifest, trust).hear(mail, now), trust, sent=sent, now=now)
+
+
+def _whereabouts(heard: _Heard, trust: TrustStore, *, sent: datetime | None, now: datetime) -> Whereabouts:
+    manifest = heard.manifest
     stops = tuple(heard.stops())
     waiting: PartyId | None = None
     since: datetime | None = None
@@ -255,7 +236,7 @@ def whereabouts_of(
         since=since,
         valid_until=manifest.value.valid_until,
         longest_run=timedelta(seconds=manifest.value.limits.wall_seconds),
-        doubts=tuple(doubts),
+        doubts=tuple(heard.doubts),
         cut_off=cut_off,
     )
 
@@ -294,48 +275,68 @@ def not_home(found: Whereabouts) -> PhtError:
     return NotHomeYet(msg, hint=hint, train=found.train.short, waiting_for=found.waiting_for, since=since)
 
 
-class _Heard:
-    """The receipts that verified, by stop."""
+class _Statements:
+    """What has been verified of a train, under one directory."""
 
-    def __init__(self, manifest: Verified[TrainManifest], trust: TrustStore, now: datetime) -> None:
-        self._manifest, self._route, self._trust, self._now = manifest, manifest.value.route, trust, now
+    def __init__(self, manifest: Verified[TrainManifest], trust: TrustStore) -> None:
+        self.trust = trust
+        self._manifest = manifest
+        self._known: dict[Name, tuple[Digest, Statement]] = {}
+
+    def hear(self, mail: Iterable[Mail], now: datetime) -> _Heard:
+        """Put together what letters say, those of earlier stops first; what does not count is a doubt."""
+        heard = _Heard(self._manifest)
+        for one in sorted(mail, key=lambda letter: letter.name):
+            try:
+                heard.take(self._statement(one, now))
+            except PhtError as error:
+                advice = f"; {error.hint}" if error.hint and error.hint != Refused.default_hint else ""
+                place = self._manifest.value.route.told(one.receipt.stop)
+                heard.doubts.append(f"{one.receipt.kind} for {place}: {error} [{error.code}]{advice}")
+        return heard
+
+    def _statement(self, mail: Mail, now: datetime) -> Statement:
+        digest, known = self._known.get(mail.name, (None, None))
+        if known is None or digest != mail.receipt.digest:
+            known = statement_in(mail, self._manifest, self.trust, now=now)
+            self._known[mail.name] = (mail.receipt.digest, known)
+        return known
+
+
+class _Heard:
+    """What stations are known to have said, by stop, and why other letters do not count."""
+
+    def __init__(self, manifest: Verified[TrainManifest]) -> None:
+        self.manifest, self._route = manifest, manifest.value.route
         self.entries: dict[int, Verified[JourneyEntry]] = {}
-        self.refusals: dict[int, Verified[Refusal]] = {}
-        self.answers: dict[int, Verified[StationAnswer]] = {}
+        self.refusals: dict[int, Refusal] = {}
+        self.answers: dict[int, StationAnswer] = {}
+        self.doubts: list[str] = []
 
     @property
     def passed(self) -> frozenset[int]:
         """The stops that have passed: those that say so, and all that come before them."""
-        return frozenset(self.entries).union(*map(self._route.ancestors, self.entries))
+        found: set[int] = set()
+        for stop in sorted(self.entries, reverse=True):
+            if stop not in found:  # otherwise what comes before it is there, too
+                found.update(self._route.ancestors(stop), (stop,))
+        return frozenset(found)
 
-    def take(self, mail: Mail) -> None:
-        """Verify a receipt; those of earlier stops come first.
+    def take(self, statement: Statement) -> None:
+        """Take what was verified by itself; what is about earlier stops comes first.
 
         Raises:
-            PhtError: it does not count, and why.
+            JourneyUnlinked, JourneyForeignEntry: see `check_link`.
         """
-        stop = mail.receipt.stop
-        letter, manifest = mail.letter, self._manifest.value
-        if isinstance(letter, PhtError):
-            raise letter
-        if stop >= self._route.home:
-            msg = "receipt is for a stop the route does not have"
-            raise JourneyForeignEntry(msg, place=self._route.told(stop))
-        if mail.receipt.kind is ReceiptKind.REFUSAL:
-            refusal = self._about(stop, check_refusal(self._manifest, letter.envelope, self._trust))
-            check_refusal_readers(letter, manifest, stop)
-            self.refusals[stop] = refusal
-            return
-        if mail.receipt.kind is ReceiptKind.ANSWER:
-            answer = self._about(stop, check_answer(self._manifest, letter.envelope, self._trust))
-            check_refusal_readers(letter, manifest, stop)
-            self.answers[stop] = answer
-            return
-        entry = check_entry(self._manifest, letter.envelope, stop, self._trust, now=self._now)
-        if self.entries.keys() >= set(self._route.before(stop)):
-            check_link(self._manifest, entry, self.entries)
-        check_entry_readers(letter, manifest, stop)
-        self.entries[stop] = entry
+        match statement.value:
+            case JourneyEntry(stop=stop):
+                if self.entries.keys() >= set(self._route.before(stop)):
+                    check_link(self.manifest, statement, self.entries)
+                self.entries[stop] = statement
+            case Refusal() as refusal:
+                self.refusals[refusal.stop] = refusal
+            case StationAnswer() as answer:
+                self.answers[answer.stop] = answer
 
     def stops(self) -> Iterator[StopProgress]:
         """Say of each stop what is known."""
@@ -348,7 +349,7 @@ class _Heard:
             elif stop in passed:
                 state = StopState.PRESUMED
             elif stop in self.refusals:
-                yield self._stopped(self.refusals[stop].value)
+                yield self._stopped(self.refusals[stop])
                 continue
             elif not ended and passed.issuperset(self._route.before(stop)):
                 state = StopState.WAITING
@@ -381,16 +382,5 @@ class _Heard:
             outcome=refusal.outcome,
             reason=refusal.reason,
             limit=refusal.limit,
-            answer=None if answer is None else answer.value.text,
+            answer=None if answer is None else answer.text,
         )
-
-    def _about(self, stop: int, found: Verified[S]) -> Verified[S]:
-        """Return a statement if it is about this stop.
-
-        Raises:
-            JourneyForeignEntry: it is about another one.
-        """
-        if found.value.stop != stop:
-            msg = "receipt is about a stop other than the one in its name"
-            raise JourneyForeignEntry(msg, place=self._route.told(stop))
-        return found

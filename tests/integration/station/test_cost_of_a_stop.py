@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Reference, Repository, Tag, location
 from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import OpenAt, Progress, StoredManifest
+from security.beside import LARGE
 from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.directory.client import Durable, load_trust
+from security.train.manifest import Limits, Output
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
@@ -45,6 +48,7 @@ from tests.support.world import ROOMY, ROUTE, World, add_up, world
 MOST_REQUESTS: Final = 15
 MOST_SYNCS: Final = 20
 MOST_STEPS: Final = 40
+LIMITS: Final = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 25)
 COUNTED: Final = b'{"sum":1,"n":1}'
 
 
@@ -276,6 +280,33 @@ def test_an_event_names_only_what_has_its_name_already(tmp_path: Path) -> None:
         travelled(here, ROUTE, 1)
         visit(here, "hospital-b")
         assert watched.events[-1].kind == "departed"
+    finally:
+        here.close()
+
+
+# --- What passes through this process
+
+
+def passed(what: str) -> int:
+    """Return how many bytes this process has read (``rchar``) or written (``wchar``) so far, all its threads together."""
+    return int(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())[what])
+
+
+def test_a_large_state_is_written_three_times_and_read_four_times(tmp_path: Path) -> None:
+    """Written as it came, opened, and sealed; read to be opened, judged, sealed, and sent."""
+    state = random.Random(1).randbytes(LARGE + (4 << 20))  # noqa: S311 - it hides nothing
+    here = world(tmp_path, program=lambda _order, _say: 0)  # leaves the state as it came
+    try:
+        outputs = (Output(path="*.bin", media_type="application/octet-stream", max_bytes=1 << 30),)
+        made = here.train(outputs=outputs, limits=LIMITS)
+        made.pass_stop({"state.bin": state})
+        here.submit(made)
+        before = {what: passed(what) for what in ("rchar", "wchar")}
+        visit(here, "hospital-b")
+        times = {what: (passed(what) - before[what]) / len(state) for what in before}
+        assert here.visit("hospital-b").sealed is not None
+        assert 3 <= times["wchar"] < 3.3
+        assert 4 <= times["rchar"] < 4.3
     finally:
         here.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from security.errors import PhtError
-from security.ids import PartyId
+from security.ids import PartyId, TrainId
+from security.statement.envelope import Envelope
 from security.train.verify import verify_again, verify_arrival
-from station.house.proofs import MOST, Proof, Proofs
+from station.house.proofs import MOST, MOST_LEFT, Proof, Proofs
 from station.visit.plan import Phase, phase_of
 from tests.support.trains import LONG_AGO, NOW, Consortium, consortium, train
 from tests.support.visits import digest
@@ -142,3 +143,28 @@ def test_no_more_than_so_many_proofs_are_held() -> None:
         proofs.find(names[0], parts=names[0], envelopes=names[0], trust=trust)
     held = [name for name in names if proofs.find(name, parts=name, envelopes=name, trust=trust)]
     assert held == [names[0], *names[2:]]  # the one that was asked for longest ago is gone
+
+
+def test_what_stops_have_left_is_read_once_and_of_long_journeys_only_the_newest_are_held() -> None:
+    proofs, entries = Proofs(), dict(enumerate(TRAIN.parts.entries))
+    long = dict.fromkeys(range(MOST_LEFT // 2), TRAIN.parts.entries[0])
+    one, two, three = (TrainId(digit * 64) for digit in "123")
+    read: list[TrainId] = []
+
+    def left(train: TrainId, found: Mapping[int, Envelope] | None) -> Mapping[int, Envelope]:
+        def reading() -> Mapping[int, Envelope] | None:
+            read.append(train)
+            return found
+
+        return proofs.left(train, 1, reading)
+
+    assert left(one, None) == {}  # that stop is not over: it is asked for again
+    assert left(one, entries) == left(one, None) == entries
+    assert read == [one, one]
+    assert left(two, long) == left(three, long) == long
+    left(two, None), left(three, None)
+    assert read == [one, one, two, three]
+    assert left(one, entries) == entries  # it had to go; and now the oldest of the others
+    left(three, None)
+    assert left(two, None) == {}
+    assert read == [one, one, two, three, one, two]

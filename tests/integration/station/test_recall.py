@@ -12,11 +12,8 @@ import pytest
 from registry.depot import ReceiptKind, mailbox
 from security.digest import digest_of
 from security.ids import PartyId
-from security.keys.keyset import Secrets
-from security.statement.envelope import sign
 from security.train.journey import Outcome, StateRef, read_refusal
 from security.train.letters import entry_recipients, seal_letter
-from security.train.recall import Recall, print_recall
 from security.train.route import SequenceRoute
 from security.train.route_kinds import BoardedRoute
 from station.admission.policy import AllOf, ByHand
@@ -24,10 +21,11 @@ from station.house.mailbox import MailboxMemory
 from station.visit.events import Accepted, Departed, Fetched, ReceiptSent, Refused, Signed, Wiped
 from station.visit.plan import approve
 from tests.support.journeys import Journey
-from tests.support.rounds import JUNCTION, board, rounds_train, rounds_world
+from tests.support.rounds import JUNCTION, board, recall, rounds_train, rounds_world
 from tests.support.trains import MAIL, Train, train
 from tests.support.world import ROUTE, MemoryBlobs, World, usual_policy, world
-from train_builder.follow.follow import StopState, read_mail, whereabouts_of
+from train_builder.follow.follow import StopState, whereabouts_of
+from train_builder.follow.mail import read_mail
 
 BY_HAND = AllOf(rules=(usual_policy(), ByHand()))
 
@@ -37,16 +35,6 @@ def here(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path / "world")
     yield made
     made.close()
-
-
-def recall(here: World, made: Train, *, by: str = "alice", of: Train | None = None, reason: str | None = None) -> None:
-    """Put a recall into the mailbox of every station of a train's route, as its owner does, or somebody else."""
-    keys: Secrets = here.consortium.secrets[PartyId(by)]
-    envelope = sign(print_recall(Recall(train=(of or made).id, time=here.now, reason=reason)), keys.signers)
-    stations = [here.consortium.secrets[one].key_set.sealing for one in made.manifest.route.parties]
-    letter = seal_letter(envelope, [*stations, made.manifest.recipient, str(MAIL.recipient)])
-    for party in made.manifest.route.parties:
-        here.depot.send_receipt(letter, owner=party, train=made.id, stop=0, kind=ReceiptKind.RECALL)
 
 
 def test_a_train_that_waits_for_a_person_ends_and_its_owner_is_told_why(here: World) -> None:

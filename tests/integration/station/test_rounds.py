@@ -6,16 +6,21 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from registry.depot import ReceiptKind
+from security.digest import Digest
 from security.ids import PartyId
 from security.statement.envelope import sign
 from security.train.journey import Limit, Outcome, print_entry, read_entry, read_refusal
 from security.train.letters import seal_letter
 from security.train.route import Task
+from station.house.spool import Spool
 from station.sandbox.order import RunOrder
+from station.visit.events import HoldFor
+from station.visit.plan import approve
 from tests.support.rounds import (
     COMBINE,
     CONTRIBUTE,
@@ -151,6 +156,81 @@ def test_a_round_brings_what_the_first_round_brought(tmp_path: Path, junction: s
         (arrival,) = here.depot.arrivals(made.manifest.owner.party, made.id)
         home = here.depot.take(arrival, MemoryBlobs())
         assert len(home.entries) == len(route.places) + 1 + rounds * (len(STATIONS) + 1)
+    finally:
+        here.close()
+
+
+class Read(Spool):
+    """Counts what is read of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.count = 0
+
+    def open(self, digest: Digest) -> BinaryIO:
+        self.count += 1
+        return super().open(digest)
+
+
+def test_a_late_round_reads_no_more_of_the_spool_than_an_early_one(tmp_path: Path) -> None:
+    """Nor does a station that was started again, after its first round, nor what it sends home."""
+    rounds = 6
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine_until(rounds - 1)}
+    here = rounds_world(tmp_path / "world", program=program)
+    try:
+        made = rounds_train(here, most=rounds)
+        board(here, made)
+        here.settle(*STATIONS)
+        here.settle(JUNCTION)
+        read: dict[str, list[int]] = {}
+        for number in range(rounds):
+            if number == 3:
+                here.restart("hospital-a")
+            for name in (*STATIONS, JUNCTION):
+                counting = Read(here.houses[name].spool.path)
+                here.change(name, spool=counting)
+                here.settle(name)
+                read.setdefault(name, []).append(counting.count)
+        assert here.at_home(made.id)
+        assert set(read["hospital-b"][1:-1]) == {read["hospital-b"][1]}
+        assert set(read[JUNCTION][1:-1]) == {read[JUNCTION][1]}
+        first, *others = read["hospital-a"][3:-1]
+        assert first > read["hospital-a"][1]  # what it left before is read once
+        assert set(others) == {read["hospital-a"][1]}
+    finally:
+        here.close()
+
+
+def test_what_was_remembered_of_a_journey_is_not_sent_home_once_it_was_damaged(tmp_path: Path) -> None:
+    rounds = 2
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine_until(rounds - 1)}
+    here = rounds_world(tmp_path / "world", program=program)
+    try:
+        made = rounds_train(here, most=rounds)
+        board(here, made)
+        here.settle(*STATIONS)
+        here.settle(JUNCTION)
+        for _ in range(rounds - 1):
+            here.settle(*STATIONS)
+            here.settle(JUNCTION)
+        end = made.manifest.route.ends[0]
+        (combined,) = (one for one in here.visits(JUNCTION) if one.accepted and one.accepted.stop == end)
+        assert combined.fetched is not None
+        path = here.houses[JUNCTION].spool.at(combined.fetched.parts.digest)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + b" ")
+        here.settle(*STATIONS)
+        for _ in range(20):
+            here.step(JUNCTION)
+        visit = here.visits(JUNCTION)[-1]
+        assert visit.held is not None
+        assert visit.held.hold is HoldFor.ATTENTION
+        assert not here.at_home(made.id)
+        path.write_bytes(whole)  # an operator has put it back
+        yes = approve(visit, by="grace", note="", now=here.now)
+        here.houses[JUNCTION].journal.append(visit.arrival, yes, expect=visit.length)
+        here.settle()
+        assert here.at_home(made.id)
     finally:
         here.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.depot import Depot, train_tag
+from registry.depot import Depot, ReceiptKind, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
@@ -20,10 +20,13 @@ from security.digest import Digest
 from security.encoding import print_time
 from security.ids import PartyId
 from security.train.journey import Outcome
+from security.train.letters import open_letter
+from security.train.recall import check_recall
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from train_builder.cli.render_journey import describe, news
+from train_builder.desk.recall import recall
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
@@ -34,6 +37,7 @@ from train_builder.errors import (
 )
 from train_builder.follow.collect import open_home_train
 from train_builder.follow.follow import StopState
+from train_builder.home import TrainRecord
 from train_builder.proof.proof import describe_proof, prove
 
 
@@ -361,3 +365,55 @@ def test_a_station_may_be_visited_twice(owners: OwnerWorld, tmp_path: Path) -> N
     train = owners.journey(write_train(tmp_path / "t", spec))
     found = owners.bring_home(train)
     assert found.accepted.stop == 3
+
+
+# --- Calling a train back ----------------------------------------------------------------------------------------------
+
+
+def call_back(owners: OwnerWorld, record: TrainRecord, *, reason: str | None = None) -> tuple[PartyId, ...]:
+    """Recall a train; return the stations that can open and believe it."""
+    said = recall(
+        record.train,
+        owners.home(),
+        depot=owners.depot,
+        trust=owners.world.trust,
+        secrets=owners.secrets("alice"),
+        reason=reason,
+        now=owners.now,
+    )
+    for party in said.told:
+        (receipt,) = owners.depot.receipts_of(party, record.train, (0,), (ReceiptKind.RECALL,))
+        letter = open_letter(owners.depot.read_receipt(party, receipt), [owners.secrets(party).identity])
+        found = check_recall(record.manifest, record.train, letter.envelope, owners.world.trust)
+        assert (found.value.train, found.value.reason) == (record.train, reason)
+    return said.told
+
+
+HOSPITALS = tuple(map(PartyId, ("hospital-a", "hospital-b", "hospital-c")))
+
+
+def test_an_owner_recalls_a_train_wherever_it_is_and_as_often_as_they_like(owners: OwnerWorld, tmp_path: Path) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    assert call_back(owners, record) == HOSPITALS
+    owners.pass_stop("hospital-a")
+    assert call_back(owners, record, reason="wrong base image") == HOSPITALS
+
+
+def test_a_train_that_failed_at_one_station_is_recalled_from_the_others(owners: OwnerWorld, tmp_path: Path) -> None:
+    """In rounds they may still be at work, and all have keys for it."""
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.refuse("hospital-a", record, 0, Outcome.FAILED)
+    assert owners.follow(record).ended
+    assert call_back(owners, record) == HOSPITALS
+
+
+def test_there_is_nothing_to_recall_of_a_train_that_nobody_waits_for(owners: OwnerWorld, tmp_path: Path) -> None:
+    train = owners.journey()
+    home = owners.home().find(train)
+    with pytest.raises(TrainNotHere):
+        call_back(owners, home)
+    expired = owners.submit(write_train(tmp_path / "t"), again=True).record
+    owners.now = expired.manifest.valid_until
+    with pytest.raises(TrainNotHere):
+        call_back(owners, expired)
+    assert [owners.depot.receipts_of(one, expired.train, (0,), (ReceiptKind.RECALL,)) for one in HOSPITALS] == [()] * 3

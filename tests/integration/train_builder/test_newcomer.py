@@ -10,7 +10,7 @@ import pytest
 
 from security.errors import InvalidInput
 from security.ids import PartyId
-from tests.support.desk import in_a_process
+from tests.support.desk import in_a_process, typed
 from train_builder.spec.spec import load_spec
 from train_builder.templates import TEMPLATES, start_train
 
@@ -19,14 +19,14 @@ from train_builder.templates import TEMPLATES, start_train
 def test_the_stations_of_a_route_have_samples_and_it_is_rehearsed(tmp_path: Path, template: str) -> None:
     route = ("cleveland", "budapest", "zurich", "cleveland")
     words = ("train", "init", "first", "--template", template, "--route", ",".join(route), "--approval", "vote 17")
-    made: Any = in_a_process(tmp_path, {}, "--json", *words).document
+    made: Any = typed(tmp_path, "--json", *words).document
     assert sorted(path.name for path in (tmp_path / "first" / "samples").iterdir()) == sorted(set(route))
     assert {f"samples/{party}/patients/sample.csv" for party in route} <= set(made["files"])
-    done: Any = in_a_process(tmp_path, {}, "--json", "train", "rehearse", "first").document
+    done: Any = typed(tmp_path, "--json", "train", "rehearse", "first").document
     assert [(one["station"], one["passed"]) for one in done["stops"] if one["task"] == "run"] == [
         (party, True) for party in route
     ]
-    checked = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline")
+    checked = typed(tmp_path, "--json", "train", "check", "first", "--offline")
     assert checked.exit == 0, str(checked)
 
 
@@ -42,18 +42,18 @@ def test_who_begins_with_rounds_has_a_fit_at_once(tmp_path: Path) -> None:
         "--approval",
         "vote 17",
     )
-    in_a_process(tmp_path, {}, "--json", *words)
-    done: Any = in_a_process(tmp_path, {}, "--json", "train", "rehearse", "first", "--into", "out").document
+    typed(tmp_path, "--json", *words)
+    done: Any = typed(tmp_path, "--json", "train", "rehearse", "first", "--into", "out").document
     assert done["home"] is True, str(done)
     model = json.loads((tmp_path / "out" / "model.json").read_text())
     assert (model["status"], model["patients"], model["rounds"]) == ("fitted", 95, done["stops"][-1]["round"] + 1)
-    checked = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline")
+    checked = typed(tmp_path, "--json", "train", "check", "first", "--offline")
     assert (checked.exit, checked.document["findings"]) == (0, []), str(checked)
 
 
 def test_a_station_that_is_given_twice_for_rounds_is_told(tmp_path: Path) -> None:
-    in_a_process(tmp_path, {}, "train", "init", "first", "--template", "rounds", "--route", "zurich,budapest,zurich")
-    told = in_a_process(tmp_path, {}, "--json", "train", "check", "first", "--offline").document
+    typed(tmp_path, "train", "init", "first", "--template", "rounds", "--route", "zurich,budapest,zurich")
+    told = typed(tmp_path, "--json", "train", "check", "first", "--offline").document
     assert "rounds.stations[2]: 'zurich' is given twice" in told["error"]["fields"]["problem"]
 
 
@@ -77,7 +77,7 @@ def test_ages_are_read_as_people_write_them(tmp_path: Path) -> None:
     sample = tmp_path / "t" / "samples" / "cleveland" / "patients" / "sample.csv"
     sample.write_text("id,age\n1,63.0\n2,44\n3,\n4,NA\n5,51.9\n6,70\n7,nan\n8,41\n9\n")
     words = ("--json", "train", "rehearse", "t", "--into", "out")
-    done = in_a_process(tmp_path, {}, *words)
+    done = typed(tmp_path, *words)
     assert done.document["home"] is True, str(done)
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == {
         "patients": 5,
@@ -115,9 +115,9 @@ def test_check_does_not_say_that_all_is_well(tmp_path: Path, change: dict[str, A
     for name, text in change.items():
         path = tmp_path / "t" / name
         path.write_text(text if isinstance(text, str) else path.read_text().replace(*text))
-    checked = in_a_process(tmp_path, {}, "--json", "train", "check", "t", "--offline")
+    checked = typed(tmp_path, "--json", "train", "check", "t", "--offline")
     assert code in [one["code"] for one in checked.document["findings"]], str(checked)
     assert checked.exit == (40 if stops else 0)
-    told = in_a_process(tmp_path, {}, "train", "check", "t", "--offline").out
+    told = typed(tmp_path, "train", "check", "t", "--offline").out
     assert ("ready to depart" in told) is not stops
     assert stops or "a person decides about 1 of its outputs" in told

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.answer import Answer
+from registry.depot import ReceiptKind
 from registry.directory import RegistryDirectory
 from registry.layout import LayoutRegistry
 from security.digest import digest_of
@@ -24,7 +25,8 @@ from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, generate, spell
 from security.statement.envelope import parse_envelope
 from security.train.journey import Outcome
-from tests.support.desk import in_a_process
+from tests.support.clocks import SetClock
+from tests.support.desk import in_a_process, typed
 from tests.support.directories import PASSPHRASE, House, clock, house, key_folder
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from tests.support.root import Root
@@ -32,7 +34,9 @@ from tests.support.stretchings import counted
 from tests.support.terminal import at_a_terminal
 from tests.support.trains import BASE, Consortium, consortium
 from train_builder.cli.commands import train
+from train_builder.desk.watch import watch
 from train_builder.errors import PreflightFailed, SpecInvalid
+from train_builder.follow.follow import StopState, Whereabouts
 from train_builder.home import open_home
 
 
@@ -158,16 +162,16 @@ def test_an_exported_journey_is_judged_by_the_command_from_a_pinned_root_alone(r
     for gone in ("home", "registry", "consortium"):  # an auditor has none of them
         shutil.rmtree(ready.path / gone)
     words = ("--json", "verify", str(journey), "--root", str(ready.path / "root.json"))
-    judged = in_a_process(ready.path, {}, *words)
+    judged = typed(ready.path, *words)
     assert judged.exit == 0, str(judged)
     told = judged.document
     assert (told["train"], told["stops"], told["offline"]) == (name, exported["stops"], True)
     statement = journey / "entry-2" / "envelope.json"
     statement.write_bytes((journey / "entry-1" / "envelope.json").read_bytes())
-    refused = in_a_process(ready.path, {}, *words)
+    refused = typed(ready.path, *words)
     assert refused.code == "signature.missing", str(refused)
     shutil.rmtree(journey / "directory")
-    assert in_a_process(ready.path, {}, *words).code == "directory.unavailable"
+    assert typed(ready.path, *words).code == "directory.unavailable"
 
 
 def test_of_a_whole_journey_sending_and_opening_ask_for_the_passphrase_and_each_once(ready: Scientist) -> None:
@@ -386,9 +390,9 @@ def test_check_tells_everything_and_stops(ready: Scientist) -> None:
 
 def test_check_without_a_home_says_that_nobody_was_asked(scientist: Scientist) -> None:
     folder = str(write_train(scientist.path / "t"))
-    typed = in_a_process(scientist.path, {"HOME": str(scientist.path / "nowhere")}, "--json", "train", "check", folder)
-    assert (typed.exit, typed.document["directory"]) == (0, False), str(typed)
-    assert "not looked up" in in_a_process(scientist.path, {"HOME": str(scientist.path)}, "train", "check", folder).out
+    checked = typed(scientist.path, "--json", "train", "check", folder, HOME=str(scientist.path / "nowhere"))
+    assert (checked.exit, checked.document["directory"]) == (0, False), str(checked)
+    assert "not looked up" in typed(scientist.path, "train", "check", folder, HOME=str(scientist.path)).out
 
 
 def test_check_with_a_home_that_somebody_named_needs_it(scientist: Scientist) -> None:
@@ -477,6 +481,30 @@ def test_what_was_learnt_is_not_unlearnt_when_receipts_go_away(ready: Scientist)
     assert states(ready) == ["sent"]
 
 
+def test_who_watches_keeps_what_was_verified_when_receipts_go_away(ready: Scientist) -> None:
+    ready.run("submit", str(write_train(ready.path / "t")))
+    ready.pass_on("hospital-a", "hospital-b")
+    looks = watch("latest", open_home(ready.home), clock=SetClock(clock()), every=1)
+    before = next(looks)
+    shutil.rmtree(ready.path / "registry" / "mailbox" / "alice")
+    assert isinstance(before, Whereabouts)
+    assert [one.state for one in before.stops] == [StopState.PASSED, StopState.PASSED, StopState.WAITING]
+    assert next(looks) == before
+
+
+def test_a_train_is_recalled_by_a_command_that_names_who_was_told(ready: Scientist) -> None:
+    hospitals = ["hospital-a", "hospital-b", "hospital-c"]
+    ready.run("submit", str(write_train(ready.path / "t")))
+    said = ready.run("recall", "latest", "--yes", "--reason", "wrong base image")
+    assert said.data["told"] == hospitals
+    assert "told hospital-a, hospital-b, hospital-c" in said.text
+    (record,) = open_home(ready.home).records()
+    kinds = (ReceiptKind.RECALL,)
+    assert [len(ready.world.depot.receipts_of(PartyId(one), record.train, (0,), kinds)) for one in hospitals] == [1] * 3
+    ready.pass_on(*hospitals)
+    assert ready.fails("recall", "latest", "--yes").code == "train.not-here"
+
+
 def test_a_receipt_nobody_vouches_for_is_not_remembered(ready: Scientist) -> None:
     ready.run("submit", str(write_train(ready.path / "t")))
     (record,) = open_home(ready.home).records()
@@ -527,12 +555,12 @@ def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Scientist) -> 
     folder, left = write_train(ready.path / "t"), ready.path / "left"
     (folder / "code" / "main.py").write_text(f"open({str(left)!r}, 'w').close()\n")
     words = ("train", "rehearse", str(folder), "--engine", f"unix://{ready.path}/nowhere")
-    typed = in_a_process(ready.path, {}, "--json", *words, "--home", str(ready.home))
-    assert typed.code == "engine.unavailable", str(typed)
-    assert in_a_process(ready.path, {}, "--json", *words).code == "input.invalid"
+    checked = typed(ready.path, "--json", *words, "--home", str(ready.home))
+    assert checked.code == "engine.unavailable", str(checked)
+    assert typed(ready.path, "--json", *words).code == "input.invalid"
     assert not left.exists()
     away = {"DOCKER_HOST": f"unix://{ready.path}/nowhere"}
-    usual = in_a_process(ready.path, away, "--json", "train", "rehearse", str(folder), "--home", str(ready.home))
+    usual = typed(ready.path, "--json", "train", "rehearse", str(folder), "--home", str(ready.home), **away)
     assert usual.document["sealed"] is False
     assert usual.document["lacking"]
     assert usual.document["error"]["hint"].endswith(": sums.json")
@@ -545,14 +573,14 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scien
     script = "import os, pathlib\n(pathlib.Path(os.environ['PHT_STATE']) / 'other.json').write_text('{}')\n"
     folder = write_train(scientist.path / "t", spec, files={"main.py": script})
     (folder / "other.schema.json").write_text('{"type": "array"}')
-    document = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
+    document = typed(scientist.path, "--json", "train", "rehearse", str(folder)).document
     assert document["error"]["fields"]["reason"] == "gate.schema"
     assert document["error"]["hint"].endswith(": other.json")
     (folder / "code" / "main.py").write_text("raise SystemExit(1)\n")
-    silent = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
+    silent = typed(scientist.path, "--json", "train", "rehearse", str(folder)).document
     assert silent["error"]["hint"] == "the analysis printed nothing"
     (folder / "code" / "main.py").write_text("raise SystemExit('no such column')\n")
-    told = in_a_process(scientist.path, {}, "--json", "train", "rehearse", str(folder)).document
+    told = typed(scientist.path, "--json", "train", "rehearse", str(folder)).document
     assert "see above" in told["error"]["hint"]
 
 

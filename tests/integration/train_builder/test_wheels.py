@@ -17,7 +17,7 @@ import pytest
 from registry.depot import Depot
 from registry.errors import RegistryUnavailable
 from registry.layout import LayoutRegistry
-from tests.support.desk import in_a_process
+from tests.support.desk import typed
 from tests.support.owners import SPEC, OwnerWorld, write_train
 from train_builder.build.submit import Submitted, submit
 from train_builder.code.wheels import Target, vendor
@@ -159,20 +159,20 @@ def test_check_fetches_what_travels_along_and_looks_into_it(tmp_path: Path) -> N
     wheel(tmp_path / "index", "helper", {"helper.py": b"ONE = 1\n"})
     listed = requirements(tmp_path, "helper").read_text()
     folder = write_train(tmp_path / "t", files={"main.py": VENDORED, "requirements.txt": listed})
-    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
-    assert (typed.exit, typed.document["packages"]) == (0, True), str(typed)
-    offline = in_a_process(tmp_path, {}, "train", "check", "t", "--offline")
+    checked = typed(tmp_path, "--json", "train", "check", "t")
+    assert (checked.exit, checked.document["packages"]) == (0, True), str(checked)
+    offline = typed(tmp_path, "train", "check", "t", "--offline")
     assert offline.exit == 0
     assert "not known to be ready" in offline.out
     (folder / "code" / "main.py").write_text(VENDORED + "import helpers_tools\n")
-    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
-    assert typed.exit == 40
-    (missing,) = [one for one in typed.document["findings"] if one["code"] == "import.missing"]
+    checked = typed(tmp_path, "--json", "train", "check", "t")
+    assert checked.exit == 40
+    (missing,) = [one for one in checked.document["findings"] if one["code"] == "import.missing"]
     assert (missing["level"], "helpers_tools" in missing["text"]) == ("error", True)
     (folder / "code" / "requirements.txt").write_text(listed + "no-such-package\n")
-    typed = in_a_process(tmp_path, {}, "--json", "train", "check", "t")
-    assert typed.exit == 40
-    assert [one["path"] for one in typed.document["findings"] if one["code"] == WheelsUnresolved.code] == [
+    checked = typed(tmp_path, "--json", "train", "check", "t")
+    assert checked.exit == 40
+    assert [one["path"] for one in checked.document["findings"] if one["code"] == WheelsUnresolved.code] == [
         "requirements.txt"
     ]
 
@@ -217,7 +217,7 @@ def test_a_rehearsal_takes_the_packages_that_would_travel(tmp_path: Path, option
     lines = f"--no-index\n--find-links {tmp_path / 'index'}\nhelper\n"
     spec = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
     write_train(tmp_path / "t", spec, {"main.py": code, "requirements.txt": lines})
-    done = in_a_process(tmp_path, {}, "train", "rehearse", "t", "--into", "out", *options)
+    done = typed(tmp_path, "train", "rehearse", "t", "--into", "out", *options)
     assert done.exit == 0, str(done)
     assert json.loads((tmp_path / "out" / "sums.json").read_text()) == tag
 

@@ -83,6 +83,7 @@ def test_what_a_kind_says_faster_is_what_follows_from_its_graph(route: Route) ->
     assert route.parties == plain.parties
     for party in {one.party for one in route.places}:
         assert route.of(party) == plain.of(party)
+        assert route.boarding(party) == plain.boarding(party)
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
