@@ -202,6 +202,7 @@ def test_half_a_copy_is_no_data(here: World, tmp_path: Path) -> None:
     assert waits_for(here) == "data.unavailable"
     assert here.sandboxes["hospital-a"].started == []
     (room,) = here.plaintext("hospital-a")
+    assert list((room / "data" / "patients").iterdir()) == []
     (room / "data" / "patients" / "left.csv").write_text("of an earlier attempt")
     source.after = None
     here.settle()

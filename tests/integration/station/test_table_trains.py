@@ -19,6 +19,7 @@ from station.data.port import DataSet
 from station.data.tables.cohorts import Cohorts
 from station.data.tables.dataset import TableData
 from station.data.tables.files import FilesSource
+from station.data.tables.secret import DataSecret
 from station.house.capacity import Capacity, Resources
 from station.house.usage import Copies
 from station.sandbox.order import DATA, RunOrder
@@ -147,6 +148,32 @@ def test_a_folder_is_not_asked_for_by_columns_nor_a_table_by_files(here: World) 
     here.submit(made)
     here.settle("hospital-a")
     assert "is a table" in str(refused(here, made)[1])
+
+
+def test_a_table_that_changes_while_it_is_read_is_read_again(here: World, tmp_path: Path) -> None:
+    table = here.houses["hospital-a"].data["heart"]
+    assert isinstance(table.source, TableData)
+    store = here.folder("hospital-a") / "store" / "a.csv"
+    changes: list[Callable[[], object]] = [lambda: store.write_text(csv_of(people(20)))]
+
+    def secret() -> DataSecret:
+        for change in changes:  # after the rows were staged, and before they are read
+            change()
+        changes.clear()
+        return SECRET
+
+    changing = replace(table, source=replace(table.source, secret=secret))
+    here.change("hospital-a", data={"heart": changing})
+    made = here.train(route=("hospital-a",), data=(DataNeed(name="heart", description="ages", columns=("age",)),))
+    here.submit(made)
+    for _ in range(8):
+        here.step("hospital-a")
+    stumbled = here.visit("hospital-a").stumbled
+    assert stumbled is not None
+    assert stumbled.code == "data.unavailable"
+    assert [*here.root.rglob("table.csv")] == []
+    here.settle("hospital-a")
+    assert json.loads(here.results(made, tmp_path / "results")["sums.json"])["n"] == 20
 
 
 def test_a_table_for_which_there_is_no_disk_makes_the_train_wait_and_leaves_nothing(here: World) -> None:

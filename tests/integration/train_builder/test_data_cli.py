@@ -13,9 +13,10 @@ from registry.layout import LayoutRegistry
 from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
+from security.tables.column import Column, ColumnType
 from tests.support.desk import HOME, WITH, Desk, desk, edit, furnished, in_a_process
 from tests.support.dicom import fill
-from tests.support.directories import clock
+from tests.support.directories import clock, key_folder
 from tests.support.fhir import FhirServer, fhir
 from tests.support.postgres import fill_sqlite
 from tests.support.tables import NAMES, Row, csv_of
@@ -184,6 +185,37 @@ def test_a_scientist_sees_what_a_hospital_made_known_and_nothing_of_its_patients
     }
     for path in (offered.path / "registry").rglob("*"):
         assert not path.is_file() or b"canary" not in path.read_bytes()
+
+
+def test_a_wrong_unit_at_one_of_three_hospitals_is_seen_before_anything_is_sent(offered: Desk) -> None:
+    """Of the others, one measures in metres, and one has no such column and other words."""
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    pid = Column(name="patient", type=ColumnType.IDENTIFIER)
+    metres = Column(name="height", type=ColumnType.NUMBER, measure="m", least="0", most="3")
+    age = Column(name="age", type=ColumnType.INTEGER, measure="a")
+    sex = Column(name="sex", type=ColumnType.CATEGORY, values=("female", "male"))
+    registry = LayoutRegistry(offered.path / "registry")
+    for party, columns in (("hospital-b", (pid, age, metres)), ("hospital-c", (pid, age, sex))):
+        secrets = generate([Scheme.ED25519])
+        key_folder(offered.path / party, secrets, party)
+        offered.answer("keys", "card", party, "-o", f"{party}.card.json", *WITH)
+        fingerprint = secrets.key_set.fingerprint.hex
+        offered.answer("directory", "add", "consortium", f"{party}.card.json", "--fingerprint", fingerprint)
+        entry = CatalogueEntry(name="heart", columns=columns, patient="patient", patients="100-199")
+        said = Catalogue(station=PartyId(party), made_at=clock(), data=(entry,))
+        publish_catalogue(registry, PartyId(party), sign_catalogue(said, secrets.signers).to_bytes())
+    offered.answer("directory", "publish", "consortium", "--to", "layout:registry", *WITH)
+    shown = offered.answer("data", "show", "heart", *HOME)
+    assert {one["name"]: (one["differ"], one["missing"]) for one in shown["columns"]} == {
+        "patient": ([], []),
+        "age": ([], []),
+        "height": (["measure"], ["hospital-c"]),
+        "sex": (["values"], ["hospital-b"]),
+    }
+    printed = offered.pht("data", "show", "heart", *HOME).out
+    assert "height  <- differs in measure; not at hospital-c" in printed
+    assert "    hospital-b: number in m" in printed
+    assert "    hospital-a: number in cm" in printed
 
 
 def test_a_catalogue_that_another_party_signed_is_not_believed(offered: Desk) -> None:
