@@ -77,8 +77,13 @@ def test_the_handbooks_columns_are_read(desk: Desk, places: dict[str, str]) -> N
     file.write_text(text[:begin] + told("yaml", "value.ofType", {}) + text[end:])
     (found,) = desk.answer("station", "data", "check", "pressure", *AT)["data"]
     assert found["found"] == {
-        **{"rows": 90, "patients": 30, "without_patient": 0, "empty": [], "flaws": []},
-        **{"listed": None, "withdrawn": 0},
+        "rows": 90,
+        "patients": 30,
+        "without_patient": 0,
+        "empty": [],
+        "flaws": [],
+        "listed": None,
+        "withdrawn": 0,
     }
     edit(file, "from: effectiveDateTime", "from: effectiveDatetime")
     (found,) = desk.answer("station", "data", "check", "pressure", *AT)["data"]
