@@ -104,7 +104,7 @@ def combined(order: RunOrder, say: Say) -> int:
 
 
 def a_world(root: Path, *, contribute: Program = gradient, parties: Consortium | None = None) -> World:
-    programs = {CONTRIBUTE: contribute, COMBINE: combined}
+    programs: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combined}
     return rounds_world(root, program=programs, registry=RecordingRegistry(), parties=parties)
 
 

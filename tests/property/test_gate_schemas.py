@@ -110,7 +110,7 @@ BOUNDS: Final[tuple[Json, ...]] = (-1, 0, 1, 0.5, 2.5, 2**53, 1e300)
 SIZES: Final[tuple[Json, ...]] = (0, 1, 2, 4)
 LISTS: Final[tuple[Json, ...]] = tuple([one, other] for one in INNER for other in INNER)
 NAMED: Final[tuple[Json, ...]] = tuple({"a": one, "n": other} for one in INNER for other in INNER)
-EACH: Final[Mapping[str, tuple[Json, ...]]] = {
+EACH: Final[Mapping[str, tuple[Any, ...]]] = {
     "type": (*KINDS, ["string", "null"], ["integer", "object", "array"]),
     "enum": ([], [1], [1.0, "a"], [None, True, 0], [False, 1], [[], {}], [{"a": 1}, [1, 2]]),
     "const": (None, True, False, 0, 1, 1.0, -0.0, 2**53, "", "a", [], [1], [True], {}, {"a": 1}, {"a": 1.0}),
@@ -160,12 +160,16 @@ SCALARS: Final[tuple[Json, ...]] = (
     *(None, True, False, 0, 1, -1, 2, 3, 0.5, 1.0, -0.0, 2.5, 0.1, 0.3, 1e16, 1e300, 5e-324, 2**53),
     *("", "a", "ab", "abc1", "1", "12", "é", "a1\n", "x", "xxx", "b"),
 )
-DOCUMENTS: Final[tuple[Json, ...]] = (
+ROOMS: Final[tuple[Any, ...]] = (
+    *([], [1, 2], [True, 1], ["a", 1, None], [1, 1, 1, 1, 1], [[1], {}]),
+    *({}, {"": 0}, {"n": "x"}, {"b": [], "n": {}}),
+)
+DOCUMENTS: Final[tuple[Any, ...]] = (
     *SCALARS,
     *([one] for one in SCALARS),
     *({"a": one} for one in SCALARS),
     *({"n": 1, "a": one, "b": None} for one in SCALARS[::3]),
-    *([], [1, 2], [True, 1], ["a", 1, None], [1, 1, 1, 1, 1], [[1], {}], {}, {"": 0}, {"n": "x"}, {"b": [], "n": {}}),
+    *ROOMS,
 )
 
 
