@@ -139,8 +139,7 @@ def _why_silent(found: Whereabouts, now: datetime) -> list[str]:
         return [f"  {found.waiting_for} has not answered for {show_duration(silent)}: ask its operator ({can_be})"]
     if found.over(now):
         return []
-    boards = {one.task for one in found.stops if one.state is StopState.WAITING} <= {Task.BOARD, Task.DEPART}
-    if boards:
+    if any(one.task in {Task.BOARD, Task.DEPART} for one in found.stops if one.state is StopState.WAITING):
         told = "nothing runs before all are on board; it may wait for a person there who approves the train"
     else:
         run = show_duration(found.longest_run)
