@@ -61,8 +61,10 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
     return next((one for one in route.after(max(claims)) if one in ours), None)
 
 
-def letters_here(visit: Visit, manifest: TrainManifest, own: bytes, house: House) -> Mapping[int, bytes]:
-    """Return the letters with the entries of a journey that this station has, by stop, `own` included.
+def letters_here(
+    visit: Visit, manifest: TrainManifest, came: Sequence[bytes], own: bytes, house: House
+) -> Mapping[int, bytes]:
+    """Return the letters with the entries of a journey that this station has, by stop: those that `came`, and `own`, included.
 
     Raises:
         SpoolDamaged: what a visit left is not there any more as it was.
@@ -73,12 +75,16 @@ def letters_here(visit: Visit, manifest: TrainManifest, own: bytes, house: House
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     found: dict[int, bytes] = {}
     for earlier in (*_visits_before(accepted.train, manifest.route, accepted.stop, house), visit):
-        came = () if earlier.fetched is None else house.depot.load(earlier.fetched.parts.digest, house.spool).entries
+        letters = came if earlier is visit else _came_in(earlier, house)
         envelopes = came_with(earlier, house)[1:]
-        found |= {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
+        found |= {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, letters, strict=True)}
         if earlier.accepted is not None and earlier.signed is not None and earlier is not visit:
             found[earlier.accepted.stop] = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
     return {**found, accepted.stop: own}
+
+
+def _came_in(visit: Visit, house: House) -> Sequence[bytes]:
+    return () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
 
 
 def news(route: Route, stop: int) -> frozenset[int]:

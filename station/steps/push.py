@@ -30,7 +30,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         msg = "what is in the spool is not what was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
-    letters = letters_here(visit, manifest, signed_letter(visit, house), house)
+    letters = letters_here(visit, manifest, parcel.entries, signed_letter(visit, house), house)
     stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
     near = {parcel.code.digest: house.party}
     way = {*manifest.route.ancestors(stop), stop}
