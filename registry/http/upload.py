@@ -19,8 +19,8 @@ from registry.port import OpenAt, Progress
 from security.errors import DigestMismatch, FileMissing
 
 CHUNK: Final = 16 << 20
-"""Bytes of an upload's first chunk. Each that came makes the next one twice as large: some registries take as long to end a
-chunk as to receive it."""
+"""Bytes of an upload's first chunk, and of all after a break. Else each that came makes the next one twice as large: some
+registries take as long to end a chunk as to receive it."""
 _LARGEST: Final = 256 << 20
 _OCTETS: Final = "application/octet-stream"
 _OUT_OF_ORDER: Final = 416
@@ -48,7 +48,7 @@ class Upload:
     ) -> None:
         self._http, self._path, self._scopes, self._blob = http, path, scopes, blob
         self._source = _Source(open_at, blob.size, progress)
-        self.location = location
+        self.location, self._largest = location, _LARGEST if location is None else CHUNK
 
     def run(self) -> None:
         """Upload the blob.
@@ -95,14 +95,14 @@ class Upload:
         self._put(location, self._blob.size)
 
     def _chunks(self, offset: int) -> None:
-        chunk, largest = CHUNK, _LARGEST
+        chunk = CHUNK
         while offset < self._blob.size:
             size = min(chunk, self._blob.size - offset)
             try:
                 answer = self._patch(str(self.location), offset, size)
             except (NotInRegistry, RegistryDenied, RegistryMisbehaved) as error:
                 if chunk > CHUNK and error.fields.get("status") == _TOO_LARGE:  # for a proxy on the way
-                    chunk = largest = chunk // 2
+                    chunk = self._largest = chunk // 2
                     continue
                 if offset:
                     raise
@@ -115,7 +115,7 @@ class Upload:
                 msg = "registry reports a wrong number of received bytes"
                 raise RegistryMisbehaved(msg, sent=offset + size, received=received)
             offset = offset + size if received is None else received
-            chunk = min(2 * chunk, largest)
+            chunk = min(2 * chunk, self._largest)
         self._put(str(self.location), 0)
         self.location = None
 

@@ -33,7 +33,7 @@ from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import Many
 from security.forms.record import Elsewhere, Record, Rule
 from security.ids import PartyId, Role, TrainId
-from security.statement.envelope import Envelope, Verified, verify
+from security.statement.envelope import Envelope, Verified, verified_as, verify
 from security.statement.form import StatementForm
 from security.train.boarding import BoardingPass, check_company, check_pass
 from security.train.manifest import CodeRef, TrainManifest, train_id
@@ -357,7 +357,7 @@ def check_entry(
     #    (the time it claims is good only for looking up what was in force then)
     claimed = read_entry(envelope.payload)
     proof = verify(envelope, trust.signer(stop.party, Role.STATION, stop.key_set, claimed.time))
-    entry = ENTRY.parse(proof)
+    entry = verified_as(proof, claimed)  # what was read is what was signed: the same bytes
     # 8. the entry is about this train, this stop, this station, this base
     claim, train = entry.value, train_id(manifest)
     bound = (claim.train, claim.stop, claim.station, claim.base)

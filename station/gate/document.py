@@ -50,7 +50,7 @@ def _bytes(member: Member, output: Output) -> bytes:
         msg = "a JSON output is too large to be checked"
         raise GateOversized(msg, output=output.path, bytes=member.size, limit=MAX_JSON_BYTES)
     with member.open() as source:
-        raw = source.read(MAX_JSON_BYTES + 1)
+        raw = source.read(member.size + 1)
     if len(raw) != member.size:
         not_of_type(output, "changed while it was read")
     return raw

@@ -64,11 +64,12 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
 
 
 def letters_here(
-    visit: Visit, manifest: TrainManifest, own: bytes, wanted: Collection[int], house: House
+    visit: Visit, manifest: TrainManifest, came: Sequence[bytes], own: bytes, wanted: Collection[int], house: House
 ) -> Mapping[int, bytes]:
-    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others; `own` is the one signed now.
+    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others.
 
-    They are read from the newest stop here back, as far as needed: what goes on to a next stop is with the last.
+    `came` are those that the visit brought, `own` is the one signed now. Others are read from the newest stop here back, as far
+    as needed: what goes on to a next stop is with the last.
 
     Raises:
         SpoolDamaged: what a visit left is not there any more as it was.
@@ -77,23 +78,26 @@ def letters_here(
     if accepted is None:
         msg = "nothing was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    found = {accepted.stop: own, **_letters_of(visit, house)}
+    found = {accepted.stop: own, **_by_stop(visit, came, house)}
     before = iter(reversed(_stops_before(manifest.route, accepted.stop, house)))
     while not found.keys() >= set(wanted) and (stop := next(before, None)) is not None:
         earlier = _over(accepted.train, stop, house)
         if earlier is not None and earlier.signed is not None:
             letter = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
-            found = {**_letters_of(earlier, house), stop: letter, **found}
+            found = {**_by_stop(earlier, _came_in(earlier, house), house), stop: letter, **found}
     return found
 
 
-def _letters_of(visit: Visit, house: House) -> Mapping[int, bytes]:
+def _by_stop(visit: Visit, letters: Sequence[bytes], house: House) -> Mapping[int, bytes]:
     envelopes = came_with(visit, house)[1:]
+    return {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, letters, strict=True)}
+
+
+def _came_in(visit: Visit, house: House) -> Sequence[bytes]:
     try:
-        came = () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
+        return () if visit.fetched is None else house.depot.load(visit.fetched.parts.digest, house.spool).entries
     except PhtError as error:
         raise _left_nothing(visit) from error
-    return {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, came, strict=True)}
 
 
 def news(route: Route, stop: int) -> frozenset[int]:

@@ -34,7 +34,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     near = {parcel.code.digest: house.party}
     way = {*manifest.route.ancestors(stop), stop}
     wanted = {one: way & news(manifest.route, one) for one in manifest.route.onward(stop, finished=finished)}
-    letters = letters_here(visit, manifest, signed_letter(visit, house), frozenset().union(*wanted.values()), house)
+    needed = frozenset().union(*wanted.values())
+    letters = letters_here(visit, manifest, parcel.entries, signed_letter(visit, house), needed, house)
     head = visit.arrival
     for following, stops in wanted.items():
         to = manifest.expected_at(following).party

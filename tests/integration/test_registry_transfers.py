@@ -132,6 +132,7 @@ def test_upload_goes_on_where_the_registry_says(liar: Liar, data: bytes) -> None
     assert opened == [0, received]
     ranges = [asked.headers["content-range"] for asked in liar.asked if asked.method == "PATCH"]
     assert ranges[2].startswith(f"{received}-")
+    assert chunks(liar) == [16 << 20, 32 << 20, 16 << 20, 16 << 20, SIZE - (48 << 20) - 5]
     assert ranges[-1].endswith(f"-{SIZE - 1}")
 
 
