@@ -38,11 +38,11 @@ class PhtError(Exception):
     def __str__(self) -> str:
         """Return the message with its fields, as one line that is safe to print on a terminal.
 
-        A field may quote what a stranger sent: its control characters must not reach a terminal.
+        A field may quote what a stranger sent: its control characters must not reach a terminal. Of one that is None nothing is said.
         """
-        if not self.fields:
+        told = ", ".join(f"{name}={value}" for name, value in self.fields.items() if value is not None)
+        if not told:
             return self.message
-        told = ", ".join(f"{name}={value}" for name, value in self.fields.items())
         return "".join(letter if letter.isprintable() else " " for letter in f"{self.message} ({told})")
 
 

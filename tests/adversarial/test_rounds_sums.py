@@ -59,7 +59,7 @@ from tests.support.spying import (
     place_of,
 )
 from tests.support.sums import sent
-from tests.support.trains import MAIL, Train
+from tests.support.trains import MAIL, Consortium, Train
 from tests.support.world import PATIENTS, MemoryBlobs, World
 
 PATH = "parts/gradient.json"
@@ -106,8 +106,9 @@ def combined(order: RunOrder, say: Say) -> int:
     return 0
 
 
-def a_world(root: Path, *, contribute: Program = gradient) -> World:
-    return rounds_world(root, program={CONTRIBUTE: contribute, COMBINE: combined}, registry=RecordingRegistry())
+def a_world(root: Path, *, contribute: Program = gradient, parties: Consortium | None = None) -> World:
+    programs: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combined}
+    return rounds_world(root, program=programs, registry=RecordingRegistry(), parties=parties)
 
 
 @pytest.fixture
@@ -134,6 +135,32 @@ def departed(here: World) -> None:
     here.settle(JUNCTION)
 
 
+@pytest.fixture(scope="module")
+def departure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Train, Path]]:
+    """A world whose train has departed, and a copy of everybody's folder; nobody goes on in it."""
+    root = tmp_path_factory.mktemp("departure")
+    here = a_world(root / "world")
+    made = a_train(here)
+    departed(here)
+    for party in here.houses:
+        here.back_up(party, root / party)
+    yield here, made, root
+    here.close()
+
+
+@pytest.fixture
+def under_way(departure: tuple[World, Train, Path], tmp_path: Path) -> Iterator[tuple[World, Train]]:
+    """That world again, for one test."""
+    before, made, folders = departure
+    here = a_world(tmp_path / "world", parties=before.consortium)
+    seen(here).take_over(seen(before))
+    here.now = before.now
+    for party in here.houses:
+        here.restore(party, folders / party)
+    yield here, made
+    here.close()
+
+
 def vectors_of(here: World, made: Train, stop: int) -> dict[str, bytes]:
     """Return what the junction finds in what the hospitals sent it for a combination."""
     keys = here.houses[JUNCTION].passes.find(made.id, [here.consortium.secrets[JUNCTION].identity])
@@ -154,10 +181,9 @@ ALL = [float(sum(map(sum, PATIENTS.values()))), float(sum(map(len, PATIENTS.valu
 # --- A junction that does not send everybody the same ---------------------------------------------------------------------
 
 
-def test_t28_a_junction_that_sends_two_stations_different_models_adds_up_noise(here: World) -> None:
+def test_t28_a_junction_that_sends_two_stations_different_models_adds_up_noise(under_way: tuple[World, Train]) -> None:
     """It has all but A bring nothing. Were masks the same whatever a station was told, the sum of all would be A's part."""
-    made = a_train(here)
-    departed(here)
+    here, made = under_way
     here.settle(*STATIONS)
     assert summed(vectors_of(here, made, FIRST[JUNCTION])) == ALL
     here.settle(JUNCTION)
@@ -257,9 +283,8 @@ SPOILED: dict[str, tuple[Parts, type[PhtError]]] = {
 }
 
 
-def test_what_is_made_by_hand_is_what_a_station_makes(here: World) -> None:
-    made = a_train(here)
-    departed(here)
+def test_what_is_made_by_hand_is_what_a_station_makes(under_way: tuple[World, Train]) -> None:
+    here, made = under_way
     good = vector(here, made, B, GOOD)
     contribute_by_hand(here, made, B, FIRST[B], {PATH: good})
     here.settle(A, C)
@@ -267,11 +292,10 @@ def test_what_is_made_by_hand_is_what_a_station_makes(here: World) -> None:
 
 
 @pytest.mark.parametrize("how", SPOILED)
-def test_t28_a_part_that_is_none_becomes_no_number(here: World, how: str) -> None:
+def test_t28_a_part_that_is_none_becomes_no_number(under_way: tuple[World, Train], how: str) -> None:
     """The junction refuses before its run begins: it is told neither the total nor what is plausible."""
     parts, error = SPOILED[how]
-    made = a_train(here)
-    departed(here)
+    here, made = under_way
     contribute_by_hand(here, made, B, FIRST[B], parts(here, made))
     here.settle()
     assert refusals(here, JUNCTION) == [error.code]
@@ -280,10 +304,11 @@ def test_t28_a_part_that_is_none_becomes_no_number(here: World, how: str) -> Non
     assert not here.at_home(made.id)
 
 
-def test_t5_t28_a_station_that_contributes_twice_with_different_numbers_is_caught(here: World) -> None:
+def test_t5_t28_a_station_that_contributes_twice_with_different_numbers_is_caught(
+    under_way: tuple[World, Train],
+) -> None:
     """The first is in the sum; the second proves the fraud, is kept for that, and changes nothing."""
-    made = a_train(here)
-    departed(here)
+    here, made = under_way
     contribute_by_hand(here, made, A, FIRST[A], {PATH: vector(here, made, A, (15.0, 3.0))}, again=True)
     here.settle(B, C)
     here.settle(JUNCTION)

@@ -1,5 +1,5 @@
 """Fixtures of the tests that type commands."""
 
-from tests.support.desk import desk, furnished
+from tests.support.desk import desk, furnished, quick_keys
 
-__all__ = ("desk", "furnished")
+__all__ = ("desk", "furnished", "quick_keys")

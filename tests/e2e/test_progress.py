@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,18 +32,17 @@ SLOW = [
 ]
 
 
+@pytest.mark.usefixtures("quick_keys")
 @pytest.mark.parametrize(("words", "told"), SLOW, ids=lambda one: "-".join(one[:2]) if isinstance(one, tuple) else None)
 def test_what_takes_its_time_is_told_at_a_terminal_only(desk: Desk, words: tuple[str, ...], told: str) -> None:
-    if words[:2] == ("station", "init"):  # it goes on where it was stopped, with keys that open quickly
-        shutil.copytree(desk.path / "hospital-a" / "keys", desk.path / "new" / "keys")
     whole = desk.snapshot()
-    expected = in_a_process(desk.path, {}, *words)
+    expected = in_a_process(desk.path, {}, *words) if words[:2] == ("keys", "check") else desk.pht(*words)
     assert told not in expected.out + expected.err, str(expected)
     assert "\x1b" not in expected.out + expected.err, str(expected)
     if expected.exit == 0:
         assert expected.err == "", str(expected)
     desk.restore(whole)
-    status, screen = at_a_terminal(*words, folder=desk.path)
+    status, screen = at_a_terminal(*words, folder=desk.path, program=("-m", "tests.support.quick"))
     assert status == expected.exit, screen
     assert told in screen
     after = screen.rpartition(told)[2]

@@ -7,6 +7,8 @@ import pytest
 from tests.support.desk import HOME, SETUP, STATION, WITH, Desk
 from tests.support.stretchings import counted
 
+pytestmark = pytest.mark.usefixtures("quick_keys")  # how often, and not how long
+
 NONE = [
     ("keys", "show", "alice/keys"),
     ("train", "setup", "alice", *SETUP),

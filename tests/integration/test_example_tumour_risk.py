@@ -160,6 +160,7 @@ def fitted(data: Path, rooms: Path, *, most: int) -> Any:
     model, keep, came = None, rooms / "keep", rooms / "came"
     for folder in (keep, came / "hospital-a", came / "sum"):
         folder.mkdir(parents=True)
+    model: Any = None
     for number in range(most):
         parts = [run(rooms / f"{number}-{name}", "contribute", number, data / name, came, keep) for name in HOSPITALS]
         for name in ("score", "information", "deviance"):

@@ -26,8 +26,9 @@ from security.directory.workspace import add_party, approve_base
 from security.errors import PhtError
 from security.ids import Role
 from security.keys.keyset import Scheme, generate
-from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
+from tests.support.directories import PASSPHRASE, QUICK, card_of, clock, house, key_folder
 from tests.support.owners import SPEC, write_train
+from tests.support.quick import set_work
 from tests.support.trains import BASE
 
 STATION_SPEC: Final = SPEC.replace("[hospital-a, hospital-b, hospital-c]", "[hospital-a]")
@@ -217,6 +218,14 @@ def furnish(path: Path) -> Desk:
     desk.answer("train", "submit", "my-train", *HOME, *WITH)
     desk.answer("station", "once", "hospital-a", *WITH)
     return desk
+
+
+@pytest.fixture
+def quick_keys() -> Iterator[None]:
+    """Keys that commands make in this process open quickly."""
+    before = set_work(QUICK)
+    yield
+    set_work(before)
 
 
 WITH: Final = ("--passphrase-file", "secret")

@@ -18,7 +18,7 @@ from security.train.route_kinds import BoardedRoute, RoundsRoute
 from security.train.sum_form import Sum
 from station.sandbox.order import DATA, IN, RunOrder
 from tests.support.scripted_sandbox import Program
-from tests.support.trains import MAIL, Train, train
+from tests.support.trains import MAIL, Consortium, Train, train
 from tests.support.world import PATIENTS, MemoryBlobs, World, world
 
 CONTRIBUTE, COMBINE = ("python3", "contribute.py"), ("python3", "combine.py")
@@ -82,9 +82,10 @@ def rounds_world(
     junction: str = JUNCTION,
     registry: Registry | None = None,
     program: Mapping[tuple[str, ...], Program] = PROGRAMS,
+    parties: Consortium | None = None,
 ) -> World:
     names = tuple(dict.fromkeys((*STATIONS, junction)))
-    return world(root, stations=names, program=program, registry=registry)
+    return world(root, stations=names, program=program, registry=registry, parties=parties)
 
 
 def rounds_train(

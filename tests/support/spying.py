@@ -64,6 +64,12 @@ class RecordingRegistry(MemoryRegistry):
         self.receipts: list[bytes] = []
         self.tagged: list[tuple[Repository, Reference, bytes, str]] = []
 
+    def take_over(self, other: RecordingRegistry) -> None:
+        """Have all that is in another registry, and that its operator has kept."""
+        for name in ("_blobs", "_manifests", "_tags"):
+            setattr(self, name, {repo: dict(found) for repo, found in getattr(other, name).items()})
+        self.sent, self.receipts, self.tagged = [*other.sent], [*other.receipts], [*other.tagged]
+
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         digest = super().put_manifest(repo, reference, raw, media_type)
         stored = StoredManifest(raw=raw, media_type=media_type, digest=digest)

@@ -12,13 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def at_a_terminal(*words: object, typed: str | None = None, folder: Path | None = None) -> tuple[int, str]:
+def at_a_terminal(
+    *words: object,
+    typed: str | None = None,
+    folder: Path | None = None,
+    program: tuple[str, ...] = (str(ROOT / "pht.py"),),
+) -> tuple[int, str]:
     """Run `pht` at a terminal; return its status and the screen, with what moves on it.
 
     With `typed`, somebody waits to be asked, and types that line.
     """
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(ROOT / "pht.py"), *map(str, words)]
+    command = [sys.executable, *program, *map(str, words)]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "TERM": "xterm"}
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder, start_new_session=True

@@ -284,9 +284,10 @@ def world(
     program: Program | Mapping[tuple[str, ...], Program] = add_up,
     registry: Registry | None = None,
     policy: Rule | None = None,
+    parties: Consortium | None = None,
 ) -> World:
     """Build a world in which a valid train comes home by itself."""
-    made = World(root=root, consortium=consortium(stations), registry=registry or MemoryRegistry())
+    made = World(root=root, consortium=parties or consortium(stations), registry=registry or MemoryRegistry())
     for name in stations:
         folder = made.folder(name)
         data = folder / "data"

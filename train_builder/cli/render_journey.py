@@ -140,12 +140,11 @@ def _why_silent(found: Whereabouts, now: datetime) -> list[str]:
     if found.over(now):
         return []
     if any(one.task in {Task.BOARD, Task.DEPART} for one in found.stops if one.state is StopState.WAITING):
-        return [
-            "  nothing runs before all are on board: one who is not may wait for a person there who approves the train"
-        ]
-    run = show_duration(found.longest_run)
-    told = f"the run may take {run}; it may wait for a person, or for a file that is missing there"
-    return [f"  a station says nothing before it is done: {told}"]
+        told = "nothing runs before all are on board; it may wait for a person there who approves the train"
+    else:
+        run = show_duration(found.longest_run)
+        told = f"the run may take {run}; it may wait for a person, or for a file that is missing there"
+    return [f"  a station says nothing before it is done: {told}; 'pht train recall' ends it"]
 
 
 def whereabouts_document(found: Whereabouts, now: datetime) -> dict[str, Json]:

@@ -39,8 +39,8 @@ PATIENCE: Final = timedelta(days=1)
 """Beside the run itself: for fetching, for looking through the outputs, and for a station that is down overnight."""
 
 WHAT_TO_DO: Final[Mapping[Outcome, str]] = {
-    Outcome.REFUSED: "a person there refused it, or its outputs were not let out: 'pht train rehearse' has the same gate, else ask the"
-    " station's operator",
+    Outcome.REFUSED: "you have recalled it, a person there refused it, or its outputs were not let out: 'pht train rehearse' has the"
+    " same gate, else ask the station's operator",
     Outcome.FAILED: "the analysis ended with an error at this station: try 'pht train rehearse' on samples like its data;"
     " one that may begin no further process (limits.processes) ends so, too",
     Outcome.EXCEEDED: "the analysis went over a limit in train.yaml: use less, or ask for more",

@@ -32,9 +32,12 @@ from security.files import read_file, write_file
 from security.ids import PartyId
 from security.keys.errors import WrongPassphrase
 from security.keys.keyset import Scheme, generate
+from tests.support.desk import quick_keys
 from tests.support.directories import PASSPHRASE, card_of, clock, house, key_folder
 from tests.support.root import Root
 from tests.support.terminal import at_a_terminal
+
+__all__ = ["quick_keys"]
 
 ROOT = Path(__file__).parents[3]
 DIGEST = digest_of(b"a base image")
@@ -98,6 +101,7 @@ def opens_slowly(path: Path) -> bool:
     return re.match(rb"age-encryption\.org/v1\n-> scrypt \S+ 18\n", path.read_bytes()) is not None
 
 
+@pytest.mark.usefixtures("quick_keys")
 def test_keys_move_out_and_in(tmp_path: Path, folder: Path, secret: Path) -> None:
     with pytest.raises(InvalidInput):
         run(keys, "export", folder, tmp_path / "plain", "--passphrase-file", secret)
@@ -151,6 +155,7 @@ def test_a_consortium_is_made(tmp_path: Path, secret: Path) -> None:
     assert all(map(opens_slowly, made_keys))
 
 
+@pytest.mark.usefixtures("quick_keys")
 def test_a_consortium_from_first_to_last(tmp_path: Path, secret: Path, card: Path) -> None:
     phrase, place = ["--passphrase-file", secret], f"folder:{tmp_path}/www"
     ours = house(tmp_path / "ours", keys=2, threshold=1).workspace.path
@@ -200,6 +205,7 @@ def test_a_party_is_added_only_under_the_fingerprint_it_read_out(workspace: Path
     assert [path.name for path in (workspace / "work").iterdir()] == ["policy.json"]
 
 
+@pytest.mark.usefixtures("quick_keys")
 def test_new_keys_replace_old_ones_after_the_same_question(
     workspace: Path, card: Path, tmp_path: Path, secret: Path
 ) -> None:
@@ -337,6 +343,7 @@ def test_a_withdrawn_base_counts_again_only_after_a_yes(workspace: Path) -> None
     assert run(directory, "approve-base", workspace, "python", DIGEST, "--yes").data["withdrawn"] is False
 
 
+@pytest.mark.usefixtures("quick_keys")
 def test_too_few_root_keys_names_those_that_may_be_given(tmp_path: Path, secret: Path) -> None:
     ours = house(tmp_path / "ours", keys=3, threshold=2).workspace.path
     first, *others = sorted((ours / "root-keys").iterdir())
@@ -348,6 +355,7 @@ def test_too_few_root_keys_names_those_that_may_be_given(tmp_path: Path, secret:
     assert first.stem.removeprefix("root-") not in hint
 
 
+@pytest.mark.usefixtures("quick_keys")
 def test_new_keys_of_the_directory_tell_which_files_are_new_and_which_are_over(tmp_path: Path, secret: Path) -> None:
     ours = house(tmp_path / "ours", keys=2, threshold=1).workspace.path
     keep, drop = sorted((ours / "root-keys").iterdir())

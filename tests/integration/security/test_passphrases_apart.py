@@ -13,7 +13,12 @@ from security.errors import InvalidInput
 from security.files import write_file
 from security.keys.errors import WrongPassphrase
 from tests.integration.security.test_cli import run
+from tests.support.desk import quick_keys
 from tests.support.directories import house
+
+__all__ = ["quick_keys"]
+
+pytestmark = pytest.mark.usefixtures("quick_keys")
 
 ROOT, ONLINE = b"correct horse battery", b"staple of the timer"
 

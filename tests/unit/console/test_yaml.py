@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from console.problems import Problem, first_of
 from console.yaml import Edited, Unreadable, read_edited, read_yaml
 from security.encoding import Json
+from security.errors import PhtError
 
 SCHEMA: dict[str, Json] = {
     "type": "object",
@@ -105,7 +106,9 @@ def test_an_error_tells_the_first_problem_and_how_many_there_are() -> None:
     assert not isinstance(found, Edited)
     told = first_of(found)
     assert (told["line"], told["others"]) == (1, 2)
-    assert first_of(found[:1])["others"] is None
+    alone = first_of(found[:1])
+    assert alone["others"] is None
+    assert "others" not in str(PhtError("no", file="x", problem=alone["problem"], others=alone["others"]))
 
 
 def test_t23_a_billion_laughs_is_refused_before_it_grows() -> None:
