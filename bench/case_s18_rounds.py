@@ -21,6 +21,10 @@ from tests.support.trains import NOW, consortium, train
 KIB: Final = 1 << 10
 EARLY, LATE, AROUND = 2, 40, 4
 """Rounds that are compared, and how many beside each."""
+_LETTERS: Final = (
+    "letters: its entry, for the junction and for the owner, the model's entry and the manifest, each with 1.6 KiB for every party that may "
+    "read it under hybrid keys, and base64 for a third"
+)
 FLAT: Final = Goal(least=0.8, most=1.25)
 KINDS: Final = {"ed25519": (Scheme.ED25519,), "ed25519 and ml-dsa-65": (Scheme.ED25519, Scheme.ML_DSA_65)}
 
@@ -96,6 +100,7 @@ def _sent(bench: Bench) -> Iterator[Figure]:
             value=(taken[-1].uploaded - taken[-1].state) / KIB,
             unit="KiB",
             goal=Goal(most=16, absolute=True),
+            note=_LETTERS,
         )
 
 

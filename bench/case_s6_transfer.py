@@ -98,7 +98,8 @@ def _stop(bench: Bench, mebibytes: int, stations: int) -> Figure:
         to=_TOOLS,
         ratio=took["ours"] / took["tools"],
         goal=Goal(most=1.2),
-        note="the container left out on both sides; besides what the tools write, the state is written once unsealed, once as it was judged, and once sealed for the next",
+        note="the container left out on both sides; besides what the tools write, the state is written once unsealed and once sealed "
+        "for the next, and the disk's pace decides",
     )
 
 

@@ -13,8 +13,8 @@ from typing import BinaryIO, Final, Protocol, TypeAlias, cast
 from registry.errors import RegistryUnavailable
 from security.digest import BUFFER, NOTHING, CheckedReader, Digest, Prefix, checked, digest_of
 from security.errors import BudgetExceeded, DigestMismatch, FileMissing
-from security.files import Steady, locked_if_free, make_folder, sync_folder, told, writing
-from security.streams import Sink, pour
+from security.files import locked_if_free, make_folder, sync_folder, told, writing
+from security.streams import pour
 
 BEGUN: Final = ".begun"
 """How the name of a part ends."""
@@ -136,10 +136,10 @@ def _write_rest(out: BinaryIO, after: Prefix, rest: Rest) -> None:
     with rest(after) as source:
         out.truncate(after.size)
         out.seek(after.size)
-        _copy(source, Steady(out))
+        _copy(source, out)
 
 
-def _copy(source: CheckedReader, out: Sink) -> None:
+def _copy(source: CheckedReader, out: BinaryIO) -> None:
     buffer = memoryview(bytearray(BUFFER))
     while count := source.readinto(buffer):
         pour(out, buffer[:count])

@@ -259,18 +259,21 @@ class Depot:
         stop: int | None,
         part: int | None = None,
         near: Mapping[Digest, PartyId] = _NOWHERE,
+        known: Collection[Digest] = (),
         progress: Progress | None = None,
     ) -> Digest:
         """Put a train into a party's mailbox for a stop, or for home: the blobs, then the manifest with its tag; then check that it is there.
 
         `part` is the stop that sends, where several send to one, unless it is the first of them. What the manifest itself can
-        hold needs no blob. What lies in a mailbox already, as `near` says, is mounted from there, not uploaded.
+        hold needs no blob, unless it is `known` to who receives it: that is not fetched again. What lies in a mailbox already, as `near`
+        says, is mounted from there, not uploaded.
 
         Raises:
             RegistryMisbehaved: the registry accepted the manifest but does not have it.
         """
         refs: tuple[CodeRef | StateRef, ...] = (parcel.code, *parcel.states)
-        held = {one.digest: read_document(blobs, one.digest, limit=SMALL) for one in refs if one.size <= SMALL}
+        small = [one.digest for one in refs if one.size <= SMALL and one.digest not in known]
+        held = {one: read_document(blobs, one, limit=SMALL) for one in small}
         artifact, repo = pack(parcel, held), mailbox(to)
         for descriptor in artifact.sealed:
             there = near.get(descriptor.digest)

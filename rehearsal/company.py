@@ -37,7 +37,6 @@ from station.house.passes import PassKeys
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
-from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage
 from station.sandbox.order import run_user
 from station.sandbox.port import Sandbox
@@ -141,6 +140,8 @@ def _choose(venue: Venue) -> _Shared:
     if venue.engine is None:
         lacking = "no registry with the base image was named (--home names one)"
     else:
+        from station.sandbox.docker.engine import DockerSandbox  # noqa: PLC0415 - slow to import, and not always there
+
         docker = DockerSandbox(url=venue.engine.url)
         bad = next((finding for finding in docker.doctor(None) if not finding.ok), None)
         if bad is None:

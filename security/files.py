@@ -12,13 +12,9 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
-from security.streams import pour
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -26,7 +22,6 @@ PRIVATE_FOLDER = 0o700
 _OWNER_AND_MASK: Final = frozenset({0x01, 0x10})  # tags of entries of an access list, as the kernel keeps it
 _NAMED_USER: Final = 0x02
 _READ: Final = 0x04
-_STEADILY: Final = 8 << 20
 
 
 @contextlib.contextmanager
@@ -208,25 +203,6 @@ def writing(path: Path, *, mode: int = PRIVATE_FILE, replace: bool = True, durab
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-class Steady:
-    """Passes bytes on to a file, and lets the disk begin with them meanwhile: little is left when they are made durable."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._begun, self._end = file, file.tell(), file.tell()
-
-    def write(self, data: Buffer, /) -> int:
-        """Write all of `data`."""
-        pour(self._file, data)
-        size = memoryview(data).nbytes
-        self._end += size
-        if (
-            self._end - self._begun >= _STEADILY
-        ):  # Linux begins to write what is no longer needed, and keeps it until then
-            os.posix_fadvise(self._file.fileno(), self._begun, self._end - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = self._end
-        return size
 
 
 def write_file(

@@ -7,7 +7,6 @@ for another train, stop, sender or recipient is refused (attacks T7, T8).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -17,7 +16,6 @@ from typing import Annotated, BinaryIO, Final
 
 from security.age import AgeReader, Unwrapper, decrypt, encrypt, parse_recipient
 from security.archive import MAX_MEMBERS, META_LIMIT, Budget, Member, Unpacked, content_of, pack, unpack
-from security.beside import LARGE, Ahead, Behind
 from security.digest import BUFFER, CheckedReader, Digest, checked, hashing
 from security.encoding import Fields, parse_json
 from security.errors import CodeAltered, DigestMismatch, NotARecipient, SealBroken, SealForeign, SealRecipients
@@ -236,10 +234,7 @@ def _seal(
     sink: Sink, members: Sequence[Member], *, meta: bytes, recipients: Sequence[str]
 ) -> tuple[Digest, int, Digest]:
     hashed = hashing(sink)
-    with contextlib.ExitStack() as both:
-        large = sum(one.size for one in members) >= LARGE
-        below = both.enter_context(Behind(hashed)) if large else hashed
-        sealed = both.enter_context(encrypt(below, [parse_recipient(one) for one in recipients]))
+    with encrypt(hashed, [parse_recipient(one) for one in recipients]) as sealed:
         packed = pack(sealed, meta, members)
     return hashed.digest, hashed.size, packed.content
 
@@ -255,18 +250,15 @@ def _open(
     ours: int = 0,
     witness: Callable[[memoryview], object] | None = None,
 ) -> Unpacked:
-    with contextlib.ExitStack() as both:
-        above = both.enter_context(Ahead(source)) if source.announced[1] >= LARGE else source
-        try:
-            with decrypt(above, identities, ours=ours) as plain:
-                _need_recipients(plain, readers)
-                unpacked = unpack(plain, into=into, budget=budget, check_meta=check, witness=witness)
-            over = not above.read(1)
-        except (NotARecipient, SealBroken):
-            while above.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
-                pass
-            raise
-    if not (over and source.complete):
+    try:
+        with decrypt(source, identities, ours=ours) as plain:
+            _need_recipients(plain, readers)
+            unpacked = unpack(plain, into=into, budget=budget, check_meta=check, witness=witness)
+    except (NotARecipient, SealBroken):
+        while source.read(BUFFER):  # a file damaged on its way is "damaged", not "for another recipient"
+            pass
+        raise
+    if not source.complete:
         msg = "data follows the end of the sealed file"
         raise DigestMismatch(msg)
     return unpacked

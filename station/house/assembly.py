@@ -52,7 +52,6 @@ from station.house.trust import FreshTrust
 from station.house.usage import Copies
 from station.house.workroom import Workrooms
 from station.journal.journal import Journal
-from station.sandbox.docker.engine import DockerSandbox
 from station.sandbox.image import BaseImage, ImageLayer
 from station.sandbox.port import Sandbox
 
@@ -130,6 +129,8 @@ def sandbox_of(config: StationConfig) -> Sandbox:
     """Return what runs trains here."""
     match config.sandbox:
         case DockerPlace(engine=engine, runtime=runtime):
+            from station.sandbox.docker.engine import DockerSandbox  # noqa: PLC0415 - slow to import, and few commands run
+
             return DockerSandbox(url=engine, runtime=runtime)
 
 

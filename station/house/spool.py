@@ -24,7 +24,7 @@ from typing import BinaryIO, cast
 from registry.blobs import BEGUN, BlobFolder, Rest, read_document
 from security.digest import BUFFER, CheckedReader, Digest, HashingWriter, checked, digest_of
 from security.errors import DigestMismatch, FileMissing, Malformed
-from security.files import Steady, locked, locked_if_free, make_folder, sync_folder, told
+from security.files import locked, locked_if_free, make_folder, sync_folder, told
 from station.errors import SpoolDamaged
 from station.visit.events import Blob
 
@@ -130,7 +130,7 @@ class Spool(BlobFolder):
         """
         made: list[SpoolWriter] = []
         with self._making(lambda: made[0].blob.digest) as out:
-            made.append(SpoolWriter(Steady(out)))
+            made.append(SpoolWriter(out))
             yield made[0]
 
     @contextlib.contextmanager

@@ -96,14 +96,14 @@ def print_outputs(visit: Visit, accepted: AcceptedTrain, house: House) -> None:
     """
     room, manifest = house.workrooms.find(visit.arrival), accepted.manifest.value.at_stop(accepted.stop)
     put_back(room.state, manifest, room.outgoing)
+    # A sealed run is over with its first process: the kernel ends the others before it tells.
+    take = move if house.sandbox.sealed else stay
     print_anew(
         room.state,
         manifest,
         house.workrooms.outgoing(visit.arrival),
         lambda member, output, _: masked_pieces(member, output, accepted, house, room),
-        take=move
-        if house.sandbox.sealed
-        else stay,  # a sealed run is over with its first process: the kernel ends the rest
+        take,
     )
 
 

@@ -99,13 +99,18 @@ def _letters_of(visit: Visit, house: House) -> Mapping[int, bytes]:
 def news(route: Route, stop: int) -> frozenset[int]:
     """Return the stops whose entries have to be sent to a stop, or home: its party has the others from its last stop.
 
-    What came before that stop is known there; what it signed then is sent back to it, so that all receive the same.
+    What came before that stop is known there; what it signed then is sent back to it: that nobody signs in its name is for it to see.
     """
     way = frozenset(route.ancestors(stop))
     if stop == route.home:
         return way
     mine = [one for one in route.of(route.stop(stop).party) if one in way]
     return way - frozenset(route.ancestors(mine[-1])) if mine else way
+
+
+def knows_code(route: Route, stop: int) -> bool:
+    """Whether the party of a stop has the code already: it boarded the train, and that has departed."""
+    return stop != route.home and route.leg(stop) is not None and route.boarding(route.stop(stop).party) is not None
 
 
 def came_with(visit: Visit, house: House) -> tuple[Envelope, ...]:

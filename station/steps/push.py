@@ -12,7 +12,7 @@ from security.train.manifest import TrainManifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
-from station.steps.gathered import letters_here, news
+from station.steps.gathered import knows_code, letters_here, news
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
@@ -20,7 +20,7 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     """Send the recorded bytes on, as often as it takes: to everybody who is next, and a state is uploaded once.
 
-    Of the journey everybody is sent what they cannot have from their own last stop.
+    Everybody is sent what they cannot have from their own last stop of the journey, and no code again that they boarded with.
 
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
@@ -47,8 +47,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
             stop=None if following == manifest.route.home else following,
             part=None if stop in manifest.route.before(following)[:1] else stop,
             near=near,
+            known=(parcel.code.digest,) if knows_code(manifest.route, following) else (),
         )
-        near[ours.digest] = to
+        near |= {ours.digest: to, parcel.code.digest: to}
     if finished:
         _tell(visit, manifest, letters[stop], house)
     return Pushed(at=now, head=head)

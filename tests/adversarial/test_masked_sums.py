@@ -217,6 +217,35 @@ def test_t29_all_but_two_together_learn_what_those_two_sum_up_to_and_no_more(for
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_t29_what_all_others_see_of_two_fits_every_split_of_their_sum(form: FixedPoint) -> None:
+    """For any numbers of the one there are some of the other, and a mask of the two, with which the same bytes were seen."""
+    _, inputs = two_inputs()
+    among, run, honest = met(STATIONS), views(inputs, form, "train"), (1, 3)
+    left = [unmasked_by(run[own], among[own], set(range(STATIONS)) - set(honest), form) for own in honest]
+    both = inputs[honest[0]] + inputs[honest[1]]
+    splits: list[NDArray[np.float64]] = [
+        inputs[honest[0]],
+        both,
+        np.zeros(NUMBERS),
+        (np.arange(NUMBERS) % 300).astype(np.float64),
+    ]
+    for split in splits:
+        of_both = left[0].copy()
+        subtract(of_both, unmasked(split, form))
+        seen = unmasked(both - split, form)
+        subtract(seen, of_both)
+        assert np.array_equal(seen, left[1])
+
+
+def unmasked(numbers: NDArray[np.float64], form: FixedPoint) -> Limbs:
+    """Return what a station would send without masks: the check element, and its numbers."""
+    elements = zeros(len(numbers) + 1, bits=form.bits)
+    elements[0, 0] = 1
+    form.encode(numbers, elements[1:])
+    return elements
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_t29_masks_of_other_rounds_paths_and_pairs_have_nothing_to_do_with_each_other(form: FixedPoint) -> None:
     """Two vectors of one station at different occasions differ by noise, not by the difference of their numbers."""
     place = places(STATIONS)[1]

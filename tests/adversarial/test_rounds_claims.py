@@ -304,6 +304,18 @@ def test_t3_only_a_combination_says_that_it_has_finished(it: Journey, stop: int)
     refused(JourneyForeignEntry, done, done.parts(FIRST[JUNCTION]))
 
 
+def test_t4_no_round_comes_after_the_last_that_there_can_be(it: Journey) -> None:
+    """A junction whose run is never done: nobody works for it beyond what was agreed to, and the train is at home."""
+    it.to(THIRD[JUNCTION]).pass_stop(THIRD[JUNCTION])
+    end, whole = THIRD[JUNCTION], it.home(THIRD[JUNCTION])
+    assert it.at_home(end).journey.before == (end,)
+    for party in (A, B, C):
+        refused(JourneyTooLong, it, whole, party)
+    beyond = it.sign(replace(it.entry(end), stop=end + 1, previous=(it.entries[end].digest,)))
+    refused(JourneyTooLong, it, replace(whole, entries=(*whole.entries, beyond)), A)
+    refused(JourneyTooLong, it, replace(whole, entries=(*whole.entries, beyond)), ALICE)
+
+
 def test_t4_finished_is_under_the_signature(it: Journey) -> None:
     """Taken out of, or put into, an entry that is signed, it is another entry that nobody has signed."""
     envelope = it.entries[FIRST[JUNCTION]]

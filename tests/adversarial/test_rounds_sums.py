@@ -6,6 +6,7 @@ ever in the registry.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from security.digest import digest_of
-from security.errors import Forked, PhtError, SignatureMissing
+from security.errors import Forked, MalformedStatement, PhtError, SignatureMissing
 from security.ids import PartyId
 from security.statement.envelope import sign, verify
 from security.sums.errors import (
@@ -31,9 +32,10 @@ from security.sums.errors import (
 from security.sums.mask import Occasion, PairSecret
 from security.sums.masked import MaskedVector, Place, mask, total, unmask
 from security.sums.ring import FixedPoint, add, subtract, zeros
+from security.train.boarding import open_seed
 from security.train.journey import JourneyEntry, Outcome, print_entry, read_entry
 from security.train.letters import entry_recipients, seal_letter
-from security.train.manifest import Output
+from security.train.manifest import Output, read_manifest
 from security.train.route import Task
 from security.train.sum_form import Sum
 from station.daemon.sweep import Keeper, sweep
@@ -47,6 +49,7 @@ from tests.support.scripted_sandbox import Program
 from tests.support.spying import (
     RecordingRegistry,
     Sent,
+    all_passes,
     another_model,
     contribute_by_hand,
     entries_of,
@@ -167,6 +170,27 @@ def test_t28_a_junction_that_sends_two_stations_different_models_adds_up_noise(h
     assert len(vectors) == len(STATIONS)
     with pytest.raises(MasksLeft):
         summed(vectors)
+
+
+def test_t5_t28_a_junction_that_runs_a_round_twice_gets_no_second_vector(here: World) -> None:
+    """Two vectors under one mask would tell by how much they differ. Who was asked for a round is not asked for it again."""
+    made = a_train(here)
+    departed(here)
+    here.settle(*STATIONS)
+    here.settle(JUNCTION)
+    last = {str(one.to): one for one in seen(here).sent}
+    here.settle(*STATIONS)
+    vectors = vectors_of(here, made, SECOND[JUNCTION])
+    started = {party: len(here.sandboxes[party].started) for party in STATIONS}
+    for party in (A, B, C):
+        model = b'{"weight":0.5,"sums":[]}'
+        another_model(here, made, last[f"mailbox/{party}"], {"model.json": model}, to=party, stop=SECOND[party])
+    here.settle(*STATIONS)
+    assert [refusals(here, party) for party in STATIONS] == [[Forked.code]] * len(STATIONS)
+    assert {party: len(here.sandboxes[party].started) for party in STATIONS} == started
+    assert vectors_of(here, made, SECOND[JUNCTION]) == vectors
+    here.settle()
+    assert here.at_home(made.id)  # the round that was run first is the one that counts
 
 
 # --- Parts that are none ----------------------------------------------------------------------------------------------------
@@ -309,6 +333,16 @@ def test_t5_what_no_station_has_signed_is_no_second_statement(here: World) -> No
     assert here.at_home(made.id)
 
 
+def test_t28_a_train_whose_total_has_no_room_is_none(here: World) -> None:
+    """Before anybody boards: nobody can sign a manifest with such a sum that a station would read."""
+    payload = rounds_train(here, outputs=(GRADIENT, OUTPUTS[1])).envelope.payload
+    narrow = payload.replace(b'"bits":128', b'"bits":64')
+    assert narrow != payload
+    assert read_manifest(payload).outputs[0].sum == GRADIENT.sum
+    with pytest.raises(MalformedStatement, match="has room"):
+        read_manifest(narrow)
+
+
 # --- What a run writes ------------------------------------------------------------------------------------------------------
 
 WRITTEN: dict[str, type[PhtError]] = {
@@ -406,6 +440,22 @@ def test_t29_a_junction_with_all_stations_but_two_learns_the_sum_of_the_two(tmp_
         assert [float(one) for one in two] == [sum(pair) for pair in zip(CANARIES[A], CANARIES[B], strict=True)]
     finally:
         here.close()
+
+
+def test_t29_the_seed_that_two_share_is_opened_by_nobody_else(here: World) -> None:
+    """The junction, the owner and all stations but two, with every key they have, long-lived or for this train."""
+    made = a_train(here)
+    departed(here)
+    passes, keys = all_passes(here, made), here.consortium.secrets
+    ours = {party: here.houses[party].passes.find(made.id, [keys[party].identity]) for party in (A, B, C, JUNCTION)}
+    theirs = [keys[ALICE].identity, MAIL]
+    theirs += [one for party in (C, JUNCTION) for one in (keys[party].identity, ours[party].identity)]
+    sealed = [base64.b64decode(seed.sealed) for found in passes.values() for seed in found.seeds]
+    found = {seed for one in sealed if (seed := opened(one, theirs)) is not None}
+    held = found | {seed for party in (C, JUNCTION) for seed in ours[party].seeds.values()}
+    assert {ours[A].seeds[C], ours[B].seeds[C]} <= held
+    assert ours[A].seeds[B] not in held
+    assert open_seed(passes[A], B, [keys[B].identity]) == ours[A].seeds[B]
 
 
 def spellings(number: float) -> set[bytes]:

@@ -19,9 +19,8 @@ from security.errors import PhtError
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| T(\d+) \|.*\| ([^|]+) \|$", re.MULTILINE)
-TABLE = {
-    int(number): answers for number, answers in ROW.findall((ROOT / "docs" / "threat-model.md").read_text("utf-8"))
-}
+TEXT = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+TABLE = {int(number): answers for number, answers in ROW.findall(TEXT)}
 NAME = re.compile(r"test_((?:t\d+_)+)")
 ASSERTION = "assert"
 
@@ -110,6 +109,22 @@ def test_every_attack_is_refused_as_the_table_says(attack: int) -> None:
     demanded = re.findall(r"`([a-z.*-]+)`", TABLE[attack])
     assert demanded or TABLE[attack].strip() == "—"
     assert [code for code in demanded if not words_for(code) & said] == []
+
+
+def test_the_tests_that_are_named_are_there_and_are_of_the_attacks_named_beside_them() -> None:
+    there = {
+        f"{path.name}::{node.name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    rows = [row.split(" | ") for row in TEXT.splitlines() if "::" in row]
+    assert len(rows) > 20
+    for _, attacks, tests, _ in rows:
+        named = set(re.findall(r"`(\w+\.py::\w+)`", tests))
+        assert named <= there
+        for number in re.findall(r"T(\d+)", attacks):
+            assert named & set(mounted()[int(number)])
 
 
 def test_every_test_of_an_attack_looks_at_what_became_of_it() -> None:

@@ -1,7 +1,7 @@
 """The demo as a newcomer runs it, and what others make of its results: other software, and a rehearsal.
 
-``PHT_TEST_DEMO`` may name what `make demo` printed in this checkout a moment ago; then that is the demo against a registry
-process, and it is not run again.
+``PHT_TEST_DEMO`` may name a file with what `make demo` prints in this checkout, which is there as soon as it is over; then that
+is the demo against a registry process, and it is not run again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,11 +103,21 @@ class Demo:
         return found
 
 
+def _over(printed: Path) -> str:
+    """Wait for a demo that runs beside the tests to be over, and return what it printed."""
+    for _ in range(PATIENCE // 2):
+        if printed.exists():
+            return printed.read_text()
+        time.sleep(1)
+    message = "the demo does not end"
+    raise AssertionError(message)
+
+
 @pytest.fixture(scope="session")
 def with_a_process(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo against a registry process; in a checkout of its own, so that nobody's `.state/demo` is lost."""
     if printed := os.environ.get("PHT_TEST_DEMO"):
-        yield Demo(CHECKOUT, engine, printed=Path(printed).read_text())
+        yield Demo(CHECKOUT, engine, printed=_over(Path(printed)))
         return
     demo = Demo(tmp_path_factory.mktemp("registry"), engine)
     try:

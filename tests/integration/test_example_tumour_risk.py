@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rehearsal.company import Venue
@@ -132,11 +133,59 @@ def test_a_covariate_that_the_others_tell_is_named(
 
 
 def test_an_outcome_that_is_foretold_without_error_is_told(split: Path, tmp_path: Path) -> None:
+    """By the program of the train, told what a station tells it: a rehearsal would do nothing else, fourteen times over."""
     data = spoiled(split, tmp_path / "data", {})
     for path in data.glob("*/patients.csv"):
         tall = re.sub(r"(?m)^malignant,[^,]*", "malignant,30.0", path.read_text())
         path.write_text(re.sub(r"(?m)^benign,[^,]*", "benign,8.0", tall))
-    train = tmp_path / "train"
-    shutil.copytree(EXAMPLE, train)
-    (train / "train.yaml").write_text((train / "train.yaml").read_text().replace("most: 15", "most: 40"))
-    assert model_of(played(tmp_path / "it", train, data))["status"] == "separated"
+    model = fitted(data, tmp_path / "rooms", most=40)
+    assert model["status"] == "separated"
+
+
+@pytest.mark.parametrize("spoil", [{}, {"mean_texture": "mean_radius"}])
+def test_the_program_alone_finds_what_a_train_of_rounds_finds(
+    split: Path, tmp_path: Path, in_rounds: Path, spoil: Mapping[str, str]
+) -> None:
+    model = fitted(spoiled(split, tmp_path / "data", spoil), tmp_path / "rooms", most=15)
+    if spoil:
+        assert (model["status"], model["rounds"]) == ("redundant", 1)
+    else:
+        theirs = model_of(in_rounds)
+        assert (model["status"], model["rounds"]) == (theirs["status"], theirs["rounds"])
+        assert model["coefficients"] == pytest.approx(theirs["coefficients"], abs=1e-10, rel=0)
+
+
+def fitted(data: Path, rooms: Path, *, most: int) -> Any:
+    """Run the program of the example as stations do, round after round, and add up in between; nothing else happens."""
+    model, keep, came = None, rooms / "keep", rooms / "came"
+    for folder in (keep, came / "hospital-a", came / "sum"):
+        folder.mkdir(parents=True)
+    for number in range(most):
+        parts = [run(rooms / f"{number}-{name}", "contribute", number, data / name, came, keep) for name in HOSPITALS]
+        for name in ("score", "information", "deviance"):
+            total = np.sum([json.loads((part / f"{name}.json").read_text()) for part in parts], axis=0)
+            (came / "sum" / f"{name}.json").write_text(json.dumps(total.tolist()))
+        combined = run(rooms / f"{number}-combined", "combine", number, None, came, keep)
+        model = json.loads((combined / "model.json").read_text())
+        if (combined / "finished").exists():
+            return model
+        shutil.copy(combined / "model.json", came / "hospital-a")
+    return model
+
+
+def run(state: Path, task: str, number: int, patients: Path | None, came: Path, keep: Path) -> Path:
+    """Run the program once, and return the folder with what it wrote."""
+    state.mkdir()
+    if patients is not None:
+        (state / "data").mkdir()
+        (state / "data" / "patients").symlink_to(patients)
+    context = state / "context.json"
+    context.write_text(json.dumps({"round": number, "junction": "hospital-a"}))
+    places = {"CONTEXT": context, "DATA": state / "data", "IN": came, "KEEP": keep, "STATE": state}
+    done = subprocess.run(
+        [sys.executable, EXAMPLE / "code" / "regression.py", task],
+        env={f"PHT_{name}": str(path) for name, path in places.items()},
+        check=True,
+    )
+    assert done.returncode == 0
+    return state

@@ -13,7 +13,7 @@ from security.forms.words import others, printable
 from security.train.manifest import LIMITS, MANIFEST, OUTPUT, Limits
 from security.train.route import Task, counted
 from train_builder.follow.collect import HomeTrain, OpenedResults
-from train_builder.follow.follow import StopProgress, Whereabouts
+from train_builder.follow.follow import StopProgress, StopState, Whereabouts
 from train_builder.follow.inspect import Inspection
 from train_builder.proof.check import CheckedExport
 from train_builder.proof.proof import Proof, describe_proof, proof_document
@@ -139,6 +139,10 @@ def _why_silent(found: Whereabouts, now: datetime) -> list[str]:
         return [f"  {found.waiting_for} has not answered for {show_duration(silent)}: ask its operator ({can_be})"]
     if found.over(now):
         return []
+    if any(one.task in {Task.BOARD, Task.DEPART} for one in found.stops if one.state is StopState.WAITING):
+        return [
+            "  nothing runs before all are on board: one who is not may wait for a person there who approves the train"
+        ]
     run = show_duration(found.longest_run)
     told = f"the run may take {run}; it may wait for a person, or for a file that is missing there"
     return [f"  a station says nothing before it is done: {told}"]

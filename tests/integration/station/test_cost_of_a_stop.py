@@ -20,7 +20,6 @@ from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Reference, Repository, Tag, location
 from registry.oci import MAX_MANIFEST, Descriptor
 from registry.port import OpenAt, Progress, StoredManifest
-from security.beside import LARGE
 from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.directory.client import Durable, load_trust
 from security.train.manifest import Limits, Output
@@ -49,6 +48,7 @@ MOST_REQUESTS: Final = 15
 MOST_SYNCS: Final = 20
 MOST_STEPS: Final = 40
 LIMITS: Final = Limits(memory_bytes=1 << 28, cpu_millis=1000, wall_seconds=60, processes=32, output_bytes=1 << 25)
+SIZE: Final = 12 << 20
 COUNTED: Final = b'{"sum":1,"n":1}'
 
 
@@ -294,7 +294,7 @@ def passed(what: str) -> int:
 
 def test_a_large_state_is_written_three_times_and_read_four_times(tmp_path: Path) -> None:
     """Written as it came, opened, and sealed; read to be opened, judged, sealed, and sent."""
-    state = random.Random(1).randbytes(LARGE + (4 << 20))  # noqa: S311 - it hides nothing
+    state = random.Random(1).randbytes(SIZE)  # noqa: S311 - it hides nothing
     here = world(tmp_path, program=lambda _order, _say: 0)  # leaves the state as it came
     try:
         outputs = (Output(path="*.bin", media_type="application/octet-stream", max_bytes=1 << 30),)

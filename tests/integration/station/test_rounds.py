@@ -10,7 +10,12 @@ from typing import BinaryIO
 
 import pytest
 
-from registry.depot import ReceiptKind
+from registry.artifact import train_layers, unpack
+from registry.depot import ReceiptKind, mailbox
+from registry.memory import MemoryRegistry
+from registry.names import Reference, Repository
+from registry.oci import OCI_MANIFEST, Descriptor, parse_manifest
+from registry.port import OpenAt, Progress
 from security.digest import Digest
 from security.ids import PartyId
 from security.statement.envelope import sign
@@ -156,6 +161,61 @@ def test_a_round_brings_what_the_first_round_brought(tmp_path: Path, junction: s
         (arrival,) = here.depot.arrivals(made.manifest.owner.party, made.id)
         home = here.depot.take(arrival, MemoryBlobs())
         assert len(home.entries) == len(route.places) + 1 + rounds * (len(STATIONS) + 1)
+    finally:
+        here.close()
+
+
+class Uploads(MemoryRegistry):
+    """Remembers what was uploaded: the blobs, and the documents with what they hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blobs: list[tuple[Repository, Digest]] = []
+        self.documents: list[tuple[Repository, bytes]] = []
+
+    def put_blob(
+        self, repo: Repository, descriptor: Descriptor, open_at: OpenAt, progress: Progress | None = None
+    ) -> None:
+        self.blobs.append((repo, descriptor.digest))
+        super().put_blob(repo, descriptor, open_at, progress)
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        self.documents.append((repo, raw))
+        return super().put_manifest(repo, reference, raw, media_type)
+
+
+@pytest.mark.parametrize("code", [1 << 10, 300 << 10])
+def test_a_station_sends_its_part_and_neither_code_nor_passes_nor_old_entries_again(tmp_path: Path, code: int) -> None:
+    """Two letters with entries, its own and that of the model it worked on; its state; and its receipt. In every round the same."""
+    rounds = 4
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: contribute, COMBINE: combine_until(rounds - 1)}
+    registry = Uploads()
+    here = rounds_world(tmp_path / "world", program=program, registry=registry)
+    try:
+        made = rounds_train(here, most=rounds + 1, files={"contribute.py": b"#" * code, "combine.py": b""})
+        board(here, made)
+        here.settle(*STATIONS)
+        here.settle(JUNCTION)
+        assert [blob for _, blob in registry.blobs].count(made.manifest.code.digest) <= len(STATIONS) + 1
+        sent: list[int] = []
+        for _ in range(rounds):
+            registry.blobs.clear()
+            registry.documents.clear()
+            here.settle("hospital-a")
+            assert registry.blobs == []  # what there is of code is mounted, and the rest is small
+            to = [repo for repo, _ in registry.documents]
+            assert to == [mailbox(PartyId(JUNCTION)), mailbox(ALICE)]
+            layers = train_layers(parse_manifest(registry.documents[0][1], OCI_MANIFEST))
+            assert made.manifest.code.digest not in layers.held
+            parcel = unpack(layers, layers.held[layers.letters.digest])
+            assert len(parcel.entries) == 2
+            sent.append(sum(len(raw) for _, raw in registry.documents))
+            here.settle(*STATIONS)
+            here.settle(JUNCTION)
+            assert made.manifest.code.digest not in [blob for _, blob in registry.blobs]
+        assert here.at_home(made.id)
+        assert sent[2:] == sent[1:-1]
+        assert max(sent[1:]) <= sent[0]
     finally:
         here.close()
 

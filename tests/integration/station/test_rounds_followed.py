@@ -99,6 +99,8 @@ def test_who_has_boarded_is_seen_and_who_is_waited_for(here: World) -> None:
     assert text.count("boarding") == 4
     assert "hospital-a               passed" in text
     assert "waiting for hospital-b since" in text
+    assert "nothing runs before all are on board" in text
+    assert "the run may take" not in text
     assert whereabouts_document(follow(here, made), here.now)["waitingFor"] == ["hospital-b"]
 
 

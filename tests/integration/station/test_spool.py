@@ -225,7 +225,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from station.house.spool import Spool
 with Spool(Path(sys.argv[1])).writing() as writer:
-    writer.write(b"half" * (1 << 18))
+    writer.write(b"half")
+    writer._sink.flush()
     print("written", flush=True)
     sys.stdin.read()
 """

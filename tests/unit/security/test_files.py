@@ -17,7 +17,6 @@ import pytest
 
 from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
 from security.files import (
-    Steady,
     expect_new,
     explain,
     locked,
@@ -44,18 +43,6 @@ def test_what_could_not_be_made_is_told_before_anything_costly_is_done(tmp_path:
     for path in ("file/new", "file/not/yet"):
         with pytest.raises(FileMissing):
             expect_new(tmp_path / path)
-
-
-@pytest.mark.parametrize("buffering", [0, -1])
-def test_what_the_disk_begins_with_early_is_all_there(tmp_path: Path, buffering: int) -> None:
-    data = os.urandom(1 << 20)
-    (tmp_path / "file").write_bytes(b"before")
-    with (tmp_path / "file").open("ab", buffering) as out:
-        sink = Steady(out)
-        for _ in range(20):
-            assert sink.write(data) == len(data)
-        sink.write(b"the end")
-    assert (tmp_path / "file").read_bytes() == b"before" + 20 * data + b"the end"
 
 
 def names(folder: Path) -> list[str]:

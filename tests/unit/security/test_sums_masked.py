@@ -127,7 +127,7 @@ def test_vectors_of_another_form_are_refused(form: FixedPoint) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_sum_that_could_overflow_is_not_begun(form: FixedPoint) -> None:
+def test_t28_a_sum_that_could_overflow_is_not_begun(form: FixedPoint) -> None:
     stations = 40
     tight = FixedPoint(
         bits=form.bits, fraction=form.fraction, bound=2.0 ** (form.bits - 1 - form.fraction) / (stations - 1)

@@ -10,6 +10,9 @@ import pytest
 from security.digest import digest_of
 from security.ids import PartyId
 from security.train.manifest import Approval, Output, TrainManifest
+from security.train.route import SequenceRoute
+from security.train.route_kinds import BoardedRoute
+from security.train.sum_form import Sum
 from station.admission.policy import (
     Admit,
     AllOf,
@@ -25,6 +28,7 @@ from station.admission.policy import (
     Owners,
     Request,
     Rule,
+    Sums,
 )
 from station.errors import PolicyRefused
 from station.house.config import CEILING
@@ -54,6 +58,7 @@ ALICE, BOB = PartyId("alice"), PartyId("bob")
         (Owners(allowed=frozenset()), "policy.refused"),
         (Bases(allowed=frozenset({"python"})), "admit"),
         (Bases(allowed=frozenset({"r"})), "policy.refused"),
+        (Sums(least=3), "admit"),
         (Approvals(allowed=("ethics *",)), "admit"),
         (Approvals(allowed=("ethics",)), "policy.refused"),
         (LegalBases(allowed=frozenset({"GDPR Art. 9(2)(j)"})), "admit"),
@@ -103,3 +108,16 @@ def test_a_refusal_outweighs_a_hold_and_holds_are_told_together() -> None:
     assert ask(held) == "a person approves every train here; this analysis has not been approved here"
     assert ask(AllOf(rules=(held, Owners(allowed=frozenset())))) == "policy.refused"
     assert isinstance(Admit(), Admit)
+
+
+def test_a_sum_over_fewer_stations_than_agreed_to_is_refused_before_anybody_boards() -> None:
+    parties = consortium()
+    stops = tuple(map(parties.stop, ("hospital-a", "hospital-b", "hospital-c")))
+    added = Output(
+        path="sums.json",
+        media_type="application/json",
+        max_bytes=4096,
+        sum=Sum(shape=(2,), bound=1 << 20, bits=64, fraction=24),
+    )
+    summed = train(parties, rounds=BoardedRoute(then=SequenceRoute(stops=stops)), outputs=(added,)).manifest
+    assert [ask(Sums(least=least), summed) for least in (2, 3, 4)] == ["admit", "admit", "policy.refused"]
