@@ -104,7 +104,9 @@ class Copying:
     def full(self) -> PhtError:
         """See `Space`."""
         capacity = self._copies.capacity
-        if capacity is not None and self._granted + self._taken > capacity.per_owner.disk_bytes:
+        everybody, _ = self._copies.put(self._arrival, self._owner, self._taken)
+        alone = capacity is not None and self._granted + self._taken > capacity.per_owner.disk_bytes
+        if alone or self._others + everybody == 0:
             msg = "what a train asks for is more than the station has disk for"
             return DataTooLarge(msg)
         msg = "what a train asks for does not fit onto the disk beside what other trains may use"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from registry.catalogue import publish_catalogue
 from registry.layout import LayoutRegistry
@@ -147,10 +148,16 @@ def test_every_kind_of_source_is_held_against_its_description(desk: Desk, fhir: 
     rows: list[Row] = [dict.fromkeys(NAMES) | {"patient": f"canary-{one}", "age": one} for one in range(40)]
     fill_sqlite(desk.path / "clinic.sqlite", rows)
     fill(desk.path / "images", 12)
+    (desk.path / "books").mkdir()
+    book = Workbook()
+    for row in (NAMES[:2], *((row["patient"], row["age"]) for row in rows)):
+        book.active.append(row)
+    book.save(desk.path / "books" / "visits.xlsx")
     where = {
         "visits": ("sql", "--database", f"sqlite:///{desk.path / 'clinic.sqlite'}", "--table", "visits"),
         "pressure": ("fhir", "--server", fhir.base, "--search", "Observation?status=final"),
         "scans": ("dicom", "--folder", "images"),
+        "sheets": ("excel", "--folder", "books"),
     }
     for name, (source, *options) in where.items():
         desk.answer("station", "data", "add", name, "--source", source, *options, *AT)

@@ -82,6 +82,15 @@ def test_an_owner_has_a_share() -> None:
         space.take(GRANT + 11)
 
 
+def test_what_is_put_aside_for_a_while_waits_only_if_there_is_somebody_to_wait_for() -> None:
+    one, other = visit(1, ALICE), visit(2, BOB)
+    copies = bounded(2 * GRANT + 100)
+    with copies.copying(one, ALICE, lambda: [one]) as space:
+        assert isinstance(space.full(), DataTooLarge)
+    with copies.copying(one, ALICE, lambda: [one, other]) as space:
+        assert isinstance(space.full(), DataCrowded)
+
+
 def test_what_was_removed_is_free_again() -> None:
     one = visit(1, ALICE)
     with bounded(GRANT + 100).copying(one, ALICE, lambda: [one]) as space:
