@@ -14,7 +14,7 @@ from security.ids import TrainId
 from security.statement.envelope import Envelope, parse_envelope
 from security.train.journey import read_entry
 from security.train.letters import MAX_ENTRY, MAX_ENTRY_LETTER
-from security.train.manifest import TrainManifest, read_manifest
+from security.train.manifest import read_manifest
 from security.train.route import Route
 from station.errors import SpoolDamaged
 from station.house.house import House
@@ -64,12 +64,11 @@ def stop_of(route: Route, claims: Sequence[int], house: House) -> int | None:
 
 
 def letters_here(
-    visit: Visit, manifest: TrainManifest, came: Sequence[bytes], own: bytes, wanted: Collection[int], house: House
+    visit: Visit, route: Route, held: Mapping[int, bytes], wanted: Collection[int], house: House
 ) -> Mapping[int, bytes]:
-    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others.
+    """Return the letters with the entries of a journey about the `wanted` stops, and maybe others, by stop.
 
-    `came` are those that the visit brought, `own` is the one signed now. Others are read from the newest stop here back, as far
-    as needed: what goes on to a next stop is with the last.
+    Those that are not `held` are read from the newest stop here back, as far as needed: what goes on to a next stop is with the last.
 
     Raises:
         SpoolDamaged: what a visit left is not there any more as it was.
@@ -78,17 +77,18 @@ def letters_here(
     if accepted is None:
         msg = "nothing was accepted"
         raise SpoolDamaged(msg, visit=visit.arrival.short)
-    found = {accepted.stop: own, **_by_stop(visit, came, house)}
-    before = iter(reversed(_stops_before(manifest.route, accepted.stop, house)))
+    found = dict(held)
+    before = iter(reversed(_stops_before(route, accepted.stop, house)))
     while not found.keys() >= set(wanted) and (stop := next(before, None)) is not None:
         earlier = _over(accepted.train, stop, house)
         if earlier is not None and earlier.signed is not None:
             letter = house.spool.document(earlier.signed.letter, limit=MAX_ENTRY_LETTER)
-            found = {**_by_stop(earlier, _came_in(earlier, house), house), stop: letter, **found}
+            found = {**letters_of(earlier, _came_in(earlier, house), house), stop: letter, **found}
     return found
 
 
-def _by_stop(visit: Visit, letters: Sequence[bytes], house: House) -> Mapping[int, bytes]:
+def letters_of(visit: Visit, letters: Sequence[bytes], house: House) -> Mapping[int, bytes]:
+    """Return the letters that came with an arrival, by the stop that each is about."""
     envelopes = came_with(visit, house)[1:]
     return {read_entry(one.payload).stop: letter for one, letter in zip(envelopes, letters, strict=True)}
 

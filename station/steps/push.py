@@ -12,7 +12,7 @@ from security.train.manifest import TrainManifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
-from station.steps.gathered import knows_code, letters_here, news
+from station.steps.gathered import knows_code, letters_here, letters_of, news
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
@@ -34,8 +34,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     near = {parcel.code.digest: house.party}
     way = {*manifest.route.ancestors(stop), stop}
     wanted = {one: way & news(manifest.route, one) for one in manifest.route.onward(stop, finished=finished)}
-    needed = frozenset().union(*wanted.values())
-    letters = letters_here(visit, manifest, parcel.entries, signed_letter(visit, house), needed, house)
+    held = {**letters_of(visit, parcel.entries, house), stop: signed_letter(visit, house)}
+    letters = letters_here(visit, manifest.route, held, frozenset().union(*wanted.values()), house)
     head = visit.arrival
     for following, stops in wanted.items():
         to = manifest.expected_at(following).party
