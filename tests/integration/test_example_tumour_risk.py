@@ -157,7 +157,7 @@ def test_the_program_alone_finds_what_a_train_of_rounds_finds(
 
 def fitted(data: Path, rooms: Path, *, most: int) -> Any:
     """Run the program of the example as stations do, round after round, and add up in between; nothing else happens."""
-    model, keep, came = None, rooms / "keep", rooms / "came"
+    keep, came = rooms / "keep", rooms / "came"
     for folder in (keep, came / "hospital-a", came / "sum"):
         folder.mkdir(parents=True)
     model: Any = None
