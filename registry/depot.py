@@ -26,18 +26,18 @@ from typing import BinaryIO, Final, cast
 
 from registry.artifact import (
     SMALL,
-    Artifact,
     pack,
     pack_receipt,
     receipt_layer,
 )
 from registry.blobs import BlobSink, BlobSource, read_document
 from registry.bundle import MAX_CLAIM, first_letter
-from registry.check import put_bytes, read_blob
+from registry.check import read_blob
 from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved, RegistryTooLong
 from registry.names import Repository, Tag
-from registry.oci import EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, parse_manifest
+from registry.oci import MAX_MANIFEST, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
+from registry.publish import publish, reader_of
 from registry.taken import Taken, fetch_sealed, keep_letters, layers_in, load, take_letters
 from security.digest import Digest
 from security.errors import DigestMismatch, Malformed
@@ -278,9 +278,9 @@ class Depot:
         for descriptor in artifact.sealed:
             there = near.get(descriptor.digest)
             if there is None or not self.registry.mount_blob(repo, descriptor.digest, mailbox(there)):
-                self.registry.put_blob(repo, descriptor, _reader(blobs, descriptor.digest), progress)
+                self.registry.put_blob(repo, descriptor, reader_of(blobs, descriptor.digest), progress)
         tag = train_tag(train, to, stop) if stop is None or part is None else part_tag(train, to, stop, part)
-        return self._publish(artifact, repo, tag)
+        return publish(self.registry, artifact, repo, tag)
 
     def remove(self, arrival: Arrival) -> None:
         """Remove a train from the mailbox; it may be absent.
@@ -292,7 +292,7 @@ class Depot:
 
     def send_receipt(self, letter: bytes, *, owner: PartyId, train: TrainId, stop: int, kind: ReceiptKind) -> Digest:
         """Put a station's sealed statement about a stop into the owner's mailbox."""
-        return self._publish(pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
+        return publish(self.registry, pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
 
     def receipts_of(
         self, owner: PartyId, train: TrainId, stops: Iterable[int], kinds: Iterable[ReceiptKind] = OF_A_STOP
@@ -352,31 +352,6 @@ class Depot:
             if isinstance(error, RegistryTooLong) and most < MAX_MANIFEST:
                 raise
             return None
-
-    def _publish(self, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
-        for layer in artifact.manifest.layers:
-            if layer.digest in artifact.documents:
-                self.registry.put_blob(repo, layer, _reader(artifact, layer.digest))
-        raw = artifact.manifest.raw
-        try:
-            self.registry.put_manifest(repo, tag, raw, OCI_MANIFEST)
-        except NotInRegistry:  # the empty config, as a rule: it is in every mailbox that was used before
-            put_bytes(self.registry, repo, EMPTY_BYTES, OCI_EMPTY)
-            self.registry.put_manifest(repo, tag, raw, OCI_MANIFEST)
-        held = self.registry.get_manifest(repo, artifact.manifest.digest)
-        if held.raw != raw:
-            msg = "registry does not have the manifest it accepted"
-            raise RegistryMisbehaved(msg, repository=repo, tag=tag)
-        return artifact.manifest.digest
-
-
-def _reader(blobs: BlobSource, digest: Digest) -> Callable[[int], BinaryIO]:
-    def open_at(offset: int) -> BinaryIO:
-        source = blobs.open(digest)
-        source.seek(offset)
-        return source
-
-    return open_at
 
 
 def _present(listed: Collection[Tag], wanted: Iterable[Tag]) -> tuple[Tag, ...]:

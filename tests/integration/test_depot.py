@@ -22,12 +22,13 @@ from registry.artifact import (
 )
 from registry.blobs import BlobFolder
 from registry.depot import Depot, ReceiptKind, mailbox, train_tag
+from registry.errors import RegistryMisbehaved
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
-from registry.names import Tag
+from registry.names import Reference, Repository, Tag
 from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
 from registry.taken import kept_as
-from security.digest import digest_of
+from security.digest import Digest, digest_of
 from security.errors import (
     BudgetExceeded,
     DigestMismatch,
@@ -91,6 +92,36 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
     depot.remove(arrival)
     assert depot.arrivals(B) == ()
     assert depot.load(kept_as(it.parcel).digest, theirs) == it.parcel
+
+
+class Losing(MemoryRegistry):
+    """Loses what was put there so many times: a party that takes it at once looks like this, and so does a registry that forgets."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
+        digest = super().put_manifest(repo, reference, raw, media_type)
+        if self.times:
+            self.times -= 1
+            self.delete_manifest(repo, digest)
+        return digest
+
+
+def test_what_was_taken_before_its_sender_looked_is_put_there_again(
+    parties: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it = train(parties).travel(1)
+    depot = Depot(Losing(2))
+    head = depot.send(it.parcel, spool_of(it, tmp_path), to=B, train=it.id, stop=it.stop)
+    assert [one.digest for one in depot.arrivals(B)] == [head]
+
+
+def test_a_registry_that_never_has_what_it_accepted_is_told(parties: Consortium, tmp_path: pathlib.Path) -> None:
+    it = train(parties).travel(1)
+    with pytest.raises(RegistryMisbehaved):
+        Depot(Losing(99)).send(it.parcel, spool_of(it, tmp_path), to=B, train=it.id, stop=it.stop)
 
 
 def test_a_small_train_is_one_document(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
