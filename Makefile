@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= $(shell expr $$(nproc) + 2)
 ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
 MACHINE := python3-venv docker.io mmdebstrap
 TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl orthanc orthanc-dicomweb
@@ -45,7 +45,7 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 	@$(MAKE) engine base dev
 	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
 
-test:  ## every test, WORKERS=3 modules at a time (ARGS='-k age' for some)
+test:  ## every test, WORKERS=4 modules at a time (ARGS='-k age' for some)
 	@$(MAKE) machine engine base dev
 	@$(ENGINE) PYTEST_DEBUG_TEMPROOT=$(SCRATCH) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

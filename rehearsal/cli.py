@@ -126,7 +126,7 @@ def _answer(done: Rehearsal, into: Path | None) -> Answer:
         msg = "the train would not come home"
         error = TrainFailed(
             msg,
-            hint=hint_for(failed, done.outputs) if failed else None,
+            hint=hint_for(failed, done.outputs, done.lines) if failed else None,
             place=failed.place if failed else None,
             station=failed.station if failed else None,
             reason=failed.code if failed else None,

@@ -55,6 +55,7 @@ def rehearse(play: Play, venue: Venue, tell: Tell | None = None) -> Rehearsal:
             lacking=ours.lacking,
             stops=stops,
             outputs=spec.outputs,
+            lines=spec.lines,
             results=open_results(train, ours, venue, play.results) if home else None,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from console.problems import Lines, line_of
 from security.encoding import Json
 from security.ids import PartyId, TrainId
 from security.train.manifest import Output
@@ -51,7 +52,8 @@ class Rehearsal:
     """How the whole route went.
 
     `sandbox` names what the analysis ran in; `sealed` is false for a plain process, and `lacking` says what was missing.
-    `outputs` are those the train declares, and `results` is the folder with the opened final state, if it came home.
+    `outputs` are those the train declares, `lines` tells where train.yaml does, and `results` is the folder with the opened
+    final state, if it came home.
     """
 
     train: TrainId
@@ -60,6 +62,7 @@ class Rehearsal:
     lacking: str | None
     stops: tuple[StopReport, ...]
     outputs: tuple[Output, ...]
+    lines: Lines
     results: Path | None
 
     @property
@@ -141,16 +144,20 @@ def rehearsal_document(done: Rehearsal, results: Path | None) -> dict[str, Json]
     }
 
 
-def hint_for(failed: StopReport, outputs: Sequence[Output]) -> str:
-    """Return what to do about a stop that did not pass; `outputs` are those the train declares."""
+def hint_for(failed: StopReport, outputs: Sequence[Output], lines: Lines) -> str:
+    """Return what to do about a stop that did not pass; `outputs` are those the train declares, at these `lines` of train.yaml."""
     if failed.code == "gate.type" and "NaN" in (failed.reason or ""):
         return (
             "a mean of nothing, or a division by zero? Write null for a number that there is none of (in Python: None)"
         )
     if failed.code in _GATE:
-        ours = [one for one in outputs if one.task in {None, failed.task}]
+        ours = [(index, one) for index, one in enumerate(outputs) if one.task in {None, failed.task}]
         if failed.code.startswith("sum."):
-            ours = [one for one in ours if one.sum is not None]
-        meant = [one.path for one in ours if failed.code != "gate.schema" or one.schema is not None]
+            ours = [(index, one) for index, one in ours if one.sum is not None and one.path in (failed.reason or "")]
+        meant = [
+            f"{one.path} (line {line_of(lines, ('outputs', index, 'sum'))} of train.yaml)"
+            for index, one in ours
+            if failed.code != "gate.schema" or one.schema is not None
+        ]
         return f"{_GATE[failed.code]}: {', '.join(meant)}"
     return "see above what the analysis printed" if failed.printed else "the analysis printed nothing"

@@ -16,7 +16,7 @@ from security.archive import Member
 from security.digest import BUFFER
 from security.files import make_folder, told
 from security.ids import PartyId
-from security.sums.errors import MaskedVectorInvalid
+from security.sums.errors import MaskedVectorInvalid, NumberOutOfBound, NumbersUnreadable
 from security.sums.mask import MaskPublicKey, Occasion, PairSecret
 from security.train.boarding import PassSecrets, open_seed
 from security.train.manifest import Output, TrainManifest
@@ -47,12 +47,16 @@ def masked_pieces(
     manifest, wanted = accepted.manifest.value, output.sum
     if wanted is None:
         raise TypeError(output)
-    with member.open() as source:
-        numbers = (read_npy if output.media_type == NPY else read_json)(source, wanted.shape)
     place = Place(number=manifest.adders.index(house.party), shares=_shares(accepted, house))
     form = FixedPoint(bits=wanted.bits, fraction=wanted.fraction, bound=wanted.bound)
     sink = io.BytesIO()
-    mask(numbers, form=form, place=place, occasion=_occasion(accepted, output)).write(sink)
+    try:
+        with member.open() as source:
+            numbers = (read_npy if output.media_type == NPY else read_json)(source, wanted.shape)
+        mask(numbers, form=form, place=place, occasion=_occasion(accepted, output)).write(sink)
+    except (NumbersUnreadable, NumberOutOfBound) as error:
+        error.fields["output"] = output.path  # of a sum that is the declared path, which no run chose
+        raise
     sink.seek(0)
     came = room.sums / output.path
     if came.is_file():

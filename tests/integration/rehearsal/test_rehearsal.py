@@ -101,7 +101,7 @@ def test_a_number_that_is_none_is_told_as_that(tmp_path: Path) -> None:
     (stop,) = done.stops
     assert stop.code == "gate.type"
     assert "NaN and Infinity are no JSON numbers" in str(stop.reason)
-    assert "Write null" in hint_for(stop, ())
+    assert "Write null" in hint_for(stop, (), {})
 
 
 def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path) -> None:
@@ -240,4 +240,7 @@ def test_a_bound_that_is_too_small_is_told_by_the_gate(tmp_path: Path) -> None:
     failed = done.failed
     assert failed is not None
     assert (failed.station, failed.code) == ("hospital-b", "sum.out-of-bound")
-    assert "bound" in hint_for(failed, done.outputs)
+    (output,) = [one for one in done.outputs if one.sum is not None]
+    written = (tmp_path / "train" / "train.yaml").read_text().splitlines()
+    (line,) = [number for number, one in enumerate(written, 1) if "bound:" in one]
+    assert f"raise it: {output.path} (line {line} of train.yaml)" in hint_for(failed, done.outputs, done.lines)
