@@ -24,11 +24,11 @@ WAITING = (
     "test_sandbox_escape",
     "test_station_cli",
     "test_rounds_killed",
-    "test_demo",  # of `.ci/run`, the demo is over by now
     "test_circumstances",
     "test_half_written",
     "test_registry_contract",
     "test_one_station",
+    "test_demo",  # of `.ci/run`, the demo is over by now
 )
 """What takes long, most of it waiting for others."""
 WORKING = (

@@ -7,7 +7,6 @@ numbers, one signed entry for each stop (boarding and departure are stops), and 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -55,7 +54,8 @@ def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempP
     made = Hospitals(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_base)
     try:
         made.found()
-        yield made
+        with made.listening():
+            yield made
     finally:
         made.close()
 
@@ -153,7 +153,6 @@ def came_home_once(consortium: Hospitals, train: TrainId, *, attempts: Sequence[
 
 
 def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Hospitals) -> None:
-    begun = int(time.time())
     with waiting_at(consortium, "hospital-b") as go:
         train = submit(consortium, "adopted")
         name = running_at(consortium, "hospital-b", train)
@@ -166,12 +165,11 @@ def test_a_daemon_killed_while_the_analysis_runs_finds_it_again(consortium: Hosp
         assert consortium.runs(name)
         go()
         came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
+    assert sorted(consortium.starts(train)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
 
 
 def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: Hospitals) -> None:
     assert consortium.barrier is not None
-    begun = int(time.time())
     train = submit(consortium, "sealed", ballast=BALLAST)
 
     consortium.wait_for("hospital-b", train, Phase.CLEARED, Phase.SEALED, every=0.002)
@@ -198,7 +196,7 @@ def test_a_daemon_killed_while_sealing_and_at_each_step_of_sending(consortium: H
             consortium.wait_for("hospital-c", train, Phase.GONE)
     consortium.start("hospital-b")
     came_home_once(consortium, train)
-    assert sorted(consortium.starts(train, begun)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
+    assert sorted(consortium.starts(train)) == [run_name(train, consortium.stop(one), 1) for one in ROUTE]
     with consortium.journal("hospital-c") as journal:
         again = [event for event in journal.station_events() if isinstance(event, Redelivered)]
         arrival = journal.accepted(train, consortium.stop("hospital-c"))
@@ -232,7 +230,6 @@ def test_a_registry_killed_while_the_train_is_under_way(consortium: Hospitals) -
 
 
 def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_came_in(consortium: Hospitals) -> None:
-    begun = int(time.time())
     with waiting_at(consortium, "hospital-b") as go:
         train = submit(consortium, "rebooted")
         name = running_at(consortium, "hospital-b", train)
@@ -246,4 +243,4 @@ def test_a_machine_that_goes_down_runs_the_analysis_again_from_the_state_that_ca
     assert visit is not None
     assert [event.attempt for event in visit.events if isinstance(event, RoomLost)] == [1]
     assert [event.attempt for event in visit.events if isinstance(event, Started)] == [1, 2]
-    assert consortium.starts(train, begun).count(run_name(train, consortium.stop("hospital-b"), 2)) == 1
+    assert consortium.starts(train).count(run_name(train, consortium.stop("hospital-b"), 2)) == 1

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -68,6 +69,7 @@ class Hospitals:
     """What every station.yaml says besides."""
     program: tuple[str, ...] = (str(CHECKOUT / "pht.py"),)
     """What Python is given to start a daemon."""
+    started: list[str] = field(default_factory=list)
     passphrase: bytes = field(default_factory=lambda: secrets.token_hex(12).encode())
 
     # --- The command line
@@ -255,11 +257,23 @@ class Hospitals:
             return bool(client.inspect_container(name)["State"]["Running"])
         return False
 
-    def starts(self, train: TrainId, since: int) -> list[str]:
-        """The containers of a train the engine has started, each as often as it was."""
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note what the engine starts meanwhile. It remembers only its newest 256 events, and has other guests."""
         with closing(self.engine.client()) as client:
-            events = client.events(
-                since=since, until=int(time.time()) + 1, filters={"type": "container", "event": "start"}, decode=True
-            )
-            names = [event["Actor"]["Attributes"]["name"] for event in events]
-        return [name for name in names if name.startswith(f"pht-{train[:32]}-")]
+            told = client.events(filters={"type": "container", "event": "start"}, decode=True)
+            listener = threading.Thread(target=lambda: self.started.extend(map(_name_in, told)))
+            listener.start()
+            try:
+                yield
+            finally:
+                told.close()
+                listener.join()
+
+    def starts(self, train: TrainId) -> list[str]:
+        """The containers of a train the engine has started while we were `listening`, each as often as it was."""
+        return [name for name in self.started if name.startswith(f"pht-{train[:32]}-")]
+
+
+def _name_in(event: dict[str, Any]) -> str:
+    return str(event["Actor"]["Attributes"]["name"])

@@ -563,7 +563,7 @@ def test_an_engine_that_was_named_and_is_away_runs_nothing(ready: Scientist) -> 
     usual = typed(ready.path, "--json", "train", "rehearse", str(folder), "--home", str(ready.home), **away)
     assert usual.document["sealed"] is False
     assert usual.document["lacking"]
-    assert usual.document["error"]["hint"].endswith(": sums.json")
+    assert usual.document["error"]["hint"].endswith(": sums.json (line 8 of train.yaml)")
     assert left.exists()
 
 
@@ -575,7 +575,7 @@ def test_a_rehearsal_that_the_gate_ended_names_the_outputs_it_may_be_about(scien
     (folder / "other.schema.json").write_text('{"type": "array"}')
     document = typed(scientist.path, "--json", "train", "rehearse", str(folder)).document
     assert document["error"]["fields"]["reason"] == "gate.schema"
-    assert document["error"]["hint"].endswith(": other.json")
+    assert document["error"]["hint"].endswith(": other.json (line 9 of train.yaml)")
     (folder / "code" / "main.py").write_text("raise SystemExit(1)\n")
     silent = typed(scientist.path, "--json", "train", "rehearse", str(folder)).document
     assert silent["error"]["hint"] == "the analysis printed nothing"
