@@ -8,8 +8,6 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 WORKERS ?= $(shell expr $$(nproc) + 2)
-# Empty if the base image is made elsewhere at the same time: the tests that need it wait for that.
-BASE := base
 ENGINE = DOCKER_HOST=$$(cat .state/engine/address)
 MACHINE := python3-venv docker.io mmdebstrap
 TOOLS := docker-registry runsc age skopeo openssl busybox-static postgresql curl orthanc orthanc-dicomweb
@@ -48,7 +46,7 @@ demo:  ## one train through three hospitals (EMBEDDED=1: without a registry proc
 	@$(ENGINE) EMBEDDED=$(EMBEDDED) examples/breast-cancer/demo.sh
 
 test:  ## every test, WORKERS=4 modules at a time (ARGS='-k age' for some)
-	@$(MAKE) machine engine $(BASE) dev
+	@$(MAKE) machine engine base dev
 	@$(ENGINE) PYTEST_DEBUG_TEMPROOT=$(SCRATCH) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench:  ## measure, and write docs/performance.md (ARGS='S1 --quick' to try one)
