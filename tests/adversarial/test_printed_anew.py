@@ -389,11 +389,12 @@ HARMLESS: dict[str, Change] = {
 }
 
 
-def cleared(root: Path) -> tuple[World, Train]:
+def ran(root: Path, declared: tuple[Output, ...], phase: Phase = Phase.CLEARED) -> tuple[World, Train]:
+    """A train that has run, and is in this phase after that."""
     made = one_stop(root, b"patients")
-    sent = made.train(route=("hospital-a",), outputs=outputs())
+    sent = made.train(route=("hospital-a",), outputs=declared)
     made.submit(sent)
-    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
+    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not phase:
         made.step("hospital-a")
     return made, sent
 
@@ -429,7 +430,7 @@ def test_another_number_of_the_same_size_is_not_released_in_place_of_what_was_sh
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
 def test_what_was_judged_is_what_is_sealed_t18_(tmp_path: Path, change: Change) -> None:
     """A power cut may have taken what was printed; a run that left something behind may have changed the state."""
-    made, sent = cleared(tmp_path / "world")
+    made, sent = ran(tmp_path / "world", outputs())
     change(room_of(made))
     made.settle()
     assert made.visit("hospital-a").refused is None
@@ -441,7 +442,7 @@ def test_what_was_judged_is_what_is_sealed_t18_(tmp_path: Path, change: Change) 
 def test_another_number_of_the_same_size_is_not_sealed_in_place_of_what_was_cleared_t18_(
     tmp_path: Path, change: Change
 ) -> None:
-    made, _ = cleared(tmp_path)
+    made, _ = ran(tmp_path, outputs())
     change(room_of(made))
     made.settle()
     after = made.visit("hospital-a")
@@ -455,17 +456,8 @@ def of_bytes() -> tuple[Output, ...]:
     return (Output(path="sums.json", media_type="application/octet-stream", max_bytes=1 << 20),)
 
 
-def bytes_judged(root: Path) -> tuple[World, Train]:
-    made = one_stop(root, b"patients")
-    sent = made.train(route=("hospital-a",), outputs=of_bytes())
-    made.submit(sent)
-    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.CLEARED:
-        made.step("hospital-a")
-    return made, sent
-
-
 def test_bytes_that_lie_there_as_they_were_judged_leave_t18_(tmp_path: Path) -> None:
-    made, sent = bytes_judged(tmp_path / "world")
+    made, sent = ran(tmp_path / "world", of_bytes())
     left = (room_of(made).outgoing / "sums.json").read_bytes()
     made.settle()
     assert made.results(sent, tmp_path / "home") == {"sums.json": left}
@@ -474,7 +466,7 @@ def test_bytes_that_lie_there_as_they_were_judged_leave_t18_(tmp_path: Path) -> 
 
 def test_bytes_that_went_back_with_a_power_cut_are_taken_again_t18_(tmp_path: Path) -> None:
     """The rename had not reached the disk, or what the gate had noted had not."""
-    made, sent = bytes_judged(tmp_path / "world")
+    made, sent = ran(tmp_path / "world", of_bytes())
     room = room_of(made)
     left = (room.outgoing / "sums.json").read_bytes()
     (room.outgoing / "sums.json").rename(room.state / "sums.json")
@@ -484,7 +476,7 @@ def test_bytes_that_went_back_with_a_power_cut_are_taken_again_t18_(tmp_path: Pa
 
 
 def test_bytes_that_are_others_than_were_judged_do_not_leave_t18_(tmp_path: Path) -> None:
-    made, _ = bytes_judged(tmp_path)
+    made, _ = ran(tmp_path, of_bytes())
     changed = room_of(made).outgoing / "sums.json"
     changed.write_bytes(bytes(changed.stat().st_size))
     made.settle()
@@ -495,11 +487,7 @@ def test_bytes_that_are_others_than_were_judged_do_not_leave_t18_(tmp_path: Path
 
 
 def test_a_gate_that_was_stopped_after_it_took_bytes_judges_them_all_the_same_t18_(tmp_path: Path) -> None:
-    made = one_stop(tmp_path / "world", b"patients")
-    sent = made.train(route=("hospital-a",), outputs=of_bytes())
-    made.submit(sent)
-    while made.visits("hospital-a") == () or phase_of(made.visit("hospital-a")) is not Phase.ENDED:
-        made.step("hospital-a")
+    made, sent = ran(tmp_path / "world", of_bytes(), Phase.ENDED)
     room = room_of(made)
     left = (room.state / "sums.json").read_bytes()
     room.outgoing.mkdir()

@@ -23,7 +23,7 @@ from station.data.port import Space
 from station.data.tables.dicom_profile import ATTRIBUTES, FILE
 from station.data.tables.files import Facts, facts, version_of
 from station.data.tables.kind import Kind
-from station.data.tables.source import Form, Found, Staged, Wanted
+from station.data.tables.source import Form, Found, InFolder, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
 _COUNTED: Final = "files are counted in the order of their paths"
@@ -32,26 +32,13 @@ TYPES: Final = {FILE: ColumnType.FILE} | {name: kind for name, kind in ATTRIBUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DicomSource:
+class DicomSource(InFolder):
     """The images in `folder`, and in the folders in it, whatever their files are called."""
-
-    name: str
-    folder: Path
 
     @property
     def kind(self) -> str:
         """See `TableSource`."""
         return "dicom"
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return (self.folder,)
-
-    @property
-    def secrets(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return ()
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""

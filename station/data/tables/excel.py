@@ -18,7 +18,7 @@ from security.files import told
 from station.check import CheckResult
 from station.data.tables.files import facts, version_of
 from station.data.tables.kind import Kind
-from station.data.tables.source import Form, Found, Staged, Wanted
+from station.data.tables.source import Form, Found, InFolder, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
 ANY: Final = "*.xlsx"
@@ -28,11 +28,9 @@ Rows: TypeAlias = Generator[Sequence[str], None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExcelSource:
+class ExcelSource(InFolder):
     """The table of the data set `name`: of each workbook in `folder` that matches `pattern` the `sheet`, or the only one."""
 
-    name: str
-    folder: Path
     pattern: str = ANY
     sheet: str | None = None
 
@@ -40,16 +38,6 @@ class ExcelSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "excel"
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return (self.folder,)
-
-    @property
-    def secrets(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return ()
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""

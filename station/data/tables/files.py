@@ -18,7 +18,7 @@ from station.check import CheckResult
 from station.data.tables.engine import opened
 from station.data.tables.kind import Kind, spelling_of
 from station.data.tables.scan import columns_of, header_of, kinds_in
-from station.data.tables.source import PLAIN, Form, Found, Spelling, Staged, Wanted
+from station.data.tables.source import PLAIN, Form, Found, InFolder, Spelling, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
 
 ANY_CSV: Final = "*.csv"
@@ -27,11 +27,9 @@ FORMS: Final = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilesSource:
+class FilesSource(InFolder):
     """The table of the data set `name`, in the files of `folder` that match `pattern`."""
 
-    name: str
-    folder: Path
     pattern: str
     spelling: Spelling = PLAIN
 
@@ -39,16 +37,6 @@ class FilesSource:
     def kind(self) -> str:
         """See `TableSource`."""
         return "files"
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return (self.folder,)
-
-    @property
-    def secrets(self) -> tuple[Path, ...]:
-        """See `TableSource`."""
-        return ()
 
     def check(self) -> tuple[CheckResult, ...]:
         """See `TableSource`."""

@@ -152,3 +152,21 @@ class TableSource(Protocol):
             DataCrowded, DataTooLarge, DiskFull: there is no space for it.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFolder:
+    """What the sources have in common that read a `folder` of this machine for the data set `name`, and say nobody who they are."""
+
+    name: str
+    folder: Path
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return (self.folder,)
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """See `TableSource`."""
+        return ()
