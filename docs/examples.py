@@ -281,6 +281,7 @@ def _manifest(keys: dict[PartyId, Secrets], code: CodeRef) -> TrainManifest:
         valid_from=NOW,
         valid_until=NOW + timedelta(days=14),
         nonce=NONCE,
+        letter_key=hashlib.sha256(b"example, never to be used: letters").hexdigest(),
     )
 
 

@@ -1,13 +1,14 @@
 """How is a train stored in an OCI registry?
 
-As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with up to three
-parts, in this order: the letters (`registry.bundle`), the sealed code, and, after the first stop, the sealed state. A train that
-a station keeps has the states of all stops before it, as layers. A receipt
+As an image manifest of our artifact type (OCI image specification 1.1, "Guidelines for artifact usage") with up to four
+parts, in this order: the letter with the train's manifest, those with its entries (`registry.bundle`), the sealed code, and,
+after the first stop, the sealed state. A train that a station keeps has the states of all stops before it, as layers. A receipt
 has one, its letter. All of them are, or consist of, age files: nothing in an artifact tells what a train is about, or whether
 a receipt is an entry or a refusal. No other module knows this.
 
 A part is a layer, or, if it is `SMALL`, lies in the manifest itself: as base64, in an annotation that is named as the layer's
-type would be. A small train is one document, which is there or not.
+type would be. A small train is one document, which is there or not. What its receiver knows already is a layer, however small:
+it is mounted from another mailbox, and neither sent nor fetched again.
 
 The same parts always give the same bytes, so a station knows the digest of what it pushes before it pushes.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import BinaryIO, Final
@@ -27,19 +28,20 @@ from registry.oci import EMPTY, OCI_MANIFEST, Descriptor, OciManifest, make_mani
 from security.digest import Digest, digest_of
 from security.errors import MalformedArtifact
 from security.train.journey import StateRef
-from security.train.letters import MAX_ENTRY_LETTER, Parcel
+from security.train.letters import MAX_ENTRY_LETTER, MAX_MANIFEST_LETTER, Parcel
 from security.train.manifest import CodeRef
 from security.train.route import MOST_STATIONS
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
+MANIFEST_LAYER: Final = "application/vnd.pht.train.manifest.v1+age"
 LETTERS_LAYER: Final = "application/vnd.pht.train.letters.v1+tar"
 RECEIPT_LAYER: Final = "application/vnd.pht.receipt.v1+age"
 CODE_LAYER: Final = "application/vnd.pht.train.code.v1+age"
 STATE_LAYER: Final = "application/vnd.pht.train.state.v1+age"
 
 SMALL: Final = 128 << 10
-"""Bytes of a part that may lie in the manifest: three of them are far below what registries take."""
+"""Bytes of a part that may lie in the manifest: four of them are far below what registries take."""
 _NONE_HELD: Final[Mapping[Digest, bytes]] = MappingProxyType({})
 
 
@@ -51,9 +53,9 @@ class Artifact:
     documents: Mapping[Digest, bytes]
 
     @property
-    def sealed(self) -> tuple[Descriptor, ...]:
-        """The layers that are code and state."""
-        return tuple(one for one in self.manifest.layers if one.digest not in self.documents and one != EMPTY)
+    def parts(self) -> tuple[Descriptor, ...]:
+        """Its parts that are layers."""
+        return tuple(one for one in self.manifest.layers if one != EMPTY)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open the letters, as a `registry.blobs.BlobSource` does."""
@@ -64,6 +66,7 @@ class Artifact:
 class TrainLayers:
     """What a train consists of; `held` are the parts that the manifest itself had."""
 
+    manifest: Descriptor
     letters: Descriptor
     code: Descriptor
     states: tuple[Descriptor, ...]
@@ -83,16 +86,25 @@ class ReceiptLayer:
     held: bytes | None
 
 
-def pack(parcel: Parcel, held: Mapping[Digest, bytes] = _NONE_HELD, *, small: int = SMALL) -> Artifact:
-    """Turn a train into an artifact. The letters, and what is `held` of code and state, go into the manifest if `small`."""
-    letters = print_bundle((parcel.manifest, *parcel.entries))
+def pack(
+    parcel: Parcel,
+    held: Mapping[Digest, bytes] = _NONE_HELD,
+    *,
+    small: int = SMALL,
+    known: Collection[Digest] = (),
+) -> Artifact:
+    """Turn a train into an artifact. The letters, and what is `held` of code and state, go into the manifest if `small`, and not `known`."""
+    letters = print_bundle(parcel.entries)
     parts = [
+        _part(parcel.manifest, MANIFEST_LAYER),
         _part(letters, LETTERS_LAYER),
         Descriptor(media_type=CODE_LAYER, digest=parcel.code.digest, size=parcel.code.size),
     ]
     parts += [Descriptor(media_type=STATE_LAYER, digest=one.digest, size=one.size) for one in parcel.states]
-    inside = held if len(parcel.states) <= 1 else _NONE_HELD
-    return _packed(parts, {parts[0].digest: letters}, {parts[0].digest: letters, **inside}, TRAIN, small)
+    documents = {parts[0].digest: parcel.manifest, parts[1].digest: letters}
+    inside = {**documents, **(held if len(parcel.states) <= 1 else _NONE_HELD)}
+    inside = {digest: data for digest, data in inside.items() if digest not in known}
+    return _packed(parts, documents, inside, TRAIN, small)
 
 
 def train_layers(manifest: OciManifest) -> TrainLayers:
@@ -104,26 +116,26 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
         MalformedArtifact: not a train, its parts are not exactly those of one in order, or the letters are too large.
     """
     held: dict[Digest, bytes] = {}
-    left = _parts(manifest, TRAIN, (LETTERS_LAYER, CODE_LAYER, STATE_LAYER), held)
-    letters, code = _next(left, LETTERS_LAYER), _next(left, CODE_LAYER)
+    left = _parts(manifest, TRAIN, (MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER, STATE_LAYER), held)
+    head, letters, code = (_next(left, kind) for kind in (MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER))
     states = tuple(_next(left, STATE_LAYER) for _ in range(min(len(left), MOST_STATIONS)))
     if left:
         msg = "artifact has parts that do not belong to a train"
         raise MalformedArtifact(msg, media_type=left[0].media_type)
+    _need_small(head, MAX_MANIFEST_LETTER)
     _need_small(letters, MAX_BUNDLE)
-    return TrainLayers(letters=letters, code=code, states=states, held=held)
+    return TrainLayers(manifest=head, letters=letters, code=code, states=states, held=held)
 
 
-def unpack(layers: TrainLayers, letters: bytes) -> Parcel:
+def unpack(layers: TrainLayers, manifest: bytes, letters: bytes) -> Parcel:
     """Assemble a train from its parts and the fetched letters, which stay closed.
 
     Raises:
         MalformedArtifact: they are no letters of a train.
     """
-    manifest, *entries = read_bundle(letters)
     return Parcel(
         manifest=manifest,
-        entries=tuple(entries),
+        entries=read_bundle(letters),
         code=CodeRef(digest=layers.code.digest, size=layers.code.size),
         states=tuple(StateRef(digest=one.digest, size=one.size) for one in layers.states),
     )

@@ -1,30 +1,26 @@
-"""How do the letters of a train travel as one blob, however long its route?
+"""How do the letters with the entries of a train travel as one blob, however long its route?
 
-One after the other in a ustar archive, ``manifest.age`` first, then the journey entries in the order of the stops,
-``1.age``, ``2.age``, … So a stop of a long route makes as many requests, and keeps as many files, as one of a short route,
+One after the other in a ustar archive, in the order of the stops: ``1.age``, ``2.age``, … So a stop of a long route makes as many requests, and keeps as many files, as one of a short route,
 and ``tar`` takes a letter out. What is written has one form, and nothing else is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import Final
 
 from security.errors import ArchiveRejected, BudgetExceeded, MalformedArtifact
-from security.streams import fill
-from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, MAX_MANIFEST_LETTER
+from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY
 from security.train.route import LONGEST
 from security.ustar import BLOCK, END, PATH_BYTES, PLAIN, Entry, filler, parse_header, write_header
 
-MAX_BUNDLE: Final = MAX_MANIFEST_LETTER + MAX_JOURNEY + 2 * BLOCK * (LONGEST + 2)
-MAX_CLAIM: Final = BLOCK + MAX_MANIFEST_LETTER
-"""Bytes from the front of a bundle that the letter with the manifest can take."""
+MAX_BUNDLE: Final = MAX_JOURNEY + 2 * BLOCK * (LONGEST + 2)
 
 
 def print_bundle(letters: Sequence[bytes]) -> bytes:
-    """Return the letters as one archive: the manifest's, then those of the entries."""
+    """Return the letters as one archive."""
     pieces: list[bytes] = []
-    for number, letter in enumerate(letters):
+    for number, letter in enumerate(letters, 1):
         header = write_header(Entry(path=_name(number), size=len(letter), mode=PLAIN, folder=False))
         pieces += [header, letter, filler(len(letter))]
     return b"".join((*pieces, END))
@@ -37,29 +33,15 @@ def read_bundle(raw: bytes) -> tuple[bytes, ...]:
         MalformedArtifact: it is not one that `print_bundle` makes, a letter is too large, or there are too many.
     """
     letters = tuple(_letters(memoryview(raw)))
-    if sum(map(len, letters[1:])) > MAX_JOURNEY:
+    if sum(map(len, letters)) > MAX_JOURNEY:
         msg = "journey entries are too large together"
-        raise MalformedArtifact(msg, size=sum(map(len, letters[1:])), limit=MAX_JOURNEY)
+        raise MalformedArtifact(msg, size=sum(map(len, letters)), limit=MAX_JOURNEY)
     return letters
 
 
-def first_letter(source: BinaryIO) -> bytes:
-    """Read on to the end of the letter with the manifest, and not beyond; what follows is not looked at.
-
-    Raises:
-        MalformedArtifact: there is none, or it is too large.
-    """
-    header, buffer = bytearray(BLOCK), bytearray()
-    if fill(source, memoryview(header)) == BLOCK:
-        buffer = bytearray(_size(bytes(header), 0))
-    if not buffer or fill(source, memoryview(buffer)) < len(buffer):
-        raise _malformed()
-    return bytes(buffer)
-
-
 def _letters(raw: memoryview) -> Iterator[bytes]:
-    at = number = 0
-    while raw[at:] != END or not number:
+    at, number = 0, 1
+    while raw[at:] != END:
         if number > LONGEST:
             msg = "artifact has more journey entries than a route can have stops"
             raise MalformedArtifact(msg, limit=LONGEST)
@@ -82,15 +64,14 @@ def _size(header: bytes, number: int) -> int:
         raise _malformed() from error
     if entry is None or entry != Entry(path=_name(number), size=entry.size, mode=PLAIN, folder=False):
         raise _malformed()
-    limit = MAX_ENTRY_LETTER if number else MAX_MANIFEST_LETTER
-    if entry.size > limit:
+    if entry.size > MAX_ENTRY_LETTER:
         msg = "letter is too large for one of its kind"
-        raise MalformedArtifact(msg, size=entry.size, limit=limit)
+        raise MalformedArtifact(msg, size=entry.size, limit=MAX_ENTRY_LETTER)
     return entry.size
 
 
 def _name(number: int) -> str:
-    return f"{number}.age" if number else "manifest.age"
+    return f"{number}.age"
 
 
 def _malformed() -> MalformedArtifact:

@@ -15,14 +15,13 @@ Lists are for who cannot know: a station that looks for arrivals, and whoever cl
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from registry.artifact import (
     SMALL,
@@ -31,14 +30,13 @@ from registry.artifact import (
     receipt_layer,
 )
 from registry.blobs import BlobSink, BlobSource, read_document
-from registry.bundle import MAX_CLAIM, first_letter
 from registry.check import read_blob
 from registry.errors import ForeignRealm, ForeignRedirect, NotInRegistry, RegistryMisbehaved, RegistryTooLong
 from registry.names import Repository, Tag
 from registry.oci import MAX_MANIFEST, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from registry.publish import publish, reader_of
-from registry.taken import Taken, fetch_sealed, keep_letters, layers_in, load, take_letters
+from registry.taken import Taken, fetch_sealed, keep_letters, layers_in, load, take_letters, take_manifest
 from security.digest import Digest
 from security.errors import DigestMismatch, Malformed
 from security.ids import PartyId, TrainId
@@ -175,27 +173,22 @@ class Depot:
         return None if found is None else found.arrival
 
     def claim_size(self, waiting: Waiting) -> int:
-        """Return the bytes that `claimed_manifest` fetches at most; none if the letters came with the manifest.
+        """Return the bytes that `claimed_manifest` fetches at most; none if the letter came with the artifact.
 
         Raises:
             MalformedArtifact, MalformedJson: what waits there is not a train.
         """
         layers = layers_in(waiting.stored)
-        return 0 if layers.letters.digest in layers.held else min(layers.letters.size, MAX_CLAIM)
+        return 0 if layers.manifest.digest in layers.held else layers.manifest.size
 
-    def claimed_manifest(self, waiting: Waiting) -> bytes:
-        """Fetch the one letter that says whose train this is, if it is one, and nothing that follows it.
+    def claimed_manifest(self, waiting: Waiting, here: BlobSource | None = None) -> bytes:
+        """Fetch the one letter that says whose train this is, if it is one and not `here`, and nothing else.
 
         Raises:
             MalformedArtifact, MalformedJson, DigestMismatch: what waits there is not a train.
             NotInRegistry: it is incomplete.
         """
-        layers = layers_in(waiting.stored)
-        held = layers.held.get(layers.letters.digest)
-        if held is not None:
-            return first_letter(io.BytesIO(held))
-        with self.registry.open_blob(mailbox(waiting.arrival.mailbox), layers.letters) as source:
-            return first_letter(cast("BinaryIO", source))
+        return take_manifest(self.registry, mailbox(waiting.arrival.mailbox), layers_in(waiting.stored), here)
 
     def take(
         self,
@@ -225,8 +218,8 @@ class Depot:
             self.fetch(arrival, taken, into, progress)
         return taken.parcel
 
-    def letters(self, arrival: Arrival, stored: StoredManifest | None = None) -> Taken:
-        """Fetch the letters of a train, and its OCI manifest unless that is `stored` here.
+    def letters(self, arrival: Arrival, stored: StoredManifest | None = None, here: BlobSource | None = None) -> Taken:
+        """Fetch the letters of a train, but what is `here` of them, and its OCI manifest unless that is `stored` here.
 
         Raises:
             MalformedArtifact: what waits there is not a train.
@@ -236,7 +229,7 @@ class Depot:
         repo = mailbox(arrival.mailbox)
         if stored is None or stored.digest != arrival.digest:
             stored = self.registry.get_manifest(repo, arrival.digest)
-        return take_letters(self.registry, repo, stored)
+        return take_letters(self.registry, repo, stored, here)
 
     def fetch(self, arrival: Arrival, taken: Taken, into: BlobSink, progress: Progress | None = None) -> None:
         """Fetch code and state of a train whose letters are here.
@@ -274,11 +267,11 @@ class Depot:
         refs: tuple[CodeRef | StateRef, ...] = (parcel.code, *parcel.states)
         small = [one.digest for one in refs if one.size <= SMALL and one.digest not in known]
         held = {one: read_document(blobs, one, limit=SMALL) for one in small}
-        artifact, repo = pack(parcel, held), mailbox(to)
-        for descriptor in artifact.sealed:
-            there = near.get(descriptor.digest)
+        artifact, repo = pack(parcel, held, known=known), mailbox(to)
+        for descriptor in artifact.parts:
+            there, source = near.get(descriptor.digest), artifact if descriptor.digest in artifact.documents else blobs
             if there is None or not self.registry.mount_blob(repo, descriptor.digest, mailbox(there)):
-                self.registry.put_blob(repo, descriptor, reader_of(blobs, descriptor.digest), progress)
+                self.registry.put_blob(repo, descriptor, reader_of(source, descriptor.digest), progress)
         tag = train_tag(train, to, stop) if stop is None or part is None else part_tag(train, to, stop, part)
         return publish(self.registry, artifact, repo, tag)
 
@@ -292,7 +285,10 @@ class Depot:
 
     def send_receipt(self, letter: bytes, *, owner: PartyId, train: TrainId, stop: int, kind: ReceiptKind) -> Digest:
         """Put a station's sealed statement about a stop into the owner's mailbox."""
-        return publish(self.registry, pack_receipt(letter), mailbox(owner), receipt_tag(train, owner, stop, kind))
+        receipt, repo = pack_receipt(letter), mailbox(owner)
+        for part in receipt.parts:
+            self.registry.put_blob(repo, part, reader_of(receipt, part.digest))
+        return publish(self.registry, receipt, repo, receipt_tag(train, owner, stop, kind))
 
     def receipts_of(
         self, owner: PartyId, train: TrainId, stops: Iterable[int], kinds: Iterable[ReceiptKind] = OF_A_STOP

@@ -22,14 +22,11 @@ TIMES: Final = 3
 
 
 def publish(registry: Registry, artifact: Artifact, repo: Repository, tag: Tag) -> Digest:
-    """Put an artifact into a repository under a tag: its documents, then its manifest; sealed parts are there already.
+    """Put the manifest of an artifact into a repository under a tag; its parts are there already.
 
     Raises:
         RegistryMisbehaved: the registry accepted the manifest but does not have it, each time.
     """
-    for layer in artifact.manifest.layers:
-        if layer.digest in artifact.documents:
-            registry.put_blob(repo, layer, reader_of(artifact, layer.digest))
     for _ in range(TIMES):
         if _put(registry, artifact, repo, tag):
             return artifact.manifest.digest

@@ -6,19 +6,21 @@ never in it: so what is sealed can be removed, and what was signed stays.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import dataclass
 from functools import partial
 
-from registry.artifact import TrainLayers, pack, train_layers, unpack
+from registry.artifact import Artifact, TrainLayers, pack, train_layers, unpack
 from registry.blobs import BlobSink, BlobSource, read_document
 from registry.bundle import MAX_BUNDLE
 from registry.check import read_blob
 from registry.names import Repository
-from registry.oci import MAX_MANIFEST, OCI_MANIFEST, Descriptor, parse_manifest
+from registry.oci import MAX_MANIFEST, OCI_MANIFEST, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
-from security.digest import Digest
-from security.train.letters import Parcel
+from security.digest import Digest, digest_of
+from security.errors import DigestMismatch, FileMissing
+from security.train.letters import MAX_MANIFEST_LETTER, Parcel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,8 @@ class Taken:
     layers: TrainLayers
 
 
-def take_letters(registry: Registry, repo: Repository, stored: StoredManifest) -> Taken:
-    """Fetch the letters of a train by its OCI manifest.
+def take_letters(registry: Registry, repo: Repository, stored: StoredManifest, here: BlobSource | None = None) -> Taken:
+    """Fetch the letters of a train by its OCI manifest; that with the train's own manifest may be `here` already.
 
     Raises:
         MalformedArtifact: what waits there is not a train.
@@ -40,7 +42,21 @@ def take_letters(registry: Registry, repo: Repository, stored: StoredManifest) -
     letters = layers.held.get(layers.letters.digest)
     if letters is None:
         letters = read_blob(registry, repo, layers.letters, limit=MAX_BUNDLE)
-    return Taken(parcel=unpack(layers, letters), layers=layers)
+    return Taken(parcel=unpack(layers, take_manifest(registry, repo, layers, here), letters), layers=layers)
+
+
+def take_manifest(registry: Registry, repo: Repository, layers: TrainLayers, here: BlobSource | None = None) -> bytes:
+    """Fetch the letter with a train's manifest, unless it is `here` or came with the artifact.
+
+    Raises:
+        DigestMismatch, NotInRegistry: the registry gave other bytes, or has them no more.
+    """
+    wanted = layers.manifest
+    held = layers.held.get(wanted.digest)
+    if held is None and here is not None:
+        with contextlib.suppress(FileMissing, DigestMismatch):
+            held = read_document(here, wanted.digest, limit=MAX_MANIFEST_LETTER)
+    return read_blob(registry, repo, wanted, limit=MAX_MANIFEST_LETTER) if held is None else held
 
 
 def fetch_sealed(
@@ -61,17 +77,20 @@ def fetch_sealed(
             progress(descriptor.size)
 
 
-def keep_letters(parcel: Parcel, into: BlobSink) -> Descriptor:
+def keep_letters(parcel: Parcel, into: BlobSink) -> Artifact:
     """Store a train's letters; return what they are kept as: see `kept_as`."""
-    kept = pack(parcel)
+    kept = kept_as(parcel)
     for digest, data in {kept.manifest.digest: kept.manifest.raw, **kept.documents}.items():
         into.put(digest, len(data), io.BytesIO(data))
-    return kept.manifest.descriptor
+    return kept
 
 
-def kept_as(parcel: Parcel) -> Descriptor:
-    """Return what a train's letters are stored as: its OCI manifest, with code and states named and not in it."""
-    return pack(parcel).manifest.descriptor
+def kept_as(parcel: Parcel) -> Artifact:
+    """Return what a train's letters are stored as: with code and states named and not in it.
+
+    The letter with its manifest lies by itself, once for all visits of the train.
+    """
+    return pack(parcel, known=(digest_of(parcel.manifest),))
 
 
 def load(kept: Digest, source: BlobSource) -> Parcel:
@@ -84,7 +103,10 @@ def load(kept: Digest, source: BlobSource) -> Parcel:
     letters = layers.held.get(layers.letters.digest)
     if letters is None:
         letters = read_document(source, layers.letters.digest, limit=MAX_BUNDLE)
-    return unpack(layers, letters)
+    manifest = layers.held.get(layers.manifest.digest)
+    if manifest is None:
+        manifest = read_document(source, layers.manifest.digest, limit=MAX_MANIFEST_LETTER)
+    return unpack(layers, manifest, letters)
 
 
 def layers_of(kept: Digest, source: BlobSource) -> TrainLayers:

@@ -10,6 +10,7 @@ from security.age.file import MAX_RECIPIENTS, decrypt, decrypt_small, encrypt
 from security.age.header import Header, read_header
 from security.age.hybrid import HybridIdentity, HybridRecipient
 from security.age.keys import Identity, Recipient, Unwrapper, another_like, parse_identity, parse_recipient
+from security.age.scrypt import KIND as PASSPHRASE
 from security.age.scrypt import PassphraseIdentity, PassphraseRecipient
 from security.age.stanza import Stanza
 from security.age.stream import AgeReader, AgeWriter
@@ -17,6 +18,7 @@ from security.age.x25519 import X25519Identity, X25519Recipient
 
 __all__ = [
     "MAX_RECIPIENTS",
+    "PASSPHRASE",
     "AgeReader",
     "AgeWriter",
     "Header",

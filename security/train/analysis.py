@@ -6,7 +6,7 @@ It follows from the manifest's declaration: a field that is added to the manifes
 Left out are
 - ``code``: the sealed file differs with every sealing; the digest of its content stands in its place,
 - ``nonce``: random, so that no two trains are alike; no run sees it,
-- ``mail``: a key made for each train, which receipts are sealed for; no run sees it,
+- ``mail`` and ``letter_key``: keys made for each train, which receipts and letters are sealed for; no run sees them,
 - ``valid_from`` and ``valid_until``: when, not what; each train's validity is checked against the clock all the same.
 
 Name and purpose are not left out: a run reads its train's name, and data are approved for a purpose.
@@ -20,7 +20,7 @@ from security.digest import Digest, digest_of
 from security.encoding import Json, dump_json
 from security.train.manifest import MANIFEST, TrainManifest
 
-DIFFERS: Final = frozenset({"code", "nonce", "mail", "valid_from", "valid_until"})
+DIFFERS: Final = frozenset({"code", "nonce", "mail", "letter_key", "valid_from", "valid_until"})
 """The fields of a manifest in which two trains of the same analysis may differ."""
 
 _TYPE: Final = "urn:pht:analysis:v1"

@@ -10,6 +10,10 @@ by whoever signed the statement, and travels unchanged. Who carries it sees its 
 A station reads what it has signed itself, because its journal may have been restored from an older backup (attack T5). The
 owner reads with two keys, the one that results are sealed for and the train's own (`TrainManifest.mail`). Everyone counts
 the recipients of what they open: one more than these, and somebody has been let in (attack T9).
+
+An entry that every party of the train reads, as all do but those of the last stops, is a *common* letter: sealed under the key in the manifest
+(`TrainManifest.letter_key`), which exactly these parties have. It is a passphrase to age, of 256 random bits, so nothing is
+stretched; age allows a passphrase no other recipient beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from security.age import Unwrapper, decrypt_small, encrypt, parse_recipient
+from security.age import (
+    PASSPHRASE,
+    PassphraseIdentity,
+    PassphraseRecipient,
+    Recipient,
+    Unwrapper,
+    decrypt_small,
+    encrypt,
+    parse_recipient,
+)
 from security.archive import padme
 from security.digest import Digest
 from security.directory.trust import TrustStore
@@ -28,7 +41,7 @@ from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
 from security.ids import Role
 from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import StateRef, TrainParts, read_entry
-from security.train.manifest import CodeRef, TrainManifest
+from security.train.manifest import CodeRef, TrainManifest, read_manifest
 from security.train.route import MAX_STOPS, Stop
 from security.train.verify import AcceptedTrain
 
@@ -38,6 +51,8 @@ MAX_ENTRY: Final = 256 << 10
 """Bytes of the envelope of a journey entry or a refusal; they are short, but for one with a boarding pass that has fifty seeds."""
 _STANZA: Final = 2 << 10  # a hybrid recipient takes some 1 600 bytes of the header
 _HEADER: Final = (MAX_STOPS + 2) * _STANZA
+_UNSTRETCHED: Final = 1
+"""Logarithm of the work factor for a passphrase that nobody can guess; a letter that asks for more work is none of ours (attack T17)."""
 
 
 def _most(envelope: int) -> int:
@@ -68,12 +83,13 @@ class Parcel:
 class Letter:
     """What was in a letter, and for how many it is sealed. Nothing in it is believed yet.
 
-    `ours` is which of its recipients we are, counted from the end (-1).
+    `ours` is which of its recipients we are, counted from the end (-1). A `common` one is sealed under the key of its train.
     """
 
     envelope: Envelope
     readers: int
     ours: int
+    common: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +112,11 @@ class OpenedParcel:
         )
 
 
-def seal_letter(envelope: Envelope, recipients: Iterable[str]) -> bytes:
+def seal_letter(envelope: Envelope, recipients: Iterable[str | Recipient]) -> bytes:
     """Seal a statement for its readers (age recipients)."""
     raw, sealed = envelope.to_bytes(), io.BytesIO()
-    with encrypt(sealed, [parse_recipient(one) for one in dict.fromkeys(recipients)]) as plain:
+    readers = [parse_recipient(one) if isinstance(one, str) else one for one in dict.fromkeys(recipients)]
+    with encrypt(sealed, readers) as plain:
         plain.write(raw.ljust(_padded(raw), b"\0"))
     return sealed.getvalue()
 
@@ -114,7 +131,7 @@ def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = 
     """
     opened, ours = decrypt_small(io.BytesIO(letter), identities, ours=ours)
     with opened as plain:
-        content, readers = plain.read(), len(plain.stanzas)
+        content, readers, common = plain.read(), len(plain.stanzas), plain.stanzas[0].kind == PASSPHRASE
     raw = content.rstrip(b"\0")
     if len(raw) > limit:
         msg = "statement is too large for one of its kind"
@@ -122,7 +139,12 @@ def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = 
     if len(content) != _padded(raw):
         msg = "statement is not padded as it must be"
         raise MalformedStatement(msg)
-    return Letter(envelope=parse_envelope(raw), readers=readers, ours=ours)
+    return Letter(envelope=parse_envelope(raw), readers=readers, ours=ours, common=common)
+
+
+def with_common(manifest: TrainManifest, identities: Iterable[Unwrapper]) -> tuple[Unwrapper, ...]:
+    """Return what opens the letters about a train: the key they have in common, and one's own."""
+    return (PassphraseIdentity(manifest.letter_key.encode(), _UNSTRETCHED), *identities)
 
 
 def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel:
@@ -132,7 +154,8 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     that wrote the entries; and counted from the end, where the owner's keys are, we have one place in all letters.
     """
     manifest = open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE, ours=len(parcel.entries))
-    entries = tuple(open_letter(one, identities, ours=manifest.ours) for one in parcel.entries)
+    opening = with_common(read_manifest(manifest.envelope.payload), identities) if parcel.entries else ()
+    entries = tuple(open_letter(one, opening, ours=manifest.ours) for one in parcel.entries)
     return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, states=parcel.states)
 
 
@@ -175,7 +198,9 @@ def manifest_recipients(code_readers: Sequence[str], mail: str) -> tuple[str, ..
     return (*code_readers, mail)
 
 
-def entry_recipients(manifest: TrainManifest, stop: int, trust: TrustStore, now: datetime) -> tuple[str, ...]:
+def entry_recipients(
+    manifest: TrainManifest, stop: int, trust: TrustStore, now: datetime
+) -> tuple[str, ...] | tuple[Recipient]:
     """Return who reads the entry about a stop, by the keys the directory has for whom the signed route names.
 
     Raises:
@@ -183,7 +208,23 @@ def entry_recipients(manifest: TrainManifest, stop: int, trust: TrustStore, now:
     """
     readers = manifest.route.readers(stop)
     stations = [trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in readers]
+    if is_common(manifest, stop):
+        return (common_recipient(manifest),)
     return tuple(dict.fromkeys((*stations, manifest.recipient, manifest.mail)))
+
+
+def common_recipient(manifest: TrainManifest) -> Recipient:
+    """Return the one recipient of a letter that every party of the train reads."""
+    return PassphraseRecipient(manifest.letter_key.encode(), _UNSTRETCHED)
+
+
+def is_common(manifest: TrainManifest, stop: int) -> bool:
+    """Whether the entry about a stop is read by every party of the train, of which there are several.
+
+    What is for one station alone is sealed like a refusal, so that nobody who carries it can tell which of them it is.
+    """
+    everybody = manifest.route.places
+    return len(everybody) > 1 and frozenset(manifest.route.readers(stop)) >= frozenset(everybody)
 
 
 def refusal_recipients(manifest: TrainManifest, station: str) -> tuple[str, ...]:
@@ -206,7 +247,11 @@ def check_readers(opened: OpenedParcel, accepted: AcceptedTrain) -> None:
 
 def check_entry_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:
     """Demand the number of readers that the entry about a stop has; see `check_readers`."""
-    _need_readers(letter, manifest, manifest.route.readers(stop))
+    if not is_common(manifest, stop):
+        _need_readers(letter, manifest, manifest.route.readers(stop))
+    elif not letter.common:
+        msg = "a letter that all parties of a train read is not sealed under the key they have in common"
+        raise SealRecipients(msg, found=letter.readers)
 
 
 def check_refusal_readers(letter: Letter, manifest: TrainManifest, stop: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
@@ -33,6 +33,7 @@ MANIFEST_TYPE: Final = "urn:pht:statement:train-manifest:v1"
 CODE_SUBJECT: Final = "code"
 BASE_SUBJECT: Final = "base"
 NONCES: Final = "[0-9a-f]{32}"
+LETTER_KEYS: Final = "[0-9a-f]{64}"
 
 ENVIRONMENT_NAMES: Final = "LANG|LC_[A-Z]{2,20}|TZ|PYTHONHASHSEED|OMP_NUM_THREADS|TRAIN_[A-Z0-9_]{1,40}"
 """Names a train may set. Everything a loader or an interpreter acts on (``LD_*``, ``PYTHONPATH``…) is not among them."""
@@ -186,7 +187,9 @@ class TrainManifest:
     """The owner's statement of what a train is. Immutable for life; its signed bytes give the train its id.
 
     The results are sealed for ``recipient``, the owner's key. ``mail`` is a key that the owner made for this train alone:
-    what tells where it is, and no results, is sealed for both, so that following a train takes no passphrase.
+    what tells where it is, and no results, is sealed for both, so that following a train takes no passphrase. ``letter_key`` is
+    32 random bytes in hexadecimal digits: what every party of the train reads is sealed under it (`security.train.letters`). Whoever
+    reads the manifest has it, and reads those letters anyway.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -273,6 +276,7 @@ class TrainManifest:
     valid_from: datetime
     valid_until: datetime
     nonce: Annotated[str, Text(most=32, pattern=NONCES)]
+    letter_key: Annotated[str, Text(most=64, pattern=LETTER_KEYS)] = field(repr=False)
     combine: Annotated[
         tuple[str, ...] | None,
         Many(

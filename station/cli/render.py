@@ -32,7 +32,7 @@ _TITLES = ("VISIT", "TRAIN", "PLACE", "NAME", "OWNER", "PHASE", "NEXT", "SINCE")
 
 _SHOWN: Final = (
     *("name", "purpose", "approval", "owner", "base", "command", "environment", "data", "outputs", "limits", "route"),
-    *("code", "recipient", "valid_from", "valid_until", "nonce"),
+    *("code", "recipient", "valid_from", "valid_until", "nonce", "letter_key"),
 )
 """The fields of a manifest that `render_train` has words of its own for, or that mean nothing to a person."""
 _SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")

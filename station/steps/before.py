@@ -19,14 +19,15 @@ from security.ids import PartyId, TrainId
 from security.keys.keyset import KeySet
 from security.statement.envelope import Envelope, verify
 from security.train.journey import read_entry, read_refusal
-from security.train.letters import open_letter
+from security.train.letters import open_letter, with_common
+from security.train.manifest import TrainManifest
 from station.house.house import House
 
 _SIGNED: Final = (ReceiptKind.ENTRY, ReceiptKind.REFUSAL)
 """There is no answer without a refusal."""
 
 
-def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Digest | None:
+def signed_before(train: TrainId, stop: int, manifest: TrainManifest, house: House) -> Digest | None:
     """Return the digest of a statement of ours about this stop in the owner's mailbox, entry or refusal, if any.
 
     Ours is what every key of ours signed: no directory has to be there, or be believed, to know one's own hand. What a
@@ -35,12 +36,14 @@ def signed_before(train: TrainId, stop: int, owner: PartyId, house: House) -> Di
     Raises:
         RegistryUnavailable: this cannot be determined now.
     """
+    owner = manifest.owner.party
     receipts: tuple[Receipt, ...] = ()
     with contextlib.suppress(RegistryDenied, NotInRegistry):
         receipts = house.depot.receipts_of(owner, train, (stop,), _SIGNED)
     for receipt, ours in itertools.product(receipts, house.keyring):
         try:
-            envelope = open_letter(house.depot.read_receipt(owner, receipt), [ours.identity]).envelope
+            raw = house.depot.read_receipt(owner, receipt)
+            envelope = open_letter(raw, with_common(manifest, [ours.identity])).envelope
             if _about(envelope, receipt.kind, ours.key_set) == (train, stop, house.party):
                 return envelope.digest
         except (Refused, NotARecipient, RegistryDenied, NotInRegistry):

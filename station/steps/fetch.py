@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from registry.artifact import pack
 from registry.depot import Arrival
 from registry.errors import NotInRegistry, RegistryMisbehaved
 from registry.taken import Taken, keep_letters
@@ -70,7 +69,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
     trust = house.trust(now)
     arrivals = [arrival_of(visit, house)]
     with _its_own_fault(visit):
-        takens = [house.depot.letters(arrivals[0], house.mailbox.take_manifest(visit.arrival))]
+        takens = [house.depot.letters(arrivals[0], house.mailbox.take_manifest(visit.arrival), house.spool)]
     parcel = takens[0].parcel
     check_room(parcel)
     found = opened(parcel, house, trust, now)
@@ -112,8 +111,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Fetched | None:
 
 def _fetched(parcel: Parcel, found: OpenedParcel, house: House, now: datetime, *, recalled: str = "") -> Fetched:
     """Keep the letters, and what was in them."""
-    kept, envelopes = pack(parcel), print_envelopes(found.parts)
-    keep_letters(parcel, house.spool)
+    kept, envelopes = keep_letters(parcel, house.spool), print_envelopes(found.parts)
     return Fetched(
         at=now,
         letters=(
@@ -219,7 +217,7 @@ class _Gathered:
                 self.missing.append(party)
                 return
             try:
-                taken = self._house.depot.letters(arrival)
+                taken = self._house.depot.letters(arrival, here=self._house.spool)
                 self._check(taken, sender)
             except (Refused, NotARecipient) as error:
                 self.missing.append(f"{party} (what lies here in its place is not its part: {error.code})")

@@ -17,7 +17,7 @@ from security.errors import NotARecipient, PhtError, Refused
 from security.ids import TrainId
 from security.statement.envelope import Verified
 from security.train.journey import check_entry
-from security.train.letters import open_letter
+from security.train.letters import open_letter, with_common
 from security.train.manifest import TrainManifest
 from security.train.route import Route
 from security.train.verify import verify_manifest
@@ -96,7 +96,7 @@ def _manifest(visit: Visit, house: House, now: datetime) -> Verified[TrainManife
 def _says_finished(receipt: Receipt, manifest: Verified[TrainManifest], house: House, now: datetime) -> bool:
     try:
         raw = house.depot.read_receipt(house.party, receipt)
-        letter = open_letter(raw, [one.identity for one in house.keyring])
+        letter = open_letter(raw, with_common(manifest.value, [one.identity for one in house.keyring]))
         entry = check_entry(manifest, letter.envelope, receipt.stop, house.trust(now), now=now)
     except (Refused, NotARecipient) as error:  # anybody can write to a mailbox
         log.warning("not an entry", extra={"train": receipt.train.short, "code": error.code})

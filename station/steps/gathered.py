@@ -112,8 +112,8 @@ def news(route: Route, stop: int) -> frozenset[int]:
     return way - frozenset(route.ancestors(mine[-1])) if mine else way
 
 
-def knows_code(route: Route, stop: int) -> bool:
-    """Whether the party of a stop has the code already: it boarded the train, and that has departed."""
+def has_boarded(route: Route, stop: int) -> bool:
+    """Whether the party of a stop has manifest and code already: it boarded the train, and that has departed."""
     return stop != route.home and route.leg(stop) is not None and route.boarding(route.stop(stop).party) is not None
 
 

@@ -210,7 +210,7 @@ def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime) ->
     Raises:
         Refused, NotInRegistry: nobody whose signature counts did.
     """
-    letter = open_letter(house.depot.claimed_manifest(found), [keys.identity for keys in house.keyring])
+    letter = open_letter(house.depot.claimed_manifest(found, house.spool), [keys.identity for keys in house.keyring])
     manifest = verify_manifest(letter.envelope, trust, at=now)
     train = train_id(manifest)
     named = {train_tag(train, house.party, stop) for stop in manifest.value.route.of(house.party)}

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from registry.depot import ReceiptKind
+from security.digest import digest_of
 from security.train.journey import StateRef
 from security.train.letters import MAX_ENTRY_LETTER
 from security.train.manifest import TrainManifest
 from station.errors import SpoolDamaged
 from station.house.house import House
 from station.steps.evidence import accepted_manifest, parcel_of
-from station.steps.gathered import knows_code, letters_here, letters_of, news
+from station.steps.gathered import has_boarded, letters_here, letters_of, news
 from station.visit.events import Pushed
 from station.visit.state import Visit
 
@@ -20,7 +21,7 @@ from station.visit.state import Visit
 def perform(visit: Visit, house: House, now: datetime) -> Pushed:
     """Send the recorded bytes on, as often as it takes: to everybody who is next, and a state is uploaded once.
 
-    Everybody is sent what they cannot have from their own last stop of the journey, and no code again that they boarded with.
+    Everybody is sent what they cannot have from their own last stop of the journey, and neither manifest nor code again that they boarded with.
 
     Raises:
         SpoolDamaged: the spool no longer holds what was recorded; nothing else is sent instead.
@@ -31,7 +32,8 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
         raise SpoolDamaged(msg, visit=visit.arrival.short)
     ours, parcel = StateRef(digest=visit.sealed.blob, size=visit.sealed.size), parcel_of(visit, house)
     stop, finished = visit.accepted.stop, visit.cleared is not None and visit.cleared.finished
-    near = {parcel.code.digest: house.party}
+    boarded_with = (digest_of(parcel.manifest), parcel.code.digest)
+    near = dict.fromkeys(boarded_with, house.party)
     way = {*manifest.route.ancestors(stop), stop}
     wanted = {one: way & news(manifest.route, one) for one in manifest.route.onward(stop, finished=finished)}
     held = {**letters_of(visit, parcel.entries, house), stop: signed_letter(visit, house)}
@@ -48,9 +50,9 @@ def perform(visit: Visit, house: House, now: datetime) -> Pushed:
             stop=None if following == manifest.route.home else following,
             part=None if stop in manifest.route.before(following)[:1] else stop,
             near=near,
-            known=(parcel.code.digest,) if knows_code(manifest.route, following) else (),
+            known=boarded_with if has_boarded(manifest.route, following) else (),
         )
-        near |= {ours.digest: to, parcel.code.digest: to}
+        near |= dict.fromkeys((*boarded_with, ours.digest), to)
     if finished:
         _tell(visit, manifest, letters[stop], house)
     return Pushed(at=now, head=head)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from security.age import Recipient
 from security.directory.trust import DirectoryVersion, TrustStore
 from security.errors import RouteCutOff
 from security.ids import Role
@@ -50,7 +51,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Signed | Superseded:
     if visit.accepted is None:
         msg = "no owner is known who is owed an answer"
         raise ValueError(msg)
-    before = signed_before(visit.accepted.train, visit.accepted.stop, visit.accepted.owner, house)
+    before = signed_before(visit.accepted.train, visit.accepted.stop, accepted_manifest(visit, house), house)
     if before is not None:
         return Superseded(at=now, statement=before)
     if phase_of(visit) is Phase.READY:
@@ -64,7 +65,7 @@ class _Statement:
 
     envelope: Envelope
     keys: Secrets
-    readers: tuple[str, ...]
+    readers: tuple[str, ...] | tuple[Recipient]
 
 
 def _entry(visit: Visit, house: House, now: datetime) -> _Statement:

@@ -30,7 +30,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Accepted:
     _need_no_other(visit, house)
     accepted = verified(visit, house, trust, now)
     known = house.journal.accepted(accepted.train, accepted.stop) is not None  # then it tells replay from fork
-    if not known and signed_before(accepted.train, accepted.stop, accepted.manifest.value.owner.party, house):
+    if not known and signed_before(accepted.train, accepted.stop, accepted.manifest.value, house):
         msg = "this station has signed for this stop before"
         hint = "was the journal restored from a backup? the registry remembers more than it"
         raise Replayed(

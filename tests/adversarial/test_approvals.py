@@ -128,6 +128,7 @@ def test_every_field_of_a_manifest_is_approved_but_those_that_only_tell_trains_a
         "valid_until": one.valid_until + timedelta(days=1),
         "nonce": "0" * 32,
         "mail": one.recipient,
+        "letter_key": "0" * 64,
         "combine": ("other",),
         "keep_bytes": 1,
     }

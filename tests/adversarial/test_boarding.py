@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from registry.depot import ReceiptKind, mailbox, part_tag
-from security.age import HybridIdentity, Identity, parse_identity
+from security.age import HybridIdentity, Identity, PassphraseIdentity, Unwrapper, parse_identity
 from security.digest import Digest
 from security.errors import (
     BoardingRejected,
@@ -87,6 +87,7 @@ class Thief:
 
     def __init__(self, here: World) -> None:
         self.keys: dict[str, Identity] = {}
+        self.letter_keys: dict[str, Unwrapper] = {}
         self.opened: dict[bytes, bytes] = {}
         for party in EVERYBODY:
             self._found(here.consortium.secrets[PartyId(party)].identity)
@@ -111,6 +112,8 @@ class Thief:
         """Take out of some bytes what may be keys or sealed, in any of the spellings that the software uses."""
         for secret in SECRET.findall(data):
             self._found(parse_identity(secret.decode()))
+        for secret in re.findall(rb'"letterKey":"([0-9a-f]{64})"', data):
+            self.letter_keys[secret.decode()] = PassphraseIdentity(secret)
         if data.startswith(MAGIC):
             self._sealed.add(data)
         for text in re.findall(rb"[0-9a-f]{400,}", data):
@@ -124,13 +127,13 @@ class Thief:
         tried: set[tuple[str, bytes]] = set()
         while todo := [
             (name, sealed)
-            for name in self.keys
+            for name in (*self.keys, *self.letter_keys)
             for sealed in self._sealed - set(self.opened)
             if (name, sealed) not in tried
         ]:
             for name, sealed in todo:
                 tried.add((name, sealed))
-                plain = opened(sealed, [self.keys[name]])
+                plain = opened(sealed, [self.letter_keys.get(name) or self.keys[name]])
                 if plain is not None:
                     self.opened[sealed] = plain
                     self._look(plain)

@@ -51,7 +51,7 @@ def revoke(here: World, party: str) -> None:
 
 
 def followed(here: World, made: Train) -> Whereabouts:
-    mail = read_mail(here.depot, ALICE, made.id, made.manifest.route, MAIL)
+    mail = read_mail(here.depot, made.id, made.manifest, MAIL)
     return whereabouts_of(made.verified, mail, here.consortium.trust, sent=here.now, now=here.now)
 
 

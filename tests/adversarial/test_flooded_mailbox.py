@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.artifact import CODE_LAYER, LETTERS_LAYER, SMALL, STATE_LAYER, TRAIN
+from registry.artifact import CODE_LAYER, LETTERS_LAYER, MANIFEST_LAYER, SMALL, STATE_LAYER, TRAIN
 from registry.bundle import print_bundle
 from registry.check import put_bytes
 from registry.depot import Depot, mailbox
@@ -155,10 +155,11 @@ def junk(here: World, number: int, *, signed: bool) -> None:
     raw = b"junk %d" % number
     if signed:
         reader = here.consortium.secrets[STATION].key_set.sealing
-        raw = print_bundle([seal_letter(sign(b"junk %d" % number, STRANGER.signers), [reader])])
-    document = put_bytes(registry, repo, raw, LETTERS_LAYER)
+        raw = seal_letter(sign(b"junk %d" % number, STRANGER.signers), [reader])
+    document = put_bytes(registry, repo, raw, MANIFEST_LAYER)
+    letters = put_bytes(registry, repo, print_bundle([]), LETTERS_LAYER)
     code = put_bytes(registry, repo, b"code", CODE_LAYER)
-    manifest = make_manifest(config=EMPTY, layers=[document, code], artifact_type=TRAIN)
+    manifest = make_manifest(config=EMPTY, layers=[document, letters, code], artifact_type=TRAIN)
     tag = Tag(f"t-{digest_of(raw).hex}")
     registry.put_manifest(repo, tag, manifest.raw, OCI_MANIFEST)
 
@@ -171,10 +172,11 @@ def large_letters(here: World, count: int) -> None:
     repo, registry = mailbox(STATION), here.registry
     put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
     for number in range(count):
-        letters = put_bytes(registry, repo, print_bundle([b"%08d" % number * (4 << 17)]), LETTERS_LAYER)
+        head = put_bytes(registry, repo, b"%08d" % number * (4 << 17), MANIFEST_LAYER)
+        letters = put_bytes(registry, repo, print_bundle([]), LETTERS_LAYER)
         code = put_bytes(registry, repo, b"code", CODE_LAYER)
-        manifest = make_manifest(config=EMPTY, layers=[letters, code], artifact_type=TRAIN)
-        registry.put_manifest(repo, Tag(f"t-{letters.digest.hex}"), manifest.raw, OCI_MANIFEST)
+        manifest = make_manifest(config=EMPTY, layers=[head, letters, code], artifact_type=TRAIN)
+        registry.put_manifest(repo, Tag(f"t-{head.digest.hex}"), manifest.raw, OCI_MANIFEST)
 
 
 def large_manifests(here: World, count: int) -> None:
@@ -183,7 +185,7 @@ def large_manifests(here: World, count: int) -> None:
     put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
     for number in range(count):
         part = base64.b64encode(b"%08d" % number * (SMALL // 8)).decode()
-        parts = dict.fromkeys((LETTERS_LAYER, CODE_LAYER, STATE_LAYER), part)
+        parts = dict.fromkeys((MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER, STATE_LAYER), part)
         manifest = make_manifest(config=EMPTY, layers=[EMPTY], artifact_type=TRAIN, annotations=parts)
         registry.put_manifest(repo, Tag(f"t-{manifest.digest.hex}"), manifest.raw, OCI_MANIFEST)
 

@@ -22,9 +22,10 @@ from registry.depot import ReceiptKind, mailbox, train_tag
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import OCI_MANIFEST
-from security.age import HybridIdentity, Unwrapper, another_like, decrypt
+from security.age import HybridIdentity, PassphraseRecipient, Unwrapper, another_like, decrypt
+from security.age.header import write_header
 from security.digest import Digest, digest_of
-from security.errors import BudgetExceeded, MalformedStatement, NotARecipient, PhtError, SealRecipients
+from security.errors import BudgetExceeded, HeaderInvalid, MalformedStatement, NotARecipient, PhtError, SealRecipients
 from security.ids import PartyId
 from security.statement.envelope import MAX_ENVELOPE, Envelope, sign
 from security.train.journey import Outcome
@@ -41,8 +42,9 @@ from security.train.letters import (
     open_parcel,
     refusal_recipients,
     seal_letter,
+    with_common,
 )
-from security.train.manifest import print_manifest
+from security.train.manifest import LETTER_KEYS, print_manifest
 from security.train.route import MAX_STOPS
 from security.train.seal import seal_note
 from security.train.verify import verify_train
@@ -183,7 +185,10 @@ def test_an_entry_is_read_by_its_station_by_later_ones_and_by_the_owner(here: Wo
     keys["mail"] = MAIL
 
     def readers(letter: bytes) -> set[str]:
-        return {name for name, identity in keys.items() if opens(letter, identity)}
+        """Return who opens it; whoever opens the manifest has the key in it."""
+        known = {name for name, identity in keys.items() if opens(parcel.manifest, identity)}
+        held = {one: with_common(journey.manifest, [keys[one]]) if one in known else (keys[one],) for one in keys}
+        return {name for name, identities in held.items() if opens(letter, *identities)}
 
     assert readers(parcel.manifest) == {*ROUTE, "alice", "mail"}
     assert [readers(entry) for entry in parcel.entries] == [
@@ -230,27 +235,72 @@ def spoiled(made: Train, letter: bytes, *, at: int | None) -> Parcel:
 
 
 def recipients(made: Train, at: int | None) -> list[str]:
-    if at is not None:
-        return list(entry_recipients(made.manifest, at, made.world.trust, NOW))
     stations = [made.world.secrets[one].key_set.sealing for one in made.manifest.route.parties]
-    return [*stations, made.manifest.recipient, made.manifest.mail]
+    return [*stations[at or 0 :], made.manifest.recipient, made.manifest.mail]
 
 
-@pytest.mark.parametrize("at", [None, 0])
+@pytest.mark.parametrize("at", [None, 0, 1])
 @pytest.mark.parametrize("change", ["added", "left out"])
 def test_t9_a_letter_with_other_readers_is_refused_by_the_next_station(
     here: World, at: int | None, change: str
 ) -> None:
-    made = here.train().travel(1)
+    made = here.train().travel(2)
     envelope = made.envelope if at is None else made.entries[at]
     readers = recipients(made, at)
     readers = [*readers, str(HybridIdentity.generate().recipient)] if change == "added" else readers[:-1]
     parcel = spoiled(made, seal_letter(envelope, readers), at=at)
+    here.depot.send(parcel, MemoryBlobs(made.blobs), to=PartyId("hospital-c"), train=made.id, stop=2)
+    here.settle("hospital-c")
+    assert [visit.refused.code for visit in here.visits("hospital-c") if visit.refused] == ["seal.recipients"]
+    assert not here.houses["hospital-c"].spool.has(made.manifest.code.digest)
+    assert here.sandboxes["hospital-c"].started == []
+
+
+def test_t9_what_all_parties_read_is_sealed_for_each_of_them_by_nobody(here: World) -> None:
+    """As many readers as there are parties, and who knows which: under the key of the train there are no others."""
+    made = here.train().travel(1)
+    parcel = spoiled(made, seal_letter(made.entries[0], recipients(made, 0)), at=0)
     here.depot.send(parcel, MemoryBlobs(made.blobs), to=PartyId("hospital-b"), train=made.id, stop=1)
     here.settle("hospital-b")
     assert [visit.refused.code for visit in here.visits("hospital-b") if visit.refused] == ["seal.recipients"]
-    assert not here.houses["hospital-b"].spool.has(made.manifest.code.digest)
-    assert here.sandboxes["hospital-b"].started == []
+
+
+@pytest.mark.parametrize("kind", ["an entry that not all read", "the manifest"])
+def test_t9_what_not_all_parties_read_is_not_sealed_under_their_key(here: World, kind: str) -> None:
+    """The first station reads no entry of the second, and whoever the manifest is for has no key of it yet."""
+    made = here.train().travel(2)
+    (common,) = entry_recipients(made.manifest, 0, made.world.trust, NOW)
+    at = None if kind == "the manifest" else 1
+    parcel = spoiled(made, seal_letter(made.envelope if at is None else made.entries[at], [common]), at=at)
+    here.depot.send(parcel, MemoryBlobs(made.blobs), to=PartyId("hospital-c"), train=made.id, stop=2)
+    here.settle("hospital-c")
+    assert [visit.refused.code for visit in here.visits("hospital-c") if visit.refused] == ["seal.recipients"]
+    assert here.sandboxes["hospital-c"].started == []
+
+
+def test_t9_a_common_letter_takes_nobody_in_beside_the_key(here: World) -> None:
+    """By the format: a passphrase is the only recipient of its file."""
+    made = here.train().travel(1)
+    (common,) = entry_recipients(made.manifest, 0, made.world.trust, NOW)
+    assert isinstance(common, PassphraseRecipient)
+    stanzas = [one.wrap(bytes(16)) for one in (common, HybridIdentity.generate().recipient)]
+    forged = write_header(stanzas, bytes(16)) + bytes(64)
+    with pytest.raises(HeaderInvalid):
+        open_letter(forged, with_common(made.manifest, []))
+
+
+def test_t17_a_common_letter_asks_for_no_work(here: World) -> None:
+    """Who may write to a mailbox could have every reader stretch a passphrase for minutes."""
+    made = here.train().travel(1)
+    costly = PassphraseRecipient(made.manifest.letter_key.encode(), 2)
+    with pytest.raises(HeaderInvalid):
+        open_letter(seal_letter(made.entries[0], [costly]), with_common(made.manifest, []))
+
+
+def test_the_key_of_a_trains_letters_is_shown_to_nobody(here: World) -> None:
+    made = here.train()
+    assert made.manifest.letter_key not in repr(made.manifest)
+    assert re.fullmatch(LETTER_KEYS, made.manifest.letter_key)
 
 
 @pytest.mark.parametrize("at", [None, 1])
@@ -281,13 +331,14 @@ def test_t9_a_receipt_with_one_more_reader_is_doubted(tmp_path: Path) -> None:
     place = OwnerWorld(tmp_path)
     record = place.submit(write_train(tmp_path / "train")).record
     place.pass_stop("hospital-a")
-    (receipt,) = place.depot.receipts_of(ALICE, record.train, range(3))
+    place.pass_stop("hospital-b")
+    _, receipt = place.depot.receipts_of(ALICE, record.train, range(3))
     envelope = place.read(record, receipt)
-    readers = entry_recipients(record.manifest, 0, place.world.trust, place.now)
+    readers = entry_recipients(record.manifest, 1, place.world.trust, place.now)
     letter = seal_letter(envelope, [*readers, place.secrets("mallory").key_set.sealing])
-    place.depot.send_receipt(letter, owner=ALICE, train=record.train, stop=0, kind=ReceiptKind.ENTRY)
+    place.depot.send_receipt(letter, owner=ALICE, train=record.train, stop=1, kind=ReceiptKind.ENTRY)
     found = place.follow(record)
-    assert found.stops[0].state is StopState.WAITING
+    assert found.stops[1].state is StopState.WAITING
     assert "[seal.recipients]" in found.doubts[0]
 
 
@@ -416,13 +467,13 @@ def test_the_count_is_of_parties_also_where_one_is_visited_twice() -> None:
     opened = open_parcel(parcel, [made.world.secrets[PartyId("hospital-a")].identity])
     accepted = verify_train(opened.parts, made.world.trust, here=PartyId("hospital-a"), now=NOW)
     check_readers(opened, accepted)
-    assert [one.readers for one in (opened.manifest, *opened.entries)] == [4, 4, 4]
+    assert [one.readers for one in (opened.manifest, *opened.entries)] == [4, 1, 1]
     assert another_like(MAIL.recipient).recipient.kind == MAIL.recipient.kind
 
 
-def opens(letter: bytes, identity: Unwrapper) -> bool:
+def opens(letter: bytes, *identities: Unwrapper) -> bool:
     try:
-        open_letter(letter, [identity], limit=MAX_ENVELOPE)
+        open_letter(letter, identities, limit=MAX_ENVELOPE)
     except NotARecipient:
         return False
     return True

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from registry.depot import ReceiptKind
-from security.age import encrypt, parse_recipient
+from security.age import Recipient, encrypt, parse_recipient
 from security.archive import padme
 from security.errors import MalformedStatement
 from security.ids import KeyId, PartyId
@@ -69,9 +69,9 @@ def swollen(envelope: Envelope, limit: int, *, count: int = 7, most: int = 16_38
     return printed(sizes)
 
 
-def in_a_letter(raw: bytes, readers: Sequence[str]) -> bytes:
+def in_a_letter(raw: bytes, readers: Sequence[str | Recipient]) -> bytes:
     sealed = io.BytesIO()
-    with encrypt(sealed, [parse_recipient(one) for one in readers]) as plain:
+    with encrypt(sealed, [parse_recipient(one) if isinstance(one, str) else one for one in readers]) as plain:
         plain.write(raw.ljust(max(LEAST, padme(len(raw))), b"\0"))
     return sealed.getvalue()
 

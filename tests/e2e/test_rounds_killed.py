@@ -31,7 +31,7 @@ from security.digest import Digest, digest_of
 from security.errors import NotARecipient, Refused
 from security.ids import PartyId, TrainId
 from security.train.journey import JourneyEntry, read_entry
-from security.train.letters import open_letter
+from security.train.letters import open_parcel
 from station.visit.events import Signed
 from station.visit.state import Visit
 from tests.support.engine import Engine
@@ -205,7 +205,7 @@ def ever_sent(
         stored = StoredManifest(raw=raw, media_type=OCI_MANIFEST, digest=digest_of(raw))
         with contextlib.suppress(Refused, NotARecipient):
             parcel = take_letters(everything, repo, stored).parcel
-            letters = [open_letter(letter, [mail]).envelope for letter in parcel.entries]
+            letters = open_parcel(parcel, [mail]).parts.entries
             read = [(one.digest, read_entry(one.payload)) for one in letters]
             for digest, entry in read:
                 if entry.train == train:

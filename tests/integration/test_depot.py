@@ -13,6 +13,7 @@ import pytest
 from registry.artifact import (
     CODE_LAYER,
     LETTERS_LAYER,
+    MANIFEST_LAYER,
     SMALL,
     STATE_LAYER,
     TRAIN,
@@ -21,14 +22,14 @@ from registry.artifact import (
     train_layers,
 )
 from registry.blobs import BlobFolder
-from registry.depot import Depot, ReceiptKind, mailbox, train_tag
+from registry.depot import Arrival, Depot, ReceiptKind, mailbox, train_tag
 from registry.errors import RegistryMisbehaved
 from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
 from registry.taken import kept_as
-from security.digest import Digest, digest_of
+from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
 from security.errors import (
     BudgetExceeded,
     DigestMismatch,
@@ -39,7 +40,7 @@ from security.errors import (
 )
 from security.ids import PartyId
 from security.train.journey import StateRef, TrainParts
-from security.train.letters import MAX_ENTRY_LETTER, MAX_JOURNEY, Parcel, open_parcel
+from security.train.letters import LEAST, MAX_ENTRY_LETTER, MAX_JOURNEY, Parcel, open_parcel
 from security.train.manifest import CodeRef
 from security.train.route import LONGEST, MOST_STATIONS
 from security.train.seal import seal_note
@@ -91,7 +92,7 @@ def test_what_is_sent_arrives_once_and_can_be_loaded_without_the_registry(
     depot.remove(arrival)
     depot.remove(arrival)
     assert depot.arrivals(B) == ()
-    assert depot.load(kept_as(it.parcel).digest, theirs) == it.parcel
+    assert depot.load(kept_as(it.parcel).manifest.digest, theirs) == it.parcel
 
 
 class Losing(MemoryRegistry):
@@ -144,7 +145,7 @@ def test_what_is_sealed_is_kept_apart_from_the_letters(
     depot.take(arrival, theirs)
     for digest in it.blobs:
         theirs.drop(digest)
-    assert depot.load(kept_as(it.parcel).digest, theirs) == it.parcel
+    assert depot.load(kept_as(it.parcel).manifest.digest, theirs) == it.parcel
     left = b"".join(path.read_bytes() for path in theirs.path.iterdir())
     assert not any(base64.b64encode(data)[:64] in left or data[:64] in left for data in it.blobs.values())
 
@@ -154,14 +155,55 @@ def test_large_parts_are_blobs_of_their_own(depot: Depot, parties: Consortium, t
     it.pass_stop({"noise.bin": random.token_bytes(SMALL)})
     assert it.state is not None
     assert it.state.size > SMALL
-    parcel = replace(it.parcel, manifest=random.token_bytes(SMALL))
+    parcel = replace(it.parcel, manifest=random.token_bytes(SMALL + 1))
     head = depot.send(parcel, spool_of(it, tmp_path / "ours"), to=B, train=it.id, stop=it.stop)
     manifest = parse_manifest(depot.registry.get_manifest(mailbox(B), head).raw, OCI_MANIFEST)
-    assert [one.media_type for one in manifest.layers] == [LETTERS_LAYER, STATE_LAYER]
+    assert [one.media_type for one in manifest.layers] == [MANIFEST_LAYER, STATE_LAYER]
     theirs, (arrival,) = BlobFolder(tmp_path / "theirs"), depot.arrivals(B)
     assert depot.take(arrival, theirs) == parcel
     assert theirs.at(it.state.digest).read_bytes() == it.blobs[it.state.digest]
-    assert depot.load(kept_as(parcel).digest, theirs) == parcel
+    assert depot.load(kept_as(parcel).manifest.digest, theirs) == parcel
+
+
+def test_what_its_receiver_knows_is_neither_in_the_document_nor_fetched(
+    parties: Consortium, tmp_path: pathlib.Path
+) -> None:
+    it, theirs, depot = train(parties).travel(1), BlobFolder(tmp_path / "theirs"), Depot(Fetching())
+    spool, known = spool_of(it, tmp_path / "ours"), (digest_of(it.parcel.manifest), it.parcel.code.digest)
+    depot.take(
+        Arrival(mailbox=A, tag=train_tag(it.id, A, 0), digest=depot.send(it.parcel, spool, to=A, train=it.id, stop=0)),
+        theirs,
+    )
+    head = depot.send(it.parcel, spool, to=B, train=it.id, stop=1, known=known)
+    layers = train_layers(parse_manifest(depot.registry.get_manifest(mailbox(B), head).raw, OCI_MANIFEST))
+    assert not layers.held.keys() & set(known)
+    (arrival,) = depot.arrivals(B)
+    assert depot.letters(arrival, here=theirs).parcel == it.parcel
+    waiting = depot.look_up(B, arrival.tag)
+    assert waiting is not None
+    assert depot.claimed_manifest(waiting, theirs) == it.parcel.manifest
+    assert fetched(depot) == []
+    for path in theirs.path.iterdir():
+        path.write_bytes(b"damaged")
+    assert depot.letters(arrival, here=theirs).parcel == it.parcel
+    assert fetched(depot) == [known[0]]
+
+
+class Fetching(MemoryRegistry):
+    """A registry that knows which blobs were fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[Digest] = []
+
+    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
+        self.fetched.append(descriptor.digest)
+        return super().open_blob(repo, descriptor, after)
+
+
+def fetched(depot: Depot) -> list[Digest]:
+    assert isinstance(depot.registry, Fetching)
+    return depot.registry.fetched
 
 
 def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
@@ -290,7 +332,7 @@ def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Conso
     (arrival,) = depot.arrivals(A)
     into = BlobFolder(tmp_path / "a")
     depot.take(arrival, into)
-    kept = kept_as(it.parcel).digest
+    kept = kept_as(it.parcel).manifest.digest
     into.at(kept).write_bytes(into.at(kept).read_bytes().replace(b"application/vnd", b"Application/vnd", 1))
     with pytest.raises(DigestMismatch):
         depot.load(kept, into)
@@ -298,17 +340,21 @@ def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Conso
 
 def test_t14_parts_must_be_exactly_those_of_a_train(parties: Consortium) -> None:
     good = pack(train(parties).travel(1).parcel, small=0).manifest
-    letters, code, state = good.layers
+    head, letters, code, state = good.layers
     for layers in (
         [],
         [EMPTY],
-        [letters],
-        [letters, code, EMPTY],
-        [letters, state],
-        [code, letters, state],
-        [letters, code, *[state] * (MOST_STATIONS + 1)],
-        [letters, letters, code],
-        [Descriptor(media_type=letters.media_type, digest=letters.digest, size=1 << 40), code],
+        [head, letters],
+        [letters, code],
+        [head, code],
+        [head, letters, code, EMPTY],
+        [head, letters, state],
+        [head, code, letters, state],
+        [letters, head, code, state],
+        [head, letters, code, *[state] * (MOST_STATIONS + 1)],
+        [head, letters, letters, code],
+        [head, Descriptor(media_type=letters.media_type, digest=letters.digest, size=1 << 40), code],
+        [Descriptor(media_type=head.media_type, digest=head.digest, size=1 << 40), letters, code],
     ):
         with pytest.raises(MalformedArtifact):
             train_layers(make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN))
@@ -336,8 +382,8 @@ def test_t14_parts_must_be_exactly_those_of_a_train(parties: Consortium) -> None
     ],
 )
 def test_t14_a_part_lies_in_one_place_in_one_form(parties: Consortium, annotations: dict[str, str]) -> None:
-    letters, code = pack(train(parties).parcel, small=0).manifest.layers
-    layers = [letters] if CODE_LAYER in annotations else [letters, code]
+    head, letters, code = pack(train(parties).parcel, small=0).manifest.layers
+    layers = [head, letters] if CODE_LAYER in annotations else [head, letters, code]
     made = make_manifest(config=EMPTY, layers=layers, artifact_type=TRAIN, annotations=annotations)
     with pytest.raises(MalformedArtifact):
         train_layers(made)
@@ -364,7 +410,7 @@ def test_a_letter_that_is_none_is_refused(
     it, repo = train(parties), mailbox(A)
     junk = b'{"payload": "e30=", "payloadType": "application/json", "signatures": []}'
     if sealed:
-        junk = seal_note(junk.ljust(4096, b"\0"), parties.secrets[A].key_set.sealing)
+        junk = seal_note(junk.ljust(LEAST, b"\0"), parties.secrets[A].key_set.sealing)
     depot.send(it.parcel, spool_of(it, tmp_path / "alice"), to=A, train=it.id, stop=it.stop)
     made = pack(replace(it.parcel, manifest=junk), it.blobs).manifest
     depot.registry.put_manifest(repo, train_tag(it.id, A, 0), made.raw, OCI_MANIFEST)

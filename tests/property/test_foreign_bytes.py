@@ -112,7 +112,7 @@ def doors() -> dict[str, Door]:
         **_of_seals(keys),
         "letter": Door(here.parcel.manifest, lambda raw: open_letter(raw, [keys.identity], limit=MAX_ENVELOPE)),
         "artifact": Door(artifact.raw, lambda raw: train_layers(parse_manifest(raw, OCI_MANIFEST))),
-        "bundle": Door(print_bundle([here.parcel.manifest, *here.parcel.entries]), read_bundle),
+        "bundle": Door(print_bundle(here.parcel.entries), read_bundle),
         "index": Door(print_index([artifact.descriptor]), parse_index),
         **_of_registries(),
     }

@@ -30,6 +30,7 @@ from security.train.letters import (
     open_parcel,
     refusal_recipients,
     seal_letter,
+    with_common,
 )
 from security.train.route import counted
 from security.train.seal import CODE_BUDGET, StateBinding, open_code, open_state, seal_state
@@ -189,7 +190,7 @@ class OwnerWorld:
     def read(self, record: TrainRecord, receipt: Receipt) -> Envelope:
         """Open a receipt as its owner does."""
         letter = self.depot.read_receipt(record.manifest.owner.party, receipt)
-        return open_letter(letter, [record.mail]).envelope
+        return open_letter(letter, with_common(record.manifest, [record.mail])).envelope
 
     def follow(self, record: TrainRecord) -> Whereabouts:
         """Where its owner sees a train."""

@@ -26,7 +26,7 @@ from security.sums.mask import MaskPublicKey
 from security.sums.masked import Place
 from security.train.boarding import BoardingPass, PassSecrets, open_seed
 from security.train.journey import JourneyEntry, StateRef, print_entry, read_entry
-from security.train.letters import Parcel, entry_recipients, open_letter, seal_letter
+from security.train.letters import Parcel, entry_recipients, open_letter, open_parcel, seal_letter, with_common
 from security.train.seal import StateBinding, seal_state
 from station.steps.gathered import news
 from tests.support.journeys import DEPARTURE, JUNCTION
@@ -47,7 +47,7 @@ class Sent:
         """The stop that sent it, if it has passed one: that of its newest entry."""
         if not self.parcel.entries:
             return None
-        return read_entry(open_letter(self.parcel.entries[-1], [MAIL]).envelope.payload).stop
+        return entries_of(self.parcel, [MAIL])[-1].stop
 
     @property
     def state(self) -> bytes:
@@ -130,7 +130,7 @@ def inside(sealed: bytes, identity: Identity) -> dict[str, bytes]:
 
 
 def entries_of(parcel: Parcel, identities: Sequence[Unwrapper]) -> list[JourneyEntry]:
-    return [read_entry(open_letter(one, identities).envelope.payload) for one in parcel.entries]
+    return [read_entry(one.envelope.payload) for one in open_parcel(parcel, identities).entries]
 
 
 def passes_of(entries: Iterable[JourneyEntry]) -> dict[PartyId, BoardingPass]:
@@ -230,7 +230,7 @@ def contribute_by_hand(
     parcel = here.depot.take(arrival, blobs)
     if not again:
         here.depot.remove(arrival)
-    previous = (open_letter(parcel.entries[-1], [keys.identity]).envelope.digest,)
+    previous = (open_parcel(parcel, [keys.identity]).entries[-1].envelope.digest,)
     passes = all_passes(here, made)
     binding = StateBinding(train=made.id, stop=stop, sender=party, recipients=(JUNCTION,), previous=previous)
     sink = io.BytesIO()
@@ -284,7 +284,8 @@ def all_entries(here: World, made: Train) -> dict[Digest, JourneyEntry]:
     """Return every entry of a train that was ever sent, by its digest: its owner can read them."""
     assert isinstance(here.registry, RecordingRegistry)
     letters = {letter for one in here.registry.sent for letter in one.parcel.entries}
-    envelopes = [open_letter(one, [MAIL]).envelope for one in letters]
+    keys = with_common(made.manifest, [MAIL])
+    envelopes = [open_letter(one, keys).envelope for one in letters]
     found = {one.digest: read_entry(one.payload) for one in envelopes}
     return {digest: entry for digest, entry in found.items() if entry.train == made.id}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from registry.artifact import SMALL
-from security.age import HybridIdentity
+from security.age import HybridIdentity, Recipient
 from security.archive import Member
 from security.digest import Digest, digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
@@ -17,7 +17,7 @@ from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Scheme, Secrets, generate
 from security.statement.envelope import Envelope, Verified, sign
 from security.train.journey import JourneyEntry, StateRef, TrainParts, print_entry
-from security.train.letters import Parcel, seal_letter
+from security.train.letters import Parcel, common_recipient, is_common, seal_letter
 from security.train.manifest import (
     Approval,
     DataNeed,
@@ -131,17 +131,19 @@ def in_letters(
         owner = (manifest.recipient, manifest.mail)
         return [*(pinned.get(one.key_set, keys[one.party]) for one in found if one.party in keys), *owner]
 
-    def letter(envelope: Envelope, stops: Iterable[int]) -> bytes:
+    def letter(envelope: Envelope, readers: Iterable[str | Recipient]) -> bytes:
         raw = envelope.to_bytes()
         if raw not in held:
-            held[raw] = seal_letter(envelope, reads(stops))
+            held[raw] = seal_letter(envelope, readers)
         return held[raw]
 
-    def after(index: int) -> tuple[int, ...]:
-        return (index, *manifest.route.descendants(index)) if index < manifest.route.home else ()
+    def after(index: int) -> Iterable[str | Recipient]:
+        if index < manifest.route.home and is_common(manifest, index):
+            return [common_recipient(manifest)]
+        return reads((index, *manifest.route.descendants(index)) if index < manifest.route.home else ())
 
     return Parcel(
-        manifest=letter(parts.manifest, manifest.route.indices),
+        manifest=letter(parts.manifest, reads(manifest.route.indices)),
         entries=tuple(letter(one, after(index)) for index, one in enumerate(parts.entries)),
         code=parts.code,
         states=parts.states,
@@ -287,6 +289,7 @@ def train(
         valid_from=NOW - timedelta(hours=1),
         valid_until=NOW + timedelta(days=14),
         nonce=nonce,
+        letter_key=random.token_hex(32),
     )
     manifest = replace(manifest, **changes)  # type: ignore[arg-type] # spoiled on purpose
     return Train(

@@ -26,7 +26,7 @@ from security.errors import FileMissing
 from security.ids import PartyId, TrainId
 from security.statement.envelope import Envelope
 from security.train.journey import Outcome, read_refusal
-from security.train.letters import check_readers, open_letter, open_parcel
+from security.train.letters import check_readers, open_letter, open_parcel, with_common
 from security.train.seal import open_state
 from security.train.verify import verify_home
 from station.admission.policy import AllOf, Bases, Ceiling, CheckableOutputs, DataSets, Owners, Rule
@@ -174,7 +174,8 @@ class World:
 
     def read(self, made: Train, receipt: Receipt) -> Envelope:
         """Open a receipt as its owner does."""
-        return open_letter(self.depot.read_receipt(made.manifest.owner.party, receipt), [MAIL]).envelope
+        letter = self.depot.read_receipt(made.manifest.owner.party, receipt)
+        return open_letter(letter, with_common(made.manifest, [MAIL])).envelope
 
     # --- The stations' side
 

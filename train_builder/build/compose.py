@@ -27,6 +27,11 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
+def new_letter_key() -> str:
+    """Draw the key of the letters that all parties of a train read."""
+    return secrets.token_hex(32)
+
+
 def route(spec: TrainSpec, trust: TrustStore, now: datetime) -> Route:
     """Pin the key set each station of the route has now.
 
@@ -89,6 +94,7 @@ def manifest(
         valid_from=begin,
         valid_until=begin + spec.valid,
         nonce=nonce,
+        letter_key=new_letter_key(),
         combine=spec.combine,
         keep_bytes=spec.keep_bytes,
     )

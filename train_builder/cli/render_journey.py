@@ -21,7 +21,7 @@ from train_builder.spec.units import show_duration, show_size
 
 _SHOWN: Final = (
     *("name", "purpose", "approval", "owner", "code", "base", "command", "environment", "data", "outputs", "limits"),
-    *("route", "recipient", "valid_from", "valid_until", "nonce"),
+    *("route", "recipient", "valid_from", "valid_until", "nonce", "letter_key"),
 )
 """The fields of a manifest that are told in words of their own, or mean nothing to people."""
 _SHOWN_OF_OUTPUTS: Final = ("path", "media_type", "max_bytes", "schema")

@@ -90,7 +90,7 @@ def bring_home(
             msg = "the artifact under this train's name is another train"
             raise JourneyForeignEntry(msg, train=train.short, found=accepted.train.short)
         check_readers(opened, accepted)
-        return HomeTrain(accepted=accepted, parts=opened.parts, digest=kept_as(parcel).digest)
+        return HomeTrain(accepted=accepted, parts=opened.parts, digest=kept_as(parcel).manifest.digest)
 
     found = _kept(train, home, depot, verified)
     if found is None:

@@ -198,9 +198,7 @@ class Follower:
         if known is None or known.trust != trust:
             known = self._statements = _Statements(verify_manifest(record.envelope, trust, at=None), trust)
         passed = known.hear(self._mail, now).entries.keys()
-        self._mail = read_mail(
-            self._depot, ours.owner.party, record.train, ours.route, record.mail, held=self._mail, passed=passed
-        )
+        self._mail = read_mail(self._depot, record.train, ours, record.mail, held=self._mail, passed=passed)
         return _whereabouts(known.hear(self._mail, now), trust, sent=record.sent, now=now)
 
 

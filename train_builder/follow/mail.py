@@ -5,7 +5,7 @@ Nothing that lies there is believed until `statement_in` has verified it: whoeve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
@@ -18,7 +18,7 @@ from security.ids import PartyId, TrainId
 from security.statement.envelope import Verified
 from security.train.endings import check_answer, check_refusal
 from security.train.journey import JourneyEntry, Refusal, StationAnswer, check_entry
-from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter
+from security.train.letters import Letter, check_entry_readers, check_refusal_readers, open_letter, with_common
 from security.train.manifest import TrainManifest
 from security.train.route import Route
 
@@ -46,9 +46,8 @@ class Mail:
 
 def read_mail(
     depot: Depot,
-    owner: PartyId,
     train: TrainId,
-    route: Route,
+    manifest: TrainManifest,
     identity: Unwrapper,
     *,
     held: Iterable[Mail] = (),
@@ -60,19 +59,20 @@ def read_mail(
     is asked for stop by stop. What was read before can be `held`, and is not fetched again as long as it lies there; stops that
     are known to have `passed` are not asked for at all.
     """
-    before = {one.name: one for one in held}
+    before, owner, route = {one.name: one for one in held}, manifest.owner.party, manifest.route
+    identities = with_common(manifest, [identity])
     found = [one for one in before.values() if one.name in {(stop, ReceiptKind.ENTRY) for stop in passed}]
     for receipt in _receipts(depot, owner, train, route, frozenset(passed)):
         same = before.get((receipt.stop, receipt.kind))
         if same is None or same.receipt.digest != receipt.digest:
-            same = Mail(receipt=receipt, letter=_opened(depot, owner, receipt, identity))
+            same = Mail(receipt=receipt, letter=_opened(depot, owner, receipt, identities))
         found.append(same)
     return tuple(found)
 
 
-def _opened(depot: Depot, owner: PartyId, receipt: Receipt, identity: Unwrapper) -> Letter | PhtError:
+def _opened(depot: Depot, owner: PartyId, receipt: Receipt, identities: Sequence[Unwrapper]) -> Letter | PhtError:
     try:
-        return open_letter(depot.read_receipt(owner, receipt), [identity])
+        return open_letter(depot.read_receipt(owner, receipt), identities)
     except (Refused, NotARecipient) as error:
         return error
 

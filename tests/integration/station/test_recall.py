@@ -154,7 +154,7 @@ def test_a_conductor_that_waits_for_a_pass_answers(here: World) -> None:
     assert told(here, made) == {"hospital-a: departure": WRONG_BASE, "hospital-c: boarding": WRONG_BASE}
     nothing_is_left(here)
     assert [here.sandboxes[name].started for name in ROUTE] == [[], [], []]
-    mail = read_mail(here.depot, PartyId("alice"), made.id, made.manifest.route, MAIL)
+    mail = read_mail(here.depot, made.id, made.manifest, MAIL)
     found = whereabouts_of(made.verified, mail, here.consortium.trust, sent=here.now, now=here.now)
     assert [(one.place, one.station) for one in found.stops if one.state is StopState.STOPPED] == [
         ("boarding", "hospital-c"),

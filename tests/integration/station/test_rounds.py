@@ -207,7 +207,8 @@ def test_a_station_sends_its_part_and_neither_code_nor_passes_nor_old_entries_ag
             assert to == [mailbox(PartyId(JUNCTION)), mailbox(ALICE)]
             layers = train_layers(parse_manifest(registry.documents[0][1], OCI_MANIFEST))
             assert made.manifest.code.digest not in layers.held
-            parcel = unpack(layers, layers.held[layers.letters.digest])
+            assert layers.manifest.digest not in layers.held
+            parcel = unpack(layers, b"", layers.held[layers.letters.digest])
             assert len(parcel.entries) == 2
             sent.append(sum(len(raw) for _, raw in registry.documents))
             here.settle(*STATIONS)

@@ -82,7 +82,7 @@ def here(tmp_path: Path) -> Iterator[World]:
 
 
 def follow(here: World, made: Train) -> Whereabouts:
-    mail = read_mail(Depot(here.registry), made.manifest.owner.party, made.id, made.manifest.route, MAIL)
+    mail = read_mail(Depot(here.registry), made.id, made.manifest, MAIL)
     return whereabouts_of(made.verified, mail, here.consortium.trust, sent=here.now, now=here.now)
 
 
