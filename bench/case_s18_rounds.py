@@ -21,10 +21,7 @@ from tests.support.trains import NOW, consortium, train
 KIB: Final = 1 << 10
 EARLY, LATE, AROUND = 2, 40, 4
 """Rounds that are compared, and how many beside each."""
-_LETTERS: Final = (
-    "letters: its entry, for the junction and for the owner, the model's entry and the manifest, each with 1.6 KiB for every party that may "
-    "read it under hybrid keys, and base64 for a third"
-)
+_LETTERS: Final = "its entry, twice: for the junction and for the owner"
 FLAT: Final = Goal(least=0.8, most=1.25)
 KINDS: Final = {"ed25519": (Scheme.ED25519,), "ed25519 and ml-dsa-65": (Scheme.ED25519, Scheme.ML_DSA_65)}
 

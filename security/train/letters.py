@@ -45,7 +45,7 @@ from security.train.manifest import CodeRef, TrainManifest, read_manifest
 from security.train.route import MAX_STOPS, Stop
 from security.train.verify import AcceptedTrain
 
-LEAST: Final = 4096
+LEAST: Final = 2048
 """Bytes that every statement is padded to: an entry and a refusal under one kind of key have the same size."""
 MAX_ENTRY: Final = 256 << 10
 """Bytes of the envelope of a journey entry or a refusal; they are short, but for one with a boarding pass that has fifty seeds."""

@@ -15,12 +15,12 @@ from typing import Annotated, ClassVar, Final
 from security.age import parse_recipient
 from security.digest import Digest
 from security.encoding import Json
-from security.errors import InvalidInput, Malformed
+from security.errors import InvalidInput, Malformed, MalformedStatement
 from security.forms.form import Choice, Flag, Number, Text
 from security.forms.many import AnyObject, Many, Table
 from security.forms.record import Record, Rule
 from security.ids import PartyId, Role, TrainId
-from security.statement.envelope import MAX_PAYLOAD, Verified
+from security.statement.envelope import MAX_PAYLOAD, Verified, parse_statement
 from security.statement.form import StatementForm
 from security.tables.column import MOST_COLUMNS
 from security.tables.column import NAME as COLUMN_NAME
@@ -359,6 +359,19 @@ LIMITS: Final = Record(Limits)
 OUTPUT: Final = Record(Output)
 
 parse_manifest, read_manifest = MANIFEST.parse, MANIFEST.read
+
+
+def told_manifest(payload: bytes) -> dict[str, Json]:
+    """Return a manifest for programs, as its owner signed it but without the letter key: what is shown is passed on.
+
+    Raises:
+        MalformedJson, MalformedStatement: it is no manifest.
+    """
+    predicate = parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate
+    if not isinstance(predicate, dict):
+        msg = "a manifest's predicate is not an object"
+        raise MalformedStatement(msg)
+    return {name: value for name, value in predicate.items() if name != MANIFEST.record.part("letter_key").key}
 
 
 def print_manifest(manifest: TrainManifest) -> bytes:

@@ -113,10 +113,9 @@ class RoundsRoute(Route):
         return tuple(range(combination + (index == combination), len(self)))
 
     def readers(self, index: int) -> tuple[Stop, ...]:
-        """See `Route.readers`."""
-        made = (self.stop(index),) if self.task(index) is Task.COMBINE else (self.stop(index), self.junction)
-        later = self.stations if self.round(index) + 1 < self.most else ()
-        return tuple(dict.fromkeys((*made, *later)))
+        """See `Route.readers`: everybody, as every round but the last is before one of all stations, and which is the last comes out late."""
+        self.stop(index)
+        return self.places
 
     def _told(self, index: int) -> str:
         return f"round {counted(self.round(index))} of at most {self.most} ({self.task(index)})"

@@ -64,7 +64,7 @@ def render_visits(
 def render_train(sheet: TrainSheet, code: Inside | None, now: datetime, *, worked: bool) -> Answer:
     """Render what a train is, what it wants, what it will leave behind, and where it has been.
 
-    A program gets the manifest's predicate as its owner signed it. Before the visit was accepted none of it is proven,
+    A program gets the manifest's predicate as its owner signed it, without the letter key. Before the visit was accepted none of it is proven,
     and the answer says so.
     """
     visit, manifest = sheet.visit, sheet.manifest

@@ -21,10 +21,10 @@ from security.errors import FileExists, FileMissing, InvalidInput, PhtError
 from security.files import make_folder, told
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
-from security.statement.envelope import Envelope, parse_statement
+from security.statement.envelope import Envelope
 from security.train.analysis import analysis_digest
 from security.train.journey import JourneyEntry, TrainParts, read_entry
-from security.train.manifest import MANIFEST_TYPE, TrainManifest, read_manifest
+from security.train.manifest import TrainManifest, read_manifest, told_manifest
 from security.train.seal import CODE_BUDGET, open_code, open_note
 from station.desk.opening import Unlock, find_visit, house_of, journal_of, keyring_for, name_of
 from station.house.config import StationConfig
@@ -43,7 +43,7 @@ MOST_SHOWN: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSheet:
-    """What a train says it is, as its owner signed it (`predicate`), where it has been, and its visit here.
+    """What a train says it is, as its owner signed it (`predicate`, without the letter key), where it has been, and its visit here.
 
     Before the visit was accepted, none of it is proven. `journey` has None for an entry that cannot be read. `analysis` is
     what an approval covers (`security.train.analysis`); it is known once the station has opened the code.
@@ -231,7 +231,7 @@ def _sheet(visit: Visit, parts: TrainParts) -> TrainSheet:
     return TrainSheet(
         visit=visit,
         manifest=read_manifest(payload),
-        predicate=parse_statement(payload, predicate_type=MANIFEST_TYPE).predicate,
+        predicate=told_manifest(payload),
         journey=tuple(map(_entry, parts.entries)),
         analysis=next((one.analysis for one in reversed(visit.events) if isinstance(one, Held) and one.analysis), None),
     )

@@ -103,13 +103,19 @@ def _came_in(visit: Visit, house: House) -> Sequence[bytes]:
 def news(route: Route, stop: int) -> frozenset[int]:
     """Return the stops whose entries have to be sent to a stop, or home: its party has the others from its last stop.
 
-    What came before that stop is known there; what it signed then is sent back to it: that nobody signs in its name is for it to see.
+    What came before that stop is known there. What it signed then is sent back to it, a pass above all: that nobody signs in its
+    name is for it to see. Once it has boarded, an entry that hangs on its own says as much: it names that by its digest.
     """
     way = frozenset(route.ancestors(stop))
     if stop == route.home:
         return way
-    mine = [one for one in route.of(route.stop(stop).party) if one in way]
-    return way - frozenset(route.ancestors(mine[-1])) if mine else way
+    party = route.stop(stop).party
+    mine = [one for one in route.of(party) if one in way]
+    if not mine:
+        return way
+    last, known = mine[-1], frozenset(route.ancestors(mine[-1]))
+    sent_back = route.boarding(party) in {None, last} or last in route.before(stop)
+    return way - (known if sent_back else known | {last})
 
 
 def has_boarded(route: Route, stop: int) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from security.digest import digest_of
-from security.errors import Forked, MalformedStatement, PhtError, SignatureMissing
+from security.errors import Forked, JourneyUnlinked, MalformedStatement, PhtError, SignatureMissing
 from security.ids import PartyId
 from security.statement.envelope import sign, verify
 from security.sums.errors import (
@@ -217,6 +217,24 @@ def test_t5_t28_a_junction_that_runs_a_round_twice_gets_no_second_vector(here: W
     assert vectors_of(here, made, SECOND[JUNCTION]) == vectors
     here.settle()
     assert here.at_home(made.id)  # the round that was run first is the one that counts
+
+
+def test_t5_t28_a_junction_goes_on_from_no_model_that_another_has_signed_in_its_name(here: World) -> None:
+    """Its keys are stolen. What hangs on a model that its journal does not know does not verify there."""
+    made = a_train(here)
+    departed(here)
+    here.settle(*STATIONS)
+    here.settle(JUNCTION)
+    started = len(here.sandboxes[JUNCTION].started)
+    last = {str(one.to): one for one in seen(here).sent}
+    for party in (A, B, C):
+        model = b'{"weight":0.5,"sums":[]}'
+        another_model(here, made, last[f"mailbox/{party}"], {"model.json": model}, to=party, stop=SECOND[party])
+    here.settle()
+    assert len(vectors_of(here, made, SECOND[JUNCTION])) == len(STATIONS)  # stations cannot tell
+    assert refusals(here, JUNCTION) == [JourneyUnlinked.code]
+    assert len(here.sandboxes[JUNCTION].started) == started
+    assert not here.at_home(made.id)
 
 
 # --- Parts that are none ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How often was a passphrase stretched? Counted where the work is done: in calls of the library's scrypt."""
+"""How often was a passphrase stretched? Counted where the work is done; what asks for no work, as letters do, is not counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from security.age import scrypt
 
 
 @dataclass
@@ -23,9 +23,9 @@ def counted() -> Iterator[Stretchings]:
     """Count those of this thread."""
     found = Stretchings()
 
-    def look(_frame: FrameType, event: str, called: object) -> None:
-        if event == "c_call" and isinstance(getattr(called, "__self__", None), Scrypt):
-            found.number += called.__name__ == "derive"  # type: ignore[attr-defined] # a method
+    def look(frame: FrameType, event: str, _called: object) -> None:
+        if event == "call" and frame.f_code is scrypt._stretch.__code__:  # what is counted
+            found.number += frame.f_locals["log_n"] > 1
 
     before = sys.getprofile()
     sys.setprofile(look)

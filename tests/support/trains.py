@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import secrets as random
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from security.age import HybridIdentity, Recipient
 from security.archive import Member
 from security.digest import Digest, digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
+from security.errors import Refused
 from security.ids import PartyId, Role, TrainId
 from security.keys.keyset import Scheme, Secrets, generate
 from security.statement.envelope import Envelope, Verified, sign
@@ -26,6 +28,7 @@ from security.train.manifest import (
     TrainManifest,
     parse_manifest,
     print_manifest,
+    read_manifest,
 )
 from security.train.route import Route, SequenceRoute, Stop, counted
 from security.train.seal import CodeBinding, StateBinding, code_recipients, seal_code, seal_state
@@ -139,9 +142,12 @@ def in_letters(
 
     def after(index: int) -> Iterable[str | Recipient]:
         if index < manifest.route.home and is_common(manifest, index):
-            return [common_recipient(manifest)]
+            return [common]
         return reads((index, *manifest.route.descendants(index)) if index < manifest.route.home else ())
 
+    common = common_recipient(manifest)
+    with contextlib.suppress(Refused):  # of another train: its letters are sealed under its own key
+        common = common_recipient(read_manifest(parts.manifest.payload))
     return Parcel(
         manifest=letter(parts.manifest, reads(manifest.route.indices)),
         entries=tuple(letter(one, after(index)) for index, one in enumerate(parts.entries)),

@@ -8,8 +8,8 @@ from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import Json
 from security.errors import PhtError
-from security.statement.envelope import Envelope, Verified, parse_statement
-from security.train.manifest import MANIFEST_TYPE, TrainManifest, read_manifest
+from security.statement.envelope import Envelope, Verified
+from security.train.manifest import TrainManifest, read_manifest, told_manifest
 from security.train.verify import verify_manifest
 
 
@@ -17,7 +17,7 @@ from security.train.verify import verify_manifest
 class Inspection:
     """A manifest and whether it is believed; ``doubt`` says why not. What it claims is shown either way.
 
-    ``predicate`` is the manifest as its owner has signed it.
+    ``predicate`` is the manifest as its owner has signed it, without the letter key.
     """
 
     manifest: TrainManifest
@@ -44,7 +44,7 @@ def inspect_envelope(envelope: Envelope, trust: TrustStore) -> Inspection:
     base = trust.bases.get(manifest.base)
     return Inspection(
         manifest=manifest,
-        predicate=parse_statement(envelope.payload, predicate_type=MANIFEST_TYPE).predicate,
+        predicate=told_manifest(envelope.payload),
         digest=envelope.digest,
         proven=proven,
         doubt=doubt,

@@ -67,9 +67,10 @@ def test_the_age_program_both_ways(size: int, tmp_path: Path) -> None:
     assert open_seal(age("--recipient", str(ours.recipient), data=plain), ours) == plain
 
 
-def test_the_age_program_asks_for_our_passphrase(tmp_path: Path) -> None:
+@pytest.mark.parametrize("log_n", [12, 1], ids=["a key file", "a common letter"])
+def test_the_age_program_asks_for_our_passphrase(log_n: int, tmp_path: Path) -> None:
     plain = text(1000)
-    (tmp_path / "sealed").write_bytes(seal(plain, PassphraseRecipient(b"open sesame", log_n=12)))
+    (tmp_path / "sealed").write_bytes(seal(plain, PassphraseRecipient(b"open sesame", log_n=log_n)))
     age_on_terminal("--decrypt", "-o", tmp_path / "opened", tmp_path / "sealed", typed="open sesame\n")
     assert (tmp_path / "opened").read_bytes() == plain
 

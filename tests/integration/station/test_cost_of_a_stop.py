@@ -171,7 +171,7 @@ def test_a_stop_of_a_long_route_costs_what_any_other_does(tmp_path: Path) -> Non
             kept.append(len(here.visit(route[stop]).blobs))
         assert asked[1] == asked[2]
         assert sum(asked[0].values()) >= sum(asked[1].values())  # the owner's mailbox was new
-        assert kept[0] == kept[1] == kept[2]
+        assert kept[0] + 1 == kept[1] == kept[2]  # few letters lie in the document, many beside it
     finally:
         here.close()
 

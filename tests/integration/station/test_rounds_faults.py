@@ -102,10 +102,6 @@ def without_entries(parcel: Parcel) -> Parcel:
     return replace(parcel, entries=())
 
 
-def with_its_newest_entry_only(parcel: Parcel) -> Parcel:
-    return replace(parcel, entries=parcel.entries[-1:])
-
-
 def with_an_entry_too_many(parcel: Parcel) -> Parcel:
     return replace(parcel, entries=(parcel.entries[0], *parcel.entries))
 
@@ -127,19 +123,22 @@ def with_junk_for_its_letters(parcel: Parcel) -> Parcel:
     return replace(parcel, entries=tuple(b"age-encryption.org/v1\n" + bytes(len(one)) for one in parcel.entries))
 
 
-def with_the_entries_of_the_junction(parcel: Parcel) -> Parcel:
-    return replace(parcel, entries=(*parcel.entries[:-1], parcel.entries[-2]))
+def with_the_entry_of_the_junction(letter: bytes) -> Callable[[Parcel], Parcel]:
+    return lambda parcel: replace(parcel, entries=(letter,))
+
+
+def after_the_entry_of_the_junction(letter: bytes) -> Callable[[Parcel], Parcel]:
+    """As if nobody knew that the junction has its own."""
+    return lambda parcel: replace(parcel, entries=(letter, *parcel.entries))
 
 
 JUNK = (
     without_entries,
-    with_its_newest_entry_only,
     with_an_entry_too_many,
     without_its_state,
     with_another_state,
     with_two_states,
     with_junk_for_its_letters,
-    with_the_entries_of_the_junction,
 )
 
 
@@ -196,12 +195,19 @@ def test_t13_junk_in_the_place_of_a_part_is_waited_out(tmp_path: Path) -> None:
         made = a_train(here)
         for stop, sender, junks in ((DEPARTURE, BOARD_B, AT_BOARDING), (FIRST[JUNCTION], FIRST[B], JUNK)):
             here.settle(*STATIONS)
-            waited_out(here, made, stop, sender, junks)
+            waited_out(here, made, stop, sender, [*junks, *by_the_junction(here, made)])
             here.settle(JUNCTION)
         here.settle()
         came_home_once(here, made, tmp_path / "results")
     finally:
         here.close()
+
+
+def by_the_junction(here: World, made: Train) -> list[Callable[[Parcel], Parcel]]:
+    """What can be made of the junction's own letter, once there is one: it lies in many mailboxes."""
+    receipts = here.depot.receipts_of(PartyId("alice"), made.id, (DEPARTURE,), (ReceiptKind.ENTRY,))
+    letters = [here.depot.read_receipt(PartyId("alice"), one) for one in receipts]
+    return [make(one) for one in letters for make in (with_the_entry_of_the_junction, after_the_entry_of_the_junction)]
 
 
 # --- Kills --------------------------------------------------------------------------------------------------------------

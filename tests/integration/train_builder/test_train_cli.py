@@ -147,7 +147,9 @@ def test_the_whole_way(ready: Scientist) -> None:
     inspected = ready.run("inspect", "latest").data
     assert (inspected["proven"], inspected["doubt"], inspected["baseName"]) == (True, None, "python")
     (sealed,) = ready.home.glob("trains/*/manifest.json")
-    assert inspected["manifest"] == json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
+    signed = json.loads(parse_envelope(sealed.read_bytes()).payload)["predicate"]
+    assert signed["letterKey"] not in json.dumps(inspected)
+    assert inspected["manifest"] == {name: value for name, value in signed.items() if name != "letterKey"}
     assert ready.run("inspect", str(ready.path / "journey" / "manifest" / "envelope.json")).data["train"] == name
     (listed,) = cast("list[dict[str, object]]", ready.run("ls").data["trains"])
     assert (listed["train"], listed["name"], listed["state"]) == (name, "ages", "opened")
