@@ -66,8 +66,11 @@ def hospitals(count: int) -> tuple[str, ...]:
     return tuple(f"hospital-{chr(ord('a') + number)}" for number in range(count))
 
 
-def take_part(folder: Path, *, stations: int, rounds: int, numbers: int) -> list[Taken]:
-    """Let a train of rounds go through; return what the first station took for each of its contributions."""
+def take_part(folder: Path, *, stations: int, rounds: int, numbers: int, which: int = 0) -> list[Taken]:
+    """Let a train of rounds go through; return what one of the stations took for each of its contributions.
+
+    The second signs with ML-DSA-65 as well, the others with one short signature.
+    """
     names = hospitals(stations)
 
     def contribute(order: RunOrder, say: Callable[[bytes], None]) -> int:
@@ -92,13 +95,13 @@ def take_part(folder: Path, *, stations: int, rounds: int, numbers: int) -> list
     board(here, made)
     here.settle(*names)
     here.settle(JUNCTION)
-    first = PartyId(names[0])
+    ours = PartyId(names[which])
     counted = Asked(here.registry)
-    here.change(first, depot=Depot(cast("Registry", counted)))
+    here.change(ours, depot=Depot(cast("Registry", counted)))
     found = []
     for _ in range(rounds):
-        here.settle(*names[1:])
-        found.append(_one_round(here, first, counted))
+        here.settle(*(name for name in names if name != ours))
+        found.append(_one_round(here, ours, counted))
     if not here.at_home(made.id):
         msg = "the train did not come home"
         raise RuntimeError(msg)
@@ -106,13 +109,13 @@ def take_part(folder: Path, *, stations: int, rounds: int, numbers: int) -> list
     return found
 
 
-def _one_round(here: World, first: PartyId, counted: Asked) -> Taken:
-    """Let the first station take its part, and then the junction combine."""
+def _one_round(here: World, ours: PartyId, counted: Asked) -> Taken:
+    """Let a station take its part, and then the junction combine."""
     taken = counted.now = Taken()
     begun = time.process_time()
-    here.settle(first)
+    here.settle(ours)
     taken.processor = time.process_time() - begun
-    last = here.visits(first)[-1]
+    last = here.visits(ours)[-1]
     taken.state = last.sealed.size if last.sealed else 0
     here.settle(JUNCTION)
     return taken
