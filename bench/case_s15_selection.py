@@ -11,9 +11,8 @@ from bench.usage import function
 _RATIO = Goal(most=1.3)
 _MEMORY = Goal(most=256, absolute=True)
 _PRICE = (
-    "the engine alone takes the ratio above for rows that come in another order, with numbers that nobody would have to"
-    " compute securely; every patient is hashed under two keys besides, which takes the time above; the cohort is sorted"
-    " and kept, and what was written is hashed"
+    "rows in another order take the engine alone the ratio above, without any secret; besides, every patient is hashed"
+    " under two keys, which takes the time above, the cohort is sorted and kept, and what was written is hashed"
 )
 
 
