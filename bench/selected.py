@@ -41,13 +41,27 @@ def make(folder: str, rows: str) -> None:
 
 def alone(form: str, folder: str) -> float:
     """Select five columns and a tenth of the rows with the engine alone, for the same memory; return the seconds."""
+    return _copied(form, folder, f"SELECT {', '.join(_TYPES)} FROM {{}} WHERE {WHERE}")
+
+
+def ordered(form: str, folder: str) -> float:
+    """Select the same with the engine alone, in an order that follows from the rows, and as long numbers as ours are."""
+    others = ", ".join(list(_TYPES)[1:])
+    return _copied(
+        form,
+        folder,
+        f"SELECT hash(pid) >> 4 AS pid, {others} FROM {{}} WHERE {WHERE} ORDER BY hash(pid, {others})",
+    )
+
+
+def _copied(form: str, folder: str, query: str) -> float:
     into = Path(folder) / "alone"
     into.mkdir(exist_ok=True)
     begun = time.perf_counter()
     database = duckdb.connect(config={"threads": "2", "memory_limit": "128MiB", "temp_directory": f"{folder}/spill"})
     database.execute("SET enable_progress_bar = false")
     read = f"read_{form}('{folder}/t.{form}')"
-    database.execute(f"COPY (SELECT {', '.join(_TYPES)} FROM {read} WHERE {WHERE}) TO '{into}/table.csv' (HEADER)")
+    database.execute(f"COPY ({query.format(read)}) TO '{into}/table.csv' (HEADER)")
     return time.perf_counter() - begun
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from security.tables.column import ColumnType
+from security.tables.column import Column, ColumnType
 from station.data.tables.engine import named, quoted
-from station.data.tables.source import Described, Spelling
+from station.data.tables.source import Described, Form, Spelling, Staged
 
 _TEXT: Final = "VARCHAR"
 _WHOLE: Final = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
@@ -23,70 +23,86 @@ _FINITE: Final = _WHOLE | {"UBIGINT", "HUGEINT", "UHUGEINT"}
 class Cell:
     """How the cells of one column are read: `value`, and whether one is `bad`, where it is not missing.
 
-    `strict` is the value of a cell that is called by the name of the column and was read by `present`, or an error that
-    names the column: of a large table every cell is looked at, and each thing about it is asked once.
+    Of a large table every cell is looked at, so each thing about one is asked once, in three steps that are columns of three
+    queries: what is `present`, by the name of the column; what the engine takes it for, `taken`; and `strict`, the value, or an
+    error that names the column.
     """
 
     name: str
     value: str
     bad: str
     present: str
+    taken: str
     strict: str
 
 
-def cell_of(described: Described, place: str, kind: str, spelling: Spelling) -> Cell:
+def cell_of(described: Described, place: str, kind: str, staged: Staged) -> Cell:
     """Return how a column is read that is called `place` in the staged rows, and is of the engine's type `kind` there."""
-    column = described.column
-    there, name = named(place), named(column.name)
-    raw = _present(there, spelling) if kind == _TEXT else there
-    value, good = _read(described, raw, kind, spelling)
-    strict, strictly = _read(described, name, kind, spelling)
+    column, spelling = described.column, staged.spelling
+    name, taken = named(column.name), named(f"#{column.name}")
+    raw = _present(named(place), staged) if kind == _TEXT else named(place)
+    value, good = _judged(column, raw, _taken(column, raw, kind, spelling), kind, spelling)
+    strict, strictly = _judged(column, name, taken, kind, spelling)
     if strictly is not None:
-        strict = f"CASE WHEN {name} IS NULL OR {strictly} THEN {strict} ELSE error({quoted(column.name)}) END"
+        strict = f"CASE WHEN {strictly} THEN {strict} WHEN {name} IS NOT NULL THEN error({quoted(column.name)}) END"
     return Cell(
         name=column.name,
         value=value,
         bad="FALSE" if good is None else f"{raw} IS NOT NULL AND NOT coalesce({good}, FALSE)",
         present=f"{raw} AS {name}",
+        taken=f"{_taken(column, name, kind, spelling)} AS {taken}",
         strict=f"{strict} AS {name}",
     )
 
 
-def _present(raw: str, spelling: Spelling) -> str:
-    """An empty text is a missing value, and so are the words that the operator names."""
-    missing = ", ".join(quoted(word) for word in ("", *spelling.missing))
-    return f"(CASE WHEN {raw} IN ({missing}) THEN NULL ELSE {raw} END)"
+def _present(raw: str, staged: Staged) -> str:
+    """An empty text is a missing value, as it comes from `scan` of CSV already, and so are the words that the operator names."""
+    words = staged.spelling.missing if staged.form is Form.CSV else ("", *staged.spelling.missing)
+    return f"(CASE WHEN {raw} IN ({', '.join(map(quoted, words))}) THEN NULL ELSE {raw} END)" if words else raw
 
 
-def _read(described: Described, raw: str, kind: str, spelling: Spelling) -> tuple[str, str | None]:
-    """Return the value of a cell, and what is true of one that has a value of its type; None if every cell has."""
-    column, text = described.column, kind == _TEXT
-    value, good = raw if text else f"CAST({raw} AS {_TEXT})", None
+def _taken(column: Column, raw: str, kind: str, spelling: Spelling) -> str:
+    """Return what the engine takes a cell for: nothing, where it is nothing of its column's type."""
+    value = raw if kind == _TEXT else f"CAST({raw} AS {_TEXT})"  # a text is what it is
     match column.type:
         case ColumnType.INTEGER if kind in _WHOLE:
             value = f"CAST({raw} AS BIGINT)"
         case ColumnType.INTEGER:
-            number = _decimal(raw, spelling) if text else raw
-            value = f"TRY_CAST({number} AS BIGINT)"
-            good = f"{value} = TRY_CAST({number} AS DOUBLE)"
+            value = f"TRY_CAST({_decimal(raw, kind, spelling)} AS BIGINT)"
         case ColumnType.NUMBER:
-            number = f"TRY_CAST({_decimal(raw, spelling) if text else raw} AS DOUBLE)"
-            value = f"(CASE WHEN isfinite({number}) THEN {number} END)"
-            good = None if kind in _FINITE else f"NOT isinf({number})"
+            value = f"TRY_CAST({_decimal(raw, kind, spelling)} AS DOUBLE)"
         case ColumnType.BOOLEAN:
             value = f"TRY_CAST({raw} AS BOOLEAN)"
-            good = f"{value} IS NOT NULL"
+        case ColumnType.DATE if kind == _TEXT and spelling.dates is not None:
+            value = f"CAST(try_strptime({raw}, {quoted(spelling.dates)}) AS DATE)"
         case ColumnType.DATE:
             value = f"TRY_CAST({raw} AS DATE)"
-            if text and spelling.dates is not None:
-                value = f"CAST(try_strptime({raw}, {quoted(spelling.dates)}) AS DATE)"
-            good = f"{value} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
         case _:
-            pass  # a text is what it is
+            pass
+    return value
+
+
+def _judged(column: Column, raw: str, taken: str, kind: str, spelling: Spelling) -> tuple[str, str | None]:
+    """Return the value of a cell, and what is true of one that has a value of its type; None if every cell has."""
+    value, good = taken, None
+    match column.type:
+        case ColumnType.INTEGER if kind not in _WHOLE:
+            good = f"{taken} = TRY_CAST({_decimal(raw, kind, spelling)} AS DOUBLE)"
+        case ColumnType.NUMBER:
+            value = f"(CASE WHEN isfinite({taken}) THEN {taken} END)"
+            good = None if kind in _FINITE else f"NOT isinf({taken})"
+        case ColumnType.BOOLEAN:
+            good = f"{taken} IS NOT NULL"
+        case ColumnType.DATE:
+            good = f"{taken} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+        case _:
+            pass
     if column.values is not None:
         good = f"{value} IN ({', '.join(map(quoted, column.values))})"
     return value, good
 
 
-def _decimal(raw: str, spelling: Spelling) -> str:
-    return raw if spelling.decimal == "." else f"replace({raw}, {quoted(spelling.decimal)}, '.')"
+def _decimal(raw: str, kind: str, spelling: Spelling) -> str:
+    if kind != _TEXT or spelling.decimal == ".":
+        return raw
+    return f"replace({raw}, {quoted(spelling.decimal)}, '.')"

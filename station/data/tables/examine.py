@@ -74,7 +74,7 @@ def _flaws(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iter
         if place not in kinds:
             yield Flaw(column=name, absent=True)
             continue
-        cell = cell_of(one, place, kinds[place], staged.spelling)
+        cell = cell_of(one, place, kinds[place], staged)
         beyond = [
             f"{cell.value} {sign} CAST({bound} AS DOUBLE)"
             for sign, bound in (("<", one.column.least), (">", one.column.most))

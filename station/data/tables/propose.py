@@ -77,7 +77,7 @@ def _proposed(engine: Engine, staged: Staged, place: str, kind: str, patient: st
 
 def _fits(engine: Engine, staged: Staged, place: str, kind: str, wanted: ColumnType) -> bool:
     """Whether every cell is of a type, and at least one is there."""
-    cell = cell_of(Described(column=Column(name=_UNNAMED, type=wanted), origin=place), place, kind, staged.spelling)
+    cell = cell_of(Described(column=Column(name=_UNNAMED, type=wanted), origin=place), place, kind, staged)
     ((bad, there),) = engine.rows(
         f"SELECT count(*) FILTER ({cell.bad}), count({cell.value}) FILTER (NOT ({cell.bad})) FROM {scan(staged)}"
     )
@@ -91,7 +91,7 @@ def _words(engine: Engine, staged: Staged, place: str, patient: str | None) -> t
         Described(column=Column(name=_UNNAMED, type=ColumnType.TEXT), origin=place),
         place,
         kinds_in(engine, staged)[place],
-        staged.spelling,
+        staged,
     )
     found = engine.rows(
         f"SELECT {cell.value} AS word, {count} AS patients FROM {scan(staged)} WHERE {cell.value} IS NOT NULL"

@@ -21,7 +21,7 @@ _NO_TEXT: Final = "\ufffd"
 
 
 def scan(staged: Staged, *, in_order: bool = False) -> str:
-    """Return the staged rows as a table of the engine's SQL. Cells of CSV are texts: what they are is for `cell` to say."""
+    """Return the staged rows as a table of the engine's SQL. Cells of CSV are texts, or missing if empty: what they are is for `cell` to say."""
     paths = "[" + ", ".join(quoted(str(path)) for path in staged.paths) + "]"
     if staged.form is Form.PARQUET:
         return f"read_parquet({paths}, union_by_name = true)"
@@ -35,6 +35,8 @@ def scan(staged: Staged, *, in_order: bool = False) -> str:
         "quote": quoted(spelling.quote),
         "escape": quoted(spelling.quote),
         "encoding": quoted(spelling.encoding),
+        "nullstr": quoted(""),
+        "allow_quoted_nulls": "true",
         "parallel": "false" if in_order else "true",
     }
     return f"read_csv({paths}, {', '.join(f'{name} = {value}' for name, value in options.items())})"

@@ -140,17 +140,23 @@ def _choose(engine: Engine, staged: Staged, selection: Selection, cells: Sequenc
         parameters.append(withdrawn_in(selection.withdrawn, selection.data))
         left_out = withdrew(patient)
     where = "TRUE" if selection.where is None else sql_of(selection.where, parameters)
-    asked = set(names_in(selection.where)) if selection.where else set()
-    every_row = ", ".join(cell.strict if cell.name in asked else named(cell.name) for cell in cells)
-    wanted_rows = ", ".join(named(cell.name) if cell.name in asked else cell.strict for cell in cells)
     present = ", ".join(cell.present for cell in cells)
+    asked = set(names_in(selection.where)) if selection.where else set()
+    every_row = _strictly(f"SELECT {present} FROM {scan(staged)}", cells, asked)
+    chosen = f"SELECT * FROM ({every_row}) WHERE {where} AND {patient} IS NOT NULL"
     engine.run(
         f"CREATE TEMP TABLE chosen AS SELECT {shown}{_number(secret.for_cohorts, patient)} AS {named(_PATIENT)},"
         f" {left_out} AS {named(_WITHDREW)}"
-        f" FROM (SELECT {wanted_rows} FROM (SELECT {every_row} FROM (SELECT {present} FROM {scan(staged)}))"
-        f" WHERE {where} AND {patient} IS NOT NULL)",
+        f" FROM ({_strictly(chosen, cells, {cell.name for cell in cells} - asked)})",
         parameters,
     )
+
+
+def _strictly(rows: str, cells: Sequence[Cell], which: set[str]) -> str:
+    """Return the query for rows, where the cells of columns in `which` have become values."""
+    taken = "".join(f", {cell.taken}" for cell in cells if cell.name in which)
+    shown = ", ".join(cell.strict if cell.name in which else named(cell.name) for cell in cells)
+    return f"SELECT {shown} FROM (SELECT *{taken} FROM ({rows}))"
 
 
 def _cells(engine: Engine, staged: Staged, selection: Selection) -> Iterator[Cell]:
@@ -160,7 +166,7 @@ def _cells(engine: Engine, staged: Staged, selection: Selection) -> Iterator[Cel
         if place not in kinds:
             msg = "a column that station.yaml names is not there"
             raise DataUnfit(msg, data=selection.data, column=one.column.name, wanted=place)
-        yield cell_of(one, place, kinds[place], staged.spelling)
+        yield cell_of(one, place, kinds[place], staged)
 
 
 def _patients(where: str) -> str:

@@ -21,7 +21,7 @@ from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
 from station.data.tables.source import Described, Spelling
 from station.errors import CohortTooSmall, DataSourceUnavailable, DataTooLarge, DataUnfit
-from tests.support.tables import EVERY, Cell, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
+from tests.support.tables import EVERY, NAMES, Cell, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
 
 OTHER_TRAIN = TrainId("1" * 64)
 
@@ -204,6 +204,21 @@ def test_a_hospitals_own_spelling(tmp_path: Path) -> None:
         "left": "",
     }
     assert (rows["2020-02-29"]["age"], rows["2020-02-29"]["height"], rows["2020-02-29"]["note"]) == ("", "-0.25", "")
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_an_empty_cell_is_a_missing_value_in_every_column_also_between_quotes(tmp_path: Path, quote: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    empty, lines = quote * 2, [",".join(NAMES)]
+    lines += [f"p{number},40" + f",{empty if number % 2 else ''}" * 6 for number in range(4)]
+    (store / "a.csv").write_text("\n".join([*lines, empty + ",50,,,,,,", ",60,1,f,true,a,,"]) + "\n")
+    found, into = selected_from(source(store, quote=quote), selection(), tmp_path)
+    assert (found.rows, found.patients) == (4, 4)  # nobody's rows are nobody's
+    for row in table_in(into):
+        assert {name: row[name] for name in NAMES[2:]} == dict.fromkeys(NAMES[2:], "")
+    found, _ = selected_from(source(store, quote=quote), selection(parse("note is null and left is null")), tmp_path)
+    assert found.rows == 4
 
 
 @pytest.mark.parametrize(
