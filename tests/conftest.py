@@ -1,6 +1,10 @@
 """Fixtures that more than one folder of tests uses, and how hypothesis searches."""
 
+import fcntl
+import gc
 import os
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -49,6 +53,23 @@ FIRST = [one for both in zip(WAITING, WORKING, strict=True) for one in both]
 """What is begun first: several workers are done soonest if nothing long is begun last, and if not all of them wait at once."""
 
 NEEDS = {"engine": "engine", "gvisor_engine": "engine", "real_registries": "registry"}
+
+
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let one worker read the tests before the others: in a fresh checkout, that one compiles them for all."""
+    with (TESTS / "conftest.py").open("rb") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(turn, fcntl.LOCK_SH)
+        collected = yield
+    gc.collect()
+    gc.freeze()  # thousands of tests stay until the end: nobody need look through them for garbage
+    return collected
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

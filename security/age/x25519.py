@@ -23,6 +23,7 @@ SIZE: Final = 32
 
 _INFO: Final = b"age-encryption.org/v1/X25519"
 _FIELD: Final = 2**255 - 19
+_CURVE: Final = 486662
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +122,21 @@ def demand_canonical(public: bytes) -> None:
 def refuse_low_order(public: bytes) -> None:
     """Refuse a public key with which every exchange ends in zeros (RFC 7748, section 6.1).
 
+    Calculated rather than tried, which takes thirty times as long, and every share of a file is looked at: eight times such a
+    point, of the curve or of its twist, is the one at infinity.
+
     Raises:
         InvalidInput: it is one of those.
     """
-    try:
-        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError as error:
+    across, depth = int.from_bytes(public, "little") % 2**255, 1  # the highest bit is ignored
+    for _ in range(3):
+        across, depth = _doubled(across, depth)
+    if depth == 0:
         msg = "recipient is a point of low order"
-        raise InvalidInput(msg) from error
+        raise InvalidInput(msg)
+
+
+def _doubled(across: int, depth: int) -> tuple[int, int]:
+    """Double a point of which only the one coordinate is known, as a fraction (RFC 7748, section 5)."""
+    squares, product = across * across + depth * depth, across * depth
+    return (squares * squares - 4 * product * product) % _FIELD, 4 * product * (squares + _CURVE * product) % _FIELD

@@ -34,6 +34,7 @@ _END: Final = r"(?=[,\n])"
 _NOT_BLANK: Final = r"(?!\n)"  # in a table of one column, an empty cell is not printed as nothing
 _NO_NUMBER: Final = r"(?!-?(?!0[0-9])[0-9]++[,\n.eE])"  # and some words are taken for one
 _WITH_DECIMALS: Final = 10**9 - 1
+_ROWS: Final = 500  # looked for at once
 _DECIMALS: Final = r"(?<!0(?=\.0000))\.[0-9]{1,6}+(?<!0)"
 
 _SIMPLE: Final = rf'(?:"{_CHARACTER}*+"|{_CHARACTER}*+)'
@@ -49,8 +50,7 @@ class PlainRows:
 
     def end(self, text: str, at: int) -> int:
         """Return where the plain rows end that begin there."""
-        found = self._fine.match(text, at)
-        return found.end() if found else at
+        return _last(self._fine, text, at)
 
     def simplified(self, text: str, at: int) -> tuple[str, int]:
         """Write the rows from there on without the quotes, line ends and zeros that mean nothing, up to the first with others.
@@ -65,8 +65,7 @@ class PlainRows:
     def _simple_until(self, text: str, at: int) -> int:
         if text.find('"', at) < 0:
             return max(at, text.rfind("\n") + 1)
-        found = self._simple.match(text, at) if self._simple else None
-        return found.end() if found else at
+        return _last(self._simple, text, at) if self._simple else at
 
 
 def plain_rows(columns: Sequence[Column]) -> PlainRows | None:
@@ -79,9 +78,21 @@ def plain_rows(columns: Sequence[Column]) -> PlainRows | None:
         return None
     simple = ",".join([_SIMPLE] * len(columns)) + r"\r?\n" if len(columns) > 1 else None
     return PlainRows(
-        re.compile(f"(?:{'' if simple else _NOT_BLANK}{''.join(map(str, cells))})*+"),
-        re.compile(f"(?:{simple})*+") if simple else None,
+        _many(f"{'' if simple else _NOT_BLANK}{''.join(map(str, cells))}"),
+        _many(simple) if simple else None,
     )
+
+
+def _many(row: str) -> re.Pattern[str]:
+    """Return what finds rows. Not `*+`: before Python 3.11.5, it takes what matched of the row that did not (gh-106052)."""
+    return re.compile(f"(?>(?:{row}){{1,{_ROWS}}})")
+
+
+def _last(rows: re.Pattern[str], text: str, at: int) -> int:
+    """Return where the rows end that begin there."""
+    while found := rows.match(text, at):
+        at = found.end()
+    return at
 
 
 def _trimmed(decimals: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from security.encoding import Json
 from station.errors import GateSchema, PolicyRefused
 from station.gate.check import NEVER
 from station.gate.schema import Checker, compile_schema
+from tests.support.search import examples
 
 NAMES: Final = ("a", "b", "n", "")
 PATTERNS: Final = ("^a", r"^\d+$", "^[a-c]*1$", "^.b?$", r"^\w{2}", r"^\D$", "^$", "^x{1,3}$")
@@ -192,7 +193,9 @@ def test_each_keyword_says_of_every_kind_of_document_what_the_reference_says(
 # --- Any of them, in each other -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(schemas, keywords(leaves), keywords(st.booleans()), st.lists(documents, min_size=1, max_size=8))
 def test_a_compiled_schema_says_what_the_reference_says(root: Json, one: Json, two: Json, given_: list[Json]) -> None:
     assert isinstance(root, dict)

@@ -22,6 +22,7 @@ from security.train.manifest import Output
 from station.errors import GateSchema, GateType, PolicyRefused
 from station.gate.anew import pieces_of
 from station.gate.schema import checker_of
+from tests.support.search import examples
 
 WORDS: Final = (
     "",
@@ -228,7 +229,9 @@ def outcome(read: Any, output: Output, data: bytes) -> bytes | str:
     return found
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(tables())
 def test_a_table_is_printed_and_judged_as_row_by_row(table: tuple[Json, bytes]) -> None:
     schema, data = table
@@ -256,7 +259,7 @@ def test_a_number_around_a_bound_is_judged_as_by_itself(kind: str, keyword: str)
 near: st.SearchStrategy[Any] = st.one_of(st.integers(-120, 120), st.integers(-240, 240).map(lambda one: one / 2))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]), near, min_size=1),
     st.sampled_from(["number", "integer"]),

@@ -45,6 +45,7 @@ from security.train.recall import Recall, print_recall, read_recall
 from security.train.seal import CODE_META, STATE_META, CodeBinding, CodeMeta
 from station.journal.audit import read_head, sign_head
 from station.journal.chain import START
+from tests.support.search import examples
 from tests.support.tables import COLUMNS
 from tests.support.trains import BASE, NOW, consortium, train
 
@@ -198,7 +199,7 @@ def test_a_valid_document_passes_both(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_parser_and_schema_agree(name: str, data: st.DataObject) -> None:
     document = data.draw(spoiled(name))

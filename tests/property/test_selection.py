@@ -25,6 +25,7 @@ from station.errors import CohortTooSmall
 from tests.support import fhir
 from tests.support.buckets import BUCKET, KEYS, Buckets
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
+from tests.support.search import examples
 from tests.support.tables import (
     COLUMNS,
     EVERY,
@@ -68,7 +69,7 @@ def _place(text: str) -> int | None:
     return None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(24), deadline=None)
 @given(rows_of(), conditions())
 def test_every_source_gives_the_rows_that_plain_python_gives(
     postgres: Postgres, buckets: Buckets, fhir_kept: fhir.FhirServer, rows: list[Row], condition: Condition

@@ -16,6 +16,7 @@ from security.sums.errors import MasksLeft, NumbersUnreadable, SumOverflows
 from security.sums.masked import mask, total, unmask
 from security.sums.numbers import read_json, read_npy
 from security.sums.ring import FixedPoint, add, subtract, zeros
+from tests.support.search import examples
 from tests.support.sums import OCCASION, added, contributions, encoded, expected, places
 
 
@@ -48,7 +49,7 @@ def sums(draw: st.DrawFn) -> tuple[FixedPoint, list[list[float]], list[int]]:
     return form, inputs, draw(st.permutations(range(stations)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(60))
 @given(sums())
 def test_the_sum_is_that_of_plain_integers(drawn: tuple[FixedPoint, list[list[float]], list[int]]) -> None:
     form, inputs, order = drawn

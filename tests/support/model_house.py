@@ -6,14 +6,17 @@ state it finds, so that running twice on one room, or on what an earlier attempt
 
 from __future__ import annotations
 
+import copy
 import enum
 import itertools
-from dataclasses import dataclass, field
+import sqlite3
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from security.digest import Digest, digest_of
 from security.ids import PartyId, TrainId
 from station.journal.journal import Journal
+from station.journal.sqlite import SqliteLog
 from station.visit import plan
 from station.visit.events import (
     Accepted,
@@ -96,12 +99,16 @@ class House:
     fuse: int | None = None
     points: int = 0
     draw: itertools.count[int] = field(default_factory=itertools.count)
+    watched: list[House] | None = None
+    """The world as it was at each point, if somebody wants to know: what a crash there would have left."""
 
     # --- The world
 
     def point(self) -> None:
         """Between two effects: here the process may end."""
         self.points += 1
+        if self.watched is not None:
+            self.watched.append(self.copy())
         if self.fuse is not None:
             self.fuse -= 1
             if self.fuse == 0:
@@ -116,6 +123,36 @@ class House:
         self.containers = {name: "interrupted" if one == "running" else one for name, one in self.containers.items()}
         if cut is Cut.POWER:
             self.room = self.data = None
+
+    def copy(self) -> House:
+        """Return another world in which everything is as it is here."""
+        return replace(
+            self,
+            journal=_copied(self.journal),
+            mailbox=set(self.mailbox),
+            spool=dict(self.spool),
+            room=None if self.room is None else list(self.room),
+            data=None if self.data is None else list(self.data),
+            containers=dict(self.containers),
+            sent=list(self.sent),
+            receipts=list(self.receipts),
+            draw=copy.copy(self.draw),
+            watched=None,
+        )
+
+    def survives(self) -> tuple[object, ...]:
+        """Return what a process that begins here finds, to compare it."""
+        disk = (self.journal.head(), self.mailbox, self.spool, self.room, self.data, self.containers)
+        return (*disk, self.now, self.runs, self.sent, self.receipts, self.signatures, repr(self.draw))
+
+    def crashes(self, cut: Cut) -> list[House]:
+        """Go on to the end, and return what each crash on the way would have left."""
+        self.watched = []
+        self.finish()
+        for left in self.watched:
+            left.after(cut)
+            left.check_always()
+        return self.watched
 
     def keep(self, data: bytes) -> Digest:
         self.point()
@@ -339,3 +376,11 @@ class House:
             assert set(self.sent) == {(self.spool[sealed_state], self.spool[visit.signed.letter])}
             # Computed from what came in, by one run, whatever happened in between.
             assert self.spool[sealed_state].startswith(f"sealed {PLAINTEXT}+1 ".encode())
+
+
+def _copied(journal: Journal) -> Journal:
+    log = journal._log
+    assert isinstance(log, SqliteLog)
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    log._database.backup(database)
+    return Journal(SqliteLog(database))

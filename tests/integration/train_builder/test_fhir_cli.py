@@ -108,29 +108,32 @@ def test_what_is_wrong_with_a_server_is_told_without_its_words(
     assert PASSWORD not in found.out + found.err
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("server: 'http://127.0.0.1", "server: 'http://fhir.example"),
-        ("server: 'http://", "server: 'ftp://"),
-        ("server: 'http://", "server: 'http://reader:secret@"),
-        ("search: 'Observation?", "search: 'Observation?_count=3&"),
-        ("search: 'Observation?", "search: '../Observation?"),
-        ("username: 'reader'", "description: nobody"),
-        ("from: 'subject.reference'", "from: 'subject..reference'"),
-        ("from: 'subject.reference'", "from: 'Patient.id'"),
-        ("username: 'reader'", "username: 'reader'\n    token_file: token"),
-        ("username: 'reader'", "username: 'reader'\n    token_url: 'http://login.example/token'"),
-    ],
+WRONG = (
+    ("server: 'http://127.0.0.1", "server: 'http://fhir.example"),
+    ("server: 'http://", "server: 'ftp://"),
+    ("server: 'http://", "server: 'http://reader:secret@"),
+    ("search: 'Observation?", "search: 'Observation?_count=3&"),
+    ("search: 'Observation?", "search: '../Observation?"),
+    ("username: 'reader'", "description: nobody"),
+    ("from: 'subject.reference'", "from: 'subject..reference'"),
+    ("from: 'subject.reference'", "from: 'Patient.id'"),
+    ("username: 'reader'", "username: 'reader'\n    token_file: token"),
+    ("username: 'reader'", "username: 'reader'\n    token_url: 'http://login.example/token'"),
 )
+
+
 def test_an_entry_that_cannot_be_is_told_before_anything_is_asked(
-    desk: Desk, places: dict[str, str], guarded: FhirServer, before: str, after: str
+    desk: Desk, places: dict[str, str], guarded: FhirServer
 ) -> None:
     typed(desk, told("sh", "--source fhir", places))
+    file = desk.path / "hospital-a" / "station.yaml"
+    right = file.read_text()
     guarded.again()
-    edit(desk.path / "hospital-a" / "station.yaml", before, after)
-    assert desk.fails("station", "data", "check", "pressure", *AT) == "config.invalid"
-    assert guarded.asked == []
+    for before, after in WRONG:
+        edit(file, before, after)
+        assert desk.fails("station", "data", "check", "pressure", *AT) == "config.invalid", after
+        assert guarded.asked == [], after
+        file.write_text(right)
 
 
 def test_a_server_and_a_search_are_needed(desk: Desk) -> None:

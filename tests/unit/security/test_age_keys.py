@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from security.age import (
     HybridIdentity,
@@ -15,6 +18,7 @@ from security.age import (
     parse_identity,
     parse_recipient,
 )
+from security.age.x25519 import refuse_low_order
 from security.errors import InvalidInput
 
 SPEC_IDENTITY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
@@ -119,6 +123,23 @@ def test_a_recipient_that_protects_nothing_is_refused(point: str) -> None:
         X25519Recipient(public=bytes.fromhex(point))
     with pytest.raises(InvalidInput, match="low order"):
         HybridRecipient(public=HybridIdentity.generate().recipient.public[:1184] + bytes.fromhex(point))
+
+
+@pytest.mark.parametrize("highest", [0, 1 << 255])
+def test_of_low_order_is_what_no_exchange_takes(highest: int) -> None:
+    low = [int.from_bytes(bytes.fromhex(point), "little") for point in LOW_ORDER]
+    around = {(one + step) % 2**255 for one in low for step in range(-3, 4)}
+    for one in around | {int.from_bytes(secrets.token_bytes(31), "little") for _ in range(100)}:
+        public = (one | highest).to_bytes(32, "little")
+        try:
+            X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
+            assert one in low
+            with pytest.raises(InvalidInput, match="low order"):
+                refuse_low_order(public)
+        else:
+            assert one not in low
+            refuse_low_order(public)
 
 
 def test_a_lattice_key_with_coefficients_out_of_range_is_refused() -> None:
