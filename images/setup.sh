@@ -9,10 +9,15 @@ cd "$(dirname "$0")/.."
 . images/steps.sh
 export PATH=$PATH:/usr/sbin:/sbin
 
-# python : is Debian's own Python new enough? It is built with every optimization; one built by hand often is not, and takes
+# debian : is Debian's own Python new enough? It is built with every optimization; one built by hand often is not, and takes
 # half as long again for everything.
+debian() {
+    /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+# python : Debian's, if it is new enough and can make virtual environments.
 python() {
-    if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if debian && /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null; then
         echo /usr/bin/python3
     else
         echo python3
@@ -23,7 +28,7 @@ PYTHON=${PYTHON:-$(python)}
 # present PACKAGE : is the package's program here, however it was installed?
 present() {
     case $1 in
-        python3-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
+        python3-venv) "$(debian && echo /usr/bin/python3 || echo "$PYTHON")" -c 'import ensurepip, venv' 2>/dev/null ;;
         docker.io) command -v dockerd >/dev/null || images/engine.py find ;;
         docker-registry) command -v docker-registry >/dev/null || command -v registry >/dev/null ;;
         mmdebstrap) base_is_fresh || command -v mmdebstrap >/dev/null ;;
