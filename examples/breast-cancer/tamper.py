@@ -18,7 +18,7 @@ from typing import Protocol
 MAILBOX = "mailbox/alice"
 LETTERS = "application/vnd.pht.train.letters.v1+tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-SECOND = 2
+SECOND = 1
 BLOCK = 512
 
 
@@ -111,7 +111,7 @@ class Http:
 
 
 def letters_in(archive: bytes) -> list[tuple[bytes, bytes]]:
-    """Split a tar archive into headers and contents: the manifest's letter, then those of the journey entries."""
+    """Split a tar archive into headers and contents: the letters with the journey entries."""
     found, at = [], 0
     while archive[at : at + BLOCK].strip(b"\0"):
         header, size = archive[at : at + BLOCK], int(archive[at + 124 : at + 135], 8)
@@ -123,8 +123,8 @@ def letters_in(archive: bytes) -> list[tuple[bytes, bytes]]:
 def archive_of(letters: list[bytes], like: bytes) -> bytes:
     """Put letters into an archive again, with headers like one of those that were there."""
     archive = b""
-    for number, letter in enumerate(letters):
-        name = f"{number}.age" if number else "manifest.age"
+    for number, letter in enumerate(letters, 1):
+        name = f"{number}.age"
         bare = name.encode().ljust(100, b"\0") + like[100:124] + b"%011o\0" % len(letter) + like[136:148] + b" " * 8
         bare += like[156:]
         header = bare[:148] + b"%06o\0 " % sum(bare) + bare[156:]
