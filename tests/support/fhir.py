@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pytest
 
 from station.data.tables.source import Described
-from tests.support.tables import COLUMNS, Row
+from tests.support.tables import COLUMNS, Row, known
 
 ACCOUNT, PASSWORD, TOKEN = "reader", "pass:word/canary", "canary.token~1"
 UCUM = "http://unitsofmeasure.org"
@@ -275,7 +275,7 @@ def _fits(one: Resource, name: str, value: str) -> bool:
 # --- Resources -------------------------------------------------------------------------------------------------------
 
 _FIELDS = {
-    "age": "valueInteger",
+    "age": "valueQuantity.value",
     "height": "valueQuantity.value",
     "sex": "valueCodeableConcept.coding.code",
     "smokes": "valueBoolean",
@@ -295,6 +295,14 @@ EVERY = tuple(
 """The columns of `tests.support.tables`, as paths into `observed`."""
 
 
+def carried(rows: Sequence[Row]) -> list[Row]:
+    """Return rows as resources can hold them: NaN is no decimal, and a string has more than white space ("Data types")."""
+    return [
+        {**row, "height": known(row["height"]), "note": row["note"] if str(row["note"] or "").strip() else None}
+        for row in rows
+    ]
+
+
 def observed(rows: Sequence[Row]) -> list[Resource]:
     """One observation for each row, with a component for each cell that is there."""
     return [
@@ -302,6 +310,7 @@ def observed(rows: Sequence[Row]) -> list[Resource]:
             "resourceType": "Observation",
             "id": f"o-{number}",
             "status": "final",
+            "code": {"coding": [{"system": OURS, "code": "visit"}]},
             "subject": {"reference": f"Patient/{row['patient']}"},
             "component": [
                 {"code": {"coding": [{"system": OURS, "code": name}]}, **_value(name, row[name])}
@@ -315,6 +324,8 @@ def observed(rows: Sequence[Row]) -> list[Resource]:
 
 def _value(name: str, cell: Any) -> Resource:
     match name:
+        case "age":
+            return {"valueQuantity": {"value": cell, "unit": "a", "system": UCUM, "code": "a"}}
         case "height":
             return {"valueQuantity": {"value": cell, "unit": "cm", "system": UCUM, "code": "cm"}}
         case "sex":
