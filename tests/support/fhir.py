@@ -167,7 +167,7 @@ class FhirServer:
             "meta": {"lastUpdated": "2026-11-27T10:00:00.000+01:00"},
             "type": "searchset",
             "link": link,
-            "entry": entries,
+            **({"entry": entries} if entries else {}),  # no list is empty ("JSON Representation")
         }
         if self.totals:
             page["total"] = len(found)

@@ -49,6 +49,10 @@ class Endpoint:
             msg = "a token service wants a client's username and password_file"
             raise InvalidInput(msg)
 
+    def local(self, reference: str) -> str:
+        """Return what a reference calls a resource, however it is written: without this server's address, or a version ("References")."""
+        return reference.removeprefix(f"{self.base}/").partition("/_history/")[0]
+
     @property
     def reads(self) -> tuple[Path, ...]:
         """See `TableSource.reads`."""
