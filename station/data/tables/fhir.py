@@ -126,11 +126,14 @@ class FhirSource:
         return f"{since or 'of a time the server does not tell'}, {rows} resources", rows
 
     def _pages(self, search: Search) -> Iterator[Page]:
-        """Yield all pages, or find out that they are not all of one state. Until the last, a total may be an estimate."""
+        """Yield all pages, or find out that they are not all of one state."""
         rows, total = 0, None
         for page in self._server().pages(search):
             rows += len(page.matches)
-            total = total if page.total is None else page.total
+            if search.counted:
+                total = page.total if total is None else total
+                if total is not None and (rows > total or page.total not in {None, total}):
+                    raise self._changed()
             yield page
         if total is not None and rows != total:
             raise self._changed()
@@ -165,7 +168,7 @@ class FhirSource:
         msg = "the pages of a search do not make one whole: resources are missing, or there twice"
         hint = (
             f"the data changed while they were read: {_AGAIN}. "
-            "If that stays so, the server estimates its total: add _total=accurate to 'search'"
+            "If that stays so, the server estimates totals: add _total=accurate to 'search', or _total=none to pass over them"
         )
         return DataSourceUnavailable(msg, data=self.name, hint=hint)
 

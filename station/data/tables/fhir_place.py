@@ -87,6 +87,11 @@ class Search:
         return cls(type=kind, query=query, count=count)
 
     @property
+    def counted(self) -> bool:
+        """Whether totals must be exact: not if the search says that they are estimates, or that nobody will look ("Search", `_total`)."""
+        return not {("_total", "none"), ("_total", "estimate")} & set(parse_qsl(self.query))
+
+    @property
     def address(self) -> str:
         """It as an address below the server's."""
         return f"{self.type}?{self.query}&_count={self.count}" if self.query else f"{self.type}?_count={self.count}"
