@@ -388,13 +388,6 @@ def pressures(count: int, *, patients: int) -> list[Resource]:
     ]
 
 
-@pytest.fixture(scope="session")
-def fhir_kept() -> Iterator[FhirServer]:
-    """A server for many examples, each with its own resources."""
-    with FhirServer() as server:
-        yield server
-
-
 @pytest.fixture
 def fhir() -> Iterator[FhirServer]:
     """A server with 30 patients and 90 blood pressures."""

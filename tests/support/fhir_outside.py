@@ -15,6 +15,7 @@ search parameter is an error, as both projects' own servers say; Medplum's store
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -60,11 +61,9 @@ class OutsideFhir:
         assert self._process.stdout is not None
         self.base = self._process.stdout.readline().decode().strip()
         assert self.base, "the server did not start: see what it wrote to standard error"
-        self._connection = http.client.HTTPConnection(urlsplit(self.base).netloc, timeout=60)
 
     def stop(self) -> None:
         """End it, in the middle of whatever it does."""
-        self._connection.close()
         self._process.communicate()
 
     def __enter__(self) -> Self:
@@ -79,10 +78,12 @@ class OutsideFhir:
         """Return the status, the content type and the resource of an answer."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
         data = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, urlsplit(self.base).path + path, data, headers)
-        answer = self._connection.getresponse()
-        text, kind = answer.read(), answer.headers.get("Content-Type", "")
-        return answer.status, kind, json.loads(text) if "json" in kind else {}
+        at = urlsplit(self.base)
+        with contextlib.closing(http.client.HTTPConnection(at.netloc, timeout=60)) as connection:
+            connection.request(method, at.path + path, data, headers)
+            answer = connection.getresponse()
+            text, kind = answer.read(), answer.headers.get("Content-Type", "")
+            return answer.status, kind, json.loads(text) if "json" in kind else {}
 
     def fill(self, resources: Iterable[Resource]) -> None:
         """Put resources there, under the ids that they have."""
