@@ -130,7 +130,7 @@ class FhirSource:
         rows, total = 0, None
         for page in self._server().pages(search):
             rows += len(page.matches)
-            if search.counted:
+            if search.exact:
                 total = page.total if total is None else total
                 if total is not None and (rows > total or page.total not in {None, total}):
                     raise self._changed()

@@ -87,7 +87,7 @@ class Search:
         return cls(type=kind, query=query, count=count)
 
     @property
-    def counted(self) -> bool:
+    def exact(self) -> bool:
         """Whether totals must be exact: not if the search says that they are estimates, or that nobody will look ("Search", `_total`)."""
         return not {("_total", "none"), ("_total", "estimate")} & set(parse_qsl(self.query))
 
