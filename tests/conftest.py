@@ -18,6 +18,7 @@ pytest_plugins = (
     "tests.support.postgres",
     "tests.support.buckets",
     "tests.support.fhir",
+    "tests.support.fhir_outside",
     "tests.support.orthanc",
 )
 

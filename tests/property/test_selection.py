@@ -24,6 +24,7 @@ from station.data.tables.sql import SqlSource
 from station.errors import CohortTooSmall
 from tests.support import fhir
 from tests.support.buckets import BUCKET, KEYS, Buckets
+from tests.support.fhir_outside import READER, OutsideFhir
 from tests.support.postgres import PASSWORD, Postgres, fill_sqlite
 from tests.support.search import examples
 from tests.support.tables import (
@@ -72,7 +73,11 @@ def _place(text: str) -> int | None:
 @settings(max_examples=examples(24), deadline=None)
 @given(rows_of(), conditions())
 def test_every_source_gives_the_rows_that_plain_python_gives(
-    postgres: Postgres, buckets: Buckets, fhir_kept: fhir.FhirServer, rows: list[Row], condition: Condition
+    postgres: Postgres,
+    buckets: Buckets,
+    fhir_outside: OutsideFhir,
+    rows: list[Row],
+    condition: Condition,
 ) -> None:
     """`left` is a date there, or a moment of that day: as it was written down, or in UTC where a source keeps only that."""
     written, instant = zoned(rows, "{}T23:30:00-11:00"), zoned(rows, "{} 23:30:00+00")
@@ -88,13 +93,14 @@ def test_every_source_gives_the_rows_that_plain_python_gives(
         buckets.empty()
         buckets.put("heart/0.csv", csv_of(written).encode())
         buckets.put("heart/0.parquet", parquet)
-        fhir_kept.again()
-        fhir_kept.resources["Observation"] = fhir.observed([{**row, "height": known(row["height"])} for row in rows])
+        carried = fhir.carried(rows)
+        tag = fhir_outside.add(fhir.observed(carried))
         where = Bucket(
             endpoint=buckets.endpoint(), name=BUCKET, prefix="heart/", keys_file=_private(folder / "keys", KEYS)
         )
         search = FhirTable(
-            endpoint=Endpoint(base=fhir_kept.base), search=Search.of("Observation?status=final", count=5)
+            endpoint=Endpoint(base=fhir_outside.base, token_file=_private(folder / "token", READER)),
+            search=Search.of(f"Observation?status=final&_tag={tag}", count=5),
         )
         for source in (
             FilesSource(name="csv", folder=folder / "csv", pattern="*.csv"),
@@ -109,8 +115,8 @@ def test_every_source_gives_the_rows_that_plain_python_gives(
             S3Source(name="parquet in a bucket", bucket=where, pattern="*.parquet"),
             FhirSource(name="fhir", table=search),
         ):
-            found = _selected(source, condition, folder, fhir.EVERY if isinstance(source, FhirSource) else EVERY)
-            assert found == _expected(rows, condition), source.name
+            kept, every = (carried, fhir.EVERY) if isinstance(source, FhirSource) else (rows, EVERY)
+            assert _selected(source, condition, folder, every) == _expected(kept, condition), source.name
 
 
 def _private(path: Path, text: str) -> Path:

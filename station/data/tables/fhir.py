@@ -130,9 +130,10 @@ class FhirSource:
         rows, total = 0, None
         for page in self._server().pages(search):
             rows += len(page.matches)
-            total = page.total if total is None else total
-            if total is not None and (rows > total or page.total not in {None, total}):
-                raise self._changed()
+            if search.exact:
+                total = page.total if total is None else total
+                if total is not None and (rows > total or page.total not in {None, total}):
+                    raise self._changed()
             yield page
         if total is not None and rows != total:
             raise self._changed()
@@ -141,13 +142,14 @@ class FhirSource:
         for number, resource in enumerate(page.matches, start=before + 1):
             linked = partial(self._linked, page, resource, number)
             try:
-                yield [cell(place, resource, linked) for place in places]
+                yield [cell(place, resource, linked, self.table.endpoint.local) for place in places]
             except CellUnfit as error:
                 msg = "a column cannot be read as station.yaml describes it"
                 raise DataUnfit(msg, data=self.name, column=error.column, row=number, why=error.why) from None
 
     def _linked(self, page: Page, resource: Object, row: int, name: str) -> Object:
-        found = inner(resource, name[1:]) if name.startswith("#") else page.linked.get(name.partition("/_history/")[0])
+        local = self.table.endpoint.local(name)
+        found = inner(resource, name[1:]) if name.startswith("#") else page.linked.get(local)
         if found is None:
             msg = "a resource that another names did not come with it"
             hint = "add it to 'search', such as _include=Observation:subject; correct a reference to what is not there"
@@ -164,7 +166,10 @@ class FhirSource:
 
     def _changed(self) -> DataSourceUnavailable:
         msg = "the pages of a search do not make one whole: resources are missing, or there twice"
-        hint = f"the data changed while they were read: {_AGAIN}. If that stays so, the server tells a wrong total"
+        hint = (
+            f"the data changed while they were read: {_AGAIN}. "
+            "If that stays so, the server estimates totals: add _total=accurate to 'search', or _total=none to pass over them"
+        )
         return DataSourceUnavailable(msg, data=self.name, hint=hint)
 
     def _server(self) -> FhirServer:

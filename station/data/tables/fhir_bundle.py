@@ -70,6 +70,7 @@ _NO_RESOURCE: Final = "a FHIR server answered with something else than a resourc
 _NO_PAGE: Final = "a FHIR server answered with something else than a page of results"
 _NOTHING: Final = "an entry of a page holds no resource"
 _ANOTHER: Final = "a page holds a resource of another type than was asked for"
+_TWO: Final = "a page holds two resources of one name"
 _NO_ID: Final = "a resource of a page has no id"
 _FORMLESS: Final = "a page of results is not in the form of R4"
 
@@ -103,9 +104,11 @@ def read_page(document: Json, *, type: str, about: str) -> Page:  # noqa: A002 #
     linked: dict[str, Object] = {}
     for entry in _objects(document, "entry", about):
         resource, matching = _entry(entry, type, about)
-        linked[f"{resource.get('resourceType')}/{resource.get('id')}"] = resource
-        if isinstance(entry.get("fullUrl"), str):
-            linked[str(entry["fullUrl"])] = resource
+        if resource is None:
+            continue
+        for name in (f"{resource.get('resourceType')}/{resource.get('id')}", entry.get("fullUrl")):
+            if isinstance(name, str) and linked.setdefault(name, resource) != resource:
+                raise _unfit(_TWO, about)
         if matching:
             matches.append(resource)
     links = _links(document, about)
@@ -119,8 +122,8 @@ def read_page(document: Json, *, type: str, about: str) -> Page:  # noqa: A002 #
     )
 
 
-def _entry(entry: Object, type: str, about: str) -> tuple[Object, bool]:  # noqa: A002 # the specification's word
-    """Return the resource of an entry, and whether it is one that was searched for."""
+def _entry(entry: Object, type: str, about: str) -> tuple[Object | None, bool]:  # noqa: A002 # the specification's word
+    """Return the resource of an entry, None for a remark of the server, and whether it is one that was searched for."""
     resource, mode = entry.get("resource"), _mode(entry)
     if not isinstance(resource, dict):
         raise _unfit(_NOTHING, about)
@@ -128,7 +131,7 @@ def _entry(entry: Object, type: str, about: str) -> tuple[Object, bool]:  # noqa
     if kind == "OperationOutcome" and mode in {"outcome", None}:
         if severities(resource) & _STOPS:
             raise outcome(resource, about)
-        return resource, False  # what of the search was not understood shows in the link to itself
+        return None, False  # what of the search was not understood shows in the link to itself
     if mode == "outcome" or (mode != "include" and kind != type):
         raise _unfit(_ANOTHER, about)
     if not isinstance(name, str) or _ID.fullmatch(name) is None:

@@ -49,6 +49,10 @@ class Endpoint:
             msg = "a token service wants a client's username and password_file"
             raise InvalidInput(msg)
 
+    def local(self, reference: str) -> str:
+        """Return what a reference calls a resource, however it is written: without this server's address, or a version ("References")."""
+        return reference.removeprefix(f"{self.base}/").partition("/_history/")[0]
+
     @property
     def reads(self) -> tuple[Path, ...]:
         """See `TableSource.reads`."""
@@ -81,6 +85,11 @@ class Search:
             msg = "a search leaves out what the station says itself"
             raise InvalidInput(msg, parameter=", ".join(ours), hint="page_size says how many resources a page has")
         return cls(type=kind, query=query, count=count)
+
+    @property
+    def exact(self) -> bool:
+        """Whether totals must be exact: not if the search says that they are estimates, or that nobody will look ("Search", `_total`)."""
+        return not {("_total", "none"), ("_total", "estimate")} & set(parse_qsl(self.query))
 
     @property
     def address(self) -> str:

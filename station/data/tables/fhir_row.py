@@ -6,7 +6,7 @@ code of another code system: what a column says must be so in every row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,8 +54,8 @@ def places_of(columns: Sequence[Described]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def cell(place: Place, resource: Object, linked: Linked) -> str:
-    """Return the cell of a column; an empty one is a missing value.
+def cell(place: Place, resource: Object, linked: Linked, local: Callable[[str], str]) -> str:
+    """Return the cell of a column; an empty one is a missing value. A reference is in it as `local` writes it: a patient has one name.
 
     Raises:
         CellUnfit: there are several values, or not one of a plain type, or in another unit.
@@ -72,6 +72,8 @@ def cell(place: Place, resource: Object, linked: Linked) -> str:
     system = one.owner.get("system")
     if coding is not None and system not in {None, coding} and one.owner.get("code") is one.value:
         raise CellUnfit(name, "a code is of another code system: say which, by where(system = '…')")
+    if isinstance(one.value, str) and one.owner.get("reference") is one.value:
+        return local(one.value)
     return _text(one.value, name, place.described.column.type)
 
 
