@@ -88,9 +88,9 @@ def keep_letters(parcel: Parcel, into: BlobSink) -> Artifact:
 def kept_as(parcel: Parcel) -> Artifact:
     """Return what a train's letters are stored as: with code and states named and not in it.
 
-    The letter with its manifest lies by itself, once for all visits of the train.
+    Of a train that has made no stop yet the letter with its manifest lies by itself: who boards it is not sent that again.
     """
-    return pack(parcel, known=(digest_of(parcel.manifest),))
+    return pack(parcel, known=() if parcel.entries else (digest_of(parcel.manifest),))
 
 
 def load(kept: Digest, source: BlobSource) -> Parcel:

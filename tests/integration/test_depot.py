@@ -170,8 +170,9 @@ def test_what_its_receiver_knows_is_neither_in_the_document_nor_fetched(
 ) -> None:
     it, theirs, depot = train(parties).travel(1), BlobFolder(tmp_path / "theirs"), Depot(Fetching())
     spool, known = spool_of(it, tmp_path / "ours"), (digest_of(it.parcel.manifest), it.parcel.code.digest)
+    begun = replace(it.parcel, entries=(), states=())
     depot.take(
-        Arrival(mailbox=A, tag=train_tag(it.id, A, 0), digest=depot.send(it.parcel, spool, to=A, train=it.id, stop=0)),
+        Arrival(mailbox=A, tag=train_tag(it.id, A, 0), digest=depot.send(begun, spool, to=A, train=it.id, stop=0)),
         theirs,
     )
     head = depot.send(it.parcel, spool, to=B, train=it.id, stop=1, known=known)
