@@ -16,7 +16,7 @@ from registry.blobs import BlobSink, BlobSource, read_document
 from registry.bundle import MAX_BUNDLE
 from registry.check import read_blob
 from registry.names import Repository
-from registry.oci import MAX_MANIFEST, OCI_MANIFEST, parse_manifest
+from registry.oci import MAX_MANIFEST, OCI_MANIFEST, Descriptor, parse_manifest
 from registry.port import Progress, Registry, StoredManifest
 from security.digest import Digest, digest_of
 from security.errors import DigestMismatch, FileMissing
@@ -100,13 +100,12 @@ def load(kept: Digest, source: BlobSource) -> Parcel:
         FileMissing, DigestMismatch, Malformed: it is not there as it was.
     """
     layers = layers_of(kept, source)
-    letters = layers.held.get(layers.letters.digest)
-    if letters is None:
-        letters = read_document(source, layers.letters.digest, limit=MAX_BUNDLE)
-    manifest = layers.held.get(layers.manifest.digest)
-    if manifest is None:
-        manifest = read_document(source, layers.manifest.digest, limit=MAX_MANIFEST_LETTER)
-    return unpack(layers, manifest, letters)
+
+    def read(part: Descriptor, limit: int) -> bytes:
+        held = layers.held.get(part.digest)
+        return read_document(source, part.digest, limit=limit) if held is None else held
+
+    return unpack(layers, read(layers.manifest, MAX_MANIFEST_LETTER), read(layers.letters, MAX_BUNDLE))
 
 
 def layers_of(kept: Digest, source: BlobSource) -> TrainLayers:

@@ -11,9 +11,9 @@ A station reads what it has signed itself, because its journal may have been res
 owner reads with two keys, the one that results are sealed for and the train's own (`TrainManifest.mail`). Everyone counts
 the recipients of what they open: one more than these, and somebody has been let in (attack T9).
 
-An entry that every party of the train reads, as all do but those of the last stops, is a *common* letter: sealed under the key in the manifest
-(`TrainManifest.letter_key`), which exactly these parties have. It is a passphrase to age, of 256 random bits, so nothing is
-stretched; age allows a passphrase no other recipient beside it.
+An entry that every party of the train reads is a *common* letter: that of a boarding, of a departure, of any stop of a round, and
+of the first stop of a sequence. It is sealed under the key in the manifest (`TrainManifest.letter_key`), which exactly these
+parties have. To age that is a passphrase, of 256 random bits, so nothing is stretched; no other recipient may be beside it.
 """
 
 from __future__ import annotations
@@ -207,6 +207,7 @@ def entry_recipients(
         KeyNotTrusted, KeyRevoked, KeyOutsideValidity, PartyUnknown: one of them cannot be sealed to.
     """
     readers = manifest.route.readers(stop)
+    # Asked also where the key is one they have in common: a party whose keys are revoked meanwhile is not written to.
     stations = [trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in readers]
     if is_common(manifest, stop):
         return (common_recipient(manifest),)

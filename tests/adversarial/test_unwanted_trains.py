@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from registry.memory import MemoryRegistry
-from registry.names import Repository
-from registry.oci import Descriptor
-from security.digest import NOTHING, CheckedReader, Digest, Prefix
 from security.errors import BudgetExceeded
 from security.ids import PartyId
 from security.statement.envelope import sign
@@ -25,23 +21,12 @@ from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOut
 from station.daemon.retention import Ending, Left, Remains
 from station.house.config import CEILING, Retention
 from station.visit.events import HoldFor
+from tests.support.metered import Metered
 from tests.support.trains import LARGE, NOW, Train
 from tests.support.visits import digest
 from tests.support.world import World, usual_policy, world
 
 STATION, NEXT = PartyId("hospital-a"), PartyId("hospital-b")
-
-
-class Metered(MemoryRegistry):
-    """Counts how many times each blob is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.opened: list[Digest] = []
-
-    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
-        self.opened.append(descriptor.digest)
-        return super().open_blob(repo, descriptor, after)
 
 
 @pytest.fixture

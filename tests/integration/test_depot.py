@@ -29,7 +29,7 @@ from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
 from registry.taken import kept_as
-from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
+from security.digest import Digest, digest_of
 from security.errors import (
     BudgetExceeded,
     DigestMismatch,
@@ -45,6 +45,7 @@ from security.train.manifest import CodeRef
 from security.train.route import LONGEST, MOST_STATIONS
 from security.train.seal import seal_note
 from security.train.verify import verify_train
+from tests.support.metered import Metered
 from tests.support.trains import NOW, Consortium, Train, consortium, train
 
 A, B, ALICE = PartyId("hospital-a"), PartyId("hospital-b"), PartyId("alice")
@@ -168,7 +169,8 @@ def test_large_parts_are_blobs_of_their_own(depot: Depot, parties: Consortium, t
 def test_what_its_receiver_knows_is_neither_in_the_document_nor_fetched(
     parties: Consortium, tmp_path: pathlib.Path
 ) -> None:
-    it, theirs, depot = train(parties).travel(1), BlobFolder(tmp_path / "theirs"), Depot(Fetching())
+    it, theirs, registry = train(parties).travel(1), BlobFolder(tmp_path / "theirs"), Metered()
+    depot = Depot(registry)
     spool, known = spool_of(it, tmp_path / "ours"), (digest_of(it.parcel.manifest), it.parcel.code.digest)
     begun = replace(it.parcel, entries=(), states=())
     depot.take(
@@ -183,28 +185,11 @@ def test_what_its_receiver_knows_is_neither_in_the_document_nor_fetched(
     waiting = depot.look_up(B, arrival.tag)
     assert waiting is not None
     assert depot.claimed_manifest(waiting, theirs) == it.parcel.manifest
-    assert fetched(depot) == []
+    assert registry.opened == []
     for path in theirs.path.iterdir():
         path.write_bytes(b"damaged")
     assert depot.letters(arrival, here=theirs).parcel == it.parcel
-    assert fetched(depot) == [known[0]]
-
-
-class Fetching(MemoryRegistry):
-    """A registry that knows which blobs were fetched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fetched: list[Digest] = []
-
-    def open_blob(self, repo: Repository, descriptor: Descriptor, after: Prefix = NOTHING) -> CheckedReader:
-        self.fetched.append(descriptor.digest)
-        return super().open_blob(repo, descriptor, after)
-
-
-def fetched(depot: Depot) -> list[Digest]:
-    assert isinstance(depot.registry, Fetching)
-    return depot.registry.fetched
+    assert registry.opened == [known[0]]
 
 
 def test_code_is_mounted_from_the_senders_mailbox(depot: Depot, parties: Consortium, tmp_path: pathlib.Path) -> None:
