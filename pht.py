@@ -1,12 +1,11 @@
 """The one entry point: which command was asked for, and how are its answer and its errors shown?
 
-The only module that sees all packages; nobody imports it. Groups are loaded when they are called, so that a scientist's
+The only module that sees all packages; nobody imports it. Commands are loaded when they are called, so that a scientist's
 machine never imports a sandbox and ``pht --version`` imports next to nothing.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 import click
 
 from console.answer import Answer
+from console.lazy import LazyGroup
 from security.encoding import Json
 from security.errors import FileMissing, PhtError
 from security.version import VERSION
@@ -31,7 +31,7 @@ _PATH: Final = click.Path(path_type=Path)
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # what click takes for yes in a variable
 _TALKATIVE: Final = ("docker", "requests", "urllib3")
 
-_GROUPS: Final = {
+_MEMBERS: Final = {
     "keys": ("console.keys:keys", "Make, show and check a party's keys."),
     "directory": (
         "console.directory:directory",
@@ -41,9 +41,6 @@ _GROUPS: Final = {
     "data": ("train_builder.cli.data:data", "See which data are where, and draw synthetic ones (for scientists)."),
     "train": ("train_builder.cli.commands:train", "Build, submit, follow and open trains (for scientists)."),
     "station": ("station.cli.commands:station", "Run a hospital's station (for operators)."),
-}
-
-_COMMANDS: Final = {
     "verify": ("train_builder.cli.verify:verify", "Verify an exported journey, from a pinned root alone."),
 }
 
@@ -61,52 +58,15 @@ class _StandardError(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-class LazyGroup(click.Group):
-    """A group whose members are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the groups, and then the commands that are in none, in the order in which they are shown."""
-        return [*_GROUPS, *_COMMANDS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import a group."""
-        if cmd_name in _COMMANDS:
-            return _imported(_COMMANDS[cmd_name][0])
-        if cmd_name not in _GROUPS:
-            return None
-        group = _imported(_GROUPS[cmd_name][0])
-        assert isinstance(group, click.Group)  # noqa: S101 - a mistake in the table above
-        further = _FROM_ABOVE.get(cmd_name)
-        return OpenGroup(group, further) if further else group
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the groups without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in (_GROUPS | _COMMANDS).items()])
-
-
-class OpenGroup(click.Group):
-    """A group with further members, which are imported when they are called."""
-
-    def __init__(self, group: click.Group, further: Mapping[str, str]) -> None:
-        super().__init__(group.name, group.commands, help=group.help)
-        self._further = further
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all members, sorted."""
-        return sorted([*super().list_commands(ctx), *self._further])
+class RootGroup(LazyGroup):
+    """All groups, and the commands that are in none."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a further member."""
-        place = self._further.get(cmd_name)
-        return super().get_command(ctx, cmd_name) if place is None else _imported(place)
-
-
-def _imported(place: str) -> click.Command:
-    module, _, name = place.partition(":")
-    command = getattr(importlib.import_module(module), name)
-    assert isinstance(command, click.Command)  # noqa: S101 - a mistake in the tables above
-    return command
+        """Import a member."""
+        command = super().get_command(ctx, cmd_name)
+        if isinstance(command, LazyGroup) and cmd_name in _FROM_ABOVE:
+            return command.and_also(_FROM_ABOVE[cmd_name])
+        return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +89,12 @@ def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) ->
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=RootGroup,
+    members={name: place for name, (place, _) in _MEMBERS.items()},
+    texts={name: text for name, (_, text) in _MEMBERS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--json",
     "as_json",

@@ -6,12 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
-
-import jsonschema
-from jsonschema.exceptions import ValidationError
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from security.encoding import Json
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _MISSING: Final = "is missing"
 _MANY: Final = 16  # known words that are still listed in a hint
@@ -91,6 +91,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 def schema_problems(value: Json, lines: Lines, schema: Mapping[str, Json]) -> tuple[Problem, ...]:
     """Hold a document against its schema; every problem has a place, a line and words from the schema's descriptions."""
+    import jsonschema  # noqa: PLC0415 - slow to import, and most commands read no file that people edit
+
     found: list[Problem] = []
     for error in jsonschema.Draft202012Validator(dict(schema)).iter_errors(value):
         found.extend(_explain(error, lines, schema))

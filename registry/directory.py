@@ -6,15 +6,17 @@ it needs no service of its own. Nothing is verified here: `security.directory.cl
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from registry.check import put_bytes, read_blob
 from registry.errors import NotInRegistry, RegistryMisbehaved, RegistryUnavailable
-from registry.http.request import Http
 from registry.names import HttpLocation, Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, make_manifest, parse_manifest
 from registry.port import Registry
 from security.errors import DirectoryUnavailable, NotPublished
+
+if TYPE_CHECKING:
+    from registry.http.request import Http
 
 DIRECTORY: Final = Repository("directory")
 _FILE_TYPE: Final = "application/vnd.pht.directory.file.v1"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
-from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Trust
-from registry.http.wire import Timeouts
+from registry.http.terms import Timeouts, Trust
 from registry.layout import LayoutRegistry
 from registry.names import FolderLocation, HttpLocation, Location
 from registry.port import Registry
 from registry.retry import RetryingRegistry
 from security.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from registry.http.request import Http
 
 _INSECURE: Final = (
     "use https; if the network is private: --registry-insecure before the command, or 'insecure: true' under 'registry' "
@@ -52,15 +53,27 @@ def open_registry(place: Location, access: Access | None = None, *, sleep: Calla
             assert_never(place)
 
 
-def _remote(place: HttpLocation, access: Access) -> HttpRegistry:
-    if place.origin.scheme == "http" and not place.origin.loopback and not access.insecure:
-        msg = "plain http to a registry on another machine"
-        raise InvalidInput(msg, registry=place, hint=_INSECURE)
-    http = Http(
+def open_http(place: HttpLocation, access: Access) -> Http:
+    """Return what sends requests to the server of a place. Nothing is sent yet.
+
+    Raises:
+        FileMissing: the certificate authority's file cannot be read.
+    """
+    from registry.http.request import Http  # noqa: PLC0415 - slow to import, and a folder needs none
+
+    return Http(
         place.origin,
         credentials=access.credentials,
         trust=access.trust,
         timeouts=access.timeouts,
         proxies=access.proxies,
     )
-    return HttpRegistry(http, prefix=place.prefix)
+
+
+def _remote(place: HttpLocation, access: Access) -> Registry:
+    from registry.http.remote import HttpRegistry  # noqa: PLC0415 - see above
+
+    if place.origin.scheme == "http" and not place.origin.loopback and not access.insecure:
+        msg = "plain http to a registry on another machine"
+        raise InvalidInput(msg, registry=place, hint=_INSECURE)
+    return HttpRegistry(open_http(place, access), prefix=place.prefix)

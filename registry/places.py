@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from registry.directory import RegistryDirectory, WebDirectory
 from registry.http.auth import Credentials
 from registry.http.proxies import Proxies
-from registry.http.request import Http, Trust
-from registry.http.wire import Timeouts
+from registry.http.terms import Trust
 from registry.names import ACCOUNT, HttpLocation, Origin, location
-from registry.open import Access, open_registry
+from registry.open import Access, open_http, open_registry
 from registry.port import Registry
 from security.directory.client import DirectorySink, DirectorySource, FolderDirectory
 from security.errors import InvalidInput
@@ -90,8 +89,8 @@ def source_at(text: str, login: Login) -> DirectorySource:
         if not isinstance(place, HttpLocation):
             msg = "not the address of a web server"
             raise InvalidInput(msg, value=text[:80])
-        access = login.access()
-        return WebDirectory(Http(place.origin, trust=access.trust, timeouts=Timeouts(), proxies=access.proxies), place)
+        access = replace(login.access(), credentials=None)
+        return WebDirectory(open_http(place, access), place)
     return RegistryDirectory(registry_at(text, login))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from registry.errors import ForeignRedirect, RegistryMisbehaved, RegistryTooLong, RegistryUnavailable
@@ -27,7 +26,8 @@ from registry.http.answers import (
 )
 from registry.http.auth import Authority, Credentials, Scopes, parse_challenges
 from registry.http.proxies import Proxies
-from registry.http.wire import Incoming, Payload, Timeouts, Wire, speaks_tls
+from registry.http.terms import Timeouts, Trust
+from registry.http.wire import Incoming, Payload, Wire, speaks_tls
 from registry.names import Origin
 from security.digest import BUFFER
 
@@ -38,15 +38,6 @@ _OK: Final = (200,)
 _PARTIAL: Final = 206
 _NO_SUCH_RANGE: Final = 416
 _UNAUTHORIZED: Final = 401
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    """Where a registry may send us, and whose certificates are trusted."""
-
-    ca_file: Path | None = None
-    token_origins: tuple[Origin, ...] = ()
-    blob_origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

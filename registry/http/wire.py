@@ -29,6 +29,7 @@ from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUnt
 from registry.http.answers import redacted
 from registry.http.head import limit_heads
 from registry.http.proxies import Proxies, Proxy
+from registry.http.terms import Timeouts
 from registry.names import PORTS, Origin
 from security.digest import BUFFER
 from security.errors import FileMissing, InvalidInput
@@ -41,14 +42,6 @@ _SLOWEST: Final = 4 << 10
 """Bytes per second, on average: a server that trickles is treated as one that is away."""
 _SLOWEST_DOCUMENT: Final = 32 << 10
 """The same for what is read whole: 4 MiB take two minutes at most, and do not hold a request for an hour."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds to wait for a connection, and for the next byte."""
-
-    connect: float = 10.0
-    read: float = 60.0
 
 
 class Payload(Protocol):

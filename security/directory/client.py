@@ -16,11 +16,10 @@ import stat
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from tuf.api import exceptions as tuf_errors
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from security.digest import digest_of
 from security.directory.documents import MAX_DOCUMENT, parse_trust
@@ -34,24 +33,18 @@ from security.errors import (
     Malformed,
     NotPinned,
     NotPublished,
-    PhtError,
     Refused,
 )
 from security.files import locked, make_folder, read_file, sync_folder, told, write_file
 from security.keys.keyset import confirms, spell
 
+if TYPE_CHECKING:
+    from tuf.ngclient import Updater
+
 MAX_METADATA: Final = 5_000_000
 MAX_ROOT: Final = 512_000
 MAX_DOCUMENTS: Final = 4096
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_BASE_URL = "directory:/"  # ngclient joins names to it; the fetcher takes it off again
-_CONFIG = UpdaterConfig(
-    max_delegations=0,  # there are none; a list of targets that delegates is refused
-    root_max_length=MAX_ROOT,
-    timestamp_max_length=16_384,
-    snapshot_max_length=100_000,
-    targets_max_length=MAX_METADATA,
-)
 
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 
@@ -176,9 +169,14 @@ def load_trust(
             No other `Refused` is raised here: whatever is served in place of a directory says nothing about the train
             that is to be judged with it.
     """
+    from security.directory.updater import make_updater  # noqa: PLC0415 - slow to import, see there
+
+    def read(name: str) -> bytes:
+        return source.read(checked_name(name), MAX_METADATA)
+
     make_folder(cache / "targets")
     with locked(cache / "lock"), told(cache), explained():
-        updater = _updater(source, cache, root)
+        updater = make_updater(read, cache, check_root(root), most_root=MAX_ROOT, most_targets=MAX_METADATA)
         updater.refresh()
         store = _read(updater, cache)
         (durable or Durable()).make(cache)
@@ -210,7 +208,7 @@ def first_root(source: DirectorySource) -> bytes:
         NotPinned: what lies there is no root.
         NotPublished, DirectoryUnavailable: there is none.
     """
-    return check_root(source.read("1.root.json", _CONFIG.root_max_length))
+    return check_root(source.read("1.root.json", MAX_ROOT))
 
 
 def check_root(raw: bytes) -> bytes:
@@ -239,36 +237,6 @@ def read_root(path: Path) -> bytes:
         NotPinned: it is no root metadata; see `check_root`.
     """
     return check_root(read_file(path, limit=MAX_ROOT))
-
-
-class _Fetcher(FetcherInterface):
-    """Lets ngclient read from a `DirectorySource`."""
-
-    def __init__(self, source: DirectorySource) -> None:
-        self._source = source
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        name = url.removeprefix(_BASE_URL)
-        try:
-            data = self._source.read(checked_name(name), MAX_METADATA)
-        except NotPublished as error:
-            # ngclient takes this for the end of the chain of roots
-            raise tuf_errors.DownloadHTTPError(name, 404) from error
-        except PhtError as error:
-            raise tuf_errors.DownloadError(name) from error
-        return iter((data,))
-
-
-def _updater(source: DirectorySource, cache: Path, root: bytes) -> Updater:
-    return Updater(
-        metadata_dir=str(cache),
-        metadata_base_url=_BASE_URL,
-        target_dir=str(cache / "targets"),
-        target_base_url=_BASE_URL,
-        fetcher=_Fetcher(source),
-        config=_CONFIG,
-        bootstrap=check_root(root),
-    )
 
 
 def _read(updater: Updater, cache: Path) -> TrustStore:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from console.answer import Answer
 from console.prompts import card_at, clock, passphrase_option
 from station.cli.options import PATH, by_option, person, station_option, unlocker
-from station.cli.render import render_audited, render_exported
+from station.cli.render_audit import render_audited, render_exported
 from station.desk.audit import AuditKeys, audit_export, audit_station, keys_in_export, keys_of_card, keys_of_station
 from station.desk.export import export_journal
 from station.desk.opening import station_at

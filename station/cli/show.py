@@ -10,7 +10,7 @@ from console.answer import Answer
 from console.prompts import clock, passphrase_option
 from station.cli.complete import complete_train
 from station.cli.options import PATH, by_option, person, station_option, unlocker
-from station.cli.render import render_inside, render_output, render_train
+from station.cli.render_train import render_inside, render_output, render_train
 from station.desk.inside import code_of, output_of, results_of, sheet_of
 from station.desk.opening import station_at
 from station.house.lock import held

@@ -14,7 +14,8 @@ from security.train.journey import StationAnswer, print_answer
 from security.train.letters import refusal_recipients, seal_letter
 from security.train.manifest import read_manifest
 from station.desk.decide import line_for_owner
-from station.desk.opening import Unlock, find_visit, house_of, journal_of, keyring_for
+from station.desk.house import house_of
+from station.desk.opening import Unlock, find_visit, journal_of, keyring_for
 from station.errors import NothingToDecide
 from station.house.config import StationConfig
 from station.house.spool import Spool

@@ -26,7 +26,8 @@ from security.train.analysis import analysis_digest
 from security.train.journey import JourneyEntry, TrainParts, read_entry
 from security.train.manifest import TrainManifest, read_manifest, told_manifest
 from security.train.seal import CODE_BUDGET, open_code, open_note
-from station.desk.opening import Unlock, find_visit, house_of, journal_of, keyring_for, name_of
+from station.desk.house import house_of
+from station.desk.opening import Unlock, find_visit, journal_of, keyring_for, name_of
 from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool

@@ -1,10 +1,10 @@
-"""Which station is meant, which visit of it, and how are its journal and its house opened?"""
+"""Which station is meant, which visit of it, and how are its journal and its keys opened?"""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -13,11 +13,8 @@ from security.digest import Digest
 from security.errors import FileMissing, InvalidInput
 from security.keys.keyset import Secrets
 from security.keys.store import read_folder
-from station.daemon.pace import Terms
 from station.errors import VisitUnknown
-from station.house.assembly import capacity_of, open_house
 from station.house.config import FILE, StationConfig, load_config
-from station.house.house import House
 from station.journal.journal import Journal
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
@@ -56,14 +53,6 @@ def journal_of(config: StationConfig) -> Iterator[Journal]:
         raise VisitUnknown(msg, folder=config.folder, hint="'pht station run' begins it")
     with Journal.open(config.journal) as journal:
         yield journal
-
-
-@contextlib.contextmanager
-def house_of(config: StationConfig, keyring: Sequence[Secrets]) -> Iterator[House]:
-    """Open everything the station works with; `keyring` holds its present keys first, then those it had before."""
-    house = open_house(config, keyring[0], keyring[1:])
-    with house.journal:
-        yield house
 
 
 def find_visit(journal: Journal, name: str) -> Visit:
@@ -137,8 +126,3 @@ def _unlocked(folder: Path, config: StationConfig, unlock: Unlock) -> Secrets:
         msg = "the keys are another party's"
         raise InvalidInput(msg, keys=public.party, station=config.party, folder=folder)
     return unlock(folder, f"{config.party}'s keys" if folder == config.keys else f"the earlier keys in {folder}")
-
-
-def terms_of(config: StationConfig) -> Terms:
-    """Return what the operator allows a daemon."""
-    return Terms(capacity=capacity_of(config), retention=config.retention)

@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NoReturn
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
 from security.encoding import Json
 from security.errors import InvalidInput
 from security.train.manifest import Output
@@ -96,6 +93,9 @@ def compile_schema(schema: Json, *, pattern: str) -> Checker:
 
 @lru_cache(maxsize=256)  # a train's schemas are examined at several steps; what is wrong is found each time
 def _compiled(printed: str, pattern: str) -> Checker:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow to import, and few commands look at outputs
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+
     msg, schema = "this station cannot evaluate a declared schema", json.loads(printed)
     try:
         cost = cost_of(schema)

@@ -29,7 +29,7 @@ from registry.errors import (
 from registry.http.auth import Credentials
 from registry.http.remote import HttpRegistry
 from registry.http.request import Http
-from registry.http.wire import Timeouts
+from registry.http.terms import Timeouts
 from registry.names import Origin, Repository, Tag
 from registry.oci import (
     DOCKER_MANIFEST,

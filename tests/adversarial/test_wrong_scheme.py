@@ -17,7 +17,7 @@ from registry.directory import RegistryDirectory
 from registry.errors import RegistryWrongScheme
 from registry.http.remote import HttpRegistry
 from registry.http.request import Http
-from registry.http.wire import Timeouts
+from registry.http.terms import Timeouts
 from registry.names import Origin, Repository
 from security.directory.client import load_trust
 from station.daemon.loop import Shift

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import RegistryUntrusted
-from registry.http.request import Trust
+from registry.http.terms import Trust
 from registry.names import Repository, location
 from registry.open import Access, open_registry
 from tests.support.certificates import Authority

@@ -13,8 +13,8 @@ from registry.check import put_bytes
 from registry.errors import RegistryDenied, RegistryUnavailable
 from registry.http.proxies import Proxies
 from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Trust
-from registry.http.wire import Timeouts
+from registry.http.request import Http
+from registry.http.terms import Timeouts, Trust
 from registry.names import HttpLocation, Origin, Repository, location
 from registry.server.config import ServerSettings
 from registry.server.process import down, up

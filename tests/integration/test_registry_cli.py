@@ -12,7 +12,7 @@ import pytest
 
 from registry.errors import RegistryDenied
 from registry.http.auth import Credentials
-from registry.http.request import Trust
+from registry.http.terms import Trust
 from registry.names import Repository, location
 from registry.open import Access, open_registry
 from registry.server.process import down

@@ -10,7 +10,7 @@ from registry.check import put_bytes
 from registry.directory import DIRECTORY, RegistryDirectory, WebDirectory
 from registry.errors import RegistryMisbehaved
 from registry.http.request import Http
-from registry.http.wire import Timeouts
+from registry.http.terms import Timeouts
 from registry.memory import MemoryRegistry
 from registry.names import HttpLocation, Tag, location
 from registry.oci import EMPTY, EMPTY_BYTES, make_manifest

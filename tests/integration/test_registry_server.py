@@ -21,7 +21,7 @@ import pytest
 from registry.check import put_bytes
 from registry.errors import RegistryDenied, RegistryInTheWay, RegistryNotStarted, RegistryToolMissing, RegistryUntrusted
 from registry.http.auth import Credentials
-from registry.http.request import Trust
+from registry.http.terms import Trust
 from registry.http.upload import CHUNK
 from registry.names import Repository, Tag, location
 from registry.oci import EMPTY, EMPTY_BYTES, Descriptor, make_manifest

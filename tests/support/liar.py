@@ -14,8 +14,8 @@ from typing import Any
 
 from registry.http.auth import Credentials
 from registry.http.remote import LISTING_SECONDS, HttpRegistry
-from registry.http.request import Http, Trust
-from registry.http.wire import Timeouts
+from registry.http.request import Http
+from registry.http.terms import Timeouts, Trust
 from registry.names import Origin
 
 

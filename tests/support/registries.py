@@ -22,7 +22,8 @@ import pytest
 
 from registry.http.auth import Credentials
 from registry.http.remote import HttpRegistry
-from registry.http.request import Http, Trust
+from registry.http.request import Http
+from registry.http.terms import Trust
 from registry.names import HttpLocation, Origin, location
 from security.files import locked
 from tests.support.certificates import Authority

@@ -1,4 +1,4 @@
-"""How is a train begun, checked and sent, on the command line?"""
+"""How is a train checked and sent, on the command line?"""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from console.answer import Answer
 from console.progress import showing, working
 from console.prompts import clock, passphrase_option, unlocked
 from security.directory.trust import TrustStore
-from security.ids import PartyId
 from train_builder.build.submit import submit
-from train_builder.cli.complete import complete_route
 from train_builder.cli.options import PATH, allow_option, home_if_any, home_option, target_options
 from train_builder.cli.render import (
-    render_begun,
     render_checked,
     render_destinations,
     render_problems,
@@ -26,7 +23,6 @@ from train_builder.desk.check import Checked, check_folder
 from train_builder.desk.destinations import bases, destinations
 from train_builder.desk.reach import depot_of, trust_of
 from train_builder.home import open_home
-from train_builder.templates import TEMPLATES, start_train
 
 
 @click.command("stations")
@@ -36,22 +32,6 @@ def train_stations(*, home_path: Path) -> Answer:
     now = clock.now()
     trust = trust_of(open_home(home_path), now)
     return render_destinations(destinations(trust, now), bases(trust))
-
-
-@click.command("init")
-@click.argument("folder", type=PATH)
-@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True, help="Which one.")
-@click.option("--name", help="What the train is called. Default: like the folder.")
-@click.option("--route", metavar="A,B,C", shell_complete=complete_route, help="The stations, in order.")
-@click.option("--approval", metavar="TEXT", help="Reference of the ethics vote that covers it, for the hospitals.")
-def train_init(*, folder: Path, template: str, name: str | None, route: str | None, approval: str | None) -> Answer:
-    """Begin a new train in FOLDER: a small analysis that runs as it is, for you to change.
-
-    It has sample data for each station of the route, so that it can be rehearsed.
-    """
-    stations = tuple(map(PartyId, route.split(","))) if route else ()
-    files = start_train(template, folder, name=name, route=stations, approval=approval)
-    return render_begun(folder, files, approved=approval is not None)
 
 
 @click.command("check")

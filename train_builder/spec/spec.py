@@ -11,8 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import jsonschema
-
 from console.problems import Lines, Place, Problem, first_of, line_of, show_place
 from console.yaml import Edited, read_edited
 from security.encoding import MAX_NUMBER, Fields, Json, parse_json
@@ -330,6 +328,8 @@ def load_schema(path: Path) -> Json:
     Raises:
         SpecInvalid: it cannot be read, is not one, or refers to another file.
     """
+    import jsonschema  # noqa: PLC0415 - slow to import, and few commands read a schema
+
     try:
         schema = parse_json(read_file(path, limit=MAX_SCHEMA))
         if isinstance(schema, dict):

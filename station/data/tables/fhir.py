@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from security.errors import InvalidInput
 from security.files import told
@@ -25,11 +25,13 @@ from station.data.tables.fhir_bundle import Page, inner
 from station.data.tables.fhir_path import Object
 from station.data.tables.fhir_place import PAGE, Endpoint, FhirTable, Search, need_paths
 from station.data.tables.fhir_row import CellUnfit, Place, cell, places_of
-from station.data.tables.fhir_server import FhirServer
 from station.data.tables.fhir_shape import Shape
 from station.data.tables.kind import Kind, beside
 from station.data.tables.source import Form, Found, Staged, Wanted
 from station.errors import DataSourceUnavailable, DataUnfit
+
+if TYPE_CHECKING:
+    from station.data.tables.fhir_server import FhirServer
 
 _R4: Final = "4."
 _AGAIN: Final = "the train waits, and all of it is read again"
@@ -173,6 +175,8 @@ class FhirSource:
         return DataSourceUnavailable(msg, data=self.name, hint=hint)
 
     def _server(self) -> FhirServer:
+        from station.data.tables.fhir_server import FhirServer  # noqa: PLC0415 - slow to import, and few stations have one
+
         return FhirServer(self.table.endpoint, about=self.name, sleep=self.sleep)
 
 

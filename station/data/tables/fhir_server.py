@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from registry.errors import RegistryMisbehaved, RegistryUnavailable, RegistryUntrusted, RegistryWrongScheme
 from registry.http.answers import REDIRECTS, Answer, content_length, refuse_encoded, resolved
 from registry.http.proxies import Proxies
-from registry.http.wire import Incoming, Timeouts, Wire
+from registry.http.terms import Timeouts
+from registry.http.wire import Incoming, Wire
 from registry.names import Origin
 from security.digest import BUFFER, digest_of
 from security.encoding import Json, parse_json

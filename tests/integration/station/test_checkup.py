@@ -12,7 +12,7 @@ import pytest
 from security.errors import InvalidInput
 from security.keys.keyset import Secrets
 from station.check import CheckResult
-from station.cli.render import render_checkup
+from station.cli.render_check import render_checkup
 from station.desk.checkup import Checkup, check
 from station.desk.opening import station_at
 from station.house.disk import at_rest
