@@ -6,6 +6,8 @@ machine never imports a sandbox and ``pht --version`` imports next to nothing.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import logging
 import os
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # what click takes for yes in a variable
+_YOUNG: Final = 10_000  # objects made since the last look for garbage, before the next
 _TALKATIVE: Final = ("docker", "requests", "urllib3")
 
 _MEMBERS: Final = {
@@ -166,6 +169,17 @@ def _render(answer: Answer | None, **_options: object) -> Answer | None:
     return answer
 
 
+def start(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Be the process ``pht``: run one command and leave with its exit status.
+
+    What a command imports stays until the end. Looking through it for garbage, over and over while it is imported and once
+    more when the process ends, is a fifth of what a short command takes.
+    """
+    gc.set_threshold(_YOUNG)
+    atexit.register(gc.freeze)
+    main(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit status. One of the two places that catch every exception."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -260,4 +274,4 @@ def _line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    start()

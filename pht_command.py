@@ -17,6 +17,6 @@ def main() -> NoReturn:
     """Run ``pht``."""
     if PACKAGES.is_dir():
         sys.path.insert(0, str(PACKAGES))
-    from pht import main as run  # noqa: PLC0415 - not to be found before the line above
+    from pht import start  # noqa: PLC0415 - not to be found before the line above
 
-    run()
+    start()

@@ -55,4 +55,4 @@ if __name__ == "__main__":
     import station.house.assembly
 
     station.house.assembly.Journal = Mortal  # type: ignore[attr-defined] # in the place of the real one
-    pht.main(sys.argv[1:])
+    pht.start(sys.argv[1:])

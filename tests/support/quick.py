@@ -28,4 +28,4 @@ def set_work(log_n: int) -> int:
 
 if __name__ == "__main__":
     set_work(QUICK)
-    pht.main(sys.argv[1:])
+    pht.start(sys.argv[1:])
