@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import click
+from click.exceptions import NoSuchCommand
 
 
 class LazyGroup(click.Group):
@@ -42,6 +43,19 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 - a mistake in a table of members
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant. Of an unknown one, the error offers the names that are near to it.
+
+        Raises:
+            NoSuchCommand: there is none of this name.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click knows no members but those that were imported
+            raise NoSuchCommand(error.command_name, possibilities=self._members, ctx=ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the members; see the class."""

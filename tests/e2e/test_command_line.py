@@ -54,6 +54,23 @@ def test_json_may_be_asked_for_by_a_variable(desk: Desk, said: str) -> None:
         assert ask(*words) == (status, desk.pht("--json", *words).document)
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("statoin", "ls"), "station"),
+        (("station", "shwo"), "show"),
+        (("train", "rehears"), "rehearse"),
+        (("keys", "shwo"), "show"),
+        (("station", "audit", "verfy"), "verify"),
+    ],
+)
+def test_of_a_command_that_there_is_not_the_nearest_is_offered(desk: Desk, words: tuple[str, ...], meant: str) -> None:
+    typed = desk.pht(*words)
+    assert typed.exit == 2, str(typed)
+    assert f"'{meant}'" in typed.err, str(typed)
+    assert "Did you mean" in typed.err, str(typed)
+
+
 @pytest.mark.parametrize("said", ["0", "", "no", "maybe"])
 def test_another_word_in_the_variable_asks_for_no_json(desk: Desk, said: str) -> None:
     typed = in_a_process(desk.path, {"PHT_JSON": said, "PHT_AS_JSON": "1"}, "keys", "show", "nowhere")
