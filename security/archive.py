@@ -148,9 +148,8 @@ def pack(sink: Sink, meta: bytes | None, members: Sequence[Member]) -> Packed:
     put(END)
     content = Digest.of_hex(hasher.hexdigest())
     total = _padded(size)
-    buffer[:] = bytes(len(buffer))
-    for at in range(size, total, len(buffer)):
-        pour(sink, buffer[: total - at])
+    for at in range(size, total, BUFFER):
+        pour(sink, bytes(min(total - at, BUFFER)))
     return Packed(size=total, content=content)
 
 

@@ -26,10 +26,11 @@ class Digest(str):
     __slots__ = ()
     PATTERN: ClassVar[str] = "sha256:[0-9a-f]{64}"
     SAYS: ClassVar[str] = "a sha256 digest"
+    _FORM: ClassVar[re.Pattern[str]] = re.compile(PATTERN)
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `MalformedStatement`."""
-        if re.fullmatch(cls.PATTERN, text) is None:
+        if cls._FORM.fullmatch(text) is None:
             msg = f"not {cls.SAYS}"
             raise MalformedStatement(msg, value=repr(text)[:90])
         return super().__new__(cls, text)

@@ -15,10 +15,14 @@ class _Name(str):
     __slots__ = ()
     PATTERN: ClassVar[str]
     SAYS: ClassVar[str]
+    _FORM: ClassVar[re.Pattern[str]]
+
+    def __init_subclass__(cls) -> None:
+        cls._FORM = re.compile(cls.PATTERN)
 
     def __new__(cls, text: str) -> Self:
         """Parse, or raise `InvalidInput`."""
-        if re.fullmatch(cls.PATTERN, text) is None:
+        if cls._FORM.fullmatch(text) is None:
             msg = f"not {cls.SAYS}"
             raise InvalidInput(msg, value=repr(text)[:80])
         return super().__new__(cls, text)

@@ -5,6 +5,7 @@ Bech32 (BIP 173) without its limit of 90 characters, which age lifts (C2SP age, 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from functools import reduce
 from operator import xor
@@ -13,7 +14,11 @@ from typing import Final
 from security.errors import InvalidInput
 
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+_BASE32: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+"""The alphabet of base32 (RFC 4648), which groups bits as Bech32 does."""
+_OF_BASE32: Final = bytes.maketrans(_BASE32, _ALPHABET.encode())
+_TO_BASE32: Final = bytes.maketrans(_ALPHABET.encode(), _BASE32)
+_VALUES: Final = bytes.maketrans(_ALPHABET.encode(), bytes(range(32)))
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _TERMS: Final = tuple(
     reduce(xor, (term for index, term in enumerate(_GENERATOR) if top >> index & 1), 0) for top in range(32)
@@ -27,12 +32,10 @@ _LIMIT: Final = 4096  # a hybrid recipient, the longest there is, takes 1 959 ch
 def encode(prefix: str, data: bytes) -> str:
     """Return the lower-case text for `data` under a human-readable `prefix`."""
     prefix = prefix.lower()
-    values = _regroup(data, 8, 5)
-    if spare := len(data) * 8 % 5:
-        values.append((data[-1] << (5 - spare)) & 31)
-    rest = _polymod([*_expand(prefix), *values, *[0] * _CHECKSUM]) ^ 1
-    values += [(rest >> 5 * (5 - index)) & 31 for index in range(_CHECKSUM)]
-    return prefix + "1" + "".join(_ALPHABET[value] for value in values)
+    letters = base64.b32encode(data).rstrip(b"=").translate(_OF_BASE32)
+    rest = _polymod([*_expand(prefix), *letters.translate(_VALUES), *[0] * _CHECKSUM]) ^ 1
+    checksum = "".join(_ALPHABET[(rest >> 5 * (5 - index)) & 31] for index in range(_CHECKSUM))
+    return prefix + "1" + letters.decode() + checksum
 
 
 def decode(text: str) -> tuple[str, bytes]:
@@ -50,7 +53,8 @@ def decode(text: str) -> tuple[str, bytes]:
     if not mark or not prefix or len(tail) < _CHECKSUM or not set(tail) <= set(_ALPHABET):
         msg = "key text is not Bech32"
         raise InvalidInput(msg)
-    values = [_VALUES[letter] for letter in tail]
+    letters = tail.encode()
+    values = letters.translate(_VALUES)
     if _polymod([*_expand(prefix), *values]) != 1:
         msg = "key text has a wrong checksum"
         raise InvalidInput(msg, hint="copy the whole text again; a character is missing or wrong")
@@ -59,18 +63,8 @@ def decode(text: str) -> tuple[str, bytes]:
     if spare >= _WIDTH or (spare and values[-1] & ((1 << spare) - 1)):
         msg = "key text has invalid padding"
         raise InvalidInput(msg)
-    return text[: len(prefix)], bytes(_regroup(values, 5, 8))
-
-
-def _regroup(values: Iterable[int], width: int, to: int) -> list[int]:
-    """Cut a row of `width`-bit numbers into whole `to`-bit numbers; bits left over are dropped."""
-    found, pending, bits = [], 0, 0
-    for value in values:
-        pending, bits = (pending << width | value) & 0xFFFF, bits + width
-        while bits >= to:
-            bits -= to
-            found.append(pending >> bits & ((1 << to) - 1))
-    return found
+    base32 = letters[:-_CHECKSUM].translate(_TO_BASE32)
+    return text[: len(prefix)], base64.b32decode(base32 + b"=" * (-len(base32) % 8))
 
 
 def _expand(prefix: str) -> list[int]:

@@ -12,7 +12,7 @@ import binascii
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, NoReturn, TypeAlias, TypeVar
@@ -24,9 +24,11 @@ T = TypeVar("T")
 Schema: TypeAlias = dict[str, Json]
 
 BEYOND: Final = "beyond this schema: "
+_BASE64: Final = "[A-Za-z0-9+/_=-]+"
 _TIME: Final = (
     "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"  # RFC 3339
 )
+_IS_TIME: Final = re.compile(_TIME)
 
 
 class Definitions:
@@ -98,12 +100,16 @@ class Text(Form[str]):
     pattern: str | None = None
     line: bool = False
     says: str | None = None
+    _compiled: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", None if self.pattern is None else re.compile(self.pattern))
 
     def read(self, value: Json, where: str) -> str:
         """See `Form.read`."""
         if not isinstance(value, str) or not self.least <= len(value) <= self.most:
             wrong(where, self.says or f"a string of {self.least} to {self.most} characters")
-        if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
+        if self._compiled is not None and self._compiled.fullmatch(value) is None:
             wrong(where, self.says or f"a string of the form {self.pattern}")
         if self.line and not value.isprintable():
             wrong(where, "printable characters on one line", rule="it is printable, on one line")
@@ -182,7 +188,7 @@ class Time(Form[datetime]):
 
     def read(self, value: Json, where: str) -> datetime:
         """See `Form.read`."""
-        if not isinstance(value, str) or re.fullmatch(_TIME, value) is None:
+        if not isinstance(value, str) or _IS_TIME.fullmatch(value) is None:
             wrong(where, "a UTC time such as 2026-01-31T12:00:00Z")
         try:
             return parse_time(value, where=where)
@@ -239,10 +245,14 @@ class Base64(Form[bytes]):
     makes: ClassVar[type | None] = bytes
 
     most: int
+    _text: Text = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_text", Text(most=self.most, pattern=_BASE64, says="base64"))
 
     def read(self, value: Json, where: str) -> bytes:
         """See `Form.read`."""
-        text = Text(most=self.most, pattern="[A-Za-z0-9+/_=-]+", says="base64").read(value, where)
+        text = self._text.read(value, where)
         standard = text.replace("-", "+").replace("_", "/")
         padded = standard if "=" in text else standard + "=" * (-len(standard) % 4)
         try:
@@ -256,7 +266,7 @@ class Base64(Form[bytes]):
 
     def schema(self, defs: Definitions) -> Schema:
         """See `Form.schema`."""
-        found = Text(most=self.most, pattern="[A-Za-z0-9+/_=-]+").schema(defs)
+        found = Text(most=self.most, pattern=_BASE64).schema(defs)
         found["$comment"] = f"{BEYOND}it is base64"
         return found
 

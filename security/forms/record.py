@@ -124,6 +124,7 @@ class Record(Form[T], Generic[T]):
         self.made = made
         self.constants: Mapping[str, Form[Any]] = {name: Constant(value) for name, value in constants.items()}
         self.parts = _parts(made)
+        self._computed = tuple(part for part in self.parts if part.computed)
         self.elsewhere = frozenset(_named(made)) - {part.name for part in self.parts}
         self.rules: tuple[Rule, ...] = getattr(made, "RULES", ())
 
@@ -140,7 +141,8 @@ class Record(Form[T], Generic[T]):
         if left:
             msg = "unknown field"
             raise MalformedStatement(msg, field=f"{where}.{min(left)[:60]}")
-        return self._made({**found, **elsewhere}, where)
+        found.update(elsewhere)
+        return self._made(found, where)
 
     def write(self, value: T) -> dict[str, Json]:
         """See `Form.write`."""
@@ -201,15 +203,15 @@ class Record(Form[T], Generic[T]):
 
     def _made(self, found: Mapping[str, Any], where: str) -> T:
         """Make the value, and hold it against the rules of its class."""
-        computed = [part for part in self.parts if part.computed]
-        names = {part.name for part in computed}
+        given = dict(found)
+        computed = [(part, given.pop(part.name)) for part in self._computed]
         try:
-            value = self.made(**{name: one for name, one in found.items() if name not in names})
+            value = self.made(**given)
         except (InvalidInput, MalformedStatement) as error:
             own = "; ".join(rule.says for rule in self.rules if rule.holds is None)
             raise MalformedStatement(error.message, field=where, rule=own) from error
-        for part in computed:
-            if getattr(value, part.name) != found[part.name]:
+        for part, told in computed:
+            if getattr(value, part.name) != told:
                 wrong(f"{where}.{part.key}", "what follows from the other fields", rule=_computed(part.key))
         for rule in self.rules:
             if rule.holds is not None and not rule.holds(value):

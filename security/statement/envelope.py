@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from security.digest import Digest, digest_of
@@ -31,6 +32,11 @@ MAX_SIGNATURES: Final = 8
 _MAX_ENCODED: Final = MAX_ENVELOPE - (176 << 10)
 MAX_PAYLOAD: Final = _MAX_ENCODED // 4 * 3
 """Bytes of a statement that an envelope has room for, in base64 and with all its signatures: what is read can be printed."""
+
+SMALL_STATEMENT: Final = 32 << 10
+"""Bytes of a statement that is read once: every step of a visit reads those of its train again."""
+KNOWN_STATEMENTS: Final = 64
+"""How many of these are remembered, those asked for last."""
 
 T = TypeVar("T")
 
@@ -156,6 +162,11 @@ def parse_envelope(raw: bytes) -> Envelope:
         MalformedJson, MalformedStatement: not an envelope, or signed twice under one key id, so that signatures could
             not be counted by key.
     """
+    return _parse_small(raw) if len(raw) <= SMALL_STATEMENT else ENVELOPE.parse(raw)
+
+
+@lru_cache(maxsize=KNOWN_STATEMENTS)
+def _parse_small(raw: bytes) -> Envelope:
     return ENVELOPE.parse(raw)
 
 

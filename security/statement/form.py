@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from security.encoding import Json
 from security.errors import MalformedStatement
@@ -18,6 +19,8 @@ from security.forms.document import published
 from security.forms.form import BEYOND, Constant, Definitions, Schema
 from security.forms.record import Record, sentence
 from security.statement.envelope import (
+    KNOWN_STATEMENTS,
+    SMALL_STATEMENT,
     STATEMENT_TYPE,
     Sha256,
     Statement,
@@ -33,7 +36,7 @@ T = TypeVar("T")
 _PREDICATE: Final = "predicate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StatementForm(Generic[T]):
     """A kind of statement: its predicate type, its record, and where the digest of each subject is in the value."""
 
@@ -52,6 +55,11 @@ class StatementForm(Generic[T]):
         Raises:
             MalformedJson, MalformedStatement: not such a statement, or about other subjects than its predicate says.
         """
+        value: T = _read_small(self, payload) if len(payload) <= SMALL_STATEMENT else self.read_anew(payload)
+        return value
+
+    def read_anew(self, payload: bytes) -> T:
+        """Parse a payload, whether or not it was just read; see `read`."""
         statement = parse_statement(payload, predicate_type=self.type)
         beside = {
             path: statement.subject(name) for name, path in self.subjects.items() if path in self.record.elsewhere
@@ -100,6 +108,11 @@ class StatementForm(Generic[T]):
             _PREDICATE: self.record.body(defs),
         }
         return _object(fields)
+
+
+@lru_cache(maxsize=KNOWN_STATEMENTS)
+def _read_small(form: StatementForm[Any], payload: bytes) -> Any:  # noqa: ANN401 - what the form is for
+    return form.read_anew(payload)
 
 
 def _about(name: str, defs: Definitions) -> Json:

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from security.age import (
@@ -62,6 +63,9 @@ def _most(envelope: int) -> int:
 
 MAX_MANIFEST_LETTER: Final = _most(MAX_ENVELOPE)
 MAX_ENTRY_LETTER: Final = _most(MAX_ENTRY)
+_SMALL: Final = 64 << 10
+_KNOWN: Final = 64
+"""Letters with a small manifest that are remembered once they were opened: every part of a train under way brings the same."""
 MAX_JOURNEY: Final = 48 << 20
 """Bytes of all entries' letters together. Those of the longest route take 34 MiB under hybrid keys."""
 
@@ -153,10 +157,25 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     Which recipient we are is guessed, as none is named: they are in the order of the route, where we come after the stations
     that wrote the entries; and counted from the end, where the owner's keys are, we have one place in all letters.
     """
-    manifest = open_letter(parcel.manifest, identities, limit=MAX_ENVELOPE, ours=len(parcel.entries))
+    opens = _open_small if len(parcel.manifest) <= _SMALL else _open_manifest
+    manifest = opens(parcel.manifest, tuple(identities), _Guess(ours=len(parcel.entries)))
     opening = with_common(read_manifest(manifest.envelope.payload), identities) if parcel.entries else ()
     entries = tuple(open_letter(one, opening, ours=manifest.ours) for one in parcel.entries)
     return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, states=parcel.states)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Guess:
+    """Which recipient we probably are. What is in a letter does not hang on it: no two guesses differ."""
+
+    ours: int = field(compare=False)
+
+
+def _open_manifest(letter: bytes, identities: Sequence[Unwrapper], guess: _Guess) -> Letter:
+    return open_letter(letter, identities, limit=MAX_ENVELOPE, ours=guess.ours)
+
+
+_open_small: Final = lru_cache(maxsize=_KNOWN)(_open_manifest)
 
 
 def joined(parcels: Sequence[Parcel], identities: Sequence[Unwrapper]) -> Parcel:

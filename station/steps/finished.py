@@ -23,6 +23,7 @@ from security.train.route import Route
 from security.train.verify import verify_manifest
 from station.errors import SpoolDamaged
 from station.house.house import House
+from station.steps.evidence import accepted_manifest
 from station.steps.gathered import came_with
 from station.steps.recall import find_recall
 from station.visit.state import Visit
@@ -48,18 +49,18 @@ def _look(train: TrainId, tags: Collection[Tag], house: House, now: datetime) ->
     visit = next(_boardings(train, house), None)
     if visit is None:
         return
+    route = accepted_manifest(visit, house).route
+    recall = receipt_tag(train, house.party, 0, ReceiptKind.RECALL)
+    told = [end for end in route.ends if receipt_tag(train, house.party, end, ReceiptKind.ENTRY) in tags]
+    if not told and recall not in tags:
+        return
     manifest = _manifest(visit, house, now)
-    route = manifest.value.route
-    if receipt_tag(train, house.party, 0, ReceiptKind.RECALL) in tags and find_recall(
-        train, manifest.value, house, now
-    ):
+    if recall in tags and find_recall(train, manifest.value, house, now):
         _take_out_parts(train, route, tags, house)
         house.passes.destroy(train)
         log.info("a train was recalled", extra={"train": train.short})
         return
-    for end in route.ends:
-        if receipt_tag(train, house.party, end, ReceiptKind.ENTRY) not in tags:
-            continue
+    for end in told:
         for receipt in house.depot.receipts_of(house.party, train, (end,), (ReceiptKind.ENTRY,)):
             if _says_finished(receipt, manifest, house, now):
                 house.passes.destroy(train)

@@ -131,6 +131,8 @@ class _Look:
 
     def begin(self) -> tuple[ArrivalId, ...]:
         """Begin what is a train, and of what may be one as many as there is room for."""
+        if not self._new:
+            return ()
         memory, room = self._house.mailbox, self._room()
         trains, others = ((), self._new) if len(self._new) <= room else self._told_apart()
         begun = [found.arrival.digest for found in trains if self._begun(found)]

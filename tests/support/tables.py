@@ -346,8 +346,8 @@ def parquet_of(rows: Sequence[Row], scratch: Path, stored: str = _STORED) -> byt
     with duckdb.connect() as database:
         database.execute(f"CREATE TABLE visits ({stored})")
         if rows:
-            cells = [[row[name] for name in NAMES] for row in rows]
-            database.executemany("INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?)", cells)
+            columns = [[row[name] for row in rows] for name in NAMES]
+            database.execute(f"INSERT INTO visits SELECT {', '.join(['unnest(?)'] * len(NAMES))}", columns)
         database.execute("COPY visits TO '" + str(file) + "' (FORMAT parquet)")
     return file.read_bytes()
 

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -319,9 +320,14 @@ def test_bytes_that_are_no_text_stop_everything(store: Path, tmp_path: Path) -> 
     assert "canary" not in str(caught.value)
 
 
+@cache
+def many_rows(count: int) -> bytes:
+    return b"".join(b"canary-%d,1,,,,,,\n" % number for number in range(count))
+
+
 @pytest.mark.parametrize("cells", [b"1,\xff,1,f,true,,,", b"1,1,1,f", b'1,1,1,f,true,"a,,', b"1,1,1,f,true,a,,,more"])
 def test_a_damaged_row_far_down_is_told_by_its_line(store: Path, tmp_path: Path, cells: bytes) -> None:
-    before = b"".join(b"canary-%d,1,,,,,,\n" % number for number in range(512_344))
+    before = many_rows(512_344)
     header = (store / "a.csv").read_bytes().splitlines()[0]
     (store / "a.csv").write_bytes(header + b"\n" + before + cells + b"\n" + before[:100_000].rpartition(b"\n")[0])
     with pytest.raises(DataUnfit) as caught:
