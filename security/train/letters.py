@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
 from security.age import (
@@ -36,7 +35,7 @@ from security.age import (
     parse_recipient,
 )
 from security.archive import padme
-from security.digest import Digest
+from security.digest import Digest, digest_of
 from security.directory.trust import TrustStore
 from security.errors import BudgetExceeded, MalformedStatement, SealRecipients
 from security.ids import Role
@@ -63,9 +62,9 @@ def _most(envelope: int) -> int:
 
 MAX_MANIFEST_LETTER: Final = _most(MAX_ENVELOPE)
 MAX_ENTRY_LETTER: Final = _most(MAX_ENTRY)
-_SMALL: Final = 64 << 10
-_KNOWN: Final = 64
-"""Letters with a small manifest that are remembered once they were opened: every part of a train under way brings the same."""
+_KNOWN: Final = 256
+_PLACES: Final[dict[Digest, int]] = {}
+"""Which recipient we were of the letters that were opened last. Of keys and of what is in a letter, nothing stays here (attack T26)."""
 MAX_JOURNEY: Final = 48 << 20
 """Bytes of all entries' letters together. Those of the longest route take 34 MiB under hybrid keys."""
 
@@ -157,25 +156,21 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     Which recipient we are is guessed, as none is named: they are in the order of the route, where we come after the stations
     that wrote the entries; and counted from the end, where the owner's keys are, we have one place in all letters.
     """
-    opens = _open_small if len(parcel.manifest) <= _SMALL else _open_manifest
-    manifest = opens(parcel.manifest, tuple(identities), _Guess(ours=len(parcel.entries)))
+    which = digest_of(parcel.manifest)
+    manifest = open_letter(
+        parcel.manifest, identities, limit=MAX_ENVELOPE, ours=_PLACES.get(which, len(parcel.entries))
+    )
+    _remember(which, manifest.ours)
     opening = with_common(read_manifest(manifest.envelope.payload), identities) if parcel.entries else ()
     entries = tuple(open_letter(one, opening, ours=manifest.ours) for one in parcel.entries)
     return OpenedParcel(manifest=manifest, entries=entries, code=parcel.code, states=parcel.states)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Guess:
-    """Which recipient we probably are. What is in a letter does not hang on it: no two guesses differ."""
-
-    ours: int = field(compare=False)
-
-
-def _open_manifest(letter: bytes, identities: Sequence[Unwrapper], guess: _Guess) -> Letter:
-    return open_letter(letter, identities, limit=MAX_ENVELOPE, ours=guess.ours)
-
-
-_open_small: Final = lru_cache(maxsize=_KNOWN)(_open_manifest)
+def _remember(letter: Digest, ours: int) -> None:
+    """Keep which recipient we were: a train under way brings the same letter with its manifest with every part of every round."""
+    _PLACES[letter] = ours
+    for old in list(_PLACES)[:-_KNOWN]:
+        _PLACES.pop(old, None)  # another thread may have been first
 
 
 def joined(parcels: Sequence[Parcel], identities: Sequence[Unwrapper]) -> Parcel:

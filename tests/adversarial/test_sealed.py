@@ -11,7 +11,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from registry.names import Reference, Repository, Tag
 from registry.oci import OCI_MANIFEST
 from security.age import HybridIdentity, PassphraseRecipient, Unwrapper, another_like, decrypt
 from security.age.header import write_header
+from security.age.stanza import Stanza
 from security.digest import Digest, digest_of
 from security.errors import BudgetExceeded, HeaderInvalid, MalformedStatement, NotARecipient, PhtError, SealRecipients
 from security.ids import PartyId
@@ -470,6 +471,29 @@ def test_the_count_is_of_parties_also_where_one_is_visited_twice() -> None:
     check_readers(opened, accepted)
     assert [one.readers for one in (opened.manifest, *opened.entries)] == [4, 1, 1]
     assert another_like(MAIL.recipient).recipient.kind == MAIL.recipient.kind
+
+
+@dataclass
+class Counting:
+    """An identity that counts the stanzas it was tried on."""
+
+    identity: Unwrapper
+    tried: int = 0
+
+    def unwrap(self, stanza: Stanza, /) -> bytes | None:
+        self.tried += 1
+        return self.identity.unwrap(stanza)
+
+
+def test_of_a_letter_that_was_opened_only_the_place_is_remembered() -> None:
+    """The parts of a round bring the same letter: it is opened at once, and with nothing but a key (attack T26)."""
+    made = train(consortium(), route=("hospital-a", "hospital-b", "hospital-c"))
+    reader = Counting(made.world.secrets[PartyId("hospital-c")].identity)
+    opened = [open_parcel(made.parcel, [reader]) for _ in range(3)]
+    assert opened[0] == opened[1] == opened[2]
+    assert reader.tried == 3 + 1 + 1
+    with pytest.raises(NotARecipient):
+        open_parcel(made.parcel, [another_like(MAIL.recipient)])
 
 
 def opens(letter: bytes, *identities: Unwrapper) -> bool:

@@ -145,9 +145,8 @@ class Server:
 
     def _authorities(self) -> ssl.SSLContext:
         if urlsplit(self.bucket.endpoint).scheme != "https" and self.bucket.ca_file is None:
-            return ssl.SSLContext(
-                ssl.PROTOCOL_TLS_CLIENT
-            )  # knows no authority: none is asked, and reading all takes a while
+            # It knows no authority: none is asked, and reading all of them takes a while.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             return ssl.create_default_context(cafile=self.bucket.ca_file)
         except OSError:
