@@ -87,10 +87,10 @@ valid: 1d
 
 
 @pytest.fixture(scope="module")
-def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+def consortium(engine: Engine, python_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
     program = ("-m", "tests.support.mortal")
     root = tmp_path_factory.mktemp("killed")
-    made = Hospitals(root=root, engine=engine, base=python_base, behind="alice", program=program)
+    made = Hospitals(root=root, engine=engine, base=python_layout, behind="alice", program=program)
     try:
         made.found()
         yield made

@@ -1,15 +1,17 @@
 """What does an independent implementation of age, with hybrid recipients, make of our files?
 
 The npm packages `age-encryption`, and `cctv-age` with the format's whole test kit, both by the author of the format, run
-with Node.js. Installed once, under ``.state/node``.
+with Node.js. Installed once, under ``.state/node``. One process answers everything that is asked here: it takes longer to begin
+than to answer.
 """
 
 from __future__ import annotations
 
+import atexit
 import base64
+import functools
 import json
 import subprocess
-import tempfile
 from typing import Final
 
 from tests.support import npm
@@ -19,12 +21,10 @@ PACKAGES: Final = {"age-encryption": "0.3.1", "cctv-age": "0.2.0"}
 _SCRIPT: Final = """
 import * as age from "age-encryption"
 import * as kit from "cctv-age"
-import { readFileSync } from "node:fs"
+import { createInterface } from "node:readline"
 
-const order = JSON.parse(readFileSync(0, "utf8"))
-const data = order.data === undefined ? undefined : new Uint8Array(Buffer.from(order.data, "base64"))
-
-async function answer() {
+async function answer(order) {
+    const data = order.data === undefined ? undefined : new Uint8Array(Buffer.from(order.data, "base64"))
     if (order.act === "kit") {
         const files = Object.entries(kit).map(([name, file]) => [name, Buffer.from(file).toString("base64")])
         return Buffer.from(JSON.stringify(Object.fromEntries(files)))
@@ -51,7 +51,13 @@ async function answer() {
     return decrypter.decrypt(data)
 }
 
-process.stdout.write(Buffer.from(await answer()))
+for await (const line of createInterface({ input: process.stdin })) {
+    const told = await answer(JSON.parse(line)).then(
+        (found) => ({ found: Buffer.from(found).toString("base64") }),
+        (error) => ({ error: String(error) }),
+    )
+    process.stdout.write(JSON.stringify(told) + "\\n")
+}
 """
 
 
@@ -86,13 +92,22 @@ def test_kit() -> dict[str, bytes]:
 
 
 def _ask(**order: str | int) -> bytes:
-    """Run the script. The order goes through standard input: arguments are seen by everybody."""
+    """Ask the script. The order goes through standard input: arguments are seen by everybody."""
+    node = _node()
+    assert node.stdin is not None
+    assert node.stdout is not None
+    node.stdin.write(json.dumps(order).encode() + b"\n")
+    node.stdin.flush()
+    told = json.loads(node.stdout.readline())
+    assert "error" not in told, told
+    return base64.b64decode(told["found"])
+
+
+@functools.cache
+def _node() -> subprocess.Popen[bytes]:
+    """Start the script, which ends with us."""
+    command = [npm.program("node"), "--input-type=module", "--eval", _SCRIPT]
     home = npm.installed("node", PACKAGES)
-    with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=home) as script:
-        script.write(_SCRIPT)
-        script.flush()
-        run = subprocess.run(
-            [npm.program("node"), script.name], input=json.dumps(order).encode(), capture_output=True, check=False
-        )
-    assert run.returncode == 0, run.stderr.decode()
-    return run.stdout
+    node = subprocess.Popen(command, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    atexit.register(node.communicate)
+    return node
