@@ -70,7 +70,7 @@ class ProcessSandbox:
             return
         self.remove(order.name)
         places = self._furnish(order)
-        environment = {**order.variables, "PATH": self._path}
+        variables = {name: _translated(value, places) for name, value in order.variables.items()}
         code = order.source(CODE)
         with told(code), order.printed.open("wb") as output:
             code.stat()  # so that a missing folder is not taken for a missing program
@@ -78,7 +78,7 @@ class ProcessSandbox:
                 process = subprocess.Popen(  # noqa: S603 - running the scientist's own command is the purpose
                     [_translated(word, places) for word in order.command],
                     cwd=code,
-                    env={name: _translated(value, places) for name, value in environment.items()},
+                    env={**variables, "PATH": self._path},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

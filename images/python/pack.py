@@ -22,6 +22,8 @@ from typing import IO
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CHUNK = 1 << 20
+LEVEL = 3
+"""Of gzip, as `pht registry base push` compresses the layer in any case."""
 
 
 def digest_of(source: IO[bytes]) -> str:
@@ -35,7 +37,7 @@ def digest_of(source: IO[bytes]) -> str:
 def compressed(source: IO[bytes]) -> IO[bytes]:
     """Return a temporary file with the gzip form of a file, without name and time, so that it depends on the content only."""
     target = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
-    with gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=6, mtime=0) as sink:
+    with gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=LEVEL, mtime=0) as sink:
         shutil.copyfileobj(source, sink, CHUNK)
     target.seek(0)
     return target

@@ -26,6 +26,7 @@ import pytest
 from tests.support import nodeage
 from tests.support.agetool import age_on_terminal
 from tests.support.bases import CHECKOUT
+from tests.support.desk import typed
 from tests.support.engine import Engine
 
 PATIENCE = 600
@@ -88,13 +89,9 @@ class Demo:
         return self
 
     def typed(self, *words: str | Path, **more: str) -> tuple[int, dict[str, Any]]:
-        """Type a command, with more in the environment; its exit status and its answer."""
-        command = [sys.executable, str(PHT), "--json", *map(str, words)]
-        done = subprocess.run(
-            command, env=self.environment | more, cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        found: dict[str, Any] = json.loads(done.stdout)
-        return done.returncode, found
+        """Type a command where the demo was, with more in the environment; its exit status and its answer."""
+        done = typed(self.folder, "--json", *map(str, words), **(self.environment | more))
+        return done.exit, done.document
 
     def answer(self, *words: str | Path, **more: str) -> dict[str, Any]:
         """Type a command that works."""
@@ -128,7 +125,7 @@ def with_a_process(engine: Engine, python_base: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def with_a_folder(
-    engine: Engine, python_base: Path, with_a_process: Demo, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine, python_layout: Path, with_a_process: Demo, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Demo]:
     """The demo against a folder, where an earlier one has left everything it makes; its keys open quickly."""
     quick = ("env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-m", "tests.support.quick")
@@ -136,7 +133,7 @@ def with_a_folder(
     (demo.checkout / ".state").mkdir()
     subprocess.run(["cp", "-a", with_a_process.folder, demo.folder], check=True)
     try:
-        yield demo.run(python_base)
+        yield demo.run(python_layout)
     finally:
         demo.script("down")
 

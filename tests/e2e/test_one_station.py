@@ -45,11 +45,11 @@ pytestmark = pytest.mark.registry
 
 
 @pytest.fixture(scope="session")
-def hospital(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+def hospital(engine: Engine, python_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
     made = Hospitals(
         root=tmp_path_factory.mktemp("hospital"),
         engine=engine,
-        base=python_base,
+        base=python_layout,
         route=(STATION,),
         owners=(ALICE, BOB),
         behind=STATION,

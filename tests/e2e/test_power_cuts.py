@@ -44,12 +44,12 @@ class Ward:
 
 
 @pytest.fixture(scope="module")
-def ward(python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+def ward(python_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     with contextlib.contextmanager(victim)() as engine:
         made = Hospitals(
             root=tmp_path_factory.mktemp("ward"),
             engine=engine.engine,
-            base=python_base,
+            base=python_layout,
             route=(STATION,),
             behind=STATION,
         )

@@ -50,8 +50,8 @@ pytestmark = pytest.mark.registry
 
 
 @pytest.fixture(scope="session")
-def consortium(engine: Engine, python_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
-    made = Hospitals(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_base)
+def consortium(engine: Engine, python_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    made = Hospitals(root=tmp_path_factory.mktemp("hospitals"), engine=engine, base=python_layout)
     try:
         made.found()
         with made.listening():

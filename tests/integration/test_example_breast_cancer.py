@@ -22,22 +22,19 @@ from security.ids import PartyId
 from security.train.letters import open_parcel
 from security.train.verify import verify_home
 from station.gate.schema import compile_schema
+from tests.support.examples import EXAMPLES, script
 from tests.support.registries import RealRegistries
 from tests.support.trains import MAIL, NOW, Train, consortium, train
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "breast-cancer"
+EXAMPLE = EXAMPLES / "breast-cancer"
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 ALICE = PartyId("alice")
-
-
-def script(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    assert script(EXAMPLE / "split.py", folder).returncode == 0
+    assert script(EXAMPLE / "split.py", folder).status == 0
     return folder
 
 
@@ -93,16 +90,16 @@ def test_the_sums_give_what_pooling_gives_and_a_wrong_digit_does_not(split: Path
     schema.check(parse_json(raw))
 
     right = script(EXAMPLE / "evaluate.py", room.sums.parent)
-    assert right.returncode == 0, right.stderr
-    assert "agree to 1e-10: yes" in right.stdout
+    assert right.status == 0, right.out
+    assert "agree to 1e-10: yes" in right.out
 
     document = json.loads(raw)
     products = document["diagnoses"]["benign"]["products"]
     products[7] = str(float(products[7]) * (1 + 1e-8))
     room.sums.write_text(json.dumps(document))
     wrong = script(EXAMPLE / "evaluate.py", room.sums.parent)
-    assert wrong.returncode == 1
-    assert "agree to 1e-10: NO" in wrong.stdout
+    assert wrong.status == 1
+    assert "agree to 1e-10: NO" in wrong.out
 
 
 @pytest.mark.parametrize(
@@ -175,7 +172,7 @@ def test_what_the_attacker_puts_into_the_registry_is_refused(
     verify_home(open_parcel(depot.take(arrival, blobs), [MAIL]).parts, sent.world.trust, owner=ALICE, now=NOW)
 
     attack = script(EXAMPLE / "tamper.py", address, sent.id, how)
-    assert attack.returncode == 0, attack.stderr
+    assert attack.status == 0, attack.out
     (tampered,) = depot.arrivals(ALICE)
     assert tampered.tag == arrival.tag
     assert tampered.digest != arrival.digest

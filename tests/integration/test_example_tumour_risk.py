@@ -20,25 +20,21 @@ from rehearsal.company import Venue
 from rehearsal.rehearse import Play, rehearse
 from security.clock import SystemClock
 from security.ids import PartyId
+from tests.support.examples import EXAMPLES, script
 from tests.support.trains import NOW, consortium
 from train_builder.code.check import preflight
 from train_builder.code.sources import collect
 from train_builder.spec.spec import load_spec
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = EXAMPLES / "tumour-risk"
 TEMPLATE = Path(__file__).parents[2] / "train_builder" / "templates" / "rounds"
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 
 
-def script(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    assert script(EXAMPLES / "breast-cancer" / "split.py", folder).returncode == 0
+    assert script(EXAMPLES / "breast-cancer" / "split.py", folder).status == 0
     return folder
 
 
@@ -64,16 +60,16 @@ def in_rounds(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rounds_give_what_pooling_gives_and_a_wrong_digit_does_not(in_rounds: Path, tmp_path: Path) -> None:
     right = script(EXAMPLE / "evaluate.py", in_rounds)
-    assert right.returncode == 0, right.stdout + right.stderr
-    assert "agree to 1e-09: yes" in right.stdout
+    assert right.status == 0, right.out
+    assert "agree to 1e-09: yes" in right.out
     model = model_of(in_rounds)
     assert (model["status"], model["patients"]) == ("fitted", 569)
 
     model["coefficients"][2] += 1e-8
     (tmp_path / "model.json").write_text(json.dumps(model))
     wrong = script(EXAMPLE / "evaluate.py", tmp_path)
-    assert wrong.returncode == 1
-    assert "agree to 1e-09: NO" in wrong.stdout
+    assert wrong.status == 1
+    assert "agree to 1e-09: NO" in wrong.out
 
 
 def test_a_sequence_of_laps_gives_the_same_coefficients(in_rounds: Path, split: Path, tmp_path: Path) -> None:

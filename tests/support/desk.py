@@ -133,9 +133,10 @@ class Desk:
         found: list[tuple[str, Kept]] = []
         waiting = [""]
         while waiting:
-            with os.scandir(self.path / waiting.pop()) as entries:
+            folder = waiting.pop()
+            with os.scandir(self.path / folder) as entries:
                 for entry in entries:
-                    name = os.path.relpath(entry.path, self.path)
+                    name = f"{folder}/{entry.name}" if folder else entry.name
                     found.append((name, self._kept(name, entry.stat(follow_symlinks=False))))
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(name)

@@ -28,7 +28,7 @@ from station.sandbox.docker.image import image_id, load_archive, loaded_diff_ids
 from station.sandbox.docker.payload import LABEL_ORDER, create_payload
 from station.sandbox.folder import hand_over, measure
 from station.sandbox.image import BaseImage, ImageLayer
-from station.sandbox.order import MIB, NOBODY, RunLimits, RunOrder, mounts_of, run_name, run_user
+from station.sandbox.order import MIB, NOBODY, TMP, RunLimits, RunOrder, mounts_of, run_name, run_user
 from station.sandbox.watch import watch
 from tests.support.runs import ended
 from tests.support.scripted_sandbox import BEGINNING, ScriptedSandbox
@@ -348,11 +348,12 @@ def test_only_an_engine_of_this_machine_will_do(tmp_path: Path) -> None:
     assert finding.hint is not None
 
 
-def test_a_plain_process_finds_its_folders(tmp_path: Path) -> None:
+def test_a_plain_process_finds_its_folders_and_programs_of_this_machine(tmp_path: Path) -> None:
     for part in ("code", "state", "sample"):
         (tmp_path / part).mkdir()
     (tmp_path / "sample" / "x").write_text("1")
-    sandbox = ProcessSandbox(room=tmp_path / "room", path="/usr/bin:/bin")
+    programs = f"{TMP}/programs:/usr/bin:/bin"  # a path that a run has too, but not this one
+    sandbox = ProcessSandbox(room=tmp_path / "room", path=programs)
     order = replace(
         mounted(
             code=tmp_path / "code",
@@ -360,12 +361,13 @@ def test_a_plain_process_finds_its_folders(tmp_path: Path) -> None:
             state=tmp_path / "state",
             context=tmp_path / "context.json",
         ),
-        command=("sh", "-c", 'cp "$PHT_DATA/a/x" "$1/x"', "sh", "/pht/state"),
+        command=("sh", "-c", 'cp "$PHT_DATA/a/x" "$1/x"; printf %s "$PATH" >"$1/path"', "sh", "/pht/state"),
         printed=tmp_path / "printed",
         profile=sandbox.profile,
     )
     sandbox.start(order)
     assert ended(sandbox, order.name).exit_code == 0
     assert (tmp_path / "state" / "x").read_text() == "1"
+    assert (tmp_path / "state" / "path").read_text() == programs
     assert not sandbox.sealed
     sandbox.remove(order.name)
