@@ -8,7 +8,7 @@ import os
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -25,7 +25,7 @@ from station.daemon.tidy import tidy
 from station.errors import JournalBusy, JournalDamaged, JournalUnwritable
 from station.house.workroom import Workrooms
 from station.journal.sqlite import SqliteLog, explained
-from station.sandbox.docker.ending import killed_for_memory, machine_out_of_memory, vanished
+from station.sandbox.docker.ending import killed_for_memory, machine_out_of_memory, used_up_its_memory, vanished
 from station.sandbox.docker.engine import judged
 from station.sandbox.docker.payload import LABEL_KILLS
 from station.sandbox.docker.processes import living
@@ -444,6 +444,26 @@ NOISE = "6,1,1,-;Memory cgroup out of memory: Killed process 7 (python3)\n SUBSY
 def test_t25_whose_memory_ran_out_is_told_by_the_kernel_s_log(tmp_path: Path, log: str, machine: bool) -> None:
     (tmp_path / "kmsg").write_text(log, encoding="latin-1")
     assert machine_out_of_memory(ID, tmp_path / "kmsg") is machine
+
+
+@pytest.mark.parametrize(
+    ("log", "events", "own"),
+    [
+        (OWN, (), True),
+        (BELOW, (), True),
+        (NOISE + ANOTHER + MACHINE + OWN, (), True),
+        (MACHINE, ("die", "oom"), False),
+        (ABOVE, ("die", "oom"), False),
+        (NOISE + ANOTHER, ("die", "oom"), True),
+        (NOISE + ANOTHER, ("kill", "die"), False),
+    ],
+)
+def test_t25_a_limit_that_the_engine_heard_of_too_late_is_found(
+    tmp_path: Path, log: str, events: Sequence[str], own: bool
+) -> None:
+    (tmp_path / "kmsg").write_text(log, encoding="latin-1")
+    told = [{"Action": one, "Actor": {"Attributes": {"exitCode": "137"}}} for one in events]
+    assert used_up_its_memory(ID, lambda: told, tmp_path / "kmsg") is own
 
 
 def test_t25_a_log_that_cannot_be_read_blames_nobody_else(tmp_path: Path) -> None:

@@ -80,8 +80,28 @@ def machine_out_of_memory(container: str, log: Path = _LOG) -> bool:
     With control groups of version 2, engines call that ``OOMKilled``, too. The kernel's log tells whose memory ran out, where
     we may read it (root); False otherwise.
     """
-    kills = [line for line in _lines(log) if "oom-kill:" in line and container in _word(line, "task_memcg")]
-    return bool(kills) and all(container not in _word(line, "oom_memcg") for line in kills)
+    kills = _kills(container, log)
+    return bool(kills) and not any(container in limit for limit in kills)
+
+
+def used_up_its_memory(
+    container: str, remembered: Callable[[], Sequence[Mapping[str, object]]], log: Path = _LOG
+) -> bool:
+    """Whether a container was killed at its own limit, although the engine's report of its end does not say so.
+
+    An engine hears of that and of the end from two sides, and may hear of the end first. The kernel's log tells, where we may
+    read it (root), or else the engine's events.
+    """
+    kills = _kills(container, log)
+    if kills:
+        return any(container in limit for limit in kills)
+    return any(event.get("Action") == "oom" for event in remembered())
+
+
+def _kills(container: str, log: Path) -> list[str]:
+    """Return the groups at whose limits processes of a container were killed; no name stands for all of the machine."""
+    told = [line for line in _lines(log) if "oom-kill:" in line and container in _word(line, "task_memcg")]
+    return [_word(line, "oom_memcg") for line in told]
 
 
 def _word(line: str, name: str) -> str:

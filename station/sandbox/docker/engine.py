@@ -32,6 +32,7 @@ from station.sandbox.docker.ending import (
     ended_from_outside,
     killed_for_memory,
     machine_out_of_memory,
+    used_up_its_memory,
     vanished,
 )
 from station.sandbox.docker.image import engine_name, image_id, load_archive, mismatches
@@ -335,6 +336,8 @@ def judged(engine: APIClient, inspected: Mapping[str, object]) -> Sight:
     asked = partial(_remembered, engine, container, ended.started)
     outside = _state(inspected).get("Status") in _GOING or ended_from_outside(asked, ended.exit_code)
     memory = ended.exit_code == KILLED and _kills_before(inspected) != killed_for_memory()
+    if memory and not outside and used_up_its_memory(container, asked):
+        return replace(ended, out_of_memory=True)
     return replace(ended, killed=outside or memory)
 
 
@@ -345,11 +348,11 @@ def _kills_before(inspected: Mapping[str, object]) -> object:
 
 
 def _remembered(engine: APIClient, container: str, since: datetime) -> list[Mapping[str, object]]:
-    """Return what the engine remembers of kills and of the end of a container."""
+    """Return what the engine remembers of kills, of want of memory and of the end of a container."""
     asked: dict[str, str | int] = {
         "since": int(since.timestamp()) - 1,
         "until": f"{_clock_of(engine).timestamp():.6f}",  # or it would wait for what has not happened yet
-        "filters": json.dumps({"type": ["container"], "container": [container], "event": ["kill", "die"]}),
+        "filters": json.dumps({"type": ["container"], "container": [container], "event": ["kill", "die", "oom"]}),
     }
     # Not the client's own method: it leaves the connection open.
     answer = engine.get(f"{engine.base_url}/v{engine.api_version}/events", params=asked, timeout=_PATIENCE)
