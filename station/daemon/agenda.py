@@ -83,11 +83,15 @@ class Agenda:
         ready = self._ready[lane]
         while ready:
             _, _, turn, arrival = heapq.heappop(ready)
-            place = self._places.get(arrival)
-            if place is not None and place.turn == turn and not place.busy:
+            if self._is_ready(arrival, turn):
+                place = self._places[arrival]
                 place.busy = True
                 return place.visit
         return None
+
+    def waits(self) -> bool:
+        """Whether a step can be taken that was not: as when no worker was free for it."""
+        return any(self._is_ready(arrival, turn) for ready in self._ready.values() for _, _, turn, arrival in ready)
 
     def next_time(self) -> datetime | None:
         """Return when something will be due that is not due now."""
@@ -111,6 +115,10 @@ class Agenda:
         """Whether a step of this visit is being taken."""
         place = self._places.get(arrival)
         return place is not None and place.busy
+
+    def _is_ready(self, arrival: ArrivalId, turn: int) -> bool:
+        place = self._places.get(arrival)
+        return place is not None and place.turn == turn and not place.busy
 
     def _plan(self, place: _Place, now: datetime) -> None:
         place.turn, place.let_in, self._changed = place.turn + 1, False, True

@@ -128,8 +128,8 @@ class Shift:
         return Turn(recorded=recorded + more, trouble=trouble)
 
     def rests(self) -> bool:
-        """Whether no job is under way and no run goes on."""
-        return not self._workers.at_work() and not self._runs_go_on()
+        """Whether no job is under way or waits for a worker, and no run goes on."""
+        return not self._workers.at_work() and not self._agenda.waits() and not self._runs_go_on()
 
     def at_work(self) -> int:
         """How many jobs are under way."""

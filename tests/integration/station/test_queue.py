@@ -192,3 +192,13 @@ def test_a_train_whose_first_delivery_is_incomplete_is_found_under_the_same_tag(
     assert here.houses[STATION].journal.visit(second).departed is not None
     assert here.at_home(made.id)
     here.close()
+
+
+def test_a_station_does_not_rest_while_a_step_waits_for_a_worker(here: World) -> None:
+    """As `pht station once` asks: an errand that had the only worker may be over by then, and have recorded nothing."""
+    made = here.train(route=(STATION,))
+    here.submit(made)
+    working = shift(here, workers=OneEach())
+    while working.turn().recorded or not working.rests():
+        here.now += timedelta(seconds=1)
+    assert here.at_home(made.id)
