@@ -211,25 +211,6 @@ def test_a_refusal_is_read_by_its_station_and_by_the_owner(here: World) -> None:
     assert opens(letter, MAIL)
 
 
-def test_who_opens_a_letter_first_opens_it_for_nobody_else(here: World) -> None:
-    """One letter with a manifest comes with every part of a train, and is opened once: by whom, is part of what is remembered."""
-    parcel = here.train().parcel
-    tried: list[Stanza] = []
-
-    class Counted:
-        def unwrap(self, stanza: Stanza) -> bytes | None:
-            tried.append(stanza)
-            return here.consortium.secrets[PartyId("hospital-a")].identity.unwrap(stanza)
-
-    ours, stranger = Counted(), HybridIdentity.generate()
-    first = open_parcel(parcel, [ours])
-    tries = len(tried)
-    assert open_parcel(replace(parcel, states=()), [ours]).manifest == first.manifest
-    assert len(tried) == tries > 0
-    with pytest.raises(NotARecipient):
-        open_parcel(parcel, [stranger])
-
-
 def test_letters_travel_unchanged(here: World, journey: Train) -> None:
     """A hop adds one letter, its station's; the others go on byte for byte."""
     (arrival,) = here.depot.arrivals(ALICE, journey.id)
