@@ -10,7 +10,16 @@ import click
 
 from console.answer import Answer
 from console.progress import working
-from console.prompts import card_at, clock, new_passphrase_for, passphrase_for, passphrase_option, sure, unlocked
+from console.prompts import (
+    card_at,
+    clock,
+    new_passphrase_for,
+    passphrase_for,
+    passphrase_option,
+    scheme_option,
+    sure,
+    unlocked,
+)
 from console.render_keys import render_keys
 from security.directory.card import make_card
 from security.files import expect_new, write_file
@@ -59,15 +68,7 @@ def _identity_options(function: F) -> F:
 @keys.command("new")
 @click.argument("folder", type=_PATH)
 @_identity_options
-@click.option(
-    "--scheme",
-    "schemes",
-    type=click.Choice([scheme.value for scheme in Scheme]),
-    multiple=True,
-    default=[Scheme.ED25519.value],
-    show_default=True,
-    help="Signing key to make. If repeated, every one of the keys signs everything.",
-)
+@scheme_option
 @passphrase_option
 def keys_new(
     *,
@@ -75,7 +76,7 @@ def keys_new(
     party: str,
     title: str | None,
     roles: tuple[str, ...],
-    schemes: tuple[str, ...],
+    schemes: tuple[Scheme, ...],
     passphrase_file: Path | None,
 ) -> Answer:
     """Make new signing and sealing keys in FOLDER.
@@ -91,7 +92,7 @@ def keys_new(
     with working("making the keys"):
         made = create_folder(
             folder,
-            generate([Scheme(scheme) for scheme in schemes]),
+            generate(schemes),
             party=name,
             title=title or name,
             roles=frozenset(map(Role, roles)),

@@ -18,7 +18,7 @@ from security.digest import Digest, digest_of
 from security.directory.card import MAX_CARD, PartyCard, parse_card
 from security.errors import InvalidInput, Malformed
 from security.files import read_file
-from security.keys.keyset import Secrets, check_fingerprint, spell
+from security.keys.keyset import Scheme, Secrets, check_fingerprint, spell
 from security.keys.store import check_passphrase, open_folder, read_passphrase
 
 if TYPE_CHECKING:
@@ -40,6 +40,20 @@ def passphrase_option(function: F) -> F:
         type=_PATH,
         envvar="PHT_PASSPHRASE_FILE",
         help="Private file (mode 600) with the passphrase as its only line. Without it, you are asked.",
+    )(function)
+
+
+def scheme_option(function: F) -> F:
+    """Add ``--scheme`` to a command that makes keys; its values are handed on as `schemes`."""
+    return click.option(
+        "--scheme",
+        "schemes",
+        type=click.Choice([scheme.value for scheme in Scheme]),
+        callback=lambda _ctx, _option, given: tuple(map(Scheme, given)),
+        multiple=True,
+        default=[Scheme.ED25519.value],
+        show_default=True,
+        help="Signing key to make. If repeated, every one of the keys signs everything.",
     )(function)
 
 

@@ -1,8 +1,8 @@
 """How do the letters with the entries of a train travel as one blob, however long its route?
 
 One after the other in a ustar archive, in the order of the stops: ``1.age``, ``2.age``, … So a stop of a long route makes as
-many requests, and keeps as many files, as one of a short route,
-and ``tar`` takes a letter out. What is written has one form, and nothing else is read.
+many requests, and keeps as many files, as one of a short route, and ``tar`` takes a letter out. What is written has one form,
+and nothing else is read.
 """
 
 from __future__ import annotations

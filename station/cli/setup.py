@@ -8,7 +8,7 @@ import click
 
 from console.answer import Answer
 from console.progress import working
-from console.prompts import clock, new_passphrase_for, passphrase_option
+from console.prompts import clock, new_passphrase_for, passphrase_option, scheme_option
 from console.root import Root
 from registry.places import anchored
 from security.ids import PartyId
@@ -49,15 +49,7 @@ def _data(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...])
     help="A media type, such as text/csv, whose files leave without a person whatever is in them; may be repeated.",
 )
 @click.option("--engine", metavar="URL", envvar="DOCKER_HOST", help="The container engine's socket, unix:///…")
-@click.option(
-    "--scheme",
-    "schemes",
-    type=click.Choice([scheme.value for scheme in Scheme]),
-    multiple=True,
-    default=[Scheme.ED25519.value],
-    show_default=True,
-    help="Signing key to make; may be repeated.",
-)
+@scheme_option
 @passphrase_option
 @click.pass_obj
 def station_init(
@@ -75,7 +67,7 @@ def station_init(
     by_hand: bool,
     release: tuple[str, ...],
     engine: str | None,
-    schemes: tuple[str, ...],
+    schemes: tuple[Scheme, ...],
     passphrase_file: Path | None,
 ) -> Answer:
     """Make a station in FOLDER: keys, a party card, and a commented configuration. Nothing is ever overwritten."""
@@ -101,7 +93,5 @@ def station_init(
     )
     passphrase = new_passphrase_for("the station's keys", passphrase_file)
     with working("making the keys"):
-        made = make_station(
-            new, passphrase=passphrase, root=pinned, schemes=[Scheme(one) for one in schemes], now=clock.now()
-        )
+        made = make_station(new, passphrase=passphrase, root=pinned, schemes=schemes, now=clock.now())
     return render_made(folder, new, made, pinned=pinned is not None)
