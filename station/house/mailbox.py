@@ -1,7 +1,8 @@
 """What does a station remember of its mailbox from one look to the next?
 
-Anybody who may write to a mailbox can put as much there as they like. So a look has a size, whatever the mailbox holds:
-tags never looked at come first, and of those it goes on where it left off. A tag under which a train came that was accepted
+Anybody who may write to a mailbox can put as much there as they like. So a look has a size, whatever the mailbox holds: what
+there was no room for in an earlier look comes first, in its order, so that nobody keeps it waiting with something new before
+each look; then tags never looked at, and of those it goes on where it left off. A tag under which a train came that was accepted
 is not looked at while that visit goes on, however long a person takes: what else comes under it is the same train again, and
 is still there when the visit is over. Nothing here is evidence: a station that forgets it looks again.
 
@@ -39,6 +40,8 @@ class MailboxMemory:
 
     seen: dict[Tag, Digest | None] = field(default_factory=dict)
     """With what each named then."""
+    late: dict[Tag, None] = field(default_factory=dict)
+    """Tags that there was no room for when they were looked at, the longest ago first."""
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
     recalls: frozenset[Tag] = frozenset()
@@ -53,26 +56,30 @@ class MailboxMemory:
         there = set(tags)
         with self._lock:
             self.seen = {tag: named for tag, named in self.seen.items() if tag in there}
-            fresh = [tag for tag in tags if tag not in self.seen]
+            self.late = {tag: None for tag in self.late if tag in there}
+            fresh = [tag for tag in tags if tag not in self.seen and tag not in self.late]
             start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
-            room = max(LOOKS - len(self.seen), LOOKS - _AGAIN)
-            first = (fresh[start:] + fresh[:start])[:room]
-            again = [tag for tag, named in self.seen.items() if named not in going][: LOOKS - len(first)]
-        return (*first, *again)
+            room = max(LOOKS - len(self.seen.keys() - self.late.keys()), LOOKS - _AGAIN)
+            late = list(self.late)[: max(room - len(fresh), LOOKS // 2)]
+            first = [*late, *(fresh[start:] + fresh[:start])[: room - len(late)]]
+            again = [tag for tag, named in self.seen.items() if named not in going and tag not in self.late]
+        return (*first, *again[: LOOKS - len(first)])
 
     def looked_at(self, tag: Tag, named: Digest | None = None) -> None:
         """Note that a tag was looked at now, and what it named."""
         with self._lock:
-            if tag not in self.seen:
+            if tag not in self.seen and tag not in self.late:
                 self._left_off = tag
+            self.late.pop(tag, None)
             self.seen.pop(tag, None)
             self.seen[tag] = named
 
     def put_off(self, tag: Tag, known: Digest | None = None) -> None:
         """Note that there was no room for a tag in this look; `known` is what it named when there was."""
         with self._lock:
+            self.late[tag] = None
             if known is None:
-                self.seen.pop(tag, None)  # among the first next time
+                self.seen.pop(tag, None)
             else:
                 self.seen[tag] = known
 

@@ -17,6 +17,7 @@ from registry.names import Tag
 from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
 from security.errors import DiskFull, Malformed, NotARecipient, PhtError, Refused, Unavailable
+from security.statement.envelope import MAX_ENVELOPE
 from security.train.letters import open_letter
 from security.train.manifest import train_id
 from security.train.verify import verify_manifest
@@ -33,7 +34,7 @@ FEW: Final = 16
 _MOST_DOUBTFUL: Final = 4 * FEW
 """The same, with those that wait for something: a registry that has not their blobs, a directory."""
 _MOST_READ: Final = 64 << 20
-"""Bytes of documents that one look reads to tell trains from others, the small ones first."""
+"""Bytes of documents that one look reads to tell trains from others: half of it what was put off before, then the small ones first."""
 _MOST_NAMED: Final = 32 << 20
 """Bytes of manifests that one look reads, of whatever size. After these it reads such as are `_LITTLE`."""
 _LITTLE: Final = 64 << 10
@@ -105,6 +106,7 @@ class _Look:
         self.accepted = frozenset(visit.arrival for visit in going if visit.accepted is not None)
         self._known = {visit.arrival for visit in going}
         self._new: list[Waiting] = []
+        self._late = frozenset(house.mailbox.late)
         self.trouble: PhtError | None = None
 
     def take(self, found: Waiting) -> None:
@@ -161,7 +163,7 @@ class _Look:
         memory.judge_with(trust.version)
         others += [found for found in self._new if found.arrival.digest in memory.junk]
         sized = [(self._size(found), found) for found in self._new if found.arrival.digest not in memory.junk]
-        for size, found in sorted(sized, key=lambda one: one[0]):
+        for size, found in self._in_turn(sized):
             if size > left:
                 memory.put_off(found.arrival.tag)
                 continue
@@ -180,6 +182,17 @@ class _Look:
                 memory.note_junk(found.arrival.digest)
                 others.append(found)
         return trains, others
+
+    def _in_turn(self, sized: Sequence[tuple[int, Waiting]]) -> list[tuple[int, Waiting]]:
+        """Return what was put off before, as much as half a look reads, and then the others, the small ones first."""
+        first, others, left = list[tuple[int, Waiting]](), list[tuple[int, Waiting]](), _MOST_READ // 2
+        for size, found in sized:
+            if found.arrival.tag in self._late and size <= left:
+                left -= size
+                first.append((size, found))
+            else:
+                others.append((size, found))
+        return first + sorted(others, key=lambda one: one[0])
 
     def _size(self, found: Waiting) -> int:
         """Return the bytes that it takes to tell what this is; of what shows that it is no train, none."""
@@ -212,7 +225,8 @@ def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime) ->
     Raises:
         Refused, NotInRegistry: nobody whose signature counts did.
     """
-    letter = open_letter(house.depot.claimed_manifest(found, house.spool), [keys.identity for keys in house.keyring])
+    identities = [keys.identity for keys in house.keyring]
+    letter = open_letter(house.depot.claimed_manifest(found, house.spool), identities, limit=MAX_ENVELOPE)
     manifest = verify_manifest(letter.envelope, trust, at=now)
     train = train_id(manifest)
     named = {train_tag(train, house.party, stop) for stop in manifest.value.route.of(house.party)}

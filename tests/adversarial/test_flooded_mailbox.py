@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,13 +18,14 @@ import pytest
 from registry.artifact import CODE_LAYER, LETTERS_LAYER, MANIFEST_LAYER, SMALL, STATE_LAYER, TRAIN
 from registry.bundle import print_bundle
 from registry.check import put_bytes
-from registry.depot import Depot, mailbox
+from registry.depot import Depot, mailbox, train_tag
 from registry.errors import RegistryUnavailable
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import EMPTY, EMPTY_BYTES, MAX_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor, make_manifest
 from registry.port import StoredManifest
 from security.digest import NOTHING, CheckedReader, Digest, Prefix, digest_of
+from security.encoding import Json
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from security.statement.envelope import sign
@@ -167,27 +170,29 @@ def junk(here: World, number: int, *, signed: bool) -> None:
 STRANGER = generate([Scheme.ED25519])
 
 
-def large_letters(here: World, count: int) -> None:
-    """Put trains into the mailbox whose letters nobody can open, each as large as one may be."""
+def large_letters(here: World, count: int, size: int = 4 << 20, tags: Iterator[Tag] | None = None) -> None:
+    """Put trains into the mailbox whose letters nobody can open, each as large as one may be, or of `size` bytes."""
     repo, registry = mailbox(STATION), here.registry
     put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
     for number in range(count):
-        head = put_bytes(registry, repo, b"%08d" % number * (4 << 17), MANIFEST_LAYER)
+        tag = next(tags) if tags else None
+        head = put_bytes(registry, repo, (tag or f"{number:08}")[-8:].encode() * (size // 8), MANIFEST_LAYER)
         letters = put_bytes(registry, repo, print_bundle([]), LETTERS_LAYER)
         code = put_bytes(registry, repo, b"code", CODE_LAYER)
         manifest = make_manifest(config=EMPTY, layers=[head, letters, code], artifact_type=TRAIN)
-        registry.put_manifest(repo, Tag(f"t-{head.digest.hex}"), manifest.raw, OCI_MANIFEST)
+        registry.put_manifest(repo, tag or Tag(f"t-{head.digest.hex}"), manifest.raw, OCI_MANIFEST)
 
 
-def large_manifests(here: World, count: int) -> None:
+def large_manifests(here: World, count: int, tags: Iterator[Tag] | None = None) -> None:
     """Put trains into the mailbox that lie in their manifests, as large as it goes, and are none."""
     repo, registry = mailbox(STATION), here.registry
     put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
     for number in range(count):
-        part = base64.b64encode(b"%08d" % number * (SMALL // 8)).decode()
+        tag = next(tags) if tags else None
+        part = base64.b64encode((tag or f"{number:08}")[-8:].encode() * (SMALL // 8)).decode()
         parts = dict.fromkeys((MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER, STATE_LAYER), part)
         manifest = make_manifest(config=EMPTY, layers=[EMPTY], artifact_type=TRAIN, annotations=parts)
-        registry.put_manifest(repo, Tag(f"t-{manifest.digest.hex}"), manifest.raw, OCI_MANIFEST)
+        registry.put_manifest(repo, tag or Tag(f"t-{manifest.digest.hex}"), manifest.raw, OCI_MANIFEST)
 
 
 def looks_until_begun(here: World, arrival: Digest, *, most: int) -> int:
@@ -255,6 +260,34 @@ def test_a_train_whose_manifest_is_not_small_has_its_turn_among_large_ones(here:
     large = next(one for one in here.depot.arrivals(STATION) if one.digest != arrival).digest
     a_look = (32 << 20) // len(here.registry.get_manifest(mailbox(STATION), large).raw)
     looks_until_begun(here, arrival, most=-(-(200 + 1) // a_look))
+
+
+@pytest.mark.parametrize("where", ["manifests", "letters"])
+def test_a_large_train_does_not_wait_for_what_is_new_before_each_look(here: World, where: str) -> None:
+    """Whoever knows its name puts as much before it as one look reads, and before every later look behind it."""
+    if where == "manifests":
+        made = here.train(route=(STATION,), files={**CODE, "weights.bin": os.urandom(90 << 10)})
+    else:
+        (output,) = here.train(route=(STATION,)).manifest.outputs
+        schemas: list[Json] = [{"description": f"{number:09}" * 6_000} for number in range(16)]
+        outputs = tuple(replace(output, path=f"{number}.json", schema=one) for number, one in enumerate(schemas))
+        made = here.train(route=(STATION,), outputs=outputs)
+    arrival, tag = here.submit(made), train_tag(made.id, STATION, 0)
+
+    def flood(step: int) -> Iterator[Tag]:
+        return (Tag(f"t-{int(tag.removeprefix('t-'), 16) + step * number:064x}") for number in itertools.count(1))
+
+    before, behind = flood(-1), flood(1)
+    for look in range(4):
+        if where == "manifests":
+            large_manifests(here, 60, behind if look else before)
+        else:
+            large_letters(here, 80, len(made.parcel.manifest) - 8, behind if look else before)
+        here.notice(STATION)
+        if here.houses[STATION].journal.find(arrival) is not None:
+            assert look > 0  # or nothing was put before it
+            return
+    pytest.fail("the train was not noticed")
 
 
 def test_junk_is_read_once_and_looked_into_a_few_at_a_time(here: World) -> None:
