@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import console.yaml
 from console.problems import Problem, first_of
 from console.yaml import Edited, Unreadable, read_edited, read_yaml
 from security.encoding import Json
@@ -130,6 +133,31 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     read_or_refused(data)
 
 
-@given(st.text(alphabet="a:[]{}-\n \"'&*!|>%@#?,<1", max_size=60))
+NEAR = st.text(alphabet="a:[]{}-\n\t \"'&*!|>%@#?,<1\ufeff", max_size=60)
+
+
+@given(NEAR)
 def test_any_near_yaml_is_read_or_refused(text: str) -> None:
     read_or_refused(text.encode())
+
+
+@given(NEAR)
+def test_what_a_slower_parser_reads_has_the_same_value(text: str) -> None:
+    """Not every machine has the quick one. The few things that only one of them reads are no file that people write."""
+    with contextlib.suppress(Unreadable, yaml.YAMLError):
+        slowly, _ = console.yaml._Reader(text, yaml.SafeLoader).document()
+        assert read_yaml(text.encode())[0] == slowly
+
+
+@pytest.mark.parametrize("text", ["name: a\n\tcount: 1\n", "name: 'a\n", "a: [1, 2\n", "a: b: c\n", "a: @b\n", "%b\n"])
+def test_what_is_no_yaml_is_told_in_the_same_words_everywhere(text: str) -> None:
+    with pytest.raises(yaml.YAMLError) as slowly:
+        console.yaml._Reader(text, yaml.SafeLoader).document()
+    assert getattr(slowly.value, "problem") in str(wrong(text))  # noqa: B009 - not of every error
+
+
+@pytest.mark.parametrize("name", ["train_builder/templates/rounds/train.yaml", "examples/breast-cancer/train.yaml"])
+def test_lines_are_the_same_with_a_slower_parser(name: str) -> None:
+    text = (Path(__file__).parents[3] / name).read_text()
+    assert console.yaml._QUICK is not yaml.SafeLoader
+    assert read_yaml(text.encode()) == console.yaml._Reader(text, yaml.SafeLoader).document()
