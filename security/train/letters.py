@@ -145,6 +145,11 @@ def open_letter(letter: bytes, identities: Sequence[Unwrapper], *, limit: int = 
     return Letter(envelope=parse_envelope(raw), readers=readers, ours=ours, common=common)
 
 
+def open_manifest(letter: bytes, identities: Sequence[Unwrapper], *, ours: int = 0) -> Letter:
+    """Open the letter with a train's manifest, the one kind that may be large; see `open_letter`."""
+    return open_letter(letter, identities, limit=MAX_ENVELOPE, ours=ours)
+
+
 def with_common(manifest: TrainManifest, identities: Iterable[Unwrapper]) -> tuple[Unwrapper, ...]:
     """Return what opens the letters about a train: the key they have in common, and one's own."""
     return (PassphraseIdentity(manifest.letter_key.encode(), _UNSTRETCHED), *identities)
@@ -157,9 +162,7 @@ def open_parcel(parcel: Parcel, identities: Sequence[Unwrapper]) -> OpenedParcel
     that wrote the entries; and counted from the end, where the owner's keys are, we have one place in all letters.
     """
     which = digest_of(parcel.manifest)
-    manifest = open_letter(
-        parcel.manifest, identities, limit=MAX_ENVELOPE, ours=_PLACES.get(which, len(parcel.entries))
-    )
+    manifest = open_manifest(parcel.manifest, identities, ours=_PLACES.get(which, len(parcel.entries)))
     _remember(which, manifest.ours)
     opening = with_common(read_manifest(manifest.envelope.payload), identities) if parcel.entries else ()
     entries = tuple(open_letter(one, opening, ours=manifest.ours) for one in parcel.entries)

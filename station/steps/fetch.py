@@ -28,7 +28,7 @@ from security.errors import (
     Replayed,
 )
 from security.ids import TrainId
-from security.statement.envelope import MAX_ENVELOPE, Verified
+from security.statement.envelope import Verified
 from security.train.journey import StateRef, check_entry, read_entry
 from security.train.letters import (
     OpenedParcel,
@@ -37,7 +37,6 @@ from security.train.letters import (
     check_readers,
     check_room,
     joined,
-    open_letter,
     open_parcel,
 )
 from security.train.manifest import CodeRef, TrainManifest, read_manifest, train_id
@@ -147,11 +146,10 @@ def take_again(visit: Visit, house: House, *, wanted: bool) -> Parcel:
     arrivals = [arrival_of(visit, house)]
     takens = [house.depot.letters(arrivals[0])]
     parcel = takens[0].parcel
-    head = open_letter(
-        parcel.manifest, [one.identity for one in house.keyring], limit=MAX_ENVELOPE, ours=len(parcel.entries)
-    ).envelope
+    opened = open_parcel(parcel, [one.identity for one in house.keyring])
+    head = opened.manifest.envelope
     claimed, train = read_manifest(head.payload), TrainId(head.digest.hex)
-    stop = _stop(open_parcel(parcel, [one.identity for one in house.keyring]), claimed, house)
+    stop = _stop(opened, claimed, house)
     recalled_before = visit.fetched is not None and visit.fetched.recalled
     for sender in () if recalled_before else claimed.route.before(stop)[1:]:
         part = house.depot.part(house.party, train, stop, sender)

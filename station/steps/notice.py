@@ -17,8 +17,7 @@ from registry.names import Tag
 from registry.oci import MAX_MANIFEST
 from security.directory.trust import TrustStore
 from security.errors import DiskFull, Malformed, NotARecipient, PhtError, Refused, Unavailable
-from security.statement.envelope import MAX_ENVELOPE
-from security.train.letters import open_letter
+from security.train.letters import open_manifest
 from security.train.manifest import train_id
 from security.train.verify import verify_manifest
 from station.errors import JournalDamaged, JournalRaced
@@ -225,8 +224,8 @@ def _is_train(found: Waiting, house: House, trust: TrustStore, now: datetime) ->
     Raises:
         Refused, NotInRegistry: nobody whose signature counts did.
     """
-    identities = [keys.identity for keys in house.keyring]
-    letter = open_letter(house.depot.claimed_manifest(found, house.spool), identities, limit=MAX_ENVELOPE)
+    raw = house.depot.claimed_manifest(found, house.spool)
+    letter = open_manifest(raw, [keys.identity for keys in house.keyring])
     manifest = verify_manifest(letter.envelope, trust, at=now)
     train = train_id(manifest)
     named = {train_tag(train, house.party, stop) for stop in manifest.value.route.of(house.party)}

@@ -40,6 +40,7 @@ from security.train.letters import (
     check_readers,
     entry_recipients,
     open_letter,
+    open_manifest,
     open_parcel,
     refusal_recipients,
     seal_letter,
@@ -314,7 +315,7 @@ def test_t9_a_letter_with_one_more_reader_is_refused_at_home(tmp_path: Path, at:
     parcel = place.depot.take(arrival, blobs)
     record = place.home().find(name)
     letter = parcel.manifest if at is None else parcel.entries[at]
-    envelope = open_letter(letter, [record.mail], limit=MAX_ENVELOPE).envelope
+    envelope = open_manifest(letter, [record.mail]).envelope
     readers = [place.secrets(one).key_set.sealing for one in (*record.manifest.route.parties, "mallory")]
     again = seal_letter(envelope, [*readers[at or 0 :], record.manifest.recipient, record.manifest.mail])
     other = (
@@ -498,7 +499,7 @@ def test_of_a_letter_that_was_opened_only_the_place_is_remembered() -> None:
 
 def opens(letter: bytes, *identities: Unwrapper) -> bool:
     try:
-        open_letter(letter, identities, limit=MAX_ENVELOPE)
+        open_manifest(letter, identities)
     except NotARecipient:
         return False
     return True

@@ -49,7 +49,7 @@ from security.errors import PhtError
 from security.ids import PartyId, Role
 from security.keys.keyset import PublicKey, Secrets
 from security.keys.store import parse_identity_file, parse_private, parse_signers
-from security.statement.envelope import MAX_ENVELOPE, parse_envelope, parse_statement
+from security.statement.envelope import parse_envelope, parse_statement
 from security.train.journey import (
     Outcome,
     Refusal,
@@ -60,7 +60,7 @@ from security.train.journey import (
     read_entry,
     read_refusal,
 )
-from security.train.letters import open_letter
+from security.train.letters import open_manifest
 from security.train.manifest import read_manifest
 from tests.support.directories import House, Place, clock, house
 from tests.support.trains import BASE, NOW, consortium, members, train
@@ -110,7 +110,7 @@ def doors() -> dict[str, Door]:
         "policy": Door(print_policy(Policy()), parse_policy),
         "public key": Door(keys.key_set.signing[0].pem.encode(), lambda raw: PublicKey.of_pem(raw.decode("latin-1"))),
         **_of_seals(keys),
-        "letter": Door(here.parcel.manifest, lambda raw: open_letter(raw, [keys.identity], limit=MAX_ENVELOPE)),
+        "letter": Door(here.parcel.manifest, lambda raw: open_manifest(raw, [keys.identity])),
         "artifact": Door(artifact.raw, lambda raw: train_layers(parse_manifest(raw, OCI_MANIFEST))),
         "bundle": Door(print_bundle(here.parcel.entries), read_bundle),
         "index": Door(print_index([artifact.descriptor]), parse_index),
