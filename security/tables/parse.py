@@ -178,9 +178,11 @@ class _Reader:
         return tuple(found)
 
     def _value(self) -> Value:
-        value = self._term()
+        value, moves = self._term(), 0
         while self._seen.kind == "sign" and self._seen.text in {"+", "-"}:
-            sign = self._step()
+            sign, moves = self._step(), moves + 1
+            if moves > DEEPEST:  # each is a level of the tree, and whoever goes through it goes one call deeper
+                wrong(sign.at, f"more than {DEEPEST} steps of a date")
             other = self._term()
             if isinstance(other, Moved):
                 value = Moved(

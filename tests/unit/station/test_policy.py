@@ -9,7 +9,9 @@ import pytest
 
 from security.digest import digest_of
 from security.ids import PartyId
-from security.train.manifest import Approval, Output, TrainManifest
+from security.tables.column import Column, ColumnType
+from security.tables.parse import LONGEST
+from security.train.manifest import Approval, DataNeed, Output, TrainManifest
 from security.train.route import SequenceRoute
 from security.train.route_kinds import BoardedRoute
 from security.train.sum_form import Sum
@@ -28,6 +30,7 @@ from station.admission.policy import (
     Owners,
     Request,
     Rule,
+    Selections,
     Sums,
 )
 from station.errors import PolicyRefused
@@ -101,6 +104,14 @@ def test_expected_files_that_are_not_there_are_a_question_for_a_person() -> None
 def test_t19_outputs_that_could_not_be_checked_are_refused_before_the_run() -> None:
     declared = Output(path="a.json", media_type="application/json", max_bytes=1, schema={"$ref": "http://x/"})
     assert ask(CheckableOutputs(), replace(MANIFEST, outputs=(declared,))) == "policy.refused"
+
+
+def test_t19_a_selection_that_is_too_deep_to_be_looked_at_is_refused_like_any_that_cannot_be_read() -> None:
+    day = Column(name="d", type=ColumnType.DATE)
+    steps = "-".join("d" * ((LONGEST - len(" > 1 day")) // 2)) + " > 1 day"
+    need = DataNeed(name="patients", description="x", columns=("d",), where=steps)
+    asking = replace(MANIFEST, data=(need,))
+    assert ask(Selections(described={"patients": (day,)}), asking) == "policy.refused"
 
 
 def test_a_refusal_outweighs_a_hold_and_holds_are_told_together() -> None:
