@@ -30,7 +30,7 @@ from security.errors import MalformedArtifact
 from security.train.journey import StateRef
 from security.train.letters import MAX_ENTRY_LETTER, MAX_MANIFEST_LETTER, Parcel
 from security.train.manifest import CodeRef
-from security.train.route import MOST_STATIONS
+from security.train.route import MOST_ABOARD
 
 TRAIN: Final = "application/vnd.pht.train.v1"
 RECEIPT: Final = "application/vnd.pht.receipt.v1"
@@ -118,7 +118,7 @@ def train_layers(manifest: OciManifest) -> TrainLayers:
     held: dict[Digest, bytes] = {}
     left = _parts(manifest, TRAIN, (MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER, STATE_LAYER), held)
     head, letters, code = (_next(left, kind) for kind in (MANIFEST_LAYER, LETTERS_LAYER, CODE_LAYER))
-    states = tuple(_next(left, STATE_LAYER) for _ in range(min(len(left), MOST_STATIONS)))
+    states = tuple(_next(left, STATE_LAYER) for _ in range(min(len(left), MOST_ABOARD)))
     if left:
         msg = "artifact has parts that do not belong to a train"
         raise MalformedArtifact(msg, media_type=left[0].media_type)

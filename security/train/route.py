@@ -24,6 +24,8 @@ MAX_STOPS: Final = 200
 MOST_ROUNDS: Final = 100
 MOST_STATIONS: Final = 50
 """Stations that take part in rounds."""
+MOST_ABOARD: Final = MOST_STATIONS + 1
+"""Parties that a boarded train has: a pass holds a seed for each after its own. In rounds, the junction may be one more than the stations."""
 LONGEST: Final = MOST_ROUNDS * (MOST_STATIONS + 1) + MOST_STATIONS + 2
 """Stops that any route can have in all."""
 

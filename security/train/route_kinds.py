@@ -14,7 +14,7 @@ from security.forms.form import Number
 from security.forms.many import Many
 from security.forms.record import Kinds, Rule
 from security.ids import PartyId
-from security.train.route import MOST_ROUNDS, MOST_STATIONS, Route, SequenceRoute, Stop, Task, counted
+from security.train.route import MOST_ABOARD, MOST_ROUNDS, MOST_STATIONS, Route, SequenceRoute, Stop, Task, counted
 
 
 def _different(stations: Sequence[Stop]) -> bool:
@@ -136,6 +136,14 @@ class BoardedRoute(Route):
     Its first stops are those of boarding, one for each party of the route `then`, all at once; the next is the departure,
     at the conductor of that route; then come its own stops.
     """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            says=f"at most {MOST_ABOARD} parties board",
+            holds=lambda one: len(one.places) <= MOST_ABOARD,
+            field="then",
+        ),
+    )
 
     then: Annotated[Route, LEGS]
 

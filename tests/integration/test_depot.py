@@ -28,7 +28,7 @@ from registry.layout import LayoutRegistry
 from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository, Tag
 from registry.oci import DOCKER_MANIFEST, EMPTY, EMPTY_BYTES, OCI_MANIFEST, Descriptor, make_manifest, parse_manifest
-from registry.taken import kept_as
+from registry.taken import keep_letters, kept_as, load
 from security.digest import Digest, digest_of
 from security.errors import (
     BudgetExceeded,
@@ -42,7 +42,8 @@ from security.ids import PartyId
 from security.train.journey import StateRef, TrainParts
 from security.train.letters import LEAST, MAX_ENTRY_LETTER, MAX_JOURNEY, Parcel, open_parcel
 from security.train.manifest import CodeRef
-from security.train.route import LONGEST, MOST_STATIONS
+from security.train.route import LONGEST, MOST_ABOARD, MOST_STATIONS, Stop
+from security.train.route_kinds import BoardedRoute, RoundsRoute
 from security.train.seal import seal_note
 from security.train.verify import verify_train
 from tests.support.metered import Metered
@@ -324,6 +325,17 @@ def test_t13_a_damaged_blob_in_the_spool_is_noticed(depot: Depot, parties: Conso
         depot.load(kept, into)
 
 
+def test_what_all_sent_who_can_board_a_train_is_one_train_where_it_departs(
+    parties: Consortium, tmp_path: pathlib.Path
+) -> None:
+    """Fifty stations and a junction beside them: the states that come before the departure are kept in one document."""
+    stops = tuple(Stop(party=PartyId(f"h{one}"), key_set=digest_of(b"%d" % one)) for one in range(MOST_STATIONS + 1))
+    route = BoardedRoute(then=RoundsRoute(stations=stops[:-1], junction=stops[-1], most=1))
+    sent = tuple(StateRef(digest=digest_of(b"%d" % one), size=1) for one in route.before(route.departure))
+    joined, into = replace(train(parties).travel(1).parcel, states=sent), BlobFolder(tmp_path / "a")
+    assert load(keep_letters(joined, into).manifest.digest, into) == joined
+
+
 def test_t14_parts_must_be_exactly_those_of_a_train(parties: Consortium) -> None:
     good = pack(train(parties).travel(1).parcel, small=0).manifest
     head, letters, code, state = good.layers
@@ -337,7 +349,7 @@ def test_t14_parts_must_be_exactly_those_of_a_train(parties: Consortium) -> None
         [head, letters, state],
         [head, code, letters, state],
         [letters, head, code, state],
-        [head, letters, code, *[state] * (MOST_STATIONS + 1)],
+        [head, letters, code, *[state] * (MOST_ABOARD + 1)],
         [head, letters, letters, code],
         [head, Descriptor(media_type=letters.media_type, digest=letters.digest, size=1 << 40), code],
         [Descriptor(media_type=head.media_type, digest=head.digest, size=1 << 40), letters, code],

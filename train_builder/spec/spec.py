@@ -19,7 +19,7 @@ from security.files import read_file
 from security.ids import PartyId
 from security.tables.parse import parse
 from security.train.manifest import LEAST_MEMORY, MAX_VALIDITY, MOST_WALL, Approval, DataNeed, Limits, Output
-from security.train.route import Task
+from security.train.route import MOST_ABOARD, Task
 from security.train.sum_form import NPY, SUM_FOLDER, Sum
 from train_builder.errors import SpecInvalid
 from train_builder.spec.schema import train_schema
@@ -195,11 +195,17 @@ class _Reader:
 
     def _boarding(self, fields: Fields, route: Sequence[PartyId], rounds: Rounds | None) -> bool:
         """Whether every station says first that it takes part; where nothing is told, if there is more than one."""
-        if not fields.has("boarding"):
-            return rounds is not None or len(set(route)) > MOST_ALONE
-        told = fields.flag("boarding")
-        if rounds is not None and not told:
-            self._complain(("boarding",), "does not belong to a train of rounds", "it is always boarded: leave it out")
+        if fields.has("boarding"):
+            told = fields.flag("boarding")
+            if rounds is not None and not told:
+                self._complain(
+                    ("boarding",), "does not belong to a train of rounds", "it is always boarded: leave it out"
+                )
+        else:
+            told = rounds is not None or len(set(route)) > MOST_ALONE
+        if told and len(set(route)) > MOST_ABOARD:
+            text = f"names {len(set(route))} stations, and at most {MOST_ABOARD} can board a train"
+            self._complain(("route",), text, "boarding: false, or fewer stations")
         return told
 
     def _route(self, fields: Fields, rounds: Rounds | None) -> tuple[PartyId, ...]:

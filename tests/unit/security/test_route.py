@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from security.digest import digest_of
+from security.forms.record import Record
 from security.ids import PartyId
-from security.train.route import Route, SequenceRoute, Stop, Task, counted
-from security.train.route_kinds import BoardedRoute, RoundsRoute
+from security.train.boarding import BoardingPass, SealedSeed
+from security.train.route import MOST_ABOARD, MOST_STATIONS, Route, SequenceRoute, Stop, Task, counted
+from security.train.route_kinds import KINDS, BoardedRoute, RoundsRoute
 
 ROOT = Path(__file__).parents[3]
 
@@ -100,6 +102,20 @@ def test_before_and_after_of_any_kind_are_two_views_of_one_graph(route: Route) -
     back = {(earlier, one) for one in (*route.indices, route.home) for earlier in route.before(one)}
     assert forth == back
     assert all(one < onward for one, onward in forth)
+
+
+def test_t27_nobody_boards_whose_pass_could_not_be_read() -> None:
+    """A pass has a seed for each party after its own: the widest rounds there can be fit, and a longer sequence does not."""
+    names = [f"h{one}" for one in range(MOST_ABOARD + 1)]
+    widest = BoardedRoute(then=rounds(*names[:MOST_STATIONS], junction=names[-1]))
+    assert KINDS.read(KINDS.write(widest), "route") == widest
+    seed = SealedSeed(party=PartyId("a"), sealed="AAAA")
+    seeds = (seed,) * len(widest.parties_after(PartyId(names[0])))
+    full = BoardingPass(recipient="r", mask_key="00" * 32, seeds=seeds)
+    assert Record(BoardingPass).accepts(full)
+    assert KINDS.accepts(BoardedRoute(then=sequence(*names[:MOST_ABOARD], *names[:MOST_ABOARD])))
+    assert KINDS.accepts(sequence(*names))
+    assert not KINDS.accepts(BoardedRoute(then=sequence(*names)))
 
 
 def test_in_a_round_all_contribute_and_the_junction_combines() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from console.problems import Problem
 from security.errors import FileMissing
+from security.train.route import MOST_ABOARD
 from tests.support.owners import ROUNDS, SPEC, write_train
 from train_builder.errors import SpecInvalid
 from train_builder.spec.spec import load_spec, read_spec
@@ -239,6 +240,15 @@ def test_rounds_without_boarding_are_refused(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, ROUNDS + "boarding: false\n")
     assert (found.line, found.place) == (17, "boarding")
     assert "does not belong to a train of rounds" in found.text
+
+
+@pytest.mark.parametrize("told", ["", "boarding: true\n"])
+def test_more_stations_than_can_board_are_told_before_anything_is_signed(tmp_path: Path, told: str) -> None:
+    many = "[" + ", ".join(f"hospital-{one}" for one in range(MOST_ABOARD + 1)) + "]"
+    spec = changed("[hospital-a, hospital-b, hospital-c]", many)
+    (found,) = problems(tmp_path, spec.replace("boarding: false\n", told))
+    assert (found.place, found.hint) == ("route", "boarding: false, or fewer stations")
+    assert not load_spec(write_train(tmp_path / "plain", spec)).boarding
 
 
 def test_what_is_kept_needs_boarding_and_its_line_is_told(tmp_path: Path) -> None:
