@@ -11,7 +11,7 @@ bytes, only by `Envelope.digest`, the SHA-256 of the PAE.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
@@ -84,12 +84,14 @@ class Envelope:
 class Verified(Generic[T]):
     """A value taken from bytes that every key of a key set has signed. Made in this module only.
 
-    ``digest`` names the signed bytes; ``by`` is the fingerprint of the key set that signed them.
+    ``digest`` names the signed bytes; ``by`` is the fingerprint of the key set that signed them. The ``signatures`` are those that
+    stood beside them: the same bytes under others are verified anew.
     """
 
     value: T
     digest: Digest
     by: Digest
+    signatures: tuple[Signature, ...] = field(repr=False, compare=False)
 
 
 class Sha256(Form[Digest]):
@@ -196,12 +198,14 @@ def verify(envelope: Envelope, key_set: KeySet) -> Verified[bytes]:
             msg = "a required key did not sign"
             raise SignatureMissing(msg, key=key.key_id[:16], scheme=key.scheme.value)
         key.verify(signed, signature)
-    return Verified(value=envelope.payload, digest=digest_of(signed), by=key_set.fingerprint)
+    return Verified(
+        value=envelope.payload, digest=digest_of(signed), by=key_set.fingerprint, signatures=envelope.signatures
+    )
 
 
 def verified_as(origin: Verified[bytes], value: T) -> Verified[T]:
     """Carry the proof over to what was parsed from the verified bytes."""
-    return Verified(value=value, digest=origin.digest, by=origin.by)
+    return Verified(value=value, digest=origin.digest, by=origin.by, signatures=origin.signatures)
 
 
 _STATEMENT: Final = Document(

@@ -234,7 +234,7 @@ def check_journey(
 ) -> VerifiedJourney:
     """Demand exactly the ancestors of `stop` in the route, each proven; the numbers are those of `verify`.
 
-    Of what is `known`, entries of this train that were verified by what the same directory says, only their times and links are.
+    Of what is `known`, entries of this train verified by what the same directory says, and beside the same signatures, only times and links are.
 
     Raises:
         JourneyIncomplete, JourneyTooLong: fewer or more entries than stops before this one.
@@ -249,7 +249,7 @@ def check_journey(
     checked: dict[int, Verified[JourneyEntry]] = {}
     for ancestor, envelope in zip(expected, entries, strict=False):  # 10 counts them
         entry = (known or {}).get(envelope.digest)
-        if entry is None or entry.value.stop != ancestor:
+        if entry is None or entry.value.stop != ancestor or entry.signatures != envelope.signatures:
             entry = check_entry(manifest, envelope, ancestor, trust, now=now)
         check_dated(entry, now=now)
         check_link(manifest, entry, checked)

@@ -18,11 +18,11 @@ from registry.names import Repository, Tag
 from registry.oci import OCI_MANIFEST
 from security.digest import Digest
 from security.directory.trust import Base
-from security.errors import Forked, Replayed
+from security.errors import Forked, Replayed, SignatureInvalid
 from security.ids import PartyId
 from security.statement.envelope import Envelope, sign
 from security.train.journey import JourneyEntry, Outcome, Refusal, print_entry, print_refusal
-from security.train.letters import open_parcel, seal_letter
+from security.train.letters import common_recipient, open_letter, open_parcel, seal_letter, with_common
 from station.daemon.reconcile import reconcile
 from station.desk.inside import what_it_printed
 from station.house.house import House
@@ -53,6 +53,13 @@ def rewrapped(made: Train) -> Train:
     )
     assert again.id == made.id
     return again
+
+
+def fetched(here: World, station: str) -> Digest:
+    """Return what the letters that a station took are kept as."""
+    taken = here.visit(station).fetched
+    assert taken is not None
+    return taken.parts.digest
 
 
 def refusals(here: World, station: str) -> list[str]:
@@ -464,6 +471,29 @@ def test_t21_a_key_set_revoked_while_the_train_waits_stops_it(here: World) -> No
     here.settle()
     assert refusals(here, "hospital-a") == ["key.revoked"]
     assert here.sandboxes["hospital-a"].started == []
+
+
+def test_t21_a_broken_signature_on_an_entry_that_is_known_here_is_noticed_here(here: World) -> None:
+    """hospital-c sends on what hospital-a signed, under another signature: what hospital-b sent home then, nobody would take."""
+    b, c = PartyId("hospital-b"), PartyId("hospital-c")
+    made = here.train(route=("hospital-a", b, c, b))
+    here.submit(made)
+    for station in ("hospital-a", b, c):
+        here.settle(station)
+    (arrival,) = here.depot.arrivals(b)
+    sent = here.depot.letters(arrival).parcel
+    came = here.depot.load(fetched(here, c), here.houses[c].spool).entries
+    keys = with_common(made.manifest, [here.consortium.secrets[c].identity])
+    first = open_letter(came[0], keys).envelope
+    (signature,) = first.signatures
+    spoiled = replace(first, signatures=(replace(signature, sig=bytes(len(signature.sig))),))
+    forged = seal_letter(spoiled, [common_recipient(made.manifest)])
+    parcel = replace(sent, entries=(forged, *sent.entries))
+    here.depot.send(parcel, here.houses[c].spool, to=b, train=made.id, stop=3)
+    here.settle()
+    assert refusals(here, b) == [SignatureInvalid.code]
+    assert len(here.sandboxes[b].started) == 1
+    assert not here.at_home(made.id)
 
 
 def test_t9_the_next_reader_is_the_one_the_directory_names(here: World) -> None:

@@ -172,7 +172,10 @@ class Train:
     @property
     def verified(self) -> Verified[TrainManifest]:
         proof: Verified[bytes] = Verified(
-            value=self.envelope.payload, digest=self.envelope.digest, by=self.manifest.owner.key_set
+            value=self.envelope.payload,
+            digest=self.envelope.digest,
+            by=self.manifest.owner.key_set,
+            signatures=self.envelope.signatures,
         )
         return parse_manifest(proof)
 
