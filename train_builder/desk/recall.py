@@ -7,6 +7,7 @@ from datetime import datetime
 
 from registry.depot import Depot, ReceiptKind
 from security.directory.trust import TrustStore
+from security.errors import KeyNotTrusted, KeyOutsideValidity, KeyRevoked
 from security.ids import PartyId, Role
 from security.keys.keyset import Secrets
 from security.statement.envelope import sign
@@ -36,22 +37,28 @@ def recall(
     reason: str | None,
     now: datetime,
 ) -> Recalled:
-    """Sign that a train is not to go on, and tell every station of its route. It may be said as often as one likes.
+    """Sign that a train is not to go on, and tell every station of its route whose keys count. It may be said as often as one likes.
 
-    One that did not pass a station can be recalled: others may still work on it, and have keys for it that it takes with it.
+    One that did not pass a station can be recalled: others may still work on it, and have keys for it that it takes with it. A station
+    whose keys ran out or were revoked signs nothing any more, and must not keep the others from hearing of it.
 
     Raises:
         TrainNotHere: it was never sent, or nobody waits for it any more.
-        PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: a station of its route cannot be sealed to.
+        PartyUnknown, KeyRevoked, KeyOutsideValidity, KeyNotTrusted: no station of its route can be sealed to.
     """
     record = home.find(name)
     manifest, where = record.manifest, follow(record, depot, trust, now=now)
     if record.sent is None or where.passed or where.cut_off is not None or now >= where.valid_until:
         msg = "there is nothing to recall: the train is not under way"
         raise TrainNotHere(msg, train=record.train.short, hint=f"'pht train follow {record.train.short}' tells more")
-    stations = {
-        one.party: trust.pinned(one.party, Role.STATION, one.key_set, now).sealing for one in manifest.route.places
-    }
+    stations, doubt = dict[PartyId, str](), None
+    for one in manifest.route.places:
+        try:
+            stations[one.party] = trust.pinned(one.party, Role.STATION, one.key_set, now).sealing
+        except (KeyNotTrusted, KeyRevoked, KeyOutsideValidity) as error:
+            doubt = error
+    if doubt is not None and not stations:
+        raise doubt
     envelope = sign(
         print_recall(Recall(train=record.train, time=now.replace(microsecond=0), reason=reason)), secrets.signers
     )

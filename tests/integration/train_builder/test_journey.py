@@ -407,6 +407,20 @@ def test_a_train_that_failed_at_one_station_is_recalled_from_the_others(owners: 
     assert call_back(owners, record) == HOSPITALS
 
 
+def test_a_station_that_has_other_keys_by_now_keeps_no_other_from_hearing_of_a_recall(
+    owners: OwnerWorld, tmp_path: Path
+) -> None:
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.pass_stop("hospital-a")
+    gone = owners.secrets("hospital-a").key_set.fingerprint
+    owners.world.until[gone] = owners.now + timedelta(minutes=1)
+    owners.now += timedelta(minutes=2)
+    assert call_back(owners, record) == HOSPITALS[1:]
+    owners.world.until[gone] += timedelta(days=7)
+    owners.world.compromised[gone] = owners.now - timedelta(minutes=1)
+    assert call_back(owners, record) == HOSPITALS[1:]
+
+
 def test_there_is_nothing_to_recall_of_a_train_that_nobody_waits_for(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
     home = owners.home().find(train)
