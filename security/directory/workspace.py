@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from security.digest import Digest
 from security.directory.card import PartyCard
@@ -36,9 +37,13 @@ from security.directory.documents import (
 from security.directory.trust import MAX_KEY_SETS, Base, DirectoryVersion, KeySetRecord, Party, TrustStore
 from security.encoding import print_time
 from security.errors import FileExists, FileMissing, InvalidInput, PartyUnknown
-from security.files import locked, read_file, write_file
+from security.files import locked, read_file, told, write_file
 from security.ids import PartyId
 from security.keys.keyset import confirms
+
+_KEPT_OF_NAME: Final = (
+    37  # with the twelve digits and a hyphen, fifty characters, which a name of a base image may have
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,9 @@ def revoke(workspace: Workspace, party: PartyId, key_set: str | None, *, since: 
 def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) -> Base:
     """Stage the approval of a base image. A name once withdrawn may be given to another image.
 
+    The one that had it stays in the directory, withdrawn and under a name of its own: what ran on it is still to be verified. Two files
+    change then, and are consistent again at the latest when this is repeated.
+
     Raises:
         FileExists: the name belongs to another approved image.
         InvalidInput: the note or the name is invalid.
@@ -184,22 +192,28 @@ def approve_base(workspace: Workspace, name: str, digest: Digest, *, note: str) 
     """
     with locked(workspace.lock):
         path = workspace.work / base_file(name)
-        if path.exists():
-            older = parse_base(read_file(path))
-            if older.digest != digest and not older.withdrawn:
-                msg = "another base image is approved under this name"
-                raise FileExists(
-                    msg, name=name, digest=older.digest.short, hint="withdraw it first, or choose another name"
-                )
+        older = parse_base(read_file(path)) if path.exists() else None
+        if older is not None and older.digest != digest and not older.withdrawn:
+            msg = "another base image is approved under this name"
+            raise FileExists(
+                msg, name=name, digest=older.digest.short, hint="withdraw it first, or choose another name"
+            )
         base = Base(name=name, digest=digest, note=note, withdrawn=False)
         if not BASE.record.accepts(base):
             msg = "the note must be one line of up to 500 characters"
             raise InvalidInput(msg)
-        return _stage_base(workspace, base)
+        changed = {base_file(name): print_base(base)}
+        if older is not None and older.digest != digest:
+            moved = replace(older, name=_own_name(older))
+            changed = {base_file(moved.name): print_base(moved), **changed}
+        _write(workspace, changed, gone=_moved(workspace, digest))
+        return base
 
 
 def was_withdrawn(workspace: Workspace, name: str, digest: Digest) -> bool:
-    """Whether this image was approved under this name, and its approval withdrawn."""
+    """Whether this image was approved under this name, and its approval withdrawn; or under another that was given away since."""
+    if _moved(workspace, digest):
+        return True
     path = workspace.work / base_file(name)
     if not path.exists():
         return False
@@ -230,20 +244,38 @@ def _party(workspace: Workspace, party: PartyId) -> Party:
 
 
 def _stage(workspace: Workspace, party: Party) -> Party:
-    _write(workspace, party_file(party.party), print_party(party))
+    _write(workspace, {party_file(party.party): print_party(party)})
     return party
 
 
 def _stage_base(workspace: Workspace, base: Base) -> Base:
-    _write(workspace, base_file(base.name), print_base(base))
+    _write(workspace, {base_file(base.name): print_base(base)})
     return base
 
 
-def _write(workspace: Workspace, name: str, data: bytes) -> None:
-    """Write a staged document if the directory is still consistent with it."""
-    documents = {**workspace.documents(), name: data}
-    parse_trust(documents, version=DirectoryVersion(root=0, targets=0), expires=datetime.max.replace(tzinfo=UTC))
-    write_file(workspace.work / name, data, mode=0o644)
+def _own_name(base: Base) -> str:
+    """Return the name of an image whose name was given to another."""
+    return f"{base.name[:_KEPT_OF_NAME]}-{base.digest.short}"
+
+
+def _moved(workspace: Workspace, digest: Digest) -> frozenset[str]:
+    """Return the document in which an image is kept whose name was given to another, if it is."""
+    names = (path.name for path in workspace.work.glob(f"base.*-{digest.short}.json"))
+    found = {name: parse_base(read_file(workspace.work / name)) for name in names}
+    return frozenset(name for name, base in found.items() if base.withdrawn and base.digest == digest)
+
+
+def _write(workspace: Workspace, changed: Mapping[str, bytes], gone: frozenset[str] = frozenset()) -> None:
+    """Write staged documents, and remove those that are `gone`, if the directory is still consistent then."""
+    kept = {name: data for name, data in workspace.documents().items() if name not in gone}
+    parse_trust(
+        {**kept, **changed}, version=DirectoryVersion(root=0, targets=0), expires=datetime.max.replace(tzinfo=UTC)
+    )
+    for name, data in changed.items():
+        write_file(workspace.work / name, data, mode=0o644)
+    for name in gone - changed.keys():
+        with told(workspace.work / name):
+            (workspace.work / name).unlink(missing_ok=True)
 
 
 def _whole(moment: datetime) -> datetime:

@@ -26,7 +26,15 @@ from security.directory.root import (
     rotate_keys,
 )
 from security.directory.trust import MAX_KEY_SETS, Policy
-from security.directory.workspace import Workspace, add_party, approve_base, revoke, rotate_party, withdraw_base
+from security.directory.workspace import (
+    Workspace,
+    add_party,
+    approve_base,
+    revoke,
+    rotate_party,
+    was_withdrawn,
+    withdraw_base,
+)
 from security.errors import (
     BudgetExceeded,
     DirectoryRejected,
@@ -401,8 +409,39 @@ def test_base_images_are_approved_and_withdrawn(home: House) -> None:
     with pytest.raises(FileMissing):
         withdraw_base(home.workspace, "perl")
     assert withdraw_base(home.workspace, "python").withdrawn
-    approve_base(home.workspace, "python", digest_of(b"other"), note="")
-    assert set(home.workspace.staged().bases) == {digest_of(b"other")}
+
+
+def test_an_image_whose_name_was_given_to_another_is_still_known_and_approved_no_more(home: House) -> None:
+    """What ran on it is verified by whoever opens its results: the directory must know it."""
+    other, third = digest_of(b"other"), digest_of(b"third")
+    approve_base(home.workspace, "python", DIGEST, note="the first")
+    withdraw_base(home.workspace, "python")
+    approve_base(home.workspace, "python", other, note="")
+    staged = home.workspace.staged()
+    assert {digest: base.withdrawn for digest, base in staged.bases.items()} == {DIGEST: True, other: False}
+    assert (staged.base_named("python").digest, staged.bases[DIGEST].note) == (other, "the first")
+    assert was_withdrawn(home.workspace, "python", DIGEST)
+    assert not was_withdrawn(home.workspace, "python", third)
+    withdraw_base(home.workspace, "python")
+    approve_base(home.workspace, "python", DIGEST, note="")  # after all
+    bases = home.workspace.staged().bases
+    assert {digest: base.withdrawn for digest, base in bases.items()} == {DIGEST: False, other: True}
+    assert bases[DIGEST].name == "python"
+    assert not was_withdrawn(home.workspace, "python", DIGEST)
+
+
+def test_a_change_of_two_documents_that_was_cut_off_is_whole_once_it_is_repeated(home: House) -> None:
+    other = digest_of(b"other")
+    approve_base(home.workspace, "python", DIGEST, note="")
+    withdraw_base(home.workspace, "python")
+    before = (home.workspace.work / "base.python.json").read_bytes()
+    approve_base(home.workspace, "python", other, note="")
+    (home.workspace.work / "base.python.json").write_bytes(before)  # the other document was written first
+    with pytest.raises(DirectoryRejected):
+        home.workspace.staged()
+    approve_base(home.workspace, "python", other, note="")
+    bases = home.workspace.staged().bases
+    assert {digest: base.withdrawn for digest, base in bases.items()} == {DIGEST: True, other: False}
 
 
 @pytest.mark.parametrize(
