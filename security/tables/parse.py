@@ -178,13 +178,16 @@ class _Reader:
         return tuple(found)
 
     def _value(self) -> Value:
-        value, moves = self._term(), 0
+        value, moves, moved = self._term(), 0, 0
         while self._seen.kind == "sign" and self._seen.text in {"+", "-"}:
             sign, moves = self._step(), moves + 1
             if moves > DEEPEST:  # each is a level of the tree, and whoever goes through it goes one call deeper
                 wrong(sign.at, f"more than {DEEPEST} steps of a date")
             other = self._term()
             if isinstance(other, Moved):
+                moved += abs(other.count)
+                if moved > LONGEST_MOVE:  # no engine has such a day, and the data of the station would be blamed
+                    wrong(sign.at, f"moved by more than {LONGEST_MOVE} in all")
                 value = Moved(
                     day=value, count=other.count if sign.text == "+" else -other.count, span=other.span, at=sign.at
                 )

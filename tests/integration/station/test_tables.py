@@ -15,7 +15,7 @@ import pytest
 
 from security.errors import DiskFull
 from security.ids import TrainId
-from security.tables.parse import parse
+from security.tables.parse import LONGEST_MOVE, parse
 from station.data.tables.dataset import band
 from station.data.tables.engine import opened
 from station.data.tables.files import FilesSource
@@ -151,6 +151,13 @@ def test_too_few_patients_are_nobodys(store: Path, tmp_path: Path) -> None:
     (store / "a.csv").write_text(csv_of([person(1) for _ in range(30)]))  # rows are not patients
     with pytest.raises(CohortTooSmall):
         selected_from(source(store), selection(least=10), tmp_path)
+
+
+def test_the_farthest_that_a_selection_moves_a_date_is_a_day_to_the_engine(store: Path, tmp_path: Path) -> None:
+    (store / "a.csv").write_text(csv_of([person(number) | {"admitted": "2020-02-03"} for number in range(30)]))
+    there = f"admitted + {LONGEST_MOVE} years > 9999-12-31 and admitted - {LONGEST_MOVE} years < 0001-01-01"
+    found, _ = selected_from(source(store), selection(parse(there)), tmp_path)
+    assert found.rows == 30
 
 
 def test_the_same_patients_are_the_same_cohort_and_the_same_table_too(store: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_words_are_the_same_in_any_case_and_names_are_not() -> None:
         ("exists(age)", 7, "expected a comparison"),
         ("not " * (DEEPEST + 1) + "age = 1", 4 * DEEPEST + 1, "nested more than"),
         ("admitted" + " + 1 day" * (DEEPEST + 1) + " = left", 8 * DEEPEST + 10, "more than"),
+        ("admitted + 60000 years - 60000 years > left", 24, "moved by more than"),
         ("age = 1 or " * 200 + "age = 1", None, "too long"),
     ],
 )
