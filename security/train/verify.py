@@ -6,7 +6,8 @@ network or clock.
 
 1.  The manifest's envelope is well-formed, and says which party owns it.
 2.  Every key of the key set it names, as the directory knows it for that party, signed the manifest.
-3.  The verified bytes are a manifest; its subjects are its code and its base; its results go to its owner's key.
+3.  The verified bytes are a manifest; its subjects are its code and its base; its results go to its owner's key, which can share a
+    file with those of the stations.
 4.  The manifest is valid now, for no longer than the directory's policy allows. If its time is still to come, it waits.
 5.  The base image is approved.
 6.  Every stop still to come has the key set the manifest expects, in force and not revoked; so has the home.
@@ -25,10 +26,12 @@ number of recipients, 15 META.json, 16 the archive, 17 the code's content.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from security.age import parse_recipient
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import print_time
@@ -45,6 +48,7 @@ from security.errors import (
     OutsideValidity,
     RouteCutOff,
     RouteViolated,
+    SealRecipients,
 )
 from security.ids import PartyId, Role, TrainId
 from security.statement.envelope import Envelope, Verified, verify
@@ -228,7 +232,22 @@ def verify_manifest(envelope: Envelope, trust: TrustStore, *, at: datetime | Non
     if manifest.value.recipient != key_set.sealing:
         msg = "the manifest sends its results to a key that is not its owner's"
         raise KeyNotTrusted(msg, owner=manifest.value.owner.party)
+    _need_one_kind(manifest.value, trust)
     return manifest
+
+
+def _need_one_kind(manifest: TrainManifest, trust: TrustStore) -> None:
+    """The last part of step 3. A station could seal nothing for the owner and itself, not even a refusal: its visit would never end.
+
+    Raises:
+        SealRecipients: the owner's key is of another kind than a station's, and they cannot share a file.
+    """
+    ours = parse_recipient(manifest.recipient).kind
+    for one in manifest.route.places:
+        with contextlib.suppress(KeyNotTrusted):  # unknown as yet, or no more: step 6 says what comes of that
+            if parse_recipient(trust.key_set(one.party, Role.STATION, one.key_set).sealing).kind != ours:
+                msg = "the owner's key cannot share a file with that of a station, which is of another kind"
+                raise SealRecipients(msg, owner=manifest.owner.party, station=one.party)
 
 
 def need_valid(manifest: TrainManifest, trust: TrustStore, now: datetime) -> None:

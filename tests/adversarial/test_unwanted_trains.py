@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import secrets as random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from security.age import AgeWriter, X25519Identity, parse_recipient
+from security.age.header import write_header
+from security.archive import padme
 from security.errors import BudgetExceeded
-from security.ids import PartyId
-from security.statement.envelope import sign
+from security.ids import PartyId, TrainId
+from security.keys.keyset import Secrets
+from security.statement.envelope import Envelope, sign
 from security.train.journey import Outcome
-from security.train.letters import seal_letter
-from security.train.manifest import MANIFEST, CodeRef
+from security.train.letters import LEAST, seal_letter
+from security.train.manifest import MANIFEST, CodeRef, print_manifest
 from security.train.seal import CODE_BUDGET, most_sealed
 from security.train.verify import verify_train
 from station.admission.policy import AllOf, Bases, ByHand, Ceiling, CheckableOutputs, DataSets, Owners, Rule
@@ -24,7 +30,7 @@ from station.visit.events import HoldFor
 from tests.support.metered import Metered
 from tests.support.trains import LARGE, NOW, Train
 from tests.support.visits import digest
-from tests.support.world import World, usual_policy, world
+from tests.support.world import MemoryBlobs, World, usual_policy, world
 
 STATION, NEXT = PartyId("hospital-a"), PartyId("hospital-b")
 
@@ -203,3 +209,39 @@ def test_t17_a_train_on_another_way_costs_no_large_blob(
         assert here.waits_for(STATION) == ()
     finally:
         here.close()
+
+
+# --- An owner to whom nothing can be sealed
+
+
+def sealed_for_anybody(envelope: Envelope, readers: Sequence[str]) -> bytes:
+    """Seal a letter for keys that age tools would not mix."""
+    raw, sink, key = envelope.to_bytes(), io.BytesIO(), random.token_bytes(16)
+    header = write_header([parse_recipient(one).wrap(key) for one in readers], key)
+    with AgeWriter(sink, header, key) as plain:
+        plain.write(raw.ljust(max(LEAST, padme(len(raw))), b"\0"))
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("policy", [usual_policy(), Owners(allowed=frozenset())])
+def test_t17_a_train_to_whose_owner_a_station_could_seal_no_answer_leaves_no_visit_without_end(
+    here: World, policy: Rule
+) -> None:
+    here.change(STATION, policy=policy)
+    alice, mail = PartyId("alice"), X25519Identity.generate()
+    made = here.train(route=(STATION,))
+    keys = Secrets(signers=here.consortium.secrets[alice].signers, identity=X25519Identity.generate())
+    here.consortium.secrets[alice] = keys
+    other = replace(
+        made.manifest, owner=here.consortium.stop(alice), recipient=keys.key_set.sealing, mail=str(mail.recipient)
+    )
+    envelope = sign(print_manifest(other), keys.signers)
+    readers = (here.consortium.secrets[STATION].key_set.sealing, other.recipient, other.mail)
+    parcel = replace(made.parcel, manifest=sealed_for_anybody(envelope, readers))
+    here.depot.send(parcel, MemoryBlobs(made.blobs), to=STATION, train=TrainId(envelope.digest.hex), stop=0)
+    here.settle()
+    visit = here.visit(STATION)
+    assert visit.refused is not None
+    assert (visit.refused.by, visit.refused.code) == ("fetch", "seal.recipients")
+    assert here.houses[STATION].journal.unfinished() == ()
+    assert here.sandboxes[STATION].started == []
