@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
-from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
+from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError, Unavailable
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -33,6 +33,7 @@ def told(path: Path) -> Iterator[None]:
         DiskReadOnly: nothing can be written to the file system now.
         FileExists: the path already exists.
         FileMissing: the path does not exist, is not readable, or is a folder.
+        Unavailable: this machine has no more open files or memory to give now, which says nothing about the path.
     """
     try:
         yield
@@ -48,6 +49,13 @@ _EXPLAINED: Final = {
     errno.EEXIST: (FileExists, "file already exists", "move it away, or choose another name"),
     errno.EACCES: (FileMissing, "permission denied", "check the owner, and which user you are"),
     errno.EPERM: (FileMissing, "permission denied", "check the owner, and which user you are"),
+    errno.EMFILE: (
+        Unavailable,
+        "too many files are open",
+        "raise the limit: LimitNOFILE= of the service, or ulimit -n",
+    ),
+    errno.ENFILE: (Unavailable, "too many files are open on this machine", None),
+    errno.ENOMEM: (Unavailable, "no memory is left", None),
     errno.EROFS: (DiskReadOnly, "the file system is read-only", None),
     errno.EISDIR: (FileMissing, "is a folder, not a file", None),
     errno.ENOTDIR: (FileMissing, "is a file, not a folder", None),

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError
+from security.errors import DiskFull, DiskReadOnly, FileExists, FileMissing, KeyUnreadable, PhtError, Unavailable
 from security.files import (
     expect_new,
     explain,
@@ -63,6 +63,9 @@ def mode(path: Path) -> int:
         (errno.EROFS, DiskReadOnly, "disk.read-only"),
         (errno.ELOOP, FileMissing, "file.missing"),
         (errno.EIO, FileMissing, "file.missing"),
+        (errno.EMFILE, Unavailable, "unavailable"),
+        (errno.ENFILE, Unavailable, "unavailable"),
+        (errno.ENOMEM, Unavailable, "unavailable"),
     ],
 )
 def test_the_systems_errors_are_told_as_ours(tmp_path: Path, number: int, expected: type[PhtError], code: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 
 from security.archive import Member
 from security.encoding import Json
+from security.errors import PhtError, Unavailable
 from security.train.manifest import Limits, Output
 from security.train.output_schema import safe_pattern
 from station.errors import (
@@ -347,3 +349,23 @@ def test_t19_the_rows_of_a_table_are_one_document() -> None:
         checker.spend(1, 21, spent=MAX_LOOKS)
     with pytest.raises(GateSchema):
         checker.spend(MAX_LOOKS // spent + 1, 21)
+
+
+def test_a_station_that_can_open_no_more_files_does_not_refuse_a_train_for_that(tmp_path: Path) -> None:
+    """A refusal is for good; what it has opened meanwhile, it closes again."""
+    state, into = tmp_path / "state", tmp_path / "printed"
+    state.mkdir()
+    into.mkdir()
+    (state / "sums.json").write_bytes(b"{}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(state, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(PhtError) as caught:
+            print_anew(state, MANIFEST, into)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert isinstance(caught.value, Unavailable)
+    print_anew(state, MANIFEST, into)
+    assert (into / "sums.json").read_bytes() == b"{}\n"
