@@ -23,6 +23,7 @@ from station.errors import DataSourceUnavailable, DataUnfit
 
 ANY_CSV: Final = "*.csv"
 _PARQUET: Final = b"PAR1"
+_PATTERN: Final = frozenset("*?[")
 FORMS: Final = {".csv": Form.CSV, ".tsv": Form.CSV, ".parquet": Form.PARQUET}
 
 
@@ -89,6 +90,10 @@ class FilesSource(InFolder):
         if not found:
             msg = "no file of a data set is there"
             raise DataSourceUnavailable(msg, data=self.name, folder=self.folder, pattern=self.pattern)
+        for path in found:
+            if _PATTERN & set(str(path)):  # the engine would take it for one, and read a1.csv instead of a[1].csv
+                msg = "the path of a file of a table has '*', '?' or '[' in it"
+                raise DataUnfit(msg, data=self.name, file=path, hint="rename the file, or the folder")
         return found
 
     def _need_one_header(self, paths: Sequence[Path]) -> None:

@@ -24,7 +24,7 @@ def scan(staged: Staged, *, in_order: bool = False) -> str:
     """Return the staged rows as a table of the engine's SQL. Cells of CSV are texts, or missing if empty: what they are is for `cell` to say."""
     paths = "[" + ", ".join(quoted(str(path)) for path in staged.paths) + "]"
     if staged.form is Form.PARQUET:
-        return f"read_parquet({paths}, union_by_name = true)"
+        return f"read_parquet({paths}, union_by_name = true, hive_partitioning = false)"
     spelling = staged.spelling
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header_of(staged.paths[0], spelling))
     options = {
@@ -37,6 +37,7 @@ def scan(staged: Staged, *, in_order: bool = False) -> str:
         "encoding": quoted(spelling.encoding),
         "nullstr": quoted(""),
         "allow_quoted_nulls": "true",
+        "hive_partitioning": "false",
         "parallel": "false" if in_order else "true",
     }
     return f"read_csv({paths}, {', '.join(f'{name} = {value}' for name, value in options.items())})"

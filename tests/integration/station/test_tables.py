@@ -319,6 +319,34 @@ def test_a_row_that_is_cut_stops_everything(store: Path, tmp_path: Path) -> None
         selected_from(source(store), selection(), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a[1]", "a?", "[a-c]*"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_file_whose_name_looks_like_a_pattern_is_not_taken_for_others(
+    store: Path, tmp_path: Path, name: str, form: str
+) -> None:
+    (store / "a.csv").unlink()
+    for called, number in (("a1", 1), (name, 2)):
+        rows = [person(number)]
+        raw = csv_of(rows).encode() if form == "csv" else parquet_of(rows, tmp_path)
+        (store / f"{called}.{form}").write_bytes(raw)
+    with pytest.raises(DataUnfit, match="in it") as caught:
+        selected_from(source(store, f"*.{form}"), selection(), tmp_path)
+    assert caught.value.fields["file"] == store / f"{name}.{form}"
+    assert not source(store, f"*.{form}").check()[0].ok
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_a_folder_is_called_is_no_value(tmp_path: Path, form: str) -> None:
+    store = tmp_path / "store" / "age=77" / "sex=m" / "year=2020"
+    store.mkdir(parents=True)
+    rows = [person(1)]
+    (store / f"a.{form}").write_bytes(csv_of(rows).encode() if form == "csv" else parquet_of(rows, tmp_path))
+    here = source(tmp_path / "store", f"**/*.{form}")
+    (row,) = table_in(selected_from(here, selection(), tmp_path)[1])
+    assert (row["age"], row["sex"]) == ("41", "f")
+    assert "year" not in {one.name for one in here.columns()}
+
+
 def test_bytes_that_are_no_text_stop_everything(store: Path, tmp_path: Path) -> None:
     raw = (store / "a.csv").read_bytes()
     (store / "a.csv").write_bytes(raw + b"canary-99,1,1,f,true,\xff\xfe,,\n")
