@@ -48,6 +48,8 @@ LONGEST: Final = 2_000
 """Characters: a person reads it before approving it."""
 DEEPEST: Final = 40
 LONGEST_MOVE: Final = 100_000
+"""Of one value, in days, months and years together: so far, the engine does not run out of days. Where it
+did, a row would be an error, and tell an owner that it is there."""
 
 _TOKENS: Final = re.compile(
     r"(?P<space>[ \t\r\n]+)"
@@ -187,7 +189,7 @@ class _Reader:
             if isinstance(other, Moved):
                 moved += abs(other.count)
                 if moved > LONGEST_MOVE:  # no engine has such a day, and the data of the station would be blamed
-                    wrong(sign.at, f"moved by more than {LONGEST_MOVE} in all")
+                    wrong(other.at, f"moved by more than {LONGEST_MOVE} altogether")
                 value = Moved(
                     day=value, count=other.count if sign.text == "+" else -other.count, span=other.span, at=sign.at
                 )

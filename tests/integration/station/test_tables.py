@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from security.errors import DiskFull
+from security.errors import DiskFull, SelectionInvalid
 from security.ids import TrainId
 from security.tables.parse import LONGEST_MOVE, parse
 from station.data.tables.dataset import band
@@ -153,11 +153,17 @@ def test_too_few_patients_are_nobodys(store: Path, tmp_path: Path) -> None:
         selected_from(source(store), selection(least=10), tmp_path)
 
 
-def test_the_farthest_that_a_selection_moves_a_date_is_a_day_to_the_engine(store: Path, tmp_path: Path) -> None:
-    (store / "a.csv").write_text(csv_of([person(number) | {"admitted": "2020-02-03"} for number in range(30)]))
-    there = f"admitted + {LONGEST_MOVE} years > 9999-12-31 and admitted - {LONGEST_MOVE} years < 0001-01-01"
-    found, _ = selected_from(source(store), selection(parse(there)), tmp_path)
-    assert found.rows == 30
+@pytest.mark.parametrize("move", [f"{sign} 100000 {span}" for sign in "+-" for span in ("days", "months", "years")])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_no_date_is_moved_so_far_that_a_row_is_an_error(store: Path, tmp_path: Path, day: str, move: str) -> None:
+    """An error where a patient is, and none where not, would tell an owner who is there, however few may be seen."""
+    (store / "a.csv").write_text(csv_of([person(number, admitted=day) for number in range(10)]))
+    with pytest.raises(SelectionInvalid, match="selection"):
+        parse(f"age = 43 and admitted {move} {move} {move} > 2020-01-01")
+    with pytest.raises(CohortTooSmall):
+        selected_from(source(store), selection(parse(f"age = 43 and admitted {move} < {day}"), least=2), tmp_path)
+    found, _ = selected_from(source(store), selection(parse(f"admitted {move} != {day}")), tmp_path)
+    assert found.patients == 10
 
 
 def test_the_same_patients_are_the_same_cohort_and_the_same_table_too(store: Path, tmp_path: Path) -> None:
