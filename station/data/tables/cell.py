@@ -2,7 +2,8 @@
 
 For each column one expression of the engine's SQL, and one that is true for a cell that has no value of this type. Whole
 numbers may be written ``7.0``, truth values ``yes`` and ``1``; ``1.5`` is no whole number, and an unlisted word no category.
-NaN is a missing number; what is infinite is none, and no day is before the year 1 or after 9999.
+NaN is a missing number; what is infinite is none, and no day is before the year 1 or after 9999. An identifier has no blanks
+around it, and one that the source has as a number no decimals if it is whole: a patient has one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from station.data.tables.source import Described, Form, Spelling, Staged
 _TEXT: Final = "VARCHAR"
 _WHOLE: Final = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
 _FINITE: Final = _WHOLE | {"UBIGINT", "HUGEINT", "UHUGEINT"}
+_EXACT: Final = {"FLOAT": 2**24, "DOUBLE": 2**53}
+"""Up to which whole number each has one spelling: of two beyond it, it makes one."""
+_BLANKS: Final = " \t\n\r\v\f\xa0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ def cell_of(described: Described, place: str, kind: str, staged: Staged) -> Cell
     """Return how a column is read that is called `place` in the staged rows, and is of the engine's type `kind` there."""
     column, spelling = described.column, staged.spelling
     name, taken = named(column.name), named(f"#{column.name}")
-    raw = _present(named(place), staged) if kind == _TEXT else named(place)
+    raw = _present(named(place), column, kind, staged)
     value, good = _judged(column, raw, _taken(column, raw, kind, spelling), kind, spelling)
     strict, strictly = _judged(column, name, taken, kind, spelling)
     if strictly is not None:
@@ -55,10 +59,30 @@ def cell_of(described: Described, place: str, kind: str, staged: Staged) -> Cell
     )
 
 
-def _present(raw: str, staged: Staged) -> str:
+def _present(raw: str, column: Column, kind: str, staged: Staged) -> str:
     """An empty text is a missing value, as it comes from `scan` of CSV already, and so are the words that the operator names."""
     words = staged.spelling.missing if staged.form is Form.CSV else ("", *staged.spelling.missing)
+    if column.type is ColumnType.IDENTIFIER:
+        raw, words = _identifier(raw, kind), staged.spelling.missing
+    elif kind != _TEXT:
+        return raw
     return f"(CASE WHEN {raw} IN ({', '.join(map(quoted, words))}) THEN NULL ELSE {raw} END)" if words else raw
+
+
+def _identifier(raw: str, kind: str) -> str:
+    """Return an identifier as a text without blanks around it; of blanks alone, nothing."""
+    text = f"CAST({raw} AS {_TEXT})"
+    if kind == _TEXT:
+        plain = (
+            f"{raw} > '!' AND right({raw}, 1) > ' '"  # nearly all are, and to look for each blank takes the engine long
+        )
+        return f"(CASE WHEN {plain} THEN {raw} ELSE nullif(trim({raw}, {quoted(_BLANKS)}), '') END)"
+    if kind in _EXACT:
+        whole = f"{raw} = trunc({raw}) AND abs({raw}) < {_EXACT[kind]}"
+        return f"(CASE WHEN {whole} THEN CAST(CAST({raw} AS BIGINT) AS {_TEXT}) WHEN NOT isnan({raw}) THEN {text} END)"
+    if kind.startswith("DECIMAL") and not kind.endswith(",0)"):
+        return f"regexp_replace({text}, {quoted(r'[.]?0*$')}, '')"
+    return text
 
 
 def _taken(column: Column, raw: str, kind: str, spelling: Spelling) -> str:
@@ -93,6 +117,8 @@ def _judged(column: Column, raw: str, taken: str, kind: str, spelling: Spelling)
             good = None if kind in _FINITE else f"NOT isinf({taken})"
         case ColumnType.BOOLEAN:
             good = f"{taken} IS NOT NULL"
+        case ColumnType.IDENTIFIER if kind in _EXACT:
+            good = f"abs(TRY_CAST({taken} AS DOUBLE)) < {_EXACT[kind]}"
         case ColumnType.DATE:
             good = f"{taken} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
         case _:

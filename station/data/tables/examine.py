@@ -45,10 +45,12 @@ def examine(
     flaws = tuple(_flaws(engine, staged, columns))
     if any(one.absent and one.column == patient for one in flaws):
         return Examination(rows=0, patients=0, without_patient=0, flaws=flaws)
-    place = named(staged.names.get(patient, patient))
+    place = staged.names.get(patient, patient)
+    described = next(one for one in columns if one.column.name == patient)
+    person = cell_of(described, place, kinds_in(engine, staged)[place], staged).value
     ((rows, patients, without, left_out),) = engine.rows(
-        f"SELECT count(*), count(DISTINCT {place}), count(*) FILTER ({place} IS NULL),"
-        f" count(DISTINCT {place}) FILTER ({withdrew(place)}) FROM {scan(staged)}",
+        f"SELECT count(*), count(DISTINCT person), count(*) FILTER (person IS NULL),"
+        f" count(DISTINCT person) FILTER ({withdrew('person')}) FROM (SELECT {person} AS person FROM {scan(staged)})",
         [withdrawn],
     )
     empty = tuple(_empty(engine, staged, columns)) if rows else ()

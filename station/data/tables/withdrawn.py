@@ -2,6 +2,10 @@
 
 One identifier a line; blank lines do not count. One with a comma, a semicolon, a tab or a quote in it stands in double quotes.
 Anything else on a line is an error: an identifier that is not understood is a patient who is not left out.
+
+Lists and tables come out of different programs. An identifier on the list is whoever is called like that but for how a whole
+number is written (``7``, ``007``, ``7.0``), capitals, composed letters and FHIR's ``Patient/`` before it. If that is somebody else
+as well, they are left out, too.
 """
 
 from __future__ import annotations
@@ -12,10 +16,14 @@ from typing import Final
 
 from security.errors import FileMissing
 from security.files import read_file
+from station.data.tables.engine import quoted
 from station.errors import DataSourceUnavailable, DataUnfit
 
 _LARGEST: Final = 64 << 20
 _LINE: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",;\t]*))\s*')
+
+_BEFORE: Final = "^(?:.*/)?patient/"
+_WHOLE: Final = r"^0*([0-9]+?)(?:\.0*)?$"
 
 
 def withdrawn_in(path: Path, data: str) -> tuple[str, ...]:
@@ -50,4 +58,9 @@ def withdrawn_in(path: Path, data: str) -> tuple[str, ...]:
 
 def withdrew(patient: str) -> str:
     """Return, in the engine's SQL, whether a patient is on the list that is the next parameter."""
-    return f"trim(CAST({patient} AS VARCHAR)) IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+    return f"{_alike(patient)} IN (SELECT {_alike('one')} FROM (SELECT unnest(CAST(? AS VARCHAR[])) AS one))"
+
+
+def _alike(text: str) -> str:
+    plain = f"regexp_replace(lower(nfc_normalize(trim({text}))), {quoted(_BEFORE)}, '')"
+    return rf"regexp_replace({plain}, {quoted(_WHOLE)}, '\1')"

@@ -18,9 +18,10 @@ from security.ids import TrainId
 from security.tables.parse import LONGEST_MOVE, parse
 from station.data.tables.dataset import band
 from station.data.tables.engine import opened
+from station.data.tables.examine import examine
 from station.data.tables.files import FilesSource
 from station.data.tables.secret import secret_at
-from station.data.tables.source import Described, Spelling
+from station.data.tables.source import Described, Spelling, Wanted
 from station.errors import CohortTooSmall, DataSourceUnavailable, DataTooLarge, DataUnfit
 from tests.support.tables import EVERY, NAMES, Cell, Narrow, Row, csv_of, parquet_of, selected_from, selection, table_in
 
@@ -141,6 +142,81 @@ def test_blanks_around_an_identifier_hide_nobody_from_the_list(store: Path, tmp_
     listed.write_text('canary-3\n"one, with a comma"\n')
     found, _ = selected_from(source(store), selection(withdrawn=listed), tmp_path)
     assert (found.patients, found.withdrawn) == (29, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("7", "007"),
+        ("007", "7"),
+        ("7.0", "7"),
+        ("7", "7.0"),
+        ('"7\t"', "7"),
+        ('"\n7\r\n"', "7"),
+        ("\xa07\xa0", "7"),
+        ("0", "000"),
+        ("3F2A-b", "3f2a-B"),
+        ("Müller-1", "Mu\u0308ller-1"),
+        ("Patient/7", "7"),
+        ("7", "Patient/7"),
+        ("Patient/ab-1", "https://fhir.example/r4/Patient/ab-1"),
+    ],
+)
+def test_no_spelling_hides_who_withdrew(store: Path, tmp_path: Path, cell: str, line: str) -> None:
+    others = [person(0, patient=name) for name in ("70", "17", "7.5", "3F2A", "Patient/77", "1")]
+    (store / "a.csv").write_text(csv_of(others) + f"{cell},99,,,,,,\n", newline="")
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text(line)
+    found, into = selected_from(source(store), selection(withdrawn=listed), tmp_path)
+    assert (found.patients, found.withdrawn) == (6, 1)
+    assert "99" not in {row["age"] for row in table_in(into)}
+
+
+@pytest.mark.parametrize("stored", ["DOUBLE", "FLOAT", "DECIMAL(20,3)", "DECIMAL(9,0)", "HUGEINT", "BIGINT", "VARCHAR"])
+def test_a_patient_has_one_identifier_whatever_type_a_source_has_for_it(
+    store: Path, tmp_path: Path, stored: str
+) -> None:
+    numbers = range(10, 40)
+    listed = tmp_path / "withdrawn.csv"
+    listed.write_text("20\n30\n")
+    wanted = selection(delivered=("patient", "age"), withdrawn=listed)
+    (store / "a.csv").write_text(csv_of([person(number, patient=number) for number in numbers]))
+    told, into = selected_from(source(store), wanted, tmp_path)
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE visits (patient {stored}, age BIGINT)")
+        database.executemany("INSERT INTO visits VALUES (?, ?)", [[number, 40 + number] for number in numbers])
+        database.execute(f"COPY visits TO '{store / 'a.parquet'}' (FORMAT parquet)")
+    found, again = selected_from(source(store, "*.parquet"), wanted, tmp_path)
+    assert (found.patients, found.withdrawn, found.cohort) == (28, 2, told.cohort)
+    assert table_in(again) == table_in(into)
+
+
+def test_nobody_is_called_not_a_number_and_two_are_not_made_one(store: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE visits (patient DOUBLE, age BIGINT)")
+        database.execute("INSERT INTO visits VALUES (1, 1), ('nan', 2), (NULL, 3)")
+        database.execute(f"COPY visits TO '{store / 'a.parquet'}' (FORMAT parquet)")
+        found, _ = selected_from(source(store, "*.parquet"), selection(delivered=("age",)), tmp_path)
+        assert (found.rows, found.patients) == (1, 1)
+        # A file where a patient is missing may have doubles; beside one with integers, those become doubles too.
+        database.execute("CREATE TABLE more (patient BIGINT, age BIGINT)")
+        database.execute("INSERT INTO more VALUES (9007199254740992, 1), (9007199254740993, 2)")
+        database.execute(f"COPY more TO '{store / 'b.parquet'}' (FORMAT parquet)")
+    with pytest.raises(DataUnfit) as caught:
+        selected_from(source(store, "*.parquet"), selection(delivered=("age",)), tmp_path)
+    assert caught.value.fields["column"] == "patient"
+
+
+def test_blanks_make_no_two_of_one_patient_and_nobody_of_nothing(store: Path, tmp_path: Path) -> None:
+    cells = ["p1", "p1 ", " p1", '"p1\n"', "p2", " ", '" "', ""]
+    (store / "a.csv").write_text("patient,age\n" + "".join(f"{cell},1\n" for cell in cells))
+    wanted = selection(delivered=("patient", "age"))
+    found, into = selected_from(source(store), wanted, tmp_path)
+    assert (found.rows, found.patients) == (5, 2)
+    assert len({row["patient"] for row in table_in(into)}) == 2
+    with opened([store], scratch=None, about="heart") as engine:
+        told = examine(engine, source(store).stage(Wanted(columns=EVERY[:2]), tmp_path), EVERY[:2], "patient", ["P1"])
+    assert (told.rows, told.patients, told.without_patient, told.withdrawn) == (8, 2, 3, 1)
 
 
 def test_too_few_patients_are_nobodys(store: Path, tmp_path: Path) -> None:
