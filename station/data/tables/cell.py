@@ -121,6 +121,8 @@ def _judged(column: Column, raw: str, taken: str, kind: str, spelling: Spelling)
             good = f"abs(TRY_CAST({taken} AS DOUBLE)) < {_EXACT[kind]}"
         case ColumnType.DATE:
             good = f"{taken} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+            if kind == _TEXT:  # 27-11-26 is no day of the year 27
+                good += f" AND ({taken} >= DATE '1000-01-01' OR contains({raw}, left(CAST({taken} AS {_TEXT}), 4)))"
         case _:
             pass
     if column.values is not None:
@@ -131,4 +133,5 @@ def _judged(column: Column, raw: str, taken: str, kind: str, spelling: Spelling)
 def _decimal(raw: str, kind: str, spelling: Spelling) -> str:
     if kind != _TEXT or spelling.decimal == ".":
         return raw
-    return f"replace({raw}, {quoted(spelling.decimal)}, '.')"
+    # A point is not the decimal sign then, and what else it means is not known: 1.234 may be a thousand times 1,234.
+    return f"(CASE WHEN NOT contains({raw}, '.') THEN replace({raw}, {quoted(spelling.decimal)}, '.') END)"

@@ -5,6 +5,7 @@ The header of a CSV file is read here, and the engine is told the columns: it gu
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +48,9 @@ def header_of(path: Path, spelling: Spelling) -> tuple[str, ...]:
     """Return the names of the columns of a CSV file.
 
     Raises:
-        DataUnfit: a name is empty or given twice, or it is not text.
+        DataUnfit: a name is empty or given twice, or it is not text that the engine reads.
     """
+    _need_order(path, spelling)
     with told(path), path.open(encoding=spelling.encoding, errors="replace", newline="") as text:
         first = ""
         try:
@@ -62,6 +64,16 @@ def header_of(path: Path, spelling: Spelling) -> tuple[str, ...]:
         msg = "the first row of a table must hold different names"
         raise DataUnfit(msg, file=path)
     return names
+
+
+def _need_order(path: Path, spelling: Spelling) -> None:
+    """Refuse UTF-16 in the order of bytes in which the engine would find no row, and so nobody."""
+    if spelling.encoding != "utf-16":
+        return
+    with told(path), path.open("rb") as source:
+        if source.read(len(codecs.BOM_UTF16_BE)) == codecs.BOM_UTF16_BE:
+            msg = "a file of a table is in big-endian UTF-16, which the station does not read"
+            raise DataUnfit(msg, file=path, hint="save it as UTF-8")
 
 
 def columns_of(engine: Engine, path: Path) -> frozenset[str]:

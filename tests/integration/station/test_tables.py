@@ -296,6 +296,53 @@ def test_a_hospitals_own_spelling(tmp_path: Path) -> None:
     assert (rows["2020-02-29"]["age"], rows["2020-02-29"]["height"], rows["2020-02-29"]["note"]) == ("", "-0.25", "")
 
 
+@pytest.mark.parametrize(("column", "cell"), [("age", "1.000"), ("height", "1.234"), ("height", "1.234,5")])
+def test_beside_a_decimal_comma_a_point_is_no_decimal_sign(tmp_path: Path, column: str, cell: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "a.csv").write_text(f"patient;{column}\np1;2,0\np2;{cell}\n")
+    with pytest.raises(DataUnfit) as caught:
+        selected_from(source(store, delimiter=";", decimal=","), selection(delivered=(column,)), tmp_path)
+    assert (caught.value.fields["column"], caught.value.fields["row"]) == (column, 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cell", "day"),
+    [
+        (None, "27-11-26", None),
+        (None, "7-1-1", None),
+        (None, "0027-11-26", "0027-11-26"),
+        ("%d.%m.%Y", "27.11.26", None),
+        ("%d.%m.%Y", "27.11.0026", "0026-11-27"),
+        ("%d.%m.%y", "27.11.26", "2026-11-27"),
+    ],
+)
+def test_a_year_of_two_digits_is_not_one_of_the_first_century(
+    store: Path, tmp_path: Path, pattern: str | None, cell: str, day: str | None
+) -> None:
+    (store / "a.csv").write_text(csv_of([person(1, admitted=cell)]))
+    here = source(store, dates=pattern)
+    if day is None:
+        with pytest.raises(DataUnfit) as caught:
+            selected_from(here, selection(), tmp_path)
+        assert (caught.value.fields["column"], caught.value.fields["row"]) == ("admitted", 1)
+    else:
+        assert table_in(selected_from(here, selection(), tmp_path)[1])[0]["admitted"] == day
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_in_either_order_of_bytes_utf_16_is_read_or_told(store: Path, tmp_path: Path, order: str) -> None:
+    raw = ("\ufeff" + csv_of([person(number) for number in range(30)])).encode(f"utf-16-{order}")
+    (store / "a.csv").write_bytes(raw)
+    here = source(store, encoding="utf-16")
+    if order == "le":
+        assert selected_from(here, selection(), tmp_path)[0].patients == 30
+    else:
+        with pytest.raises(DataUnfit, match="big-endian"):
+            selected_from(here, selection(), tmp_path)
+        assert not here.check()[0].ok
+
+
 @pytest.mark.parametrize("quote", ['"', "'"])
 def test_an_empty_cell_is_a_missing_value_in_every_column_also_between_quotes(tmp_path: Path, quote: str) -> None:
     store = tmp_path / "store"
