@@ -271,9 +271,11 @@ class _New:
             self._out.close()
 
     def discard(self) -> None:
-        """Remove it, if it has not got its name."""
-        self._out.close()
-        self.path.unlink(missing_ok=True)
+        """Remove it, if it has not got its name. What a full or failing disk keeps of it goes at the next start."""
+        with contextlib.suppress(OSError):  # what could not be written is tried once more when it is closed
+            self._out.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 class SpoolWriter(HashingWriter):

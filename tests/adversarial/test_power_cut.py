@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -17,12 +18,13 @@ import pytest
 from docker import APIClient
 
 from security.errors import DiskFull, DiskReadOnly, PhtError
-from security.files import write_file
+from security.files import make_folder, write_file
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
 from station.daemon.tidy import tidy
 from station.errors import JournalBusy, JournalDamaged, JournalUnwritable
+from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.sqlite import SqliteLog, explained
 from station.sandbox.docker.ending import killed_for_memory, machine_out_of_memory, used_up_its_memory, vanished
@@ -32,7 +34,7 @@ from station.sandbox.docker.processes import living
 from station.sandbox.order import RunOrder
 from station.sandbox.port import Ended
 from station.sandbox.printed import Printed, read_printed
-from station.visit.events import HoldFor, RoomLost
+from station.visit.events import HoldFor, RoomLost, Stumbled
 from station.visit.plan import Phase, approve, phase_of
 from tests.support.world import ROOMY, World, add_up, world
 
@@ -334,6 +336,60 @@ def test_t25_what_is_written_to_a_read_only_disk_is_not_now(disk: Path) -> None:
     with pytest.raises(DiskReadOnly) as told:
         write_file(disk / "x", b"")
     assert told.value.exit == 20
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("phase", [Phase.NOTICED, Phase.READY])
+def test_t25_a_train_waits_for_a_full_disk_and_nobody_is_asked(disk: Path, tmp_path: Path, phase: Phase) -> None:
+    made = world(tmp_path / "world", stations=ALONE)
+    made.submit(made.train(route=ALONE))
+    made.notice("hospital-a")
+    until(made, phase)
+    here = make_folder(made.folder("hospital-a") / "spool")
+    shutil.copytree(here, disk / "spool")
+    made.change("hospital-a", spool=Spool(disk / "spool"))
+    subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+    with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+    for _ in range(6):
+        made.step("hospital-a")
+        made.now += timedelta(minutes=1)
+    visit = made.visit("hospital-a")
+    assert visit.held is None
+    assert visit.stumbled is not None
+    assert visit.stumbled.code == "disk.full"
+    assert not list((disk / "spool").glob(".new.*"))
+    (disk / "full").unlink()
+    until(made, Phase.GONE)
+    assert made.visit("hospital-a").pushed is not None
+    made.close()
+
+
+@pytest.mark.engine
+def test_t25_a_disk_that_becomes_read_only_while_a_step_writes_costs_no_worker(disk: Path, tmp_path: Path) -> None:
+    class Failing(Spool):
+        """Its disk fails between a file's last byte and its name."""
+
+        def settle(self) -> None:
+            for one in self._thread.new:
+                one.sync()
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            super().settle()
+
+    made = world(tmp_path / "world", stations=ALONE)
+    made.change("hospital-a", spool=Failing(disk / "spool"))
+    made.submit(made.train(route=ALONE))
+    made.notice("hospital-a")
+    house, arrival = made.houses["hospital-a"], made.visit("hospital-a").arrival
+    event = reconcile(arrival, house, made.now)
+    assert isinstance(event, Stumbled)
+    assert event.code == "disk.read-only"
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    made.change("hospital-a", spool=Spool(disk / "spool"))
+    until(made, Phase.GONE)
+    assert made.visit("hospital-a").pushed is not None
+    made.close()
 
 
 @pytest.mark.engine
