@@ -17,6 +17,8 @@ from security.train.manifest import Limits
 
 _SHARE: Final = 0.8
 """Of the machine's memory and free disk: the rest is for the engine, the daemon and everybody else."""
+_OUTPUTS: Final = 2
+"""How many times its limit of output a run is granted of the disk: what files occupy may be as much more than their bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class Capacity:
             limits,
             memory_bytes=min(limits.memory_bytes, self.per_owner.memory_bytes),
             cpu_millis=min(limits.cpu_millis, self.per_owner.cpu_millis),
-            output_bytes=min(limits.output_bytes, self.per_owner.disk_bytes),
+            output_bytes=min(limits.output_bytes, self.per_owner.disk_bytes // _OUTPUTS),
         )
 
 
@@ -91,7 +93,13 @@ class CapacitySettings:
     def on(self, machine: Resources) -> Capacity:
         """Return the capacity on a machine that has so much."""
         total = replace(machine, **self.total)
-        return Capacity(total=total, per_owner=replace(total, **self.per_owner))
+        of_owner = {name: min(most, getattr(total, name)) for name, most in self.per_owner.items()}
+        return Capacity(total=total, per_owner=replace(total, **of_owner))
+
+
+def granted_disk(limits: Limits, arrived: int) -> int:
+    """Return the bytes of disk that a run is granted, whose code and states have so many bytes as they `arrived`."""
+    return _OUTPUTS * limits.output_bytes + arrived
 
 
 def of_machine(workrooms: Path) -> Resources:

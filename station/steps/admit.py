@@ -14,6 +14,7 @@ from security.train.route import Task
 from security.train.verify import AcceptedTrain
 from station.admission.policy import Hold, Request
 from station.errors import PolicyRefused, TrainRecalled
+from station.house.capacity import granted_disk
 from station.house.house import House
 from station.house.trust import newest_trust
 from station.steps.evidence import keys_for, verified
@@ -60,7 +61,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
     if boarded(accepted, house):
         if manifest.route.task(accepted.stop) is Task.DEPART:
             return Boarded(at=now, by=DEPARTURE)
-        return _admitted(visit, manifest, BOARDING, now)
+        return _admitted(visit, manifest, BOARDING, house, now)
     request = Request(
         manifest=manifest,
         base=trust.approved_base(manifest.base).name,
@@ -71,12 +72,12 @@ def perform(visit: Visit, house: House, now: datetime) -> Admitted | Boarded | H
     )
     verdict = house.policy.consider(request)
     if not isinstance(verdict, Hold):
-        return _let_in(visit, accepted, "policy", now)
+        return _let_in(visit, accepted, "policy", house, now)
     analysis = request.analysis or _analysis(visit, accepted, house, now)
     approval = visit.approved_for(HoldFor.ADMISSION, verdict.reason, analysis)
     if approval is None:
         return Held(at=now, hold=HoldFor.ADMISSION, reason=verdict.reason, analysis=analysis)
-    return _let_in(visit, accepted, approval.by, now)
+    return _let_in(visit, accepted, approval.by, house, now)
 
 
 def _recalled(accepted: AcceptedTrain, house: House, now: datetime) -> TrainRecalled | None:
@@ -104,11 +105,11 @@ def boarded(accepted: AcceptedTrain, house: House) -> bool:
     return True
 
 
-def _let_in(visit: Visit, accepted: AcceptedTrain, by: str, now: datetime) -> Admitted | Boarded:
+def _let_in(visit: Visit, accepted: AcceptedTrain, by: str, house: House, now: datetime) -> Admitted | Boarded:
     manifest = accepted.manifest.value
     if manifest.route.task(accepted.stop) is Task.BOARD:
         return Boarded(at=now, by=by)
-    return _admitted(visit, manifest, by, now)
+    return _admitted(visit, manifest, by, house, now)
 
 
 def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> PolicyRefused | None:
@@ -125,14 +126,19 @@ def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> 
     return None
 
 
-def _admitted(visit: Visit, manifest: TrainManifest, by: str, now: datetime) -> Admitted:
+def _admitted(visit: Visit, manifest: TrainManifest, by: str, house: House, now: datetime) -> Admitted:
+    """Grant what the run may use, unless there will never be so much disk for its owner: it would wait for ever."""
     limits, arrived = manifest.limits, visit.fetched.sealed if visit.fetched else ()
+    disk, capacity = granted_disk(limits, sum(blob.size for blob in arrived)), house.copies.capacity
+    if capacity is not None and disk > capacity.per_owner.disk_bytes:
+        msg = "the train asks for more than this station gives a run"
+        raise PolicyRefused(msg, limit="disk_bytes", wanted=disk, most=capacity.per_owner.disk_bytes)
     return Admitted(
         at=now,
         by=by,
         memory_bytes=limits.memory_bytes,
         cpu_millis=limits.cpu_millis,
-        disk_bytes=2 * limits.output_bytes + sum(blob.size for blob in arrived),
+        disk_bytes=disk,
     )
 
 

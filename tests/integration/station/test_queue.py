@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from registry.depot import Depot
 from registry.memory import MemoryRegistry
 from registry.port import Registry
 from security.digest import Digest
+from security.train.journey import Outcome
 from station.admission.policy import AllOf, ByHand
 from station.daemon.lanes import Lane
 from station.daemon.loop import About, Shift
 from station.daemon.pace import Pace, Terms
 from station.daemon.workers import Done, Job, Workers
 from station.house.capacity import Capacity, Resources
+from station.house.usage import Copies
 from station.visit.events import Approved
 from station.visit.plan import Phase, approve, phase_of
 from tests.support.trains import CODE, LARGE, Train
@@ -108,6 +111,27 @@ def test_trains_are_brought_to_their_end_in_the_order_of_their_arrival(
         most = max(most, sum(phase_of(visit) is Phase.RUNNING for visit in daemon.visits()))
     assert left(here) == here.houses[STATION].journal.arrivals()
     assert most == 1
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_train_for_which_there_is_never_disk_enough_is_refused_and_stands_before_no_other(
+    here: World, lacking: int
+) -> None:
+    (large,) = sent(here, 1, files=LARGE)
+    limits = large.manifest.limits
+    needs = 2 * limits.output_bytes + large.manifest.code.size
+    every = replace(ONE_AT_A_TIME.capacity.total, disk_bytes=needs - lacking)
+    terms = Terms(capacity=Capacity.of(every))
+    here.change(STATION, copies=Copies(terms.capacity))
+    daemon = shift(here, terms)
+    live(here, daemon, 5)
+    (small,) = sent(here, 1)
+    for _ in range(60):
+        live(here, daemon, 1)
+    assert here.at_home(small.id)
+    assert here.at_home(large.id) is not bool(lacking)
+    if lacking:
+        assert here.outcome(large) is Outcome.REFUSED
 
 
 def turns_until_one_left(here: World, count: int) -> int:

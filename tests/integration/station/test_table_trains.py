@@ -178,7 +178,8 @@ def test_a_table_that_changes_while_it_is_read_is_read_again(here: World, tmp_pa
 
 def test_a_table_for_which_there_is_no_disk_makes_the_train_wait_and_leaves_nothing(here: World) -> None:
     made = here.train(route=("hospital-a",), data=(DataNeed(name="heart", description="ages", columns=("age",)),))
-    every = Resources(runs=9, memory_bytes=1 << 40, cpu_millis=1 << 30, disk_bytes=1 << 20)
+    granted = 2 * made.manifest.limits.output_bytes + made.manifest.code.size
+    every = Resources(runs=9, memory_bytes=1 << 40, cpu_millis=1 << 30, disk_bytes=granted)
     copies = Copies(Capacity.of(every))
     here.change("hospital-a", copies=copies)
     here.submit(made)

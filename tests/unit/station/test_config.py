@@ -376,8 +376,15 @@ def test_no_run_may_ask_for_more_than_its_owner_ever_gets() -> None:
     machine = Resources(runs=4, memory_bytes=1 << 30, cpu_millis=1500, disk_bytes=1 << 20)
     capacity = parse(LEAST + "capacity: {per_owner: {memory_bytes: 1000}}\n").capacity.on(machine)
     most = capacity.ceiling(CEILING)
-    assert (most.memory_bytes, most.cpu_millis, most.output_bytes) == (1000, 1500, 1 << 20)
+    assert (most.memory_bytes, most.cpu_millis, most.output_bytes) == (1000, 1500, 1 << 19)  # granted twice of the disk
     assert (most.wall_seconds, most.processes) == (CEILING.wall_seconds, CEILING.processes)
+
+
+def test_no_owner_gets_more_than_there_is() -> None:
+    """A train that fits the share of its owner and not the station would wait for ever, and everybody behind it."""
+    machine = Resources(runs=4, memory_bytes=1000, cpu_millis=4000, disk_bytes=500)
+    capacity = parse(LEAST + "capacity: {per_owner: {runs: 9, memory_bytes: 2000}}\n").capacity.on(machine)
+    assert capacity == Capacity.of(machine)
 
 
 def test_retention_has_its_defaults_and_can_be_set() -> None:
