@@ -29,6 +29,7 @@ from security.errors import (
 from security.train.journey import MOST_REASON
 from station.errors import JournalRaced, RoomMissing, RunInterrupted, SpoolDamaged
 from station.house.house import House
+from station.house.usage import RUNS
 from station.steps import perform
 from station.steps.mend import mend
 from station.steps.notice import notice, notice_expected
@@ -46,8 +47,8 @@ from station.visit.events import (
 )
 from station.visit.events import Refused as RefusedEvent
 from station.visit.parts import plain
-from station.visit.plan import Do, Step, lose_room, next_step, permits, stumble, stumble_internally
-from station.visit.state import Visit
+from station.visit.plan import Do, Step, lose_room, next_step, permits, phase_of, stumble, stumble_internally
+from station.visit.state import INTERNAL, Visit
 
 log = logging.getLogger(__name__)
 
@@ -137,12 +138,26 @@ def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEven
     try:
         return _performed(step, visit, house, now)
     except SpoolDamaged as error:
-        return _mended(error, step, visit, house, now)
+        return _attended(_mended(error, step, visit, house, now), visit, house, now)
     except PhtError as error:
         return _left(_explained(error, step, visit, now), visit, house, now)
     except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
         _log_bug(error, step, visit)
-        return stumble_internally(visit, now=now)
+        return _unbroken(step, visit, house, now)
+
+
+def _unbroken(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent:
+    """Try again after a bug of ours, or ask a person; what is cleared away before that may be what the bug is in."""
+    try:
+        return _attended(stumble_internally(visit, now=now), visit, house, now)
+    except Exception as error:  # noqa: BLE001 - the boundary, as above
+        _log_bug(error, step, visit)
+        return stumble(visit, code=INTERNAL, now=now)
+
+
+def _attended(event: VisitEvent, visit: Visit, house: House, now: datetime) -> VisitEvent:
+    """See that no run goes on that nobody watches while a person is asked; what has ended stays."""
+    return _left(event, visit, house, now) if phase_of(visit) in RUNS else event
 
 
 def _performed(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:

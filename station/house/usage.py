@@ -21,7 +21,8 @@ from station.visit.events import ArrivalId
 from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 
-_RUNS: Final = frozenset({Phase.OPENED, Phase.FURNISHED, Phase.RUNNING})
+RUNS: Final = frozenset({Phase.OPENED, Phase.FURNISHED, Phase.RUNNING})
+"""When a run goes on or is about to; while a person is asked meanwhile, nothing is left of it (`station.daemon.reconcile`)."""
 _ROOM_ONLY: Final = frozenset({Phase.ENDED, Phase.CLEARED, Phase.SEALED, Phase.STOPPED})
 _NEWS: Final = 64 << 20
 """Bytes that are copied before it is asked again what others take up."""
@@ -45,9 +46,9 @@ def needs_of(visit: Visit) -> Resources:
 def used_by(visit: Visit) -> Resources:
     """Return what a visit takes up now."""
     phase, needs = phase_of(visit), needs_of(visit)
-    if phase in _RUNS and not (phase is not Phase.RUNNING and visit.held):
-        return needs
-    return Resources(disk_bytes=needs.disk_bytes) if phase in _RUNS | _ROOM_ONLY else Resources()
+    if phase in RUNS:
+        return Resources() if visit.held else needs
+    return Resources(disk_bytes=needs.disk_bytes) if phase in _ROOM_ONLY else Resources()
 
 
 @dataclass(slots=True)

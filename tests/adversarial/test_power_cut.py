@@ -217,6 +217,43 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     made.close()
 
 
+@pytest.mark.parametrize("phase", [Phase.OPENED, Phase.FURNISHED, Phase.RUNNING])
+@pytest.mark.parametrize("damage", ["spool", "bug"])
+def test_t25_no_run_goes_on_that_nobody_watches_while_a_person_is_asked(
+    tmp_path: Path, phase: Phase, damage: str
+) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            raise ZeroDivisionError(name)
+
+    made = world(tmp_path, stations=ALONE, program=lambda *_: -1)
+    made.submit(made.train(route=ALONE))
+    until(made, phase)
+    house, visit = made.houses["hospital-a"], made.visit("hospital-a")
+    assert visit.fetched is not None
+    envelopes = house.spool.at(visit.fetched.documents[0].digest)
+    whole = envelopes.read_bytes()
+    if damage == "bug":
+        made.change("hospital-a", trust=Broken(), data=Broken())
+    else:
+        spoil(envelopes, gone=False)
+        made.depot.remove(made.depot.arrivals(house.party)[0])
+    for _ in range(6):
+        made.step("hospital-a")
+        made.now += timedelta(seconds=10)
+    visit = made.visit("hospital-a")
+    assert visit.held is not None
+    assert phase_of(visit) is phase
+    assert made.sandboxes["hospital-a"].leftovers("test-hospital-a") == house.workrooms.names() == ()
+    made.houses["hospital-a"] = house
+    envelopes.write_bytes(whole)
+    house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
+    until(made, Phase.RUNNING)
+    made.step("hospital-a")
+    assert made.visit("hospital-a").attempt == 2
+    made.close()
+
+
 def test_t25_a_person_is_asked_where_this_station_made_what_is_damaged(tmp_path: Path) -> None:
     made = world(tmp_path, stations=ALONE)
     made.submit(made.train(route=ALONE))

@@ -134,6 +134,19 @@ def test_a_train_for_which_there_is_never_disk_enough_is_refused_and_stands_befo
         assert here.outcome(large) is Outcome.REFUSED
 
 
+def test_a_train_whose_runs_were_lost_holds_nothing_up_while_a_person_is_asked(here: World) -> None:
+    (lost,) = sent(here, 1)
+    daemon = shift(here, ONE_AT_A_TIME)
+    for _ in range(60):
+        live(here, daemon, 1)
+        here.sandboxes[STATION].lose_power()
+    assert [visit.held is not None for visit in daemon.visits()] == [True]
+    (other,) = sent(here, 1)
+    live(here, daemon, 60)
+    assert here.at_home(other.id)
+    assert not here.at_home(lost.id)
+
+
 def turns_until_one_left(here: World, count: int) -> int:
     made, daemon, turns = sent(here, count), shift(here, ONE_AT_A_TIME, OneEach()), 0
     while not left(here):

@@ -130,10 +130,13 @@ def test_a_visit_takes_up_what_it_was_granted_from_its_room_to_its_end(phase: Ph
     assert used_by(visit) == {"": Resources(), "disk": disk, "all": needs_of(visit)}[taken]
 
 
-def test_a_room_that_waits_for_a_person_takes_up_disk_only() -> None:
-    assert used_by(up_to(Phase.OPENED, replace(HELD, hold=HoldFor.ATTENTION))) == Resources(
-        disk_bytes=ADMITTED.disk_bytes
-    )
+@pytest.mark.parametrize("phase", [Phase.OPENED, Phase.FURNISHED, Phase.RUNNING])
+def test_a_run_of_which_nothing_is_left_while_a_person_is_asked_takes_up_nothing(phase: Phase) -> None:
+    assert used_by(up_to(phase, replace(HELD, hold=HoldFor.ATTENTION))) == Resources()
+
+
+def test_results_that_wait_for_a_person_take_up_disk_only() -> None:
+    assert used_by(up_to(Phase.ENDED, replace(HELD, hold=HoldFor.RELEASE))) == Resources(disk_bytes=ADMITTED.disk_bytes)
 
 
 def test_a_lost_room_takes_up_nothing_and_a_stopped_one_its_disk() -> None:
