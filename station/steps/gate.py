@@ -8,7 +8,7 @@ from typing import Final
 
 from security.archive import content_of, members_of
 from security.digest import Digest
-from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement
+from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, MalformedStatement, Refused, TrainFault
 from security.files import read_file, told, write_file
 from security.train.route import Task
 from security.train.verify import AcceptedTrain
@@ -34,12 +34,19 @@ def perform(visit: Visit, house: House, now: datetime) -> Cleared | Held:
     Raises:
         GateRefused: which rule is broken; or what a person released is not what the run left.
         NoResults: nothing was left behind.
+        RoomMissing: the machine went down before what was left had been judged, or took some of that with it.
     """
     accepted = verified(visit, house, trust_or_at_hand(house, now), now)
     room = house.workrooms.find(visit.arrival)
     finished = says_finished(room, accepted)
     before = judged_in(room)
-    found, content = judge(visit, accepted, house)
+    try:
+        found, content = judge(visit, accepted, house)
+    except (Refused, TrainFault):
+        house.workrooms.need_laid_out(visit.arrival)  # or it is not the run's fault
+        raise
+    if content != before:
+        house.workrooms.need_laid_out(visit.arrival)  # files that had not reached the disk are cut short, or empty
     write_file(room.judged, content.encode())
     match found.verdict:
         case Clear(cost=cost):

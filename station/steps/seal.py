@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import BinaryIO, cast
 
 from security.directory.trust import TrustStore
-from security.errors import ArchiveRejected, BudgetExceeded, FileMissing
+from security.errors import ArchiveRejected, BudgetExceeded, FileMissing, Refused
 from security.train.journey import StateRef
 from security.train.seal import seal_state
 from security.train.verify import AcceptedTrain
@@ -31,6 +31,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
 
     Raises:
         GateRefused: what is there is no longer what was cleared.
+        RoomMissing: the machine went down and took it with it, or what was to be kept here.
         RouteCutOff, KeyRevoked, KeyOutsideValidity: the next stop, or the owner, has no trusted key.
     """
     trust = trust_or_at_hand(house, now)
@@ -39,13 +40,25 @@ def perform(visit: Visit, house: House, now: datetime) -> Sealed:
         return _sealed_nothing(accepted, recipients_of(accepted, trust, now, finished=False), house, now)
     room = house.workrooms.find(visit.arrival)
     recipients = recipients_of(accepted, trust, now, finished=_finished(visit))
+    if accepted.manifest.value.keep_bytes is not None:
+        house.workrooms.need_laid_out(visit.arrival)  # nobody has judged that, and it may be cut short
     try:
         ref = _sealed(room, visit, accepted, recipients, house)
     except GateRefused:  # a power cut may have taken what was printed, and left what it was printed from
-        print_outputs(visit, accepted, house)
-        ref = _sealed(room, visit, accepted, recipients, house)
+        ref = _sealed_again(room, visit, accepted, recipients, house)
     put_away(room, accepted, house)
     return Sealed(at=now, blob=ref.digest, size=ref.size)
+
+
+def _sealed_again(
+    room: Workroom, visit: Visit, accepted: AcceptedTrain, recipients: Sequence[str], house: House
+) -> StateRef:
+    try:
+        print_outputs(visit, accepted, house)
+        return _sealed(room, visit, accepted, recipients, house)
+    except Refused:
+        house.workrooms.need_laid_out(visit.arrival)  # or it may have taken both
+        raise
 
 
 def _sealed(room: Workroom, visit: Visit, accepted: AcceptedTrain, recipients: Sequence[str], house: House) -> StateRef:

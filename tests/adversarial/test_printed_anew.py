@@ -11,6 +11,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from station.gate.anew import move, print_anew, put_back
 from station.gate.port import Clear, Gate, Left, Verdict
 from station.gate.rules import FORM
 from station.house.assembly import gate_of
-from station.house.workroom import Workroom
+from station.house.workroom import Workroom, Workrooms
 from station.sandbox.order import RunOrder
 from station.steps.gate import judged_in
 from station.visit.events import Cleared, HoldFor, Sealed
@@ -313,9 +314,9 @@ def test_two_payloads_give_the_same_size_and_the_same_bytes_t18_(tmp_path: Path)
     assert found[0] == found[1]
 
 
-def held(root: Path) -> tuple[World, Train]:
+def held(root: Path, declared: tuple[Output, ...] | None = None) -> tuple[World, Train]:
     made = one_stop(root, b"patients", by_hand=True)
-    sent = made.train(route=("hospital-a",), outputs=outputs())
+    sent = made.train(route=("hospital-a",), outputs=declared or outputs())
     made.submit(sent)
     made.step("hospital-a")
     while made.visit("hospital-a").held is None:
@@ -326,10 +327,14 @@ def held(root: Path) -> tuple[World, Train]:
     return made, sent
 
 
-def release(made: World) -> None:
+def say_yes(made: World) -> None:
     house, visit = made.houses["hospital-a"], made.visit("hospital-a")
     yes = approve(visit, by="grace", note="", now=made.now)
     house.journal.append(visit.arrival, yes, expect=visit.length)
+
+
+def release(made: World) -> None:
+    say_yes(made)
     made.settle()
 
 
@@ -449,6 +454,42 @@ def test_another_number_of_the_same_size_is_not_sealed_in_place_of_what_was_clea
     assert after.refused is not None
     assert (after.refused.code, after.sealed, after.pushed) == ("gate.type", None, None)
     assert list(made.houses["hospital-a"].spool.path.glob(".new.*")) == []
+    made.close()
+
+
+def cut_short(room: Workroom) -> None:
+    """What had not reached the disk when the machine went down is there, and empty."""
+    for path in (*room.state.rglob("*"), *room.outgoing.rglob("*"), *room.keep.rglob("*")):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("where", ["ended", "held", "cleared"])
+def test_t25_what_a_power_cut_left_of_results_neither_leaves_nor_is_the_train_s_fault(
+    tmp_path: Path, where: str, media_type: str
+) -> None:
+    """Whether the run had just ended, or a person was asked, or what was cleared was to be sealed: it is run again."""
+    declared = (replace(*outputs(), media_type=media_type, schema=ONE_NUMBER if "json" in media_type else None),)
+    if where == "held":
+        made, sent = held(tmp_path / "world", declared)
+    else:
+        made, sent = ran(tmp_path / "world", declared, Phase(where))
+    cut_short(room_of(made))
+    rooms = Workrooms(made.folder("hospital-a") / "workrooms", boot=lambda: "another life")
+    made.change("hospital-a", workrooms=rooms)
+    if where == "held":
+        say_yes(made)
+        for _ in range(12):
+            made.step("hospital-a")
+            made.now += timedelta(seconds=1)
+        assert made.visit("hospital-a").held is not None  # about the results of the second run
+        say_yes(made)
+    made.settle()
+    visit = made.visit("hospital-a")
+    assert (visit.refused, visit.fault, visit.attempt) == (None, None, 2)
+    (result,) = made.results(sent, tmp_path / "home").values()
+    assert b'"n"' in result
     made.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +24,11 @@ from security.train.journey import Limit, Outcome, print_entry, read_entry, read
 from security.train.letters import seal_letter
 from security.train.route import Task
 from station.house.spool import Spool
+from station.house.workroom import Workrooms
 from station.sandbox.order import RunOrder
 from station.visit.events import HoldFor
-from station.visit.plan import approve
+from station.visit.plan import Phase, approve, phase_of
+from station.visit.state import Visit
 from tests.support.rounds import (
     COMBINE,
     CONTRIBUTE,
@@ -114,6 +117,35 @@ def test_what_a_station_keeps_is_there_again_at_its_next_round_and_gone_after_th
         for name in STATIONS:  # they are told that it has finished: they would have gone on waiting for it
             assert list((here.folder(name) / "passes").iterdir()) == []
             assert here.depot.receipt_tags(PartyId(name)) == ()
+    finally:
+        here.close()
+
+
+def test_t25_what_a_power_cut_left_of_what_is_kept_is_not_kept(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def counting(order: RunOrder, say: Callable[[bytes], None]) -> int:
+        note = order.keep / "rounds"
+        seen.append(note.read_text() if note.exists() else "none")
+        note.write_text("kept")
+        return contribute(order, say)
+
+    here = rounds_world(tmp_path / "world", program={CONTRIBUTE: counting, COMBINE: combine})
+    try:
+        made = rounds_train(here, keep_bytes=1000)
+        board(here, made)
+        cleared: list[Visit] = []
+        while not cleared:
+            for station in here.houses:
+                here.step(station)
+            here.now += timedelta(seconds=1)
+            cleared = [one for one in here.visits("hospital-a") if phase_of(one) is Phase.CLEARED]
+        (here.houses["hospital-a"].workrooms.find(cleared[0].arrival).keep / "rounds").write_bytes(b"")
+        rooms = Workrooms(here.folder("hospital-a") / "workrooms", boot=lambda: "another life")
+        here.change("hospital-a", workrooms=rooms)
+        here.settle()
+        assert here.at_home(made.id)
+        assert sorted(seen) == ["kept"] * 3 + ["none"] * 4
     finally:
         here.close()
 
