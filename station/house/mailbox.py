@@ -1,10 +1,10 @@
 """What does a station remember of its mailbox from one look to the next?
 
 Anybody who may write to a mailbox can put as much there as they like. So a look has a size, whatever the mailbox holds: what
-there was no room for in an earlier look comes first, in its order, so that nobody keeps it waiting with something new before
-each look; then tags never looked at, and of those it goes on where it left off. A tag under which a train came that was accepted
-is not looked at while that visit goes on, however long a person takes: what else comes under it is the same train again, and
-is still there when the visit is over. Nothing here is evidence: a station that forgets it looks again.
+there was no room for in an earlier look comes first, in the order of the looks that first found it, so that nobody keeps it
+waiting with something new before each look, whatever its name or size; then what is new. A tag under which a train came that was
+accepted is not looked at while that visit goes on, however long a person takes: what else comes under it is the same train again,
+and is still there when the visit is over. Nothing here is evidence: a station that forgets it looks again.
 
 Two looks go on at once: one through the whole mailbox, and one for what is expected.
 """
@@ -12,7 +12,6 @@ Two looks go on at once: one through the whole mailbox, and one for what is expe
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -40,14 +39,16 @@ class MailboxMemory:
 
     seen: dict[Tag, Digest | None] = field(default_factory=dict)
     """With what each named then."""
-    late: dict[Tag, None] = field(default_factory=dict)
-    """Tags that there was no room for when they were looked at, the longest ago first."""
+    late: dict[Tag, int] = field(default_factory=dict)
+    """Tags that there was no room for in a look, each with its turn: what has waited longer has a smaller one."""
+    in_turn: dict[Tag, int] = field(default_factory=dict)
+    """Those of them that are looked at now: what is put off again keeps its turn."""
     junk: set[Digest] = field(default_factory=set)
     doubtful: set[Digest] = field(default_factory=set)
     recalls: frozenset[Tag] = frozenset()
     """Tags seen in the last look that can be recalls, among others."""
     _held: dict[Digest, StoredManifest] = field(default_factory=dict)
-    _left_off: Tag | None = None
+    _given: int = 0
     _directory: DirectoryVersion | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,20 +57,19 @@ class MailboxMemory:
         there = set(tags)
         with self._lock:
             self.seen = {tag: named for tag, named in self.seen.items() if tag in there}
-            self.late = {tag: None for tag in self.late if tag in there}
+            self.late = {tag: turn for tag, turn in self.late.items() if tag in there}
             fresh = [tag for tag in tags if tag not in self.seen and tag not in self.late]
-            start = 0 if self._left_off is None else bisect_right(fresh, self._left_off)
             room = max(LOOKS - len(self.seen.keys() - self.late.keys()), LOOKS - _AGAIN)
-            late = list(self.late)[: max(room - len(fresh), LOOKS // 2)]
-            first = [*late, *(fresh[start:] + fresh[:start])[: room - len(late)]]
+            late = sorted(self.late, key=self.late.__getitem__)[: max(room - len(fresh), LOOKS // 2)]
+            self.in_turn = {tag: self.late[tag] for tag in late}
+            first, others = [*late, *fresh[: room - len(late)]], fresh[room - len(late) :]
             again = [tag for tag, named in self.seen.items() if named not in going and tag not in self.late]
+            self.late |= {tag: self._next_turn() for tag in others}
         return (*first, *again[: LOOKS - len(first)])
 
     def looked_at(self, tag: Tag, named: Digest | None = None) -> None:
         """Note that a tag was looked at now, and what it named."""
         with self._lock:
-            if tag not in self.seen and tag not in self.late:
-                self._left_off = tag
             self.late.pop(tag, None)
             self.seen.pop(tag, None)
             self.seen[tag] = named
@@ -77,7 +77,7 @@ class MailboxMemory:
     def put_off(self, tag: Tag, known: Digest | None = None) -> None:
         """Note that there was no room for a tag in this look; `known` is what it named when there was."""
         with self._lock:
-            self.late[tag] = None
+            self.late[tag] = self.in_turn[tag] if tag in self.in_turn else self._next_turn()
             if known is None:
                 self.seen.pop(tag, None)
             else:
@@ -87,6 +87,10 @@ class MailboxMemory:
         """Note that a visit was begun without knowing whether it is a train."""
         with self._lock:
             self.doubtful.add(arrival)
+
+    def _next_turn(self) -> int:
+        self._given += 1
+        return self._given
 
     def still_doubtful(self, unfinished: Collection[Digest]) -> tuple[Digest, ...]:
         """Return which of the visits that were begun in doubt are `unfinished`; the others are forgotten."""

@@ -105,7 +105,6 @@ class _Look:
         self.accepted = frozenset(visit.arrival for visit in going if visit.accepted is not None)
         self._known = {visit.arrival for visit in going}
         self._new: list[Waiting] = []
-        self._late = frozenset(house.mailbox.late)
         self.trouble: PhtError | None = None
 
     def take(self, found: Waiting) -> None:
@@ -186,7 +185,7 @@ class _Look:
         """Return what was put off before, as much as half a look reads, and then the others, the small ones first."""
         first, others, left = list[tuple[int, Waiting]](), list[tuple[int, Waiting]](), _MOST_READ // 2
         for size, found in sized:
-            if found.arrival.tag in self._late and size <= left:
+            if found.arrival.tag in self._house.mailbox.in_turn and size <= left:
                 left -= size
                 first.append((size, found))
             else:

@@ -290,6 +290,37 @@ def test_a_large_train_does_not_wait_for_what_is_new_before_each_look(here: Worl
     pytest.fail("the train was not noticed")
 
 
+def announced_letters(here: World, count: int, size: int, tags: Iterator[Tag]) -> None:
+    """Put trains into the mailbox whose letters are announced to have `size` bytes, and have a few."""
+    repo, registry = mailbox(STATION), here.registry
+    put_bytes(registry, repo, EMPTY_BYTES, OCI_EMPTY)
+    letters = put_bytes(registry, repo, print_bundle([]), LETTERS_LAYER)
+    code = put_bytes(registry, repo, b"code", CODE_LAYER)
+    for tag in itertools.islice(tags, count):
+        head = replace(put_bytes(registry, repo, tag.encode(), MANIFEST_LAYER), size=size)
+        manifest = make_manifest(config=EMPTY, layers=[head, letters, code], artifact_type=TRAIN)
+        registry.put_manifest(repo, tag, manifest.raw, OCI_MANIFEST)
+
+
+@pytest.mark.parametrize("smaller", [1, 0, -1])
+def test_a_large_train_does_not_wait_for_letters_that_are_announced_before_each_look(here: World, smaller: int) -> None:
+    """To announce a letter costs nothing. What came later does not pass what waits, whether it is smaller or larger."""
+    (output,) = here.train(route=(STATION,)).manifest.outputs
+    schemas: list[Json] = [{"description": f"{number:09}" * 6_000} for number in range(16)]
+    outputs = tuple(replace(output, path=f"{number}.json", schema=one) for number, one in enumerate(schemas))
+    made = here.train(route=(STATION,), outputs=outputs)
+    size = len(made.parcel.manifest)
+    a_look, tags = (64 << 20) // size, iter(names(10_000))
+    announced_letters(here, 3 * a_look, size - smaller, tags)
+    arrival = here.submit(made)
+    for _ in range(8):
+        announced_letters(here, a_look, size - smaller, tags)
+        here.notice(STATION)
+        if here.houses[STATION].journal.find(arrival) is not None:
+            return
+    pytest.fail("the train was not noticed")
+
+
 def test_junk_is_read_once_and_looked_into_a_few_at_a_time(here: World) -> None:
     for number in range(60):
         junk(here, number, signed=False)
@@ -321,6 +352,22 @@ def test_a_mailbox_of_50_001_tags_is_looked_through_piece_by_piece(here: World) 
     registry.asked.clear()
     assert looks_until_begun(here, arrival, most=1) == 1  # what was never looked at comes first
     assert registry.asked["tag"] <= LOOKS
+
+
+def test_no_train_waits_for_tags_that_are_put_before_its_own_ahead_of_each_look(here: World) -> None:
+    """Whoever sees a train's tag puts as many before it as one look resolves, where it goes on, and again before each."""
+    made = here.train(route=(STATION,))
+    arrival = here.submit(made)
+    number = int(train_tag(made.id, STATION, 0).removeprefix("t-"), 16)
+    before = (Tag(f"t-{number - 100_000 + step:064x}") for step in itertools.count())
+    registry = registry_of(here)
+    for _ in range(3):
+        added = tuple(itertools.islice(before, LOOKS))
+        registry.padding[mailbox(STATION)] = (*registry.padding.get(mailbox(STATION), ()), *added)
+        here.notice(STATION)
+        if here.houses[STATION].journal.find(arrival) is not None:
+            return
+    pytest.fail("the train was not noticed")
 
 
 def test_every_tag_is_looked_at_in_turn_and_a_moved_one_again() -> None:
