@@ -41,6 +41,8 @@ from station.visit.station_events import DaemonStarted, DaemonStopped, HeadSigne
 log = logging.getLogger(__name__)
 
 HEADS_EVERY: Final = timedelta(days=1)
+HEADS_AGAIN: Final = timedelta(minutes=5)
+"""After the journal's end could not be signed: each try is a record of it."""
 CHAIN_EVERY: Final = timedelta(days=1)
 CLOCK_EVERY: Final = timedelta(minutes=10)
 WATCH_FIRST: Final = timedelta(seconds=0.02)
@@ -102,6 +104,7 @@ class Shift:
         self._complaints = Complaints()
         self._seen = False
         self._signed: HeadSigned | None = None
+        self._unsigned: tuple[datetime, PhtError] | None = None
         self._watched: dict[ArrivalId, timedelta] = {}
 
     def begin(self, version: str) -> None:
@@ -292,6 +295,8 @@ class Shift:
         last = self._signed
         if last and (timedelta(0) <= now - last.at < HEADS_EVERY or house.journal.head().sequence == last.sequence + 1):
             return None
+        if self._unsigned and timedelta(0) <= now - self._unsigned[0] < HEADS_AGAIN:
+            return self._unsigned[1]
         try:
             self._signed = sign_end(
                 house.journal,
@@ -303,8 +308,10 @@ class Shift:
             )
         except (Unavailable, FileMissing) as error:
             self._complaints.hear("head", error)
+            self._unsigned = now, error
             return error
         self._complaints.hear("head", None)
+        self._unsigned = None
         return None
 
     def _runs_go_on(self) -> bool:

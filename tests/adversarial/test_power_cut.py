@@ -36,6 +36,7 @@ from station.sandbox.port import Ended
 from station.sandbox.printed import Printed, read_printed
 from station.visit.events import HoldFor, RoomLost, Stumbled
 from station.visit.plan import Phase, approve, phase_of
+from station.visit.station_events import KeyUsed
 from tests.support.world import ROOMY, World, add_up, world
 
 ALONE = ("hospital-a",)
@@ -375,6 +376,38 @@ def test_t25_what_is_written_to_a_read_only_disk_is_not_now(disk: Path) -> None:
     assert told.value.exit == 20
 
 
+def fill(disk: Path) -> None:
+    """Leave no room on a disk: what is put there next does not fit."""
+    subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+    with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.engine
+def test_t25_a_daemon_works_on_when_the_spool_s_disk_is_full_and_writes_no_journal_full_of_tries(
+    disk: Path, tmp_path: Path
+) -> None:
+    made = world(tmp_path / "world", stations=ALONE)
+    make_folder(disk / "spool")
+    made.change("hospital-a", spool=Spool(disk / "spool"))
+    shift = Shift(made.houses["hospital-a"], Pace(clock=made.clock, poll_seconds=1), ROOMY)
+    shift.begin("test")
+    fill(disk)
+    journal = made.houses["hospital-a"].journal
+    for _ in range(60):
+        trouble = shift.turn().trouble
+        assert trouble is not None
+        assert trouble.code == "disk.full"
+        made.now += timedelta(seconds=1)
+    assert len(journal.station_events(KeyUsed)) == 1
+    (disk / "full").unlink()
+    made.now += timedelta(minutes=5)
+    assert shift.turn().trouble is None
+    assert journal.last_signed_head() is not None
+    made.close()
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("phase", [Phase.NOTICED, Phase.READY])
 def test_t25_a_train_waits_for_a_full_disk_and_nobody_is_asked(disk: Path, tmp_path: Path, phase: Phase) -> None:
@@ -385,10 +418,7 @@ def test_t25_a_train_waits_for_a_full_disk_and_nobody_is_asked(disk: Path, tmp_p
     here = make_folder(made.folder("hospital-a") / "spool")
     shutil.copytree(here, disk / "spool")
     made.change("hospital-a", spool=Spool(disk / "spool"))
-    subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
-    with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as filler:
-        while filler.write(bytes(4096)):
-            pass
+    fill(disk)
     for _ in range(6):
         made.step("hospital-a")
         made.now += timedelta(minutes=1)
