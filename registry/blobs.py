@@ -128,8 +128,13 @@ class BlobFolder:
             raise
 
     def drop(self, digest: Digest) -> None:
-        """Remove a blob; it may be absent."""
-        self.at(digest).unlink(missing_ok=True)
+        """Remove a blob; it may be absent.
+
+        Raises:
+            DiskReadOnly: nothing can be removed now.
+        """
+        with told(self.path):
+            self.at(digest).unlink(missing_ok=True)
 
 
 def _write_rest(out: BinaryIO, after: Prefix, rest: Rest) -> None:

@@ -136,14 +136,20 @@ def _looking(look: Callable[[], tuple[ArrivalId, ...]]) -> tuple[ArrivalId, ...]
 
 def _attempt(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
     try:
+        return _answered(step, visit, house, now)
+    except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
+        _log_bug(error, step, visit)
+        return _unbroken(step, visit, house, now)
+
+
+def _answered(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent | None:
+    """Take the step, or tell what it raises."""
+    try:
         return _performed(step, visit, house, now)
     except SpoolDamaged as error:
         return _attended(_mended(error, step, visit, house, now), visit, house, now)
     except PhtError as error:
         return _left(_explained(error, step, visit, now), visit, house, now)
-    except Exception as error:  # noqa: BLE001 - the boundary: our bug, and not the other visits' problem
-        _log_bug(error, step, visit)
-        return _unbroken(step, visit, house, now)
 
 
 def _unbroken(step: Step, visit: Visit, house: House, now: datetime) -> VisitEvent:

@@ -17,6 +17,7 @@ from typing import cast
 import pytest
 from docker import APIClient
 
+from security.digest import Digest
 from security.errors import DiskFull, DiskReadOnly, PhtError
 from security.files import make_folder, write_file
 from station.daemon.loop import Shift
@@ -36,6 +37,7 @@ from station.sandbox.port import Ended
 from station.sandbox.printed import Printed, read_printed
 from station.visit.events import HoldFor, RoomLost, Stumbled
 from station.visit.plan import Phase, approve, phase_of
+from station.visit.state import INTERNAL
 from station.visit.station_events import KeyUsed
 from tests.support.world import ROOMY, World, add_up, world
 
@@ -374,6 +376,43 @@ def test_t25_what_is_written_to_a_read_only_disk_is_not_now(disk: Path) -> None:
     with pytest.raises(DiskReadOnly) as told:
         write_file(disk / "x", b"")
     assert told.value.exit == 20
+
+
+@pytest.mark.engine
+def test_t25_what_is_damaged_on_a_disk_that_has_become_read_only_waits_for_it(disk: Path, tmp_path: Path) -> None:
+    made = world(tmp_path / "world", stations=ALONE)
+    made.change("hospital-a", spool=Spool(disk / "spool"))
+    made.submit(made.train(route=ALONE))
+    until(made, Phase.ADMITTED)
+    house, visit = made.houses["hospital-a"], made.visit("hospital-a")
+    assert visit.fetched is not None
+    spoil(house.spool.at(visit.fetched.parts.digest), gone=False)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    event = reconcile(visit.arrival, house, made.now)
+    assert isinstance(event, Stumbled)
+    assert event.code == "disk.read-only"
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    until(made, Phase.GONE)
+    assert made.visit("hospital-a").pushed is not None
+    made.close()
+
+
+def test_t25_a_bug_in_mending_costs_no_worker(tmp_path: Path) -> None:
+    class Broken(Spool):
+        def drop(self, digest: Digest) -> None:
+            raise ZeroDivisionError(digest)
+
+    made = world(tmp_path / "world", stations=ALONE)
+    made.submit(made.train(route=ALONE))
+    until(made, Phase.ADMITTED)
+    made.change("hospital-a", spool=Broken(made.folder("hospital-a") / "spool"))
+    house, visit = made.houses["hospital-a"], made.visit("hospital-a")
+    assert visit.fetched is not None
+    spoil(house.spool.at(visit.fetched.parts.digest), gone=False)
+    event = reconcile(visit.arrival, house, made.now)
+    assert isinstance(event, Stumbled)
+    assert event.code == INTERNAL
+    made.close()
 
 
 def fill(disk: Path) -> None:
