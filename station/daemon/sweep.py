@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from security.digest import Digest
+from security.ids import TrainId
 from station.daemon.retention import Ending, Left, remains_of
 from station.house.config import Retention
 from station.house.house import House
+from station.house.passes import PassKeys
 from station.house.spool import Spool
 from station.journal.journal import Journal
 from station.visit.events import ArrivalId, Blob
@@ -30,22 +32,26 @@ ABANDONED: Final = timedelta(days=1)
 
 
 class Keeper:
-    """Knows what the spool must keep. A visit that is over is read once: it does not change."""
+    """Knows what the spool must keep. A visit that is over is read once: it does not change.
 
-    def __init__(self, journal: Journal, retention: Retention) -> None:
-        self._journal, self._left = journal, Left(retention)
+    `passes` tell which trains are to come again: what they left is needed then, however old it is.
+    """
+
+    def __init__(self, journal: Journal, retention: Retention, passes: PassKeys | None = None) -> None:
+        self._journal, self._left, self._passes = journal, Left(retention), passes
         self._read: int | None = None  # the newest record that was taken in
         self._heads: set[Digest] = set()
         self._going: dict[ArrivalId, frozenset[Digest]] = {}
         self._used: Counter[Digest] = Counter()  # by how many visits under way
         self._evidence: frozenset[Digest] = frozenset()
+        self._needed: dict[TrainId, set[Digest]] = {}
         self._loose: set[Digest] = set()
 
     def references(self, now: datetime) -> frozenset[Digest]:
         """Return every blob that something refers to."""
         self._take_in(now)
         self._evidence = self._left.evidence(now)
-        return frozenset(self._heads | (+self._used).keys() | self._left.kept(now))
+        return frozenset(self._heads | (+self._used).keys() | self._left.kept(now) | self._to_come())
 
     def loosened(self, now: datetime) -> frozenset[Digest]:
         """Return what has lost a reason to be kept since this was last asked; it may have others (`among`).
@@ -59,11 +65,17 @@ class Keeper:
     def among(self, some: Collection[Digest], now: datetime) -> frozenset[Digest]:
         """Return which of some blobs something refers to. What has only become too old since `references` counts."""
         self._take_in(now)
-        return frozenset(
-            one
-            for one in some
-            if one in self._heads or self._used[one] or one in self._evidence or self._left.keeps(one, now)
-        )
+        kept = self._heads | self._evidence | self._to_come()
+        return frozenset(one for one in some if one in kept or self._used[one] or self._left.keeps(one, now))
+
+    def _on_board(self) -> frozenset[TrainId]:
+        return frozenset(self._passes.trains() if self._passes is not None else ())
+
+    def _to_come(self) -> frozenset[Digest]:
+        """Return what the trains have left here that are to come again."""
+        on_board = self._on_board()
+        self._needed = {train: documents for train, documents in self._needed.items() if train in on_board}
+        return frozenset().union(*self._needed.values())
 
     def _take_in(self, now: datetime) -> None:
         """Take in what was recorded since the last time. Everything is read first: what fails changes nothing."""
@@ -86,12 +98,14 @@ class Keeper:
         self._heads.update(heads)
         for visit in going:
             self._replace(visit.arrival, visit.blobs)
-        judge = False
+        judge, on_board = False, self._on_board()
         for visit in over:
             self._replace(visit.arrival, frozenset())
             left = remains_of(visit)
             self._left.add(left)
             self._loose |= visit.blobs
+            if visit.accepted is not None and visit.accepted.train in on_board:
+                self._needed.setdefault(visit.accepted.train, set()).update(left.documents)
             judge = judge or left.ending not in {Ending.PASSED, Ending.UNVERIFIED}
         if judge:
             before, self._evidence = self._evidence, self._left.evidence(now)
@@ -153,7 +167,7 @@ class Sweeper:
     """The daemon's own sweeping."""
 
     def __init__(self, house: House, retention: Retention) -> None:
-        self._house, self._spool, self._keeper = house, house.spool, Keeper(house.journal, retention)
+        self._house, self._spool, self._keeper = house, house.spool, Keeper(house.journal, retention, house.passes)
         self._whole: datetime | None = None
 
     def sweep(self, now: datetime) -> tuple[Blob, ...]:

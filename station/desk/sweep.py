@@ -10,7 +10,9 @@ from station.desk.opening import journal_of
 from station.errors import StationBusy
 from station.house.config import StationConfig
 from station.house.lock import holding
+from station.house.passes import PassKeys
 from station.house.spool import Spool
+from station.journal.journal import Journal
 from station.visit.events import Blob
 
 
@@ -36,7 +38,7 @@ def would_sweep(config: StationConfig, now: datetime) -> Swept:
         VisitUnknown: the station has no journal yet.
     """
     with journal_of(config) as journal:
-        spool, keeper = Spool(config.spool), Keeper(journal, config.retention)
+        spool, keeper = Spool(config.spool), _keeper(config, journal)
         return _told(spool, spool.unreferenced(keeper.references(now)), removed=False)
 
 
@@ -50,10 +52,14 @@ def sweep_station(config: StationConfig, now: datetime) -> Swept:
     try:
         with holding(config.folder), journal_of(config) as journal:
             spool = Spool(config.spool)
-            return _told(spool, sweep(spool, Keeper(journal, config.retention), now), removed=True)
+            return _told(spool, sweep(spool, _keeper(config, journal), now), removed=True)
     except StationBusy as error:
         msg = "a daemon works here, and sweeps by itself"
         raise StationBusy(msg, hint="--dry-run tells what it will remove", **error.fields) from error
+
+
+def _keeper(config: StationConfig, journal: Journal) -> Keeper:
+    return Keeper(journal, config.retention, PassKeys(config.passes))
 
 
 def _told(spool: Spool, swept: tuple[Blob, ...], *, removed: bool) -> Swept:

@@ -73,7 +73,7 @@ def open_house(config: StationConfig, secrets: Secrets, earlier: Sequence[Secret
         journal=Journal.open(config.journal),
         spool=Spool(config.spool),
         workrooms=Workrooms(config.workrooms),
-        passes=PassKeys(config.folder / "passes"),
+        passes=PassKeys(config.passes),
         sandbox=sandbox_of(config),
         trust=FreshTrust(trust_loader(config), seconds=config.directory.refresh_seconds),
         base_image=base_loader(registry),

@@ -155,6 +155,11 @@ class StationConfig:
         return self.folder / "spool"
 
     @property
+    def passes(self) -> Path:
+        """Where the keys are that the station makes for one train each."""
+        return self.folder / "passes"
+
+    @property
     def directory_cache(self) -> Path:
         """Where the verified directory is kept."""
         return self.folder / "directory"

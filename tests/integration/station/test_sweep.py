@@ -12,9 +12,10 @@ import pytest
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace, Terms
 from station.daemon.retention import remains_of
-from station.daemon.sweep import Keeper, sweep
+from station.daemon.sweep import Keeper, Sweeper, sweep
 from station.house.config import Retention
 from station.sandbox.order import RunOrder
+from tests.support.rounds import board, rounds_train, rounds_world
 from tests.support.trains import Train
 from tests.support.world import ROOMY, World, add_up, world
 
@@ -106,6 +107,29 @@ def test_evidence_never_exceeds_its_bytes(here: World) -> None:
     assert swept(here, Retention(evidence_bytes=2 * size + documents)) == 2
     left = [made.manifest.code.digest.hex in spooled(here) for made in trains]
     assert left == [False, False, True, True]
+
+
+def test_what_a_train_needs_that_comes_back_stays_however_short_documents_are_kept(tmp_path: Path) -> None:
+    here = rounds_world(tmp_path / "rounds")
+    try:
+        made = rounds_train(here)
+        board(here, made)
+        sweepers = {name: Sweeper(house, Retention(document_days=0)) for name, house in here.houses.items()}
+        for _ in range(200):
+            for name, sweeper in sweepers.items():
+                here.step(name)
+                sweeper.sweep(here.now)
+            here.now += timedelta(seconds=1)
+            if here.at_home(made.id):
+                break
+        assert here.at_home(made.id)
+        here.settle()
+        here.now += timedelta(hours=1)
+        for name, sweeper in sweepers.items():
+            sweeper.sweep(here.now)
+            assert here.houses[name].spool.blobs() == ()
+    finally:
+        here.close()
 
 
 def test_the_daemon_sweeps_by_itself_when_time_has_passed(here: World) -> None:
