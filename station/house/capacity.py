@@ -6,6 +6,7 @@ free. A single run never gets more than all runs together.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -103,7 +104,7 @@ def granted_disk(limits: Limits, arrived: int) -> int:
 
 
 def of_machine(workrooms: Path) -> Resources:
-    """Return what this machine has for runs now; `workrooms` need not be there yet."""
+    """Return what this machine has for runs now; `workrooms` need not be there yet. What lies in them is given back in time."""
     folder = workrooms
     while not folder.exists():
         folder = folder.parent
@@ -112,5 +113,18 @@ def of_machine(workrooms: Path) -> Resources:
         runs=processors,
         memory_bytes=int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE),
         cpu_millis=processors * 1000,
-        disk_bytes=int(shutil.disk_usage(folder).free * _SHARE),
+        disk_bytes=int((shutil.disk_usage(folder).free + _taken(workrooms)) * _SHARE),
     )
+
+
+def _taken(folder: Path) -> int:
+    """Return the bytes of disk that what is in a folder takes up, as far as it can be read; runs may have made what is there."""
+    found, waiting = 0, [folder]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    found += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+    return found

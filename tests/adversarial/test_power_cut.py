@@ -25,6 +25,7 @@ from station.daemon.pace import Pace
 from station.daemon.reconcile import reconcile
 from station.daemon.tidy import tidy
 from station.errors import JournalBusy, JournalDamaged, JournalUnwritable
+from station.house.capacity import of_machine
 from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.journal.sqlite import SqliteLog, explained
@@ -421,6 +422,20 @@ def fill(disk: Path) -> None:
     with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as filler:
         while filler.write(bytes(4096)):
             pass
+
+
+@pytest.mark.engine
+def test_t25_a_station_that_is_started_while_its_rooms_are_full_has_no_less_disk_for_ever(disk: Path) -> None:
+    """What is in them goes with their visits; a train that needs it later must not be refused for good now."""
+    rooms = make_folder(disk / "workrooms")
+    empty = of_machine(rooms).disk_bytes
+    place = make_folder(rooms / "room" / "state" / "deep")
+    (place / "results").write_bytes(bytes(256 << 20))
+    (place / "away").symlink_to("/")
+    assert abs(of_machine(rooms).disk_bytes - empty) < 1 << 20
+    make_folder(disk / "other")
+    (place / "results").rename(disk / "other" / "results")
+    assert of_machine(rooms).disk_bytes < empty - (200 << 20)
 
 
 @pytest.mark.engine
