@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from security.digest import Digest
 from security.errors import SelectionInvalid
@@ -21,6 +21,9 @@ from security.tables.parse import parse
 from security.train.manifest import Limits, TrainManifest
 from station.errors import PolicyRefused
 from station.gate.rules import need_usable
+
+MISSING: Final = "files that the train expects are missing"
+"""What a person is told who is asked about such a train."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ class DataSets:
                 raise PolicyRefused(msg, data=need.name, owner=owner)
             lacking += [f"{need.name}/{name}" for name in request.missing.get(need.name, ())]
         if lacking:
-            return Hold(reason=f"files that the train expects are missing: {', '.join(lacking)}")
+            return Hold(reason=f"{MISSING}: {', '.join(lacking)}")
         return Admit()
 
 

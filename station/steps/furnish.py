@@ -13,14 +13,16 @@ from security.encoding import dump_json, parse_json
 from security.errors import FileMissing, MalformedJson
 from security.files import read_file, told, write_note
 from security.train.manifest import DataNeed
+from security.train.verify import AcceptedTrain
+from station.admission.policy import MISSING
 from station.data.port import Asked, DataSet, Reader
-from station.errors import PolicyRefused, RoomMissing
+from station.errors import DataSourceUnavailable, PolicyRefused, RoomMissing
 from station.house.house import House
 from station.house.workroom import Workroom
 from station.sandbox.folder import hand_over
 from station.sandbox.order import run_user
 from station.steps.evidence import verified
-from station.visit.events import Furnished
+from station.visit.events import Furnished, Held, HoldFor
 from station.visit.state import Visit
 
 _MEBI: Final = 1 << 20
@@ -32,7 +34,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     Raises:
         RoomMissing: the workroom is gone.
         PolicyRefused: a data set is no longer offered here.
-        DataSourceUnavailable, DataClosed, DataUnfit: a data set cannot be read, or not by a run; the train waits.
+        DataSourceUnavailable, DataClosed, DataUnfit: a data set cannot be read, or not by a run, or files of it have gone; the train waits.
         CohortTooSmall: the train asks for fewer patients than it may see.
         DataCrowded, DataTooLarge, DiskFull: copies do not fit onto the disk. What was copied is removed, and the train waits.
     """
@@ -49,6 +51,10 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
             undone.callback(house.workrooms.room_for, need.name, visit.arrival)
         for need in needs:
             source = offered(need.name, house).source
+            if gone := () if told_of_missing(visit, accepted, house) else source.missing(need):
+                msg = "files that the train expects are not there any more"
+                hint = "is the disk with the data set mounted?"
+                raise DataSourceUnavailable(msg, data=need.name, missing=", ".join(gone)[:200], hint=hint)
             into = house.workrooms.room_for(need.name, visit.arrival)
             with house.workrooms.scratch(visit.arrival) as scratch:
                 asked = Asked(need=need, train=accepted.train, reader=reader, space=space)
@@ -62,6 +68,14 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     note = dump_json({name: str(place) for name, place in places.items()})
     write_note(house.workrooms.find(visit.arrival).furnished, note)
     return Furnished(at=now, data=tuple(furnished), disk_bytes=copied)
+
+
+def told_of_missing(visit: Visit, accepted: AcceptedTrain, house: House) -> bool:
+    """Whether a person let the train in who was told that files are missing: when it came, or when it boarded."""
+    boarding = accepted.manifest.value.route.boarding(house.party)
+    boarded = None if boarding is None else house.journal.accepted(accepted.train, boarding)
+    asked = [one for each in (visit, boarded) if each is not None for one in each.events if isinstance(one, Held)]
+    return any(one.hold is HoldFor.ADMISSION and MISSING in one.reason for one in asked)
 
 
 def _size(folder: Path) -> int:

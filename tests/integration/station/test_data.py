@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from security.train.manifest import DataNeed
 from station.data.folder import FolderSource, closed, missing
 from station.data.port import DataSet
 from station.sandbox.order import DATA, RunOrder, run_user
 from station.visit.events import Furnished
+from station.visit.plan import Phase, approve, phase_of
 from tests.support.copying_source import CopyingSource
 from tests.support.scripted_sandbox import ScriptedSandbox
 from tests.support.world import World, add_up, world
@@ -152,6 +154,38 @@ def test_a_train_waits_for_data_that_are_not_mounted(here: World) -> None:
     data.with_name("elsewhere").rename(data)
     here.settle()
     assert here.at_home(made.id)
+
+
+def test_a_train_waits_for_data_of_which_the_empty_mount_point_is_left(here: World) -> None:
+    """They were there when the train was let in; a run that finds none would count nobody."""
+    made = here.train(route=("hospital-a",))
+    here.submit(made)
+    while here.visits("hospital-a") == () or phase_of(here.visit("hospital-a")) is not Phase.ADMITTED:
+        here.step("hospital-a")
+    data = here.folder("hospital-a") / "data"
+    data.rename(data.with_name("elsewhere"))
+    data.mkdir()
+    assert waits_for(here) == "data.unavailable"
+    assert here.sandboxes["hospital-a"].started == []
+    data.rmdir()
+    data.with_name("elsewhere").rename(data)
+    here.settle()
+    assert here.at_home(made.id)
+
+
+def test_a_train_that_a_person_let_in_without_its_files_does_not_wait_for_them(tmp_path: Path) -> None:
+    here = world(tmp_path / "world", program=lambda order, _: (order.state / "sums.json").write_text("{}") * 0)
+    expected = DataNeed(name="patients", description="measurements", files=("*.csv", "*.tsv"))
+    made = here.train(route=("hospital-a",), data=(expected,))
+    here.submit(made)
+    here.settle()
+    visit = here.visit("hospital-a")
+    assert visit.held is not None
+    yes = approve(visit, by="grace", note="", now=here.now)
+    here.houses["hospital-a"].journal.append(visit.arrival, yes, expect=visit.length)
+    here.settle()
+    assert here.at_home(made.id)
+    here.close()
 
 
 # --- copied into the workroom ----------------------------------------------------------------------------------------
