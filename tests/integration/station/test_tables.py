@@ -15,7 +15,7 @@ import pytest
 
 from security.errors import DiskFull, SelectionInvalid
 from security.ids import TrainId
-from security.tables.parse import LONGEST_MOVE, parse
+from security.tables.parse import parse
 from station.data.tables.dataset import band
 from station.data.tables.engine import opened
 from station.data.tables.examine import examine
