@@ -7,7 +7,9 @@ machine never imports a sandbox and ``pht --version`` imports next to nothing.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
+import io
 import json
 import logging
 import os
@@ -88,7 +90,7 @@ class Context:
 
 def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        _echo({"version": VERSION}) if ctx.params.get("as_json") else click.echo(f"pht, version {VERSION}")
+        _say(_document({"version": VERSION}) if ctx.params.get("as_json") else f"pht, version {VERSION}")
         ctx.exit()
 
 
@@ -161,11 +163,11 @@ def _render(answer: Answer | None, **_options: object) -> Answer | None:
         return None
     as_json = click.get_current_context().find_object(Context).as_json  # type: ignore[union-attr] # root always sets it
     if answer.text and not as_json:
-        click.echo(answer.text)
+        _say(answer.text)
     if answer.error is not None:
         _leave(answer.error, as_json=as_json, data=answer.data)
     if as_json:
-        _echo(answer.data)
+        _say(_document(answer.data))
     return answer
 
 
@@ -175,9 +177,19 @@ def start(arguments: Sequence[str] | None = None) -> NoReturn:
     What a command imports stays until the end. Looking through it for garbage, over and over while it is imported and once
     more when the process ends, is a fifth of what a short command takes.
     """
+    _open_streams()
     gc.set_threshold(_YOUNG)
     atexit.register(gc.freeze)
     main(arguments)
+
+
+def _open_streams() -> None:
+    """Let the streams be there that a service was begun without, and write every name, of whatever bytes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the end
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -256,16 +268,38 @@ def _leave(error: PhtError, *, as_json: bool, data: Mapping[str, Json] | None = 
             "exit": error.exit,
             "fields": {name: str(value) for name, value in error.fields.items()},
         }
-        _echo({**(data or {}), "error": told})
-    else:
-        click.echo(f"pht: {_line(str(error))} [{error.code}]", err=True)
-        if error.hint:
-            click.echo(f"hint: {_line(error.hint)}", err=True)
+        try:
+            _say(_document({**(data or {}), "error": told}))
+        except OSError:  # a full disk: whoever sees to it reads the other stream
+            _hush(sys.stdout)
+            as_json = False
+    if not as_json:
+        try:
+            click.echo(f"pht: {_line(str(error))} [{error.code}]", err=True)
+            if error.hint:
+                click.echo(f"hint: {_line(error.hint)}", err=True)
+        except OSError:
+            _hush(sys.stderr)
     sys.exit(error.exit)
 
 
-def _echo(document: Mapping[str, object]) -> None:
-    click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=str))
+def _document(told: Mapping[str, object]) -> str:
+    """Print one JSON document, in ASCII: a name of a file may hold bytes that are no text, and the terminal any encoding."""
+    return json.dumps(told, indent=2, sort_keys=True, default=str)
+
+
+def _say(text: str) -> None:
+    """Write to standard output. If whoever reads it has read enough, what was asked for is done all the same."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _hush(sys.stdout)
+
+
+def _hush(stream: TextIO) -> None:
+    """Let a stream that cannot be written to lead nowhere: Python would try once more when it ends, and say that it failed."""
+    with contextlib.suppress(OSError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _line(text: str) -> str:

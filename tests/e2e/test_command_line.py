@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from security.errors import FileMissing
+from security.errors import FileMissing, InvalidInput
 from security.version import VERSION
 from tests.support.desk import HOME, ROOT, SETUP, WITH, Desk, in_a_process
 from tests.support.registries import RealRegistries
@@ -89,3 +90,56 @@ def test_a_folder_that_was_removed_under_ones_feet(tmp_path: Path, words: tuple[
     assert done.returncode == FileMissing.exit
     assert done.stderr.splitlines()[0] == "pht: the folder you are in has been removed [file.missing]"
     assert list(tmp_path.iterdir()) == []
+
+
+def piped(folder: Path, how: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Type a command, and let a shell do something with its streams, such as ``2>&-``."""
+    command = ["sh", "-c", f'"$@" {how}', "sh", sys.executable, str(ROOT / "pht.py"), *words]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    return subprocess.run(command, cwd=folder, env=strict, capture_output=True, check=False)
+
+
+FAILING = ("--json", "keys", "show", "nowhere")
+
+
+def test_an_error_that_cannot_be_told_as_json_is_told_in_a_line(desk: Desk) -> None:
+    done = piped(desk.path, ">/dev/full", *FAILING)
+    assert done.returncode == FileMissing.exit
+    said = done.stderr.decode().splitlines()
+    assert [line.partition(": ")[0] for line in said] == ["pht", "hint"], said
+    assert said[0].endswith("[file.missing]")
+
+
+@pytest.mark.parametrize("how", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_that_nobody_can_be_told_about_ends_as_ever(desk: Desk, how: str) -> None:
+    for words, status in (
+        (FAILING[1:], FileMissing.exit),
+        (("keys", "show", "alice/keys"), 0),
+        (("keys", "new", "k", "--party", "x", "--role", "owner"), InvalidInput.exit),
+    ):
+        assert piped(desk.path, how, *words).returncode == status, words
+    assert not (desk.path / "k").exists()
+
+
+@pytest.mark.parametrize(("words", "status"), [(FAILING, FileMissing.exit), (("keys", "show", "alice/keys"), 0)])
+def test_a_reader_that_has_left_changes_neither_the_end_nor_the_errors(
+    desk: Desk, words: tuple[str, ...], status: int
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, str(ROOT / "pht.py"), *words]
+    done = subprocess.run(command, cwd=desk.path, stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    assert done.returncode == status
+    assert done.stderr == b""
+
+
+def test_a_name_that_is_no_text_is_told_in_text(desk: Desk) -> None:
+    name = os.fsdecode(b"train-\xff")
+    made = piped(desk.path, "", "train", "init", name, "--route", "hospital-a", "--approval", "vote 1/2026")
+    assert made.returncode == 0, made.stderr
+    assert b"made train-\\udcff" in made.stdout
+    for words, status in (("keys", "show", name), 40), (("train", "check", name, "--offline"), 0):
+        told = piped(desk.path, "", "--json", *words)
+        assert told.returncode == status, told
+        json.loads(told.stdout.decode("ascii"))
