@@ -38,6 +38,7 @@ from security.directory.publish import publish, unpublished
 from security.directory.root import (
     Lifetimes,
     RootChange,
+    check_threshold,
     init_workspace,
     open_online_key,
     open_root_key,
@@ -123,6 +124,7 @@ def directory_init(
     Afterwards move FOLDER/root-keys/*.age to their holders, each to another one, and back up the rest.
     """
     expect_new(folder)
+    check_threshold(threshold, root_keys)
     own = new_passphrase_for("the root keys and the targets key", passphrase_file)
     roots = per_key(root_files, root_keys) or [own] * root_keys
     online = online_phrase(online_passphrase_file, [own, *roots], one=one_passphrase)

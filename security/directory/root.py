@@ -87,7 +87,7 @@ def init_workspace(
         FileExists: `folder` exists already.
         InvalidInput: the threshold is not between 1 and the number of root keys, or a passphrase is too short.
     """
-    _check_threshold(threshold, len(root_passphrases))
+    check_threshold(threshold, len(root_passphrases))
     root = Root(version=1, expires=until(now, lifetimes.root), consistent_snapshot=True)
     with making_folder(folder) as new:
         for name in ("work", "published", "root-keys"):
@@ -173,7 +173,7 @@ def rotate_keys(
             signers.append(made(workspace.root_keys, Root.type))
             root.add_key(signers[-1].for_tuf().public_key, Root.type)
         root.roles[Root.type].threshold = change.threshold or root.roles[Root.type].threshold
-        _check_threshold(root.roles[Root.type].threshold, len(root.roles[Root.type].keyids))
+        check_threshold(root.roles[Root.type].threshold, len(root.roles[Root.type].keyids))
         if change.replace_targets:
             _replace_key(root, (Targets.type,), made(workspace.path, "targets"))
         if change.replace_online:
@@ -307,7 +307,12 @@ def _only_key(path: Path, passphrase: bytes) -> SoftwareSigner:
     return signers[0]
 
 
-def _check_threshold(threshold: int, keys: int) -> None:
+def check_threshold(threshold: int, keys: int) -> None:
+    """Check that so many of the root keys can sign, before anything costly, or a question to a person.
+
+    Raises:
+        InvalidInput: the threshold is not between 1 and the number of root keys, or there are too many.
+    """
     if not 1 <= threshold <= keys <= MAX_ROOT_KEYS:
         msg = "the threshold must be between 1 and the number of root keys, which is at most 16"
         raise InvalidInput(msg, threshold=threshold, keys=keys)

@@ -56,6 +56,7 @@ DIRECTORY = [
     (("init", "w", "--online-passphrase-file", "secret", *WITH), "input.invalid"),
     (("init", "w", "--root-keys", "1", "--one-passphrase", *WITH), "input.invalid"),
     (("init", "w", "--threshold", "0", *WITH), "usage"),
+    (("init", "w", "--root-keys", "2", "--threshold", "3", "--passphrase-file", "none"), "input.invalid"),
     (("init", "w", "--root-passphrase-file", "secret", "--root-passphrase-file", "secret", *WITH), "input.invalid"),
     (("init", "w", "--online-passphrase-file", "none", *WITH), "file.missing"),
     (("init", "w"), "input.invalid"),
