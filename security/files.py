@@ -272,9 +272,10 @@ def expect_new(path: Path) -> None:
     """Check before anything costly, or a question to a person, what `making_folder` checks at its end.
 
     Raises:
-        FileExists: `path` exists, and is not an empty folder.
+        FileExists: `path` exists, and is not an empty folder, or is the one we are in.
         FileMissing: what it would lie in is not a folder.
     """
+    _expect_name(path)
     with told(path):
         nearest = next(parent for parent in path.absolute().parents if parent.exists())
         if not nearest.is_dir():
@@ -283,13 +284,20 @@ def expect_new(path: Path) -> None:
             raise FileExistsError(errno.EEXIST, "exists", str(path))
 
 
+def _expect_name(path: Path) -> None:
+    if not path.name:  # only what has a name can be given to another folder
+        msg = "this is the folder you are in, and it has to be made as a whole"
+        raise FileExists(msg, path=path, hint="name a new folder in it, or go up and name this one if it is empty")
+
+
 @contextlib.contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
     """Make a folder that is complete and durable after the block, and does not exist if the block raises.
 
     Raises:
-        FileExists: `path` exists, and is not an empty folder.
+        FileExists: `path` exists, and is not an empty folder, or is the one we are in.
     """
+    _expect_name(path)
     make_folder(path.parent)
     with told(path):
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -43,6 +44,19 @@ def test_what_could_not_be_made_is_told_before_anything_costly_is_done(tmp_path:
     for path in ("file/new", "file/not/yet"):
         with pytest.raises(FileMissing):
             expect_new(tmp_path / path)
+
+
+def test_the_folder_one_is_in_is_not_made_anew(tmp_path: Path) -> None:
+    made = tmp_path / "here"
+    made.mkdir()
+    with contextlib.chdir(made):
+        for here in (Path(), Path("./.")):
+            with pytest.raises(FileExists, match="the folder you are in"):
+                expect_new(here)
+            with pytest.raises(FileExists, match="the folder you are in"), making_folder(here):
+                pytest.fail("it is made")
+    assert names(tmp_path) == ["here"]
+    assert names(made) == []
 
 
 def names(folder: Path) -> list[str]:
