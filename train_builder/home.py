@@ -8,6 +8,7 @@
     trains/<id>/      what is known of each train: record.json and manifest.json before anything leaves, sent.json,
                       looked.json, seen.json, home.json
     blobs/            sealed code and states, by digest
+    submit.lock       held by the one submission under way
 
 A train is recorded, whole and durable, before it is sent, and only the recorded train is ever sent.
 """
@@ -35,7 +36,7 @@ from security.statement.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from security.train.journey import Outcome, TrainParts
 from security.train.letters import MAX_MANIFEST_LETTER, Parcel
 from security.train.manifest import TrainManifest, read_manifest
-from train_builder.errors import HomeInvalid, TrainNotHere
+from train_builder.errors import HomeInvalid, TrainForgotten, TrainNotHere
 from train_builder.settings import SETTINGS, Settings, parse_settings, print_settings
 
 _LEAST_PREFIX: Final = 4
@@ -258,6 +259,16 @@ class Home:
     def forgotten(self, train: TrainId) -> bool:
         """Whether what was sealed is no longer kept."""
         return (self._folder(train) / "forgotten.json").exists()
+
+    def expect_kept(self, train: TrainId) -> None:
+        """Check that what was sealed, and what stations said, was not removed on purpose.
+
+        Raises:
+            TrainForgotten: it was.
+        """
+        if self.forgotten(train):
+            msg = "the results of this train were forgotten"
+            raise TrainForgotten(msg, train=train.short)
 
     def unnote_home(self, train: TrainId, *drop: Digest) -> None:
         """Forget which artifact came home, and these blobs of it: what is kept cannot be opened."""

@@ -79,7 +79,12 @@ def proof_of(fetched: Fetched) -> Proof:
 
 
 def export_proof(fetched: Fetched, home: Home, into: Path) -> tuple[str, ...]:
-    """Write files and commands for a check without this software into the new folder `into`; see `export_journey`."""
+    """Write files and commands for a check without this software into the new folder `into`; see `export_journey`.
+
+    Raises:
+        TrainForgotten: see `Home.expect_kept`.
+    """
+    home.expect_kept(fetched.train.accepted.train)
     source = source_at(home.settings.directory, home.settings.login)
     directory = carried(home.cache, home.root(), source)
     return export_journey(proof_of(fetched), fetched.train.parts, home.blobs, directory, into)

@@ -17,9 +17,10 @@ def where_is(name: str, home: Home, now: datetime) -> Whereabouts:
 
     Raises:
         TrainNotHere, InvalidInput: see `Home.find`.
+        TrainForgotten: see `Home.expect_kept`.
         Unavailable: the registry or the directory cannot be reached.
     """
-    return _look(Follower(home.find(name), depot_of(home)), home, now)
+    return _look(_follower(name, home), home, now)
 
 
 def look_at_all(home: Home, now: datetime) -> None:
@@ -41,8 +42,9 @@ def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Wher
 
     Raises:
         TrainNotHere, InvalidInput: see `Home.find`.
+        TrainForgotten: see `Home.expect_kept`.
     """
-    train = Follower(home.find(name), depot_of(home))
+    train = _follower(name, home)
     while True:
         now = clock.now()
         try:
@@ -54,6 +56,12 @@ def watch(name: str, home: Home, *, clock: Clock, every: float) -> Iterator[Wher
             if found.over(now):
                 return
         clock.wait(every)
+
+
+def _follower(name: str, home: Home) -> Follower:
+    record = home.find(name)
+    home.expect_kept(record.train)  # its receipts were removed from the mailbox: it would seem to wait where it began
+    return Follower(record, depot_of(home))
 
 
 def _look(train: Follower, home: Home, now: datetime) -> Whereabouts:

@@ -34,7 +34,7 @@ from security.train.journey import TrainParts
 from security.train.letters import Parcel, check_readers, open_parcel
 from security.train.seal import open_state
 from security.train.verify import AcceptedTrain, verify_home
-from train_builder.errors import FolderNotEmpty, TrainForgotten
+from train_builder.errors import FolderNotEmpty
 from train_builder.follow.follow import follow, not_home
 from train_builder.follow.totals import unmask_results
 from train_builder.home import Home
@@ -112,16 +112,14 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         SealBroken, SealForeign, SealRecipients, DigestMismatch, ArchiveRejected, BudgetExceeded: what is inside is not
             what the journey says.
     """
-    if home.forgotten(train.accepted.train):
-        msg = "the results of this train were forgotten"
-        raise TrainForgotten(msg, train=train.accepted.train.short)
+    home.expect_kept(train.accepted.train)
     _need_empty(into)
     accepted = train.accepted
     ((state, binding),) = zip(accepted.states, accepted.received(), strict=True)
     limits = accepted.manifest.value.limits
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
-    journey = into.with_name(f"{into.name}.journey.json")
     with making_folder(into) as new:
+        journey = into.with_name(f"{into.name}.journey.json")
         try:
             with home.blobs.open(state.digest) as source:
                 found = open_state(

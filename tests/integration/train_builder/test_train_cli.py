@@ -619,6 +619,15 @@ def test_a_train_that_has_ended_is_forgotten_and_still_proven(ready: Scientist) 
     assert ready.run("forget", name[:8], "--yes").data["messages"] == 0
 
 
+def test_a_forgotten_train_does_not_seem_to_wait_where_it_began(ready: Scientist) -> None:
+    name = came_home(ready)
+    ready.run("open", "latest", str(ready.path / "out"))
+    ready.run("forget", name[:8], "--yes")
+    for words in (("follow",), ("follow", "--watch"), ("verify", "latest", "--export", str(ready.path / "proof"))):
+        assert ready.fails(*words).code == "train.forgotten", words
+    assert not (ready.path / "proof").exists()
+
+
 def test_what_may_still_run_or_was_never_opened_is_not_forgotten(ready: Scientist) -> None:
     folder = str(ready.path / "ages")
     ready.begin(folder)
