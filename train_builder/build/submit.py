@@ -8,8 +8,8 @@ one would be run a second time.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from security.archive import Member
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import print_time
+from security.files import locked
 from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
 from security.train.verify import verify_train
@@ -76,40 +77,50 @@ def submit(
     findings = preflight(spec, tree, trust, now=now, allow=allow, target=target)
     _need_clear(findings)
     source = source_digest(spec, tree, target)
-    before, record = _sent_before(home, source, now), _unsent(home, source, now)
-    wheels: tuple[Wheel, ...] = ()
-    resumed = record is not None
-    if record is None:
-        if before is not None and not again:
-            raise already_sent(before, home)
-        with tempfile.TemporaryDirectory(dir=home.path) as temporary:
-            with working("resolving packages"):
-                wheels, vendored = fetch_wheels(folder, spec, tree, target, Path(temporary))
-            if wheels:
-                _need_clear(packed(spec, tree, vendored, target, allow=allow))
-            secrets = unlock()  # which may ask
-            with working("sealing the code"):
-                built = build(
-                    spec,
-                    tree,
-                    owner=home.party,
-                    secrets=secrets,
-                    trust=trust,
-                    blobs=home.blobs,
-                    now=now,
-                    vendored=vendored,
-                )
-        record = home.keep(
-            built.envelope,
-            letter=built.parcel.manifest,
-            mail=built.mail,
-            source=source,
-            content=built.content,
-            now=now,
-        )
-    first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
+    with _alone(home, working):
+        before, record = _sent_before(home, source, now), _unsent(home, source, now)
+        wheels: tuple[Wheel, ...] = ()
+        resumed = record is not None
+        if record is None:
+            if before is not None and not again:
+                raise already_sent(before, home)
+            with tempfile.TemporaryDirectory(dir=home.path) as temporary:
+                with working("resolving packages"):
+                    wheels, vendored = fetch_wheels(folder, spec, tree, target, Path(temporary))
+                if wheels:
+                    _need_clear(packed(spec, tree, vendored, target, allow=allow))
+                secrets = unlock()  # which may ask
+                with working("sealing the code"):
+                    built = build(
+                        spec,
+                        tree,
+                        owner=home.party,
+                        secrets=secrets,
+                        trust=trust,
+                        blobs=home.blobs,
+                        now=now,
+                        vendored=vendored,
+                    )
+            record = home.keep(
+                built.envelope,
+                letter=built.parcel.manifest,
+                mail=built.mail,
+                source=source,
+                content=built.content,
+                now=now,
+            )
+        first = deliver(record, home, depot=depot, trust=trust, now=now, progress=progress)
     twin = None if before is None else before.train
     return Submitted(record=record, first=first, findings=findings, wheels=wheels, resumed=resumed, twin=twin)
+
+
+@contextmanager
+def _alone(home: Home, working: Working) -> Iterator[None]:
+    """Let one submission at a time out of a home: two of one folder would find no record of it, and make two trains."""
+    with ExitStack() as stack:
+        with working("waiting for another submission"):
+            stack.enter_context(locked(home.path / "submit.lock"))
+        yield
 
 
 def already_sent(train: TrainRecord, home: Home) -> TrainAlreadySent:

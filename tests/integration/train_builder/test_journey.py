@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,18 +22,21 @@ from registry.port import StoredManifest
 from security.digest import Digest
 from security.encoding import print_time
 from security.ids import PartyId
+from security.keys.keyset import Secrets
 from security.train.journey import Outcome
 from security.train.letters import open_letter
 from security.train.recall import check_recall
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
+from train_builder.build.submit import submit
 from train_builder.cli.render_journey import describe, news
 from train_builder.desk.recall import recall
 from train_builder.errors import (
     FolderNotEmpty,
     NotHomeYet,
     PreflightFailed,
+    TrainAlreadySent,
     TrainFailed,
     TrainNotHere,
     TrainRefused,
@@ -103,6 +109,25 @@ def test_two_trains_of_one_folder_are_two_trains(owners: OwnerWorld, tmp_path: P
     first, second = owners.submit(folder), owners.submit(folder, again=True)
     assert first.record.train != second.record.train
     assert not second.resumed
+
+
+def test_a_folder_that_is_submitted_twice_at_once_is_one_train(owners: OwnerWorld, tmp_path: Path) -> None:
+    folder, met = write_train(tmp_path / "t"), threading.Barrier(2)
+
+    def unlock() -> Secrets:
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one waits until this one is done
+            met.wait(timeout=1)
+        return owners.secrets("alice")
+
+    def send() -> None:
+        with contextlib.suppress(TrainAlreadySent):
+            submit(folder, owners.home(), depot=owners.depot, trust=owners.world.trust, unlock=unlock, now=owners.now)
+
+    with ThreadPoolExecutor() as people:
+        for sent in [people.submit(send) for _ in range(2)]:
+            sent.result()
+    assert len(owners.home().records()) == 1
+    assert len(owners.depot.arrivals(PartyId("hospital-a"))) == 1
 
 
 class Dropping(MemoryRegistry):
