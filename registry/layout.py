@@ -143,12 +143,13 @@ class LayoutRegistry:
     def put_manifest(self, repo: Repository, reference: Reference, raw: bytes, media_type: str) -> Digest:
         """See `Registry.put_manifest`."""
         digest = expected_digest(raw, reference)
-        for blob in parse_manifest(raw, media_type).blobs:
-            if not self.has_blob(repo, blob.digest):
-                msg = "manifest names a blob that does not exist"
-                raise NotInRegistry(msg, repository=repo, digest=blob.digest)
+        blobs = parse_manifest(raw, media_type).blobs
         self._prepare(repo)
         with self._alone(repo):
+            for blob in blobs:  # not before: a sweep that holds the lock may take away what is not named yet
+                if not self.has_blob(repo, blob.digest):
+                    msg = "manifest names a blob that does not exist"
+                    raise NotInRegistry(msg, repository=repo, digest=blob.digest)
             write_file(self._blob(repo, digest), raw, mode=_FILE)
             bare = Descriptor(media_type=media_type, digest=digest, size=len(raw))
             entries = self._index(repo).entries

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from registry.port import Registry
 from registry.server.config import ServerSettings
 from registry.server.process import RunningServer, down, status, sweep, up
 from security.errors import DigestMismatch, FileMissing
+from security.files import locked
 from security.ids import PartyId
 from tests.support.desk import Desk
 from tests.support.engine import Engine
@@ -223,6 +225,23 @@ def test_what_is_younger_is_left_and_a_mount_counts_from_when_it_was_made(layout
     assert layout.sweep(REPO, before=later()).freed == SIZE  # the other is still held by its mount
     assert not layout.has_blob(REPO, young.digest)
     assert layout.has_blob(OTHER, old.digest)
+
+
+def test_a_manifest_that_waits_for_a_sweep_does_not_name_what_it_took_away(
+    layout: LayoutRegistry, tmp_path: Path
+) -> None:
+    store(layout, "before")
+    blob = put_bytes(layout, REPO, secrets.token_bytes(SIZE), "x/y")
+    manifest = make_manifest(config=EMPTY, layers=[blob], annotations={})
+    folder = tmp_path / "layout" / REPO
+    with ThreadPoolExecutor() as other:
+        with locked(folder / ".lock"):
+            sent = other.submit(layout.put_manifest, REPO, Tag("late"), manifest.raw, manifest.media_type)
+            time.sleep(0.2)
+            (folder / "blobs" / "sha256" / blob.digest.hex).unlink()  # as a sweep does, which holds the lock meanwhile
+        with pytest.raises(NotInRegistry):
+            sent.result()
+    assert layout.list_tags(REPO) == (Tag("before"),)
 
 
 def test_files_of_a_writer_that_was_killed_go_and_files_of_others_stay(layout: LayoutRegistry, tmp_path: Path) -> None:
