@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.catalogue import published_catalogue
-from registry.errors import RegistryDenied
+from registry.errors import NotInRegistry, RegistryDenied
 from registry.port import Registry
 from security.catalogue import Catalogue, CatalogueEntry, read_catalogue
 from security.directory.trust import TrustStore
@@ -40,7 +40,7 @@ def offers(registry: Registry, trust: TrustStore, now: datetime) -> Iterator[Off
         try:
             raw = published_catalogue(registry, party)
             found = None if raw is None else read_catalogue(parse_envelope(raw), station=party, trust=trust, now=now)
-        except (Refused, RegistryDenied) as error:
+        except (Refused, NotInRegistry, RegistryDenied) as error:
             yield Offer(station=party, catalogue=None, doubt=error)
         else:
             yield Offer(station=party, catalogue=None if found is None else found.value)

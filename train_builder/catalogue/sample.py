@@ -17,7 +17,7 @@ from typing import Final
 from security.catalogue import CatalogueEntry
 from security.encoding import dump_pretty
 from security.errors import InvalidInput
-from security.files import make_folder, write_file
+from security.files import making_folder, told, write_file
 from security.forms.record import Record
 from security.tables.column import Column, ColumnType
 
@@ -40,13 +40,13 @@ def write_twin(entry: CatalogueEntry, folder: Path, *, rows: int, seed: str) -> 
     if entry.columns is None:
         msg = "this data set is a folder, and has no columns to draw from"
         raise InvalidInput(msg, data=entry.name, hint="make sample files yourself")
-    make_folder(folder)
-    with (folder / TABLE).open("x", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([column.name for column in entry.columns])
-        writer.writerows(_rows(entry, entry.columns, rows, random.Random(seed)))
-    described = {"columns": [_COLUMN.write(one) for one in entry.columns], "patient": entry.patient}
-    write_file(folder / SCHEMA, dump_pretty(described), mode=0o644)
+    with making_folder(folder) as new:
+        with told(new / TABLE), (new / TABLE).open("x", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow([column.name for column in entry.columns])
+            writer.writerows(_rows(entry, entry.columns, rows, random.Random(seed)))
+        described = {"columns": [_COLUMN.write(one) for one in entry.columns], "patient": entry.patient}
+        write_file(new / SCHEMA, dump_pretty(described), mode=0o644)
 
 
 def _rows(entry: CatalogueEntry, columns: tuple[Column, ...], rows: int, chance: random.Random) -> Iterator[list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from openpyxl import Workbook
 from registry.catalogue import publish_catalogue
 from registry.layout import LayoutRegistry
 from security.catalogue import Catalogue, CatalogueEntry, sign_catalogue
+from security.digest import digest_of
 from security.ids import PartyId
 from security.keys.keyset import Scheme, generate
 from security.tables.column import Column, ColumnType
@@ -238,6 +241,39 @@ def test_a_catalogue_that_another_party_signed_is_not_believed(offered: Desk) ->
     assert station["code"].startswith("malformed")
     offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
     assert offered.answer("data", "ls", *HOME)["stations"][0]["data"] == ["heart"]
+
+
+def test_a_catalogue_of_which_the_registry_has_lost_a_part_hides_no_other(offered: Desk) -> None:
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    secrets = generate([Scheme.ED25519])
+    key_folder(offered.path / "hospital-b", secrets, "hospital-b")
+    offered.answer("keys", "card", "hospital-b", "-o", "hospital-b.card.json", *WITH)
+    fingerprint = secrets.key_set.fingerprint.hex
+    offered.answer("directory", "add", "consortium", "hospital-b.card.json", "--fingerprint", fingerprint)
+    offered.answer("directory", "publish", "consortium", "--to", "layout:registry", *WITH)
+    said = sign_catalogue(
+        Catalogue(station=PartyId("hospital-b"), made_at=clock(), data=()), secrets.signers
+    ).to_bytes()
+    publish_catalogue(LayoutRegistry(offered.path / "registry"), PartyId("hospital-b"), said)
+    (offered.path / "registry/catalogue/hospital-b/blobs/sha256" / digest_of(said).hex).unlink()
+    offers = {one["station"]: (one["code"], one["data"]) for one in offered.answer("data", "ls", *HOME)["stations"]}
+    assert offers == {"hospital-a": (None, ["heart"]), "hospital-b": ("registry.not-found", [])}
+
+
+def test_rows_that_find_no_room_leave_no_half_of_a_table(offered: Desk) -> None:
+    offered.answer("station", "data", "publish", "--yes", *AT, *WITH)
+    words = ("data", "sample", "heart", "-o", "samples", "--rows", "5000", *HOME)
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, room[1]))
+    try:
+        typed = offered.pht("--json", *words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+        signal.signal(signal.SIGXFSZ, before)
+    assert typed.exit == 40, str(typed)
+    assert [path for path in (offered.path / "samples").rglob("*") if path.is_file()] == []
+    assert offered.pht("--json", *words).exit == 0
 
 
 def test_synthetic_rows_let_a_train_be_rehearsed_with_the_columns_it_asks_for(offered: Desk) -> None:
