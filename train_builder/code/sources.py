@@ -8,6 +8,7 @@ might be the patient data).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Ignored:
 def _specification(lines: Sequence[str], number: int | None = None) -> GitIgnoreSpec:
     try:
         return GitIgnoreSpec.from_lines(lines, backend="simple")
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         msg = "not a pattern of files to ignore"
         raise SourcesRejected(msg, file=IGNORE_FILE, line=number, hint="patterns are those of a .gitignore") from error
 

@@ -9,10 +9,12 @@ is not touched. ``PYTHONPATH`` is not a train's to set, so the program begins wi
 
 from __future__ import annotations
 
+import lzma
 import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -149,7 +151,7 @@ def _unpack(path: Path, tree: Path, budget: list[int]) -> None:
                     while piece := source.read(min(BUFFER, left + 1)):
                         left -= len(piece)
                         out.write(piece)
-    except (zipfile.BadZipFile, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
         msg = "a wheel is damaged"
         hint = "remove it from pip's cache ('pip cache purge') and try again; if it stays so, tell who made the package"
         raise WheelsUnresolved(msg, wheel=path.name, reason=str(error)[:100], hint=hint) from error

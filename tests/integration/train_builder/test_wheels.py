@@ -115,6 +115,19 @@ def test_source_packages_are_not_built(tmp_path: Path) -> None:
         vendor(requirements(tmp_path, "evil"), Target(), into=tmp_path / "into")
 
 
+def test_a_wheel_whose_files_do_not_unpack_is_told(tmp_path: Path) -> None:
+    packed = wheel(tmp_path / "index", "torn", {})
+    raw = b"x = 1\n" * 1000
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("torn.py", raw)
+        at = out.getinfo("torn.py").header_offset + len("torn.py") + 30  # the local header of a file
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:at] + b"\xff\xff\xff" + whole[at + 3 :])
+    with pytest.raises(WheelsUnresolved) as caught:
+        vendor(requirements(tmp_path, "torn"), Target(), into=tmp_path / "into")
+    assert caught.value.fields["wheel"] == packed.name
+
+
 @pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py"])
 def test_t16_a_wheel_that_writes_elsewhere(tmp_path: Path, name: str) -> None:
     wheel(tmp_path / "index", "evil", {name: b"x"})

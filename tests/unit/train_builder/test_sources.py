@@ -67,7 +67,7 @@ def test_patterns(tmp_path: Path, pattern: str, left: list[str]) -> None:
     assert paths(tmp_path) == left
 
 
-@pytest.mark.parametrize("line", ["!", "a\n!"])
+@pytest.mark.parametrize("line", ["!", "a\n!", "a\n[z-a]"])
 def test_what_is_no_pattern_is_told_with_its_line(tmp_path: Path, line: str) -> None:
     tree(tmp_path, "main.py")
     (tmp_path / ".phtignore").write_text(f"ok\n{line}\n")
