@@ -23,6 +23,7 @@ from rehearsal.rehearse import Play, rehearse
 from rehearsal.report import Rehearsal, hint_for, rehearsal_document, render_rehearsal
 from rehearsal.samples import parse_sample
 from security.errors import FileExists, InvalidInput
+from security.files import expect_new
 from security.ids import PartyId
 from station.visit.events import VisitEvent
 from train_builder.cli.options import target_options
@@ -79,6 +80,8 @@ def rehearse_command(
     if into is not None and into.exists():
         msg = "the folder for the results already exists"
         raise FileExists(msg, path=into, hint="name a new one")
+    if into is not None:
+        expect_new(into)
     required = click.get_current_context().get_parameter_source("engine") is ParameterSource.COMMANDLINE
     offered = _engine(engine, home_path, required=required)
     with tempfile.TemporaryDirectory(prefix="pht-rehearsal-") as name:

@@ -12,7 +12,7 @@ from rehearsal.company import Company, Venue
 from rehearsal.errors import RehearsalStuck
 from rehearsal.report import StopReport
 from security.archive import Budget
-from security.files import make_folder
+from security.files import making_folder
 from security.ids import PartyId, TrainId
 from security.train.letters import check_readers, open_parcel
 from security.train.route import Route
@@ -26,6 +26,7 @@ from station.steps.notice import notice
 from station.visit.events import VisitEvent
 from station.visit.plan import Ask, Over, Wait, next_step
 from station.visit.state import Visit
+from train_builder.follow.totals import unmask_results
 
 OUTPUT_BYTES: Final = 64 << 10
 POLL_SECONDS: Final = 0.1
@@ -71,7 +72,7 @@ def go_round(route: Route, company: Company, venue: Venue, tell: Tell | None = N
 
 
 def open_results(train: TrainId, company: Company, venue: Venue, results: Path) -> Path | None:
-    """Verify what came home and open it into the folder `results`; None if nothing came."""
+    """Verify what came home and open it, whole, into the new folder `results`; None if nothing came."""
     arrivals = company.depot.arrivals(company.owner, train)
     if not arrivals:
         return None
@@ -81,15 +82,17 @@ def open_results(train: TrainId, company: Company, venue: Venue, results: Path) 
     check_readers(opened, home)
     ((state, binding),) = zip(home.states, home.received(), strict=True)
     most = home.manifest.value.limits.output_bytes + (1 << 20)
-    with blobs.open(state.digest) as source:
-        open_state(
-            source,
-            state,
-            binding=binding,
-            identities=[company.secrets.identity],
-            into=make_folder(results),
-            budget=Budget(total_bytes=most, member_bytes=most, members=_MOST_FILES),
-        )
+    with making_folder(results) as new:
+        with blobs.open(state.digest) as source:
+            open_state(
+                source,
+                state,
+                binding=binding,
+                identities=[company.secrets.identity],
+                into=new,
+                budget=Budget(total_bytes=most, member_bytes=most, members=_MOST_FILES),
+            )
+        unmask_results(new, home.manifest.value)
     return results
 
 

@@ -181,6 +181,7 @@ TRAIN = [
     (("stations", "--home", "nowhere"), "home.invalid"),
     (("rehearse", "nowhere"), "file.missing"),
     (("rehearse", "my-train", "--into", "data"), "file.exists"),
+    (("rehearse", "nowhere", "--into", "secret/new"), "file.missing"),
     (("rehearse", "my-train", "--data", "nonsense"), "input.invalid"),
     (("rehearse", "my-train", "--data", "hospital-a/patients=none"), "input.invalid"),
     (("rehearse", "my-train", "--home", "nowhere"), "home.invalid"),

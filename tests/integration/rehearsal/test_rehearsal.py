@@ -16,7 +16,7 @@ from rehearsal.rehearse import Play, rehearse
 from rehearsal.report import Rehearsal, hint_for, rehearsal_document, render_rehearsal
 from rehearsal.samples import find_samples, parse_sample
 from security.clock import SystemClock
-from security.errors import BaseNotApproved, FileMissing, InvalidInput
+from security.errors import BaseNotApproved, FileExists, FileMissing, InvalidInput
 from security.ids import PartyId
 from security.train.route import Task
 from station.visit.events import VisitEvent
@@ -110,6 +110,31 @@ def test_a_rehearsal_does_not_wait_for_samples_that_are_not_there(tmp_path: Path
     with pytest.raises(RehearsalStuck) as caught:
         rehearse(Play(folder=folder, results=tmp_path / "results"), venue(tmp_path))
     assert caught.value.fields["reason"] == "files that the train expects are missing: patients/*.csv"
+
+
+NUMBERS = """
+import json, os, pathlib
+rows = (pathlib.Path(os.environ["PHT_DATA"]) / "patients" / "patients.csv").read_text().split()
+(pathlib.Path(os.environ["PHT_STATE"]) / "sums.json").write_text(json.dumps([len(rows), sum(map(int, rows))]))
+"""
+
+
+def test_sums_of_a_sequence_come_home_as_the_totals_that_they_are_opened_to(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", NUMBERS, {"hospital-a": "1 2 3", "hospital-b": "10"})
+    spec = (folder / "train.yaml").read_text().replace("boarding: false", "boarding: true")
+    (folder / "train.yaml").write_text(spec.replace("10KB}", "10KB, sum: {shape: [2], bound: 1000}}"))
+    rehearse(Play(folder=folder, results=tmp_path / "results"), venue(tmp_path))
+    assert json.loads((tmp_path / "results" / "sums.json").read_text()) == [4, 16]
+
+
+def test_results_are_added_to_nothing_that_was_made_meanwhile(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1"})
+    here, results = venue(tmp_path), tmp_path / "results"
+    results.mkdir()
+    (results / "mine").touch()
+    with pytest.raises(FileExists):
+        rehearse(Play(folder=folder, results=results), here)
+    assert [path.name for path in results.iterdir()] == ["mine"]
 
 
 def test_an_engine_that_is_away_is_done_without_unless_it_is_required(tmp_path: Path) -> None:
