@@ -64,12 +64,12 @@ class ServerOptions:
         """Write the options into the state folder."""
         accounts: list[Json] = [{"name": name, "passwordFile": str(path.absolute())} for name, path in self.accounts]
         said: dict[str, Json] = {
-            "host": self.host,
+            "host": self.host or None,  # an empty word means the default
             "port": self.port,
             "certificate": None if self.certificate is None else str(self.certificate.absolute()),
             "key": None if self.key is None else str(self.key.absolute()),
             "accounts": accounts,
-            "engine": self.engine,
+            "engine": self.engine or None,
         }
         document = {name: value for name, value in said.items() if value is not None}
         write_file(state / SETTINGS, dump_pretty({"type": _TYPE, **document}))

@@ -79,6 +79,13 @@ def test_options_that_are_not_said_stay_and_anew_forgets_them(bare: Desk, author
     assert open_registry(location(plain), sleep=time.sleep).list_tags(REPO) == ()
 
 
+def test_an_empty_option_is_none_and_does_not_spoil_what_is_kept(bare: Desk) -> None:
+    first = bare.answer("registry", "up", "r", "--host", "", "--engine", "")
+    bare.answer("registry", "down", "r")
+    assert bare.answer("registry", "sweep", "r")["freed"] == 0
+    assert bare.answer("registry", "up", "r")["url"] == first["url"]
+
+
 def test_a_password_file_that_went_away_starts_no_open_registry(bare: Desk, authority: Authority) -> None:
     bare.answer("registry", "up", "r", *options(bare, authority))
     bare.answer("registry", "down", "r")
