@@ -8,7 +8,7 @@ one would be run a second time.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from security.archive import Member
 from security.digest import Digest
 from security.directory.trust import TrustStore
 from security.encoding import print_time
+from security.errors import Refused
 from security.files import locked
 from security.ids import PartyId, TrainId
 from security.keys.keyset import Secrets
@@ -30,7 +31,7 @@ from train_builder.code.check import Finding, Level, hint_for, packed, preflight
 from train_builder.code.sources import SourceTree, collect
 from train_builder.code.wheels import DEBIAN_12, REQUIREMENTS, Target, Wheel, vendor
 from train_builder.errors import PreflightFailed, TrainAlreadySent
-from train_builder.follow.follow import StopState, follow
+from train_builder.follow.follow import StopState, Whereabouts, follow
 from train_builder.home import Home, TrainRecord
 from train_builder.spec.spec import TrainSpec, load_spec
 
@@ -79,6 +80,10 @@ def submit(
     source = source_digest(spec, tree, target)
     with _alone(home, working):
         before, record = _sent_before(home, source, now), _unsent(home, source, now)
+        if record is not None and before is not None and before.recorded > record.recorded:
+            record = None  # another one was sent in its place
+        if record is not None and again and _cannot_go(record, depot, trust, now):
+            record = None
         wheels: tuple[Wheel, ...] = ()
         resumed = record is not None
         if record is None:
@@ -127,7 +132,8 @@ def already_sent(train: TrainRecord, home: Home) -> TrainAlreadySent:
     """Return the error that says that nothing has changed since a train was sent, and what became of that one."""
     msg = "this train was already sent: nothing in its folder has changed since"
     sent = None if train.sent is None else print_time(train.sent)
-    hint = f"'pht train follow {train.train.short}' tells where it is; to send a second one all the same: --again"
+    tells = "" if home.forgotten(train.train) else f"'pht train follow {train.train.short}' tells where it is; "
+    hint = f"{tells}to send a second one all the same: --again"
     return TrainAlreadySent(msg, train=train.train.short, sent=sent, state=home.state_of(train), hint=hint)
 
 
@@ -158,16 +164,18 @@ def deliver(
     Raises:
         Refused: the first station would refuse it now (its validity is over, a key was revoked, …).
     """
-    starts = {start: record.manifest.expected_at(start).party for start in record.manifest.route.starts}
+    starts = _starts(record)
     if record.sent is None:
         # A receipt shows that an earlier delivery arrived and only its note was lost; a second would look like a replay.
         where = follow(record, depot, trust, now=now)
         home.note_seen(record.train, where.learnt)
         if not where.ended:
-            heard = {one.stop for one in where.stops if one.state not in {StopState.WAITING, StopState.AHEAD}}
-            missing = {start: party for start, party in starts.items() if start not in heard}
-            for party in missing.values():
-                verify_train(record.parts, trust, here=party, now=now)
+            missing = _missing(record, where)
+            try:
+                _need_accepted(record, missing, trust, now)
+            except Refused as error:
+                hint = "it was made earlier, never sent, and cannot go any more; to make a new one: --again"
+                raise type(error)(error.message, hint=hint, **error.fields) from error
             near: dict[Digest, PartyId] = {}
             for start, party in missing.items():
                 depot.send(
@@ -176,6 +184,33 @@ def deliver(
                 near[record.manifest.code.digest] = party
         home.note_sent(record.train, now)
     return tuple(starts.values())
+
+
+def _starts(record: TrainRecord) -> dict[int, PartyId]:
+    return {start: record.manifest.expected_at(start).party for start in record.manifest.route.starts}
+
+
+def _missing(record: TrainRecord, where: Whereabouts) -> dict[int, PartyId]:
+    """Return where a train begins and was not heard of."""
+    heard = {one.stop for one in where.stops if one.state not in {StopState.WAITING, StopState.AHEAD}}
+    return {start: party for start, party in _starts(record).items() if start not in heard}
+
+
+def _need_accepted(record: TrainRecord, missing: Mapping[int, PartyId], trust: TrustStore, now: datetime) -> None:
+    for party in missing.values():
+        verify_train(record.parts, trust, here=party, now=now)
+
+
+def _cannot_go(record: TrainRecord, depot: Depot, trust: TrustStore, now: datetime) -> bool:
+    """Whether the directory has changed since an unsent train was made, so that a station it begins at refuses it."""
+    where = follow(record, depot, trust, now=now)
+    if where.ended:
+        return False
+    try:
+        _need_accepted(record, _missing(record, where), trust, now)
+    except Refused:
+        return True
+    return False
 
 
 def _unsent(home: Home, source: Digest, now: datetime) -> TrainRecord | None:

@@ -21,15 +21,16 @@ from registry.oci import MAX_MANIFEST
 from registry.port import StoredManifest
 from security.digest import Digest
 from security.encoding import print_time
+from security.errors import KeyOutsideValidity
 from security.ids import PartyId
-from security.keys.keyset import Secrets
+from security.keys.keyset import Scheme, Secrets, generate
 from security.train.journey import Outcome
 from security.train.letters import open_letter
 from security.train.recall import check_recall
 from security.train.seal import CODE_BUDGET, open_code
 from security.train.verify import verify_manifest
 from tests.support.owners import SPEC, OwnerWorld, write_train
-from train_builder.build.submit import submit
+from train_builder.build.submit import Submitted, submit
 from train_builder.cli.render_journey import describe, news
 from train_builder.desk.recall import recall
 from train_builder.errors import (
@@ -306,6 +307,51 @@ def test_a_recorded_train_that_is_no_longer_valid_is_not_sent(owners: OwnerWorld
     assert not again.resumed
     (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
     assert arrival.tag == train_tag(again.record.train, PartyId("hospital-a"), 0)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_unsent_train_whose_station_has_other_keys_now_gives_way_to_a_new_one_if_that_is_said(
+    owners: OwnerWorld, tmp_path: Path, *, after: bool
+) -> None:
+    owners.registry = registry = Dropping(after=after)
+    folder = write_train(tmp_path / "t")
+    with pytest.raises(RegistryUnavailable):
+        owners.submit(folder)
+    registry.away = False
+    (old,) = owners.home().records()
+    if after:  # it was there, and was passed with the keys that were good then
+        owners.pass_stop("hospital-a")
+        assert owners.submit(folder, again=True).record.train == old.train
+        return
+    owners.now += timedelta(days=2)
+    trust = owners.world.trust
+    station, other = trust.parties[PartyId("hospital-a")], generate([Scheme.ED25519])
+    ended = replace(station.key_sets[0], until=owners.now - timedelta(days=1))
+    fresh = replace(station.key_sets[0], key_set=other.key_set, since=owners.now - timedelta(days=1))
+    renewed = replace(
+        trust, parties={**trust.parties, PartyId("hospital-a"): replace(station, key_sets=(ended, fresh))}
+    )
+
+    def send(*, again: bool) -> Submitted:
+        return submit(
+            folder,
+            owners.home(),
+            depot=owners.depot,
+            trust=renewed,
+            unlock=lambda: owners.secrets("alice"),
+            now=owners.now,
+            again=again,
+        )
+
+    with pytest.raises(KeyOutsideValidity, match="not in force") as caught:
+        send(again=False)
+    assert "--again" in str(caught.value.hint)
+    sent = send(again=True)
+    assert (sent.resumed, sent.record.train == old.train) == (False, False)
+    with pytest.raises(TrainAlreadySent):
+        send(again=False)
+    (arrival,) = owners.depot.arrivals(PartyId("hospital-a"))
+    assert arrival.tag == train_tag(sent.record.train, PartyId("hospital-a"), 0)
 
 
 def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
