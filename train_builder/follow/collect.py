@@ -27,7 +27,7 @@ from security.errors import (
     Malformed,
     Refused,
 )
-from security.files import making_folder, write_file
+from security.files import expect_new, make_folder, making_folder, told, writing
 from security.ids import TrainId
 from security.keys.keyset import Secrets
 from security.train.journey import TrainParts
@@ -118,8 +118,11 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
     ((state, binding),) = zip(accepted.states, accepted.received(), strict=True)
     limits = accepted.manifest.value.limits
     budget = Budget(total_bytes=limits.output_bytes, member_bytes=limits.output_bytes, members=MAX_MEMBERS)
-    with making_folder(into) as new:
-        journey = into.with_name(f"{into.name}.journey.json")
+    expect_new(into)
+    make_folder(into.parent)
+    journey = into.with_name(f"{into.name}.journey.json")
+    # the proof gets its name after the results have theirs: else it could lie beside those of another train
+    with writing(journey) as written, making_folder(into) as new:
         try:
             with home.blobs.open(state.digest) as source:
                 found = open_state(
@@ -129,7 +132,9 @@ def open_home_train(train: HomeTrain, home: Home, *, secrets: Secrets, trust: Tr
         except Refused:  # the next try looks into the mailbox again
             home.unnote_home(accepted.train, state.digest)
             raise
-        write_file(journey, dump_pretty(proof_document(prove(accepted, trust))))
+        written.write(dump_pretty(proof_document(prove(accepted, trust))))
+        with told(journey):
+            written.flush()
     return OpenedResults(train=accepted.train, folder=into, files=found.files, size=found.bytes, journey=journey)
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,9 +20,10 @@ from registry.memory import MemoryRegistry
 from registry.names import Reference, Repository
 from registry.oci import MAX_MANIFEST
 from registry.port import StoredManifest
+from security.age import Unwrapper
 from security.digest import Digest
 from security.encoding import print_time
-from security.errors import KeyOutsideValidity
+from security.errors import FileExists, KeyOutsideValidity
 from security.ids import PartyId
 from security.keys.keyset import Scheme, Secrets, generate
 from security.train.journey import Outcome
@@ -364,6 +366,30 @@ def test_a_full_folder_is_not_opened_into(owners: OwnerWorld, tmp_path: Path) ->
             found, owners.home(), secrets=owners.secrets("alice"), trust=owners.world.trust, into=tmp_path / "out"
         )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_who_comes_second_leaves_the_proof_of_the_first_alone(owners: OwnerWorld, tmp_path: Path) -> None:
+    out, proof = tmp_path / "out", tmp_path / "out.journey.json"
+
+    class Slow:
+        """Keys that are asked for when somebody else has just opened another train into the same folder."""
+
+        @property
+        def identity(self) -> Unwrapper:
+            out.mkdir()
+            (out / "theirs").touch()
+            proof.write_text("theirs")
+            return owners.secrets("alice").identity
+
+    found = owners.bring_home(owners.journey())
+    with pytest.raises(FileExists):
+        open_home_train(found, owners.home(), secrets=cast("Secrets", Slow()), trust=owners.world.trust, into=out)
+    assert proof.read_text() == "theirs"
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".out", "out"))) == [
+        "out",
+        "out.journey.json",
+    ]
 
 
 def test_an_empty_folder_is_opened_into(owners: OwnerWorld, tmp_path: Path) -> None:
