@@ -8,6 +8,7 @@ anywhere else: the keys are made for one rehearsal and forgotten.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from rehearsal.tables import sample_set
 from security.clock import Clock
 from security.digest import digest_of
 from security.directory.trust import Base, DirectoryVersion, KeySetRecord, Party, Policy, TrustStore
+from security.errors import PhtError
 from security.files import make_folder
 from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, Secrets, generate
@@ -94,6 +96,8 @@ class Company:
 def company(base: str, stations: Mapping[PartyId, Mapping[str, Path]], venue: Venue) -> Iterator[Company]:
     """Open a house for each party of `stations`, which maps it to its data sets; `base` names the train's base image.
 
+    No run goes on when the block is left, however that is.
+
     Raises:
         BaseNotApproved: the base image is not in the directory.
         EngineUnavailable: an engine is required, and offers no sandbox.
@@ -114,6 +118,7 @@ def company(base: str, stations: Mapping[PartyId, Mapping[str, Path]], venue: Ve
         ]
         for house in houses:
             stack.enter_context(house.journal)
+            stack.callback(_clear, house)
         yield Company(
             began=now,
             secrets=secrets[OWNER],
@@ -124,6 +129,13 @@ def company(base: str, stations: Mapping[PartyId, Mapping[str, Path]], venue: Ve
             sealed=shared.sandbox.sealed,
             lacking=shared.lacking,
         )
+
+
+def _clear(house: House) -> None:
+    """End and remove what still runs: whoever breaks a rehearsal off waits for nothing, and no later one would find it."""
+    with contextlib.suppress(PhtError):  # an engine that has gone away
+        for name in house.sandbox.leftovers(house.name):
+            house.sandbox.remove(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,30 @@ def test_results_are_added_to_nothing_that_was_made_meanwhile(tmp_path: Path) ->
     with pytest.raises(FileExists):
         rehearse(Play(folder=folder, results=results), here)
     assert [path.name for path in results.iterdir()] == ["mine"]
+
+
+class Impatient(SystemClock):
+    """The clock of somebody who presses Ctrl-C as soon as the analysis runs."""
+
+    def __init__(self, running: Path) -> None:
+        self._running = running
+
+    def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
+        if self._running.exists():
+            raise KeyboardInterrupt
+        return super().wait(seconds, stop)
+
+
+def test_an_analysis_does_not_go_on_when_its_rehearsal_is_broken_off(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    half = tmp_path / "half"  # it gets its name when the number is in it
+    script = f"import os, time\nopen('{half}', 'w').write(str(os.getpid()))\nos.rename('{half}', '{began}')\ntime.sleep(120)\n"
+    folder = train(tmp_path / "train", script, {"hospital-a": "1"})
+    here = replace(venue(tmp_path), clock=Impatient(began))
+    with pytest.raises(KeyboardInterrupt):
+        rehearse(Play(folder=folder, results=tmp_path / "results"), here)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(began.read_text()), 0)
 
 
 def test_an_engine_that_is_away_is_done_without_unless_it_is_required(tmp_path: Path) -> None:
