@@ -180,6 +180,8 @@ TRAIN = [
     (("ls", "--home", "nowhere"), "home.invalid"),
     (("stations", "--home", "nowhere"), "home.invalid"),
     (("rehearse", "nowhere"), "file.missing"),
+    (("setup", "h", *SETUP, "--directory", f"folder:/{'x' * 5000}"), "input.invalid"),
+    (("setup", "h", *SETUP, "--directory", "folder:x\udcff"), "input.invalid"),
     (("rehearse", "my-train", "--into", "data"), "file.exists"),
     (("rehearse", "nowhere", "--into", "secret/new"), "file.missing"),
     (("rehearse", "my-train", "--data", "nonsense"), "input.invalid"),
