@@ -31,8 +31,9 @@ from security.files import make_folder
 from security.ids import PartyId, Role
 from security.keys.keyset import Scheme, Secrets, generate
 from station.admission.policy import AllOf, CheckableOutputs, DataSets, Selections
+from station.check import CheckResult
 from station.data.folder import closed, how_to_open
-from station.errors import DataClosed
+from station.errors import DataClosed, SandboxUnfit
 from station.house.assembly import base_loader, gate_of
 from station.house.house import BaseLoader, House
 from station.house.passes import PassKeys
@@ -154,10 +155,17 @@ def _choose(venue: Venue) -> _Shared:
     else:
         from station.sandbox.docker.engine import DockerSandbox  # noqa: PLC0415 - slow to import, and not always there
 
-        docker = DockerSandbox(url=venue.engine.url)
-        bad = next((finding for finding in docker.doctor(None) if not finding.ok), None)
-        if bad is None:
-            return _Shared(sandbox=docker, base_image=base_loader(venue.engine.bases), lacking=None)
+        try:
+            docker = DockerSandbox(url=venue.engine.url)
+        except SandboxUnfit as error:  # DOCKER_HOST may name an engine elsewhere, which cannot see the folders here
+            if venue.engine.required:
+                raise
+            bad = CheckResult(name="engine", ok=False, detail=str(error))
+        else:
+            found = next((finding for finding in docker.doctor(None) if not finding.ok), None)
+            if found is None:
+                return _Shared(sandbox=docker, base_image=base_loader(venue.engine.bases), lacking=None)
+            bad = found
         lacking = f"{bad.name}: {bad.detail}"
         if venue.engine.required:
             msg = "the named engine offers no sandbox"

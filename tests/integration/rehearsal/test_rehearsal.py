@@ -21,6 +21,7 @@ from security.clock import SystemClock
 from security.errors import BaseNotApproved, FileExists, FileMissing, InvalidInput
 from security.ids import PartyId
 from security.train.route import Task
+from station.errors import SandboxUnfit
 from station.visit.events import VisitEvent
 from tests.support.owners import ROUNDS, SPEC, write_train
 from tests.support.trains import consortium
@@ -178,6 +179,20 @@ def test_an_engine_that_is_away_is_done_without_unless_it_is_required(tmp_path: 
     done = rehearse(Play(folder=folder, results=tmp_path / "some"), venue(tmp_path / "two", engine(required=False)))
     assert done.lacking == caught.value.fields["reason"]
     assert json.loads((tmp_path / "some" / "sums.json").read_text()) == {"sum": 1}
+
+
+def test_an_engine_on_another_machine_is_done_without_unless_it_is_required(tmp_path: Path) -> None:
+    folder = train(tmp_path / "train", SUM, {"hospital-a": "1"})
+    engine = Engine(url="ssh://somebody@elsewhere", required=False, trust=consortium().trust, bases=MemoryRegistry())
+    (tmp_path / "one").mkdir()
+    done = rehearse(Play(folder=folder, results=tmp_path / "some"), venue(tmp_path / "one", engine))
+    assert not done.sealed
+    assert "through a local socket" in str(done.lacking)
+    (tmp_path / "two").mkdir()
+    with pytest.raises(SandboxUnfit):
+        rehearse(
+            Play(folder=folder, results=tmp_path / "none"), venue(tmp_path / "two", replace(engine, required=True))
+        )
 
 
 def test_a_base_image_that_nobody_approved_is_not_rehearsed(tmp_path: Path) -> None:
