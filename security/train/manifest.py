@@ -221,8 +221,8 @@ class TrainManifest:
             field="outputs",
         ),
         Rule(
-            says="sums are taken on a boarded route over two stations or more, each once, whose total has room; none is called 'sum'",
-            holds=lambda one: all(one.can_add_up(output.sum) for output in one.outputs if output.sum is not None),
+            says="sums are taken on a boarded route over two stations or more, each once, whose total has room; none is called 'sum', or falls under another output",
+            holds=lambda one: all(one.can_add_up(output) for output in one.outputs if output.sum is not None),
             field="outputs",
         ),
         Rule(
@@ -305,11 +305,13 @@ class TrainManifest:
             return tuple(one.party for one in legs.stations)
         return self.route.parties if len(self.route.parties) == len(legs) else ()
 
-    def can_add_up(self, wanted: Sum) -> bool:
-        """Whether these stations can take such a sum."""
-        stations = len(self.adders)
+    def can_add_up(self, output: Output) -> bool:
+        """Whether these stations can take such a sum; under another output of its task a file could leave as the run wrote it."""
+        stations, wanted = len(self.adders), output.sum
         boards = stations >= _LEAST_ADDERS and self.route.boarding(self.adders[0]) is not None
-        return boards and wanted.has_room(stations) and SUM_FOLDER not in self.route.parties
+        alone = [one for one in self.outputs if one.task is output.task and one.covers(output.path)] == [output]
+        room = wanted is not None and wanted.has_room(stations)
+        return alone and boards and room and SUM_FOLDER not in self.route.parties
 
     def at_stop(self, index: int) -> TrainManifest:
         """Return the manifest as it counts at a stop: with the command and the outputs of its task. A combination sees no data."""

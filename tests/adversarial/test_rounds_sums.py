@@ -386,6 +386,21 @@ def test_t28_a_train_whose_total_has_no_room_is_none(here: World) -> None:
         read_manifest(narrow)
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("path", [PATH, "parts/*.json"])
+def test_t28_a_file_that_is_summed_is_no_other_output_too(here: World, path: str, *, first: bool) -> None:
+    """Whoever approves reads that nobody sees the parts; where the other output counts, all of them leave in the clear."""
+    plain = replace(GRADIENT, path="parts/other.json", sum=None)
+    outputs = (plain, GRADIENT) if first else (GRADIENT, plain)
+    payload = rounds_train(here, outputs=(*outputs, OUTPUTS[1])).envelope.payload
+    covering = payload.replace(b"parts/other.json", path.encode())
+    assert len(read_manifest(payload).outputs) == 3
+    with pytest.raises(MalformedStatement, match="falls under another output"):
+        read_manifest(covering)
+    of_the_junction = replace(OUTPUTS[1], path=path)
+    assert rounds_train(here, outputs=(GRADIENT, of_the_junction)).manifest.outputs[1].path == path
+
+
 # --- What a run writes ------------------------------------------------------------------------------------------------------
 
 WRITTEN: dict[str, type[PhtError]] = {
