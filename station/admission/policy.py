@@ -176,15 +176,16 @@ class Selections:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """At most this much of everything, for one run."""
+    """At most this much of everything, for one run; what is kept for the next is bounded like what leaves."""
 
     most: Limits
 
     def consider(self, request: Request) -> Verdict:
         """See `Rule`."""
-        wanted = request.manifest.limits
-        for name in ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes"):
-            asked, most = getattr(wanted, name), getattr(self.most, name)
+        wanted, kept = request.manifest.limits, request.manifest.keep_bytes or 0
+        names = ("memory_bytes", "cpu_millis", "wall_seconds", "processes", "output_bytes")
+        asking = [(name, getattr(wanted, name), getattr(self.most, name)) for name in names]
+        for name, asked, most in (*asking, ("keep_bytes", kept, self.most.output_bytes)):
             if asked > most:
                 msg = "the train asks for more than this station gives a run"
                 raise PolicyRefused(msg, limit=name, wanted=asked, most=most)

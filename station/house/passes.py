@@ -90,6 +90,11 @@ class PassKeys:
         with writing(place) as sink:
             yield sink
 
+    def drop_kept(self, train: TrainId, stop: int) -> None:
+        """Remove what a stop kept; there may be nothing."""
+        with told(self._root):
+            self.kept(train, stop).unlink(missing_ok=True)
+
     def trains(self) -> tuple[TrainId, ...]:
         """Return the trains whose keys are here."""
         names = sorted(one.name for one in self._root.iterdir()) if self._root.is_dir() else []

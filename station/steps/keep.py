@@ -18,7 +18,9 @@ from station.house.workroom import Workroom
 
 
 def put_away(room: Workroom, accepted: AcceptedTrain, house: House) -> None:
-    """Seal what the run left to be kept, and make it durable; what an earlier stop left stays until the train has ended here.
+    """Seal what the run left to be kept, and make it durable; what the stop before left stays, as this one may be opened again.
+
+    What stops before that left is removed: of many rounds no more lies here than of two.
 
     Raises:
         GateType: there is something other than plain files.
@@ -38,6 +40,8 @@ def put_away(room: Workroom, accepted: AcceptedTrain, house: House) -> None:
     except (ArchiveRejected, BudgetExceeded, FileMissing):
         msg = "what is to be kept contains something other than plain files with plain names"
         raise GateType(msg) from None  # the cause names paths, and the run chose those (attack T20)
+    for stop in _earlier(accepted, house)[:-1]:
+        house.passes.drop_kept(accepted.train, stop)
 
 
 def take_out(room: Workroom, accepted: AcceptedTrain, house: House) -> None:
@@ -46,9 +50,7 @@ def take_out(room: Workroom, accepted: AcceptedTrain, house: House) -> None:
     Raises:
         SealForeign, SealBroken, NotARecipient: it is not what was kept then.
     """
-    manifest = accepted.manifest.value
-    task = manifest.route.task(accepted.stop)
-    before = [one for one in manifest.route.of(house.party) if one < accepted.stop and manifest.route.task(one) is task]
+    manifest, before = accepted.manifest.value, _earlier(accepted, house)
     if manifest.keep_bytes is None or not before:
         return
     path = house.passes.kept(accepted.train, before[-1])
@@ -67,6 +69,12 @@ def take_out(room: Workroom, accepted: AcceptedTrain, house: House) -> None:
             into=room.keep,
             budget=Budget(total_bytes=most, member_bytes=most, members=MAX_MEMBERS),
         )
+
+
+def _earlier(accepted: AcceptedTrain, house: House) -> tuple[int, ...]:
+    """Return our stops of the same task before this one, in their order."""
+    route, stop = accepted.manifest.value.route, accepted.stop
+    return tuple(one for one in route.of(house.party) if one < stop and route.task(one) is route.task(stop))
 
 
 def _binding(accepted: AcceptedTrain, stop: int, house: House) -> StateBinding:

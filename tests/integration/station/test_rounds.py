@@ -150,6 +150,33 @@ def test_t25_what_a_power_cut_left_of_what_is_kept_is_not_kept(tmp_path: Path) -
         here.close()
 
 
+def test_of_many_rounds_a_station_keeps_no_more_than_of_two(tmp_path: Path) -> None:
+    """It would lie there once a round otherwise, up to a hundred times."""
+    rounds, read, most = 6, list[str](), 0
+
+    def counting(order: RunOrder, say: Callable[[bytes], None]) -> int:
+        note = order.keep / "rounds"
+        read.append(note.read_text() if note.exists() else "")
+        note.write_text(f"{len(read[-1])}{read[-1]}")
+        return contribute(order, say)
+
+    program: dict[tuple[str, ...], Program] = {CONTRIBUTE: counting, COMBINE: combine_until(rounds - 1)}
+    here = rounds_world(tmp_path / "world", program=program)
+    try:
+        made = rounds_train(here, keep_bytes=1000, most=rounds + 1)
+        board(here, made)
+        for _ in range(2 * rounds + 2):
+            here.settle(*STATIONS)
+            here.settle(JUNCTION)
+            kept = [len(list((here.folder(name) / "passes").glob(f"{made.id}.*"))) for name in STATIONS]
+            most = max(most, *kept)
+        assert here.at_home(made.id)
+        assert most == 2
+        assert sorted(read) == sorted(["", "0", "10", "210", "3210", "43210"] * len(STATIONS))
+    finally:
+        here.close()
+
+
 def test_a_station_keeps_no_more_than_was_declared(tmp_path: Path) -> None:
     def hoarding(order: RunOrder, say: Callable[[bytes], None]) -> int:
         (order.keep / "hoard").write_bytes(b"0" * 1001)

@@ -132,3 +132,11 @@ def test_a_sum_over_fewer_stations_than_agreed_to_is_refused_before_anybody_boar
     )
     summed = train(parties, rounds=BoardedRoute(then=SequenceRoute(stops=stops)), outputs=(added,)).manifest
     assert [ask(Sums(least=least), summed) for least in (2, 3, 4)] == ["admit", "admit", "policy.refused"]
+
+
+def test_what_is_kept_is_bounded_like_what_leaves() -> None:
+    """A train could fill the disk with it otherwise, and its outputs be small."""
+    ceiling = Ceiling(most=replace(CEILING, output_bytes=MANIFEST.limits.output_bytes))
+    for kept, verdict in ((0, "admit"), (1, "policy.refused")):
+        keeping = replace(MANIFEST, keep_bytes=MANIFEST.limits.output_bytes + kept)
+        assert ask(ceiling, keeping) == verdict
