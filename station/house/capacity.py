@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from security.train.manifest import Limits
+from security.train.manifest import Limits, TrainManifest
 
 _SHARE: Final = 0.8
 """Of the machine's memory and free disk: the rest is for the engine, the daemon and everybody else."""
@@ -98,9 +98,9 @@ class CapacitySettings:
         return Capacity(total=total, per_owner=replace(total, **of_owner))
 
 
-def granted_disk(limits: Limits, arrived: int) -> int:
+def granted_disk(manifest: TrainManifest, arrived: int) -> int:
     """Return the bytes of disk that a run is granted, whose code and states have so many bytes as they `arrived`."""
-    return _OUTPUTS * limits.output_bytes + arrived
+    return _OUTPUTS * (manifest.limits.output_bytes + (manifest.keep_bytes or 0)) + arrived
 
 
 def of_machine(workrooms: Path) -> Resources:

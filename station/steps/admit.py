@@ -129,7 +129,7 @@ def refused_unseen(manifest: TrainManifest, trust: TrustStore, house: House) -> 
 def _admitted(visit: Visit, manifest: TrainManifest, by: str, house: House, now: datetime) -> Admitted:
     """Grant what the run may use, unless there will never be so much disk for its owner: it would wait for ever."""
     limits, arrived = manifest.limits, visit.fetched.sealed if visit.fetched else ()
-    disk, capacity = granted_disk(limits, sum(blob.size for blob in arrived)), house.copies.capacity
+    disk, capacity = granted_disk(manifest, sum(blob.size for blob in arrived)), house.copies.capacity
     if capacity is not None and disk > capacity.per_owner.disk_bytes:
         msg = "the train asks for more than this station gives a run"
         raise PolicyRefused(msg, limit="disk_bytes", wanted=disk, most=capacity.per_owner.disk_bytes)

@@ -34,6 +34,7 @@ from station.admission.policy import (
     Sums,
 )
 from station.errors import PolicyRefused
+from station.house.capacity import granted_disk
 from station.house.config import CEILING
 from tests.support.trains import consortium, train
 
@@ -140,3 +141,9 @@ def test_what_is_kept_is_bounded_like_what_leaves() -> None:
     for kept, verdict in ((0, "admit"), (1, "policy.refused")):
         keeping = replace(MANIFEST, keep_bytes=MANIFEST.limits.output_bytes + kept)
         assert ask(ceiling, keeping) == verdict
+
+
+def test_a_run_is_granted_disk_for_what_it_leaves_and_keeps_and_for_what_came() -> None:
+    limits = replace(MANIFEST.limits, output_bytes=1_000)
+    assert granted_disk(replace(MANIFEST, limits=limits), 7) == 2_007
+    assert granted_disk(replace(MANIFEST, limits=limits, keep_bytes=100), 7) == 2_207
