@@ -36,6 +36,12 @@ def train_recall(*, name: str, home_path: Path, reason: str | None, yes: bool, p
     secrets = unlocked(home.keys, str(home.keys), passphrase_file)
     done = recall(name, home, depot=depot_of(home), trust=trust_of(home, now), secrets=secrets, reason=reason, now=now)
     told = ", ".join(done.told)
-    data: dict[str, Json] = {"train": str(record.train), "told": list(map(str, done.told))}
+    data: dict[str, Json] = {
+        "train": str(record.train),
+        "told": list(map(str, done.told)),
+        "notTold": list(map(str, done.not_told)),
+    }
     text = f"recalled {record.manifest.name} ({record.train.short}); told {told}: follow it to see where it ends"
+    if done.not_told:
+        text += f"\nnot told, as their keys do not count any more: {', '.join(done.not_told)}"
     return Answer(text=text, data=data)

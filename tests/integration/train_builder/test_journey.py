@@ -518,6 +518,16 @@ def test_a_station_that_has_other_keys_by_now_keeps_no_other_from_hearing_of_a_r
     assert call_back(owners, record) == HOSPITALS[1:]
 
 
+@pytest.mark.parametrize("revoked", ["hospital-a", "hospital-c"])
+def test_a_station_whose_keys_were_revoked_keeps_no_owner_from_recalling_a_train(
+    owners: OwnerWorld, tmp_path: Path, revoked: str
+) -> None:
+    """That its keys were stolen is a reason to recall; all others have keys for the train until they hear of it."""
+    record = owners.submit(write_train(tmp_path / "t")).record
+    owners.world.revoked.add(owners.secrets(revoked).key_set.fingerprint)
+    assert call_back(owners, record) == tuple(one for one in HOSPITALS if one != revoked)
+
+
 def test_there_is_nothing_to_recall_of_a_train_that_nobody_waits_for(owners: OwnerWorld, tmp_path: Path) -> None:
     train = owners.journey()
     home = owners.home().find(train)

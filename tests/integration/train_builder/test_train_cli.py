@@ -498,7 +498,7 @@ def test_a_train_is_recalled_by_a_command_that_names_who_was_told(ready: Scienti
     hospitals = ["hospital-a", "hospital-b", "hospital-c"]
     ready.run("submit", str(write_train(ready.path / "t")))
     said = ready.run("recall", "latest", "--yes", "--reason", "wrong base image")
-    assert said.data["told"] == hospitals
+    assert (said.data["told"], said.data["notTold"]) == (hospitals, [])
     assert "told hospital-a, hospital-b, hospital-c" in said.text
     (record,) = open_home(ready.home).records()
     kinds = (ReceiptKind.RECALL,)
