@@ -30,6 +30,7 @@ def tidy(house: House) -> None:
         if room not in rooms:
             house.workrooms.wipe(room)
     house.spool.clear_unfinished()
+    house.passes.clear_unfinished()
 
 
 def warn(house: House, now: datetime) -> None:

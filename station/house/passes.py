@@ -25,6 +25,7 @@ from security.train.seal import open_note, seal_note
 from station.errors import PassGone
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
+_UNFINISHED: Final = re.compile(r"\.[0-9a-f]{40}\..*\.part")
 
 
 class PassKeys:
@@ -107,6 +108,14 @@ class PassKeys:
         """
         names = {path.name.partition(".")[0] for path in self._root.iterdir()} if self._root.is_dir() else set()
         return tuple(TrainId(name) for name in sorted(names) if _NAME.fullmatch(name) and self._is_over(name, now))
+
+    def clear_unfinished(self) -> None:
+        """Remove what interrupted writes left. Call it only while nothing is written."""
+        if self._root.is_dir():
+            with told(self._root):
+                for path in self._root.iterdir():
+                    if _UNFINISHED.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
 
     def _is_over(self, name: str, now: datetime) -> bool:
         try:

@@ -14,6 +14,7 @@ from security.ids import TrainId
 from station.daemon.loop import Shift
 from station.daemon.pace import Pace
 from station.daemon.sweep import Sweeper
+from station.daemon.tidy import tidy
 from station.house.config import Retention
 from station.house.passes import PassKeys
 from station.visit.plan import Phase, phase_of
@@ -149,3 +150,18 @@ def test_keys_that_cannot_be_read_now_are_neither_missed_nor_swept(here: World) 
     aside.rename(path)
     here.settle()
     assert here.at_home(made.id)
+
+
+def test_what_a_power_cut_left_half_written_is_cleared_away(here: World) -> None:
+    """It can be as large as what a train keeps, and no train is named by it: nothing else would ever remove it."""
+    made = a_train(here)
+    lost(here)
+    house, folder = here.houses[A], here.folder(A) / "passes"
+    with house.passes.keeping(made.id, 5) as sink:
+        sink.write(b"sealed")
+        sink.flush()
+        (half,) = (path for path in folder.iterdir() if path.name != made.id)
+        cut = half.name, half.read_bytes()
+    (folder / cut[0]).write_bytes(cut[1])
+    tidy(house)
+    assert keys(here, A) == [made.id, f"{made.id}.5"]
