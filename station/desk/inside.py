@@ -28,6 +28,7 @@ from security.train.manifest import TrainManifest, read_manifest, told_manifest
 from security.train.seal import CODE_BUDGET, open_code, open_note
 from station.desk.house import house_of
 from station.desk.opening import Unlock, find_visit, journal_of, keyring_for, name_of
+from station.errors import RoomMissing
 from station.house.config import StationConfig
 from station.house.house import House
 from station.house.spool import Spool
@@ -182,7 +183,11 @@ def waiting_results(visit: Visit, workrooms: Workrooms, *, wanted: str | None) -
     if visit.held is None or visit.held.hold is not HoldFor.RELEASE:
         msg = "nothing of this train waits for release"
         raise FileMissing(msg, visit=visit.arrival.short, hint="'pht station show TRAIN' tells what it waits for")
-    outgoing = workrooms.find(visit.arrival).outgoing
+    try:
+        outgoing = workrooms.find(visit.arrival).outgoing
+    except RoomMissing as error:
+        hint = "'pht station approve' has the train run again; what it leaves then waits for you anew"
+        raise RoomMissing(error.message, visit=visit.arrival.short, hint=hint) from error
     return _look(outgoing, wanted, None, f"read it in {outgoing}")
 
 

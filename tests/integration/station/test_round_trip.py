@@ -17,6 +17,7 @@ from security.statement.envelope import verify
 from security.train.journey import Outcome
 from station.admission.policy import AllOf, ByHand, Owners
 from station.desk.inside import waiting_results, what_it_printed
+from station.errors import RoomMissing
 from station.gate.port import Gate
 from station.gate.rules import FORM
 from station.house.assembly import gate_of
@@ -268,6 +269,28 @@ def test_a_person_sees_what_waits_for_release(here: World) -> None:
     assert waiting_results(visit, rooms, wanted="sums.json").text == b'{"n":3,"sum":15}\n'
     with pytest.raises(FileMissing, match="no such file"):
         waiting_results(visit, rooms, wanted="../code/main.py")
+
+
+def test_whoever_finds_nothing_to_release_after_a_reboot_is_told_the_way_out(here: World) -> None:
+    """Its workrooms lay in memory. Nothing is looked for again before a person has said yes, which lets nothing out."""
+    here.change("hospital-a", gate=gate_of(release_by_hand=True))
+    here.submit(here.train(route=("hospital-a",)))
+    for _ in range(12):
+        here.step("hospital-a")
+    first, house = here.visit("hospital-a"), here.houses["hospital-a"]
+    assert first.held is not None
+    house.workrooms.wipe(first.arrival)
+    here.step("hospital-a")
+    with pytest.raises(RoomMissing) as gone:
+        waiting_results(here.visit("hospital-a"), house.workrooms, wanted=None)
+    assert "pht station approve" in str(gone.value.hint)
+    house.journal.append(first.arrival, approve(first, by="grace", note="", now=here.now), expect=first.length)
+    for _ in range(12):
+        here.step("hospital-a")
+    again = here.visit("hospital-a")
+    assert again.held is not None
+    assert (again.held.hold, again.cleared, again.attempt) == (HoldFor.RELEASE, None, first.attempt + 1)
+    assert waiting_results(again, house.workrooms, wanted=None).files == (("sums.json", 17),)
 
 
 def _fails(order: RunOrder, say: object) -> int:
