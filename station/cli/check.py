@@ -12,7 +12,7 @@ from console.prompts import clock, passphrase_option
 from station.cli.options import folder_argument, unlocker
 from station.cli.render_check import render_checkup
 from station.desk.checkup import check
-from station.desk.opening import present_keys, station_at
+from station.desk.opening import keyring, station_at
 
 
 @click.command("check")
@@ -22,4 +22,4 @@ def station_check(folder: Path, passphrase_file: Path | None) -> Answer:
     """Check keys, directory, registry, engine, sandbox, data, disk and journal, and say what to do about each."""
     config = station_at(folder)
     unlock = unlocker(config, passphrase_file)
-    return render_checkup(check(config, lambda: present_keys(config, unlock), clock, working=working))
+    return render_checkup(check(config, lambda: keyring(config, unlock), clock, working=working))

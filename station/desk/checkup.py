@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,13 +55,13 @@ class Checkup:
 
 def check(
     config: StationConfig,
-    unlock: Callable[[], Secrets],
+    unlock: Callable[[], Sequence[Secrets]],
     clock: Clock,
     *,
     working: Working = nullcontext,
     rest: Callable[[Path], Rest] = at_rest,
 ) -> Checkup:
-    """Check everything, also after a failure. `unlock` opens the keys; `rest` tells where a folder's files are kept."""
+    """Check everything, also after a failure. `unlock` opens the keys, the present ones and earlier ones; `rest` tells where a folder's files are kept."""
     keys = _tried("keys", lambda: _keys(config, unlock))  # which may ask
     with working("checking directory, registry, engine and data"):
         return Checkup(results=(keys, *_around(config, clock, rest)))
@@ -93,9 +94,10 @@ def _tried(name: str, look: Callable[[], str]) -> CheckResult:
         return CheckResult(name=name, ok=False, detail=f"{error} [{error.code}]", hint=error.hint)
 
 
-def _keys(config: StationConfig, unlock: Callable[[], Secrets]) -> str:
+def _keys(config: StationConfig, unlock: Callable[[], Sequence[Secrets]]) -> str:
     folder = read_folder(config.keys)
-    prove(unlock())
+    for one in unlock():
+        prove(one)
     return f"of {folder.party}, {spell(folder.key_set.fingerprint)}"
 
 
@@ -190,9 +192,18 @@ def _disk(name: str, folder: Path) -> CheckResult:
     place = _there(folder)
     free = shutil.disk_usage(place).free
     writable = os.access(place, os.W_OK)
-    ok = free >= LEAST_DISK and writable
-    hint = None if ok else "free some space, or use another folder" if writable else f"this user must own {place}"
-    return CheckResult(name=name, ok=ok, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
+    hint = None
+    if not place.is_dir():
+        hint = f"{place} is a file: name a folder in station.yaml"
+    elif not writable and place == folder:
+        hint = f"this user must own {place}"
+    elif not writable:
+        hint = f"make it: sudo install -d -m 700 -o {os.geteuid()} {shlex.quote(str(folder))}"
+        if folder.is_relative_to("/run"):
+            hint += "; or start the daemon with the unit of 'pht station unit', which makes it each time"
+    elif free < LEAST_DISK:
+        hint = "free some space, or use another folder"
+    return CheckResult(name=name, ok=hint is None, detail=f"{folder}, {free >> 20} MiB free", hint=hint)
 
 
 def _there(folder: Path) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,13 +20,15 @@ from station.desk.checkup import Checkup, check
 from station.desk.opening import station_at
 from station.house.disk import at_rest
 from tests.support.clocks import SetClock
-from tests.support.desk import Desk, copy_of, edit, furnished
+from tests.support.desk import WITH, Desk, copy_of, edit, furnished
 from tests.support.liar import Liar, Reply
 
 __all__ = ["furnished"]  # a fixture
 
+ROOT = Path(__file__).parents[3]
 
-def nobody() -> Secrets:
+
+def nobody() -> tuple[Secrets, ...]:
     msg = "no passphrase"
     raise InvalidInput(msg)
 
@@ -128,3 +133,49 @@ def test_https_in_front_of_a_plain_registry_is_told_with_what_to_change(furnishe
             assert registry.url.partition("://")[0] + "://" in str(found[name].hint)
     finally:
         registry.close()
+
+
+@pytest.mark.parametrize(
+    ("party", "told"), [(None, "not a key folder"), ("alice", "another party's"), ("hospital-a", "of hospital-a, ")]
+)
+def test_earlier_keys_are_tried_too(furnished: Desk, tmp_path: Path, party: str | None, told: str) -> None:
+    """The daemon does not start without them: as when they were destroyed, and are still named."""
+    desk = copy_of(furnished, tmp_path / "desk")
+    edit(desk.path / "hospital-a" / "station.yaml", "# earlier: [keys-2025] ", "earlier: [keys-2025] ")
+    if party is not None:
+        (desk.path / party / "keys").rename(desk.path / "hospital-a" / "keys-2025")
+    if party == "hospital-a":
+        desk.answer("keys", "new", "hospital-a/keys", "--party", party, "--role", "station", *WITH)
+    keys = desk.pht("--json", "station", "check", "hospital-a", *WITH).document["checks"][0]
+    assert (keys["name"], keys["ok"]) == ("keys", party == "hospital-a")
+    assert told in keys["detail"]
+
+
+def test_workrooms_that_are_no_folder_are_told(furnished: Desk, tmp_path: Path) -> None:
+    desk = copy_of(furnished, tmp_path / "desk")
+    edit(desk.path / "hospital-a" / "station.yaml", "# workrooms: /run/pht/workrooms", "workrooms: root.json")
+    found = looked(desk)["workrooms"]
+    assert not found.ok
+    assert found.hint == f"{desk.path / 'hospital-a' / 'root.json'} is a file: name a folder in station.yaml"
+
+
+def test_nobody_is_told_to_own_run() -> None:
+    """As a user sees it that is not root, before the daemon's first start and after each reboot."""
+    rooms = "/run/pht-of-nobody/workrooms"
+    look = f"""
+from pathlib import Path
+from station.desk.checkup import _disk
+found = _disk("workrooms", Path({rooms!r}))
+print(found.ok, found.hint)
+"""
+    user = os.geteuid() or 65534
+    typed = subprocess.run(
+        [sys.executable, "-c", look],
+        user=user if os.geteuid() == 0 else None,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    told = f"False make it: sudo install -d -m 700 -o {user} {rooms}; or start the daemon with the unit of"
+    assert typed.stdout.startswith(told), typed.stdout
