@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from registry.catalogue import publish_catalogue
 from registry.places import registry_at
@@ -29,6 +31,9 @@ from station.errors import ConfigInvalid
 from station.house.assembly import source_of
 from station.house.config import DataEntry, StationConfig, parse_config
 from station.house.places import TableTerms, rows_in
+
+_PLACE: Final = re.compile(r"data:(?: +\{\})?(?P<comment>(?: +#.*)?)")
+"""The line below which station.yaml has its data sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +176,13 @@ def add_data(file: Path, name: str, text: str) -> None:
     """
     before = read_file(file).decode()
     lines = before.splitlines(keepends=True)
-    at = next((number for number, line in enumerate(lines) if line.rstrip() in {"data:", "data: {}"}), None)
-    if at is None:
+    found = [(number, place) for number, line in enumerate(lines) if (place := _PLACE.fullmatch(line.rstrip()))]
+    if not found:
         msg = "station.yaml has no line 'data:' to add to"
-        raise ConfigInvalid(msg, file=file, hint=f"add it there yourself:\n{text}")
-    lines[at] = "data:\n"
+        hint = "let 'data:' stand alone in its line, with each data set below; or add what --print shows by hand"
+        raise ConfigInvalid(msg, file=file, hint=hint)
+    at, place = found[0]
+    lines[at] = f"data:{place['comment']}\n"
     after = "".join([*lines[: at + 1], text, *lines[at + 1 :]]).encode()
     if name in parse_config(before.encode(), file=file).data:
         msg = "there is a data set of this name"

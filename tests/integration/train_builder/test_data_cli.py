@@ -74,6 +74,28 @@ def test_a_data_set_is_added_once_and_only_to_a_file_that_is_right(offered: Desk
     assert offered.fails("station", "data", "check", "lungs", *AT) == "input.invalid"
 
 
+@pytest.mark.parametrize("begins", ["data:  # ours", "data: {}   # ours", "data: {}"])
+def test_a_data_set_is_added_where_they_begin_and_a_comment_stays(desk: Desk, begins: str) -> None:
+    file = desk.path / "hospital-a" / "station.yaml"
+    before, folder = file.read_text().split("\ndata:\n")
+    after = folder.partition("\n\n")[2] if "{}" in begins else folder
+    file.write_text(f"{before}\n{begins}\n{after}")
+    (desk.path / "heart").mkdir()
+    (desk.path / "heart" / "a.csv").write_text("patient,age\n" + "".join(f"{i},{i}\n" for i in range(30)))
+    desk.answer("station", "data", "add", "more", "--folder", "heart", *AT)
+    assert "more" in desk.answer("station", "data", "ls", *AT)["data"][0]["name"]
+    assert file.read_text().count("# ours") == begins.count("# ours")
+
+
+def test_where_a_data_set_cannot_be_added_it_is_told_how_it_can(desk: Desk) -> None:
+    file = desk.path / "hospital-a" / "station.yaml"
+    before, folder = file.read_text().split("\ndata:\n")
+    file.write_text(f"{before}\ndata: {{patients: {{folder: {desk.path / 'data'}}}}}\n\n" + folder.partition("\n\n")[2])
+    assert desk.fails("station", "data", "add", "more", "--folder", "data", *AT) == "config.invalid"
+    typed = desk.pht("station", "data", "add", "more", "--folder", "data", *AT)
+    assert typed.err.splitlines()[-1].endswith("or add what --print shows by hand")  # on one line it would be no YAML
+
+
 def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
     assert offered.answer("station", "data", "check", "heart", *AT)["ok"]
     with (offered.path / "heart" / "a.csv").open("a") as out:
