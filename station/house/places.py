@@ -86,7 +86,10 @@ def table_terms(name: str, home: Path, value: Mapping[str, Any]) -> TableTerms |
     patient = column_named(described, value["patient"])
     if patient is None or patient.type is not ColumnType.IDENTIFIER:
         msg = "the patient must be one of the columns, of the type identifier"
-        raise InvalidInput(msg, data=name, patient=value["patient"])
+        hint = (
+            "make it {type: identifier}; what 'pht station data add --print' shows can be corrected and added by hand"
+        )
+        raise InvalidInput(msg, data=name, patient=value["patient"], hint=hint)
     return TableTerms(
         columns=columns,
         patient=patient.name,

@@ -96,6 +96,21 @@ def test_where_a_data_set_cannot_be_added_it_is_told_how_it_can(desk: Desk) -> N
     assert typed.err.splitlines()[-1].endswith("or add what --print shows by hand")  # on one line it would be no YAML
 
 
+def test_a_table_whose_patients_have_no_usual_name_can_be_added_by_hand(desk: Desk) -> None:
+    (desk.path / "heart").mkdir()
+    (desk.path / "heart" / "a.csv").write_text("fall,age\n" + "".join(f"f{i},{i}\n" for i in range(30)))
+    add = ("station", "data", "add", "heart", "--folder", "heart", *AT)
+    assert desk.fails(*add) == "config.invalid"
+    assert "--print" in desk.pht(*add).err.splitlines()[-1]
+    corrected = (
+        desk.pht(*add, "--print")
+        .out.replace("CHANGE_ME", "fall")
+        .replace("fall: {type: text}", "fall: {type: identifier}")
+    )
+    edit(desk.path / "hospital-a" / "station.yaml", "\ndata:\n", f"\ndata:\n{corrected}")
+    assert desk.answer("station", "data", "check", "heart", *AT)["ok"]
+
+
 def test_every_cell_is_checked_and_told_by_its_row(offered: Desk) -> None:
     assert offered.answer("station", "data", "check", "heart", *AT)["ok"]
     with (offered.path / "heart" / "a.csv").open("a") as out:
