@@ -108,7 +108,7 @@ def _begun(settings: ServerSettings, record: _Record, runner: Runner, sleep: Sle
 
 def down(state: Path, *, sleep: Sleep) -> bool:
     """Stop the registry of a state folder; false if it was not running. Its storage stays."""
-    if not state.is_dir():
+    if _Record.read(state) is None:  # a folder of something else, in which no lock is left
         return False
     with locked(state / ".lock"):
         record = _Record.read(state)
@@ -130,7 +130,7 @@ def sweep(settings: ServerSettings, *, sleep: Sleep) -> Swept:
         RegistryNotSwept: the collection failed; the registry is started again all the same.
         RegistryNotStarted: it did not start again.
     """
-    if not settings.state.is_dir():
+    if _Record.read(settings.state) is None:
         msg = "no registry was started from this folder"
         raise FileMissing(msg, path=settings.state)
     with locked(settings.state / ".lock"):

@@ -63,6 +63,16 @@ def test_up_again_without_options_is_as_before(bare: Desk, authority: Authority)
     assert "secret of a" not in kept.read_text()
 
 
+def test_a_folder_of_something_else_stays_as_it_is(bare: Desk) -> None:
+    """Patients' data, named by mistake: a private file among them, which runs cannot read, makes every train wait."""
+    (bare.path / "data").mkdir()
+    private(bare.path / "data" / "patients.csv", b"value\n1\n")
+    assert "not running" in bare.pht("registry", "status", "data").out
+    assert "not running" in bare.pht("registry", "down", "data").out
+    assert bare.pht("--json", "registry", "sweep", "data").code == "file.missing"
+    assert [one.name for one in (bare.path / "data").iterdir()] == ["patients.csv"]
+
+
 def test_options_that_are_not_said_stay_and_anew_forgets_them(bare: Desk, authority: Authority) -> None:
     bare.answer("registry", "up", "r", *options(bare, authority))
     bare.answer("registry", "down", "r")
