@@ -113,6 +113,12 @@ def opened(
         number = _NUMBER.search(str(error))
         if isinstance(error, duckdb.IOException) and number and int(number[1]) in _DISK:
             raise explain(OSError(int(number[1]), ""), scratch or folders[0]) from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            msg = "the rows of a table are too long to be put into another order within the memory that tables have"
+            raise DataUnfit(msg, data=about, hint="offer it without its long texts") from None
+        if isinstance(error, duckdb.NotImplementedException):
+            msg = "a table has cells of several lines that look like rows"
+            raise DataUnfit(msg, data=about, hint="store it as Parquet, or each cell on one line") from None
         msg = "a table cannot be read as it is described"
         line = _LINE.search(str(error))
         where = f"in line {line[1]}" if line else type(error).__name__

@@ -631,3 +631,24 @@ def test_one_secret_a_station(tmp_path: Path) -> None:
 )
 def test_counts_are_kept_in_bands(count: int, said: str) -> None:
     assert band(count) == said
+
+
+@pytest.mark.parametrize(
+    ("cell", "rows", "told"),
+    [
+        ("\n".join(["1,2,f,3,true,a,,b"] * 12), 200_000, "several lines that look like rows"),
+        ("a line of a report\n" * 40, 130_000, "too long to be put into another order"),
+    ],
+)
+def test_what_the_engine_cannot_read_or_put_in_order_is_told_as_that(
+    store: Path, tmp_path: Path, cell: str, rows: int, told: str
+) -> None:
+    with (store / "a.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, person(0), lineterminator="\n")
+        writer.writeheader()
+        one = person(0, note=cell)
+        for number in range(rows):
+            writer.writerow(one | {"patient": f"p{number}"})
+    with pytest.raises(DataUnfit, match=told) as caught:
+        selected_from(source(store), selection(delivered=("patient", "note")), tmp_path)
+    assert caught.value.hint
