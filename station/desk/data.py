@@ -24,6 +24,7 @@ from station.data.tables.engine import Engine, opened
 from station.data.tables.examine import Examination, examine
 from station.data.tables.kinds import KINDS
 from station.data.tables.propose import Proposal, propose
+from station.data.tables.scan import whole
 from station.data.tables.source import Described, Staged, TableSource, Wanted
 from station.data.tables.withdrawn import withdrawn_in
 from station.desk.opening import Unlock, present_keys
@@ -77,7 +78,7 @@ def examine_data(config: StationConfig, name: str) -> Examined:
     try:
         left_out = () if terms.withdrawn is None else withdrawn_in(terms.withdrawn, name)
         with staged(name, entry.rows, terms.columns) as (engine, rows):
-            found = examine(engine, rows, terms.columns, terms.patient, left_out)
+            found = whole(engine, rows, lambda one: examine(engine, one, terms.columns, terms.patient, left_out))
         listed = None if terms.withdrawn is None else len(set(left_out))
         return Examined(name=name, results=results, found=found, listed=listed)
     except PhtError as error:
@@ -110,7 +111,7 @@ def propose_data(name: str, entry: Mapping[str, object], home: Path) -> Proposal
     """
     source = rows_in(name, home, entry)
     with staged(name, source, _as_texts(one.name for one in source.columns())) as (engine, rows):
-        return propose(engine, rows)
+        return whole(engine, rows, lambda one: propose(engine, one))
 
 
 def describe_data(config: StationConfig, name: str) -> tuple[Compared, ...]:
@@ -131,7 +132,7 @@ def describe_data(config: StationConfig, name: str) -> tuple[Compared, ...]:
     with staged(name, source, texts) as (engine, rows):
         called = {one.origin: rows.names[one.column.name] for one in texts}
         places = {one.column.name: called.get(one.origin, one.origin) for one in terms.columns}
-        proposal = propose(engine, rows, places[terms.patient])
+        proposal = whole(engine, rows, lambda one: propose(engine, one, places[terms.patient]))
         return compare(engine, replace(rows, names=places), proposal, terms.columns, terms.patient)
 
 

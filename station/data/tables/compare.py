@@ -12,6 +12,7 @@ from security.tables.column import Column
 from station.data.tables.engine import Engine
 from station.data.tables.examine import Flaw, examine
 from station.data.tables.propose import Proposal
+from station.data.tables.scan import whole
 from station.data.tables.source import Described, Staged
 from station.errors import DataUnfit
 
@@ -44,7 +45,7 @@ def compare(
     if not set(places.values()) & set(found):
         msg = "none of the columns of a data set is there"
         raise DataUnfit(msg, hint="has the table lost its first row, with the names of its columns?")
-    told = examine(engine, staged, columns, patient)
+    told = whole(engine, staged, lambda rows: examine(engine, rows, columns, patient))
     flaws = {one.column: one for one in told.flaws}
     compared = []
     for one in columns:

@@ -36,6 +36,10 @@ class CellRejected(Exception):
         self.column = column
 
 
+class RowsRejected(Exception):
+    """What is read has no rows as it should, or the engine cannot tell where they begin."""
+
+
 class Engine:
     """An open engine: statements with parameters."""
 
@@ -47,16 +51,10 @@ class Engine:
 
         Raises:
             CellRejected: it evaluated ``error('column')``, which is how `cell` refuses what it reads.
+            RowsRejected: what it reads has other rows than it should.
         """
-        import duckdb  # noqa: PLC0415 - see above
-
-        try:
+        with _rejections():
             self._database.execute(statement, parameters)
-        except duckdb.InvalidInputException as error:
-            told = str(error).removeprefix("Invalid Input Error: ")
-            if NAME.accepts(told):
-                raise CellRejected(told) from None
-            raise
 
     def copy(self, query: str, path: Path, options: str) -> int:
         """Write the rows of a query into a new file, and return how many there are."""
@@ -64,8 +62,22 @@ class Engine:
         return int(count)
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a query: for few of them."""
-        return self._database.execute(statement, parameters).fetchall()
+        """Return the rows of a query: for few of them. It raises what `run` does."""
+        with _rejections():
+            return self._database.execute(statement, parameters).fetchall()
+
+
+@contextlib.contextmanager
+def _rejections() -> Iterator[None]:
+    import duckdb  # noqa: PLC0415 - see above
+
+    try:
+        yield
+    except (duckdb.InvalidInputException, duckdb.NotImplementedException) as error:
+        told = str(error).removeprefix("Invalid Input Error: ")
+        if NAME.accepts(told):
+            raise CellRejected(told) from None
+        raise RowsRejected from error
 
 
 @contextlib.contextmanager
@@ -107,7 +119,8 @@ def opened(
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         yield Engine(database)
-    except duckdb.Error as error:
+    except (duckdb.Error, RowsRejected) as failed:
+        error = failed.__cause__ if isinstance(failed, RowsRejected) else failed
         if isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in str(error):
             raise space.full() from None
         number = _NUMBER.search(str(error))
@@ -116,9 +129,6 @@ def opened(
         if isinstance(error, duckdb.OutOfMemoryException):
             msg = "the rows of a table are too long to be put into another order within the memory that tables have"
             raise DataUnfit(msg, data=about, hint="offer it without its long texts") from None
-        if isinstance(error, duckdb.NotImplementedException):
-            msg = "a table has cells of several lines that look like rows"
-            raise DataUnfit(msg, data=about, hint="store it as Parquet, or each cell on one line") from None
         msg = "a table cannot be read as it is described"
         line = _LINE.search(str(error))
         where = f"in line {line[1]}" if line else type(error).__name__

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from security.files import told
 from station.data.tables.cell import Cell
-from station.data.tables.engine import Engine, quoted
+from station.data.tables.engine import CellRejected, Engine, RowsRejected, quoted
 from station.data.tables.source import Form, Spelling, Staged
 from station.errors import DataUnfit
+
+T = TypeVar("T")
 
 _LONGEST_HEADER: Final = 1 << 20
 _NO_TEXT: Final = "\ufffd"
@@ -39,9 +42,42 @@ def scan(staged: Staged, *, in_order: bool = False) -> str:
         "nullstr": quoted(""),
         "allow_quoted_nulls": "true",
         "hive_partitioning": "false",
-        "parallel": "false" if in_order else "true",
+        "parallel": "false" if in_order or staged.in_order else "true",
     }
     return f"read_csv({paths}, {', '.join(f'{name} = {value}' for name, value in options.items())})"
+
+
+def whole(engine: Engine, staged: Staged, use: Callable[[Staged], T]) -> T:
+    """Return what `use` makes of all staged rows.
+
+    Threads that read a large CSV file together guess where rows begin. Where cells hold lines they may guess wrongly, and find cells
+    and rows that are none. So these are looked at again by one thread, which knows. That one passes over a last row that is cut:
+    it is believed only if there is none.
+
+    Raises:
+        CellRejected, RowsRejected: it is so all the same.
+    """
+    try:
+        return use(staged)
+    except (CellRejected, RowsRejected):
+        in_order = replace(staged, in_order=True)
+        if staged.form is not Form.CSV or not _are_all(engine, in_order):
+            raise
+        return use(in_order)
+
+
+def _are_all(engine: Engine, staged: Staged) -> bool:
+    """Whether one thread of the engine finds as many rows as there are in CSV, the last one included."""
+    rows = 0
+    try:
+        ((found,),) = engine.rows(f"SELECT count(*) FROM {scan(staged)}")
+        for path in staged.paths:
+            with told(path), path.open(encoding=staged.spelling.encoding, newline="") as text:
+                delimiter, quote = staged.spelling.delimiter, staged.spelling.quote
+                rows += sum(map(bool, csv.reader(text, delimiter=delimiter, quotechar=quote, strict=True))) - 1
+    except (RowsRejected, UnicodeError, csv.Error):
+        return False
+    return bool(found == rows)
 
 
 def header_of(path: Path, spelling: Spelling) -> tuple[str, ...]:

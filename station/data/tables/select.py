@@ -22,7 +22,7 @@ from security.tables.fit import names_in
 from station.data.port import UNBOUNDED, Space
 from station.data.tables.cell import Cell, cell_of
 from station.data.tables.engine import CellRejected, Engine, named, opened, quoted
-from station.data.tables.scan import first_bad, kinds_in, scan
+from station.data.tables.scan import first_bad, kinds_in, scan, whole
 from station.data.tables.secret import DIGITS, DataSecret
 from station.data.tables.source import Described, Staged
 from station.data.tables.where import sql_of
@@ -99,7 +99,7 @@ def select(
     with opened(folders, scratch=scratch, about=selection.data, any_order=True, space=space) as engine:
         cells = tuple(_cells(engine, staged, selection))
         try:
-            _choose(engine, staged, selection, cells, secret)
+            whole(engine, staged, lambda rows: _choose(engine, rows, selection, cells, secret))
         except CellRejected as error:
             with opened(sorted(reads), scratch=scratch, about=selection.data) as in_order:
                 row = first_bad(in_order, staged, next(cell for cell in cells if cell.name == error.column))

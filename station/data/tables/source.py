@@ -86,7 +86,7 @@ class Staged:
     `names` tells what the column of a name is called there. `version` tells people which state of the source this is: a
     snapshot, a time, a digest; nothing of the data. `unchanged`, asked when everything was read, tells whether it still is.
     `types` are those of columns whose type the source knows, by what they are called there. `carry`, where cells name files,
-    copies one of them.
+    copies one of them. `in_order` has a CSV file read by one thread: see `station.data.tables.scan.whole`.
     """
 
     form: Form
@@ -97,6 +97,7 @@ class Staged:
     unchanged: Callable[[], bool] = field(default=lambda: True, compare=False)
     types: Mapping[str, ColumnType] = field(default_factory=dict)
     carry: Carry | None = field(default=None, compare=False)
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
