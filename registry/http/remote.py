@@ -117,16 +117,22 @@ class HttpRegistry:
         """See `Registry.put_manifest`."""
         digest = expected_digest(raw, reference)
         parse_manifest(raw, media_type)
-        answer = self._http.send(
-            "PUT",
-            self._url(repo, f"manifests/{reference}"),
-            scopes=self._scopes(repo, "pull,push"),
-            expect={
-                201
-            },  # OCI distribution 1.1, "Pushing Manifests"; a server that says 200 to everything is no registry
-            headers={"Content-Type": media_type},
-            payload=lambda: _Bytes(raw),
-        )
+        try:
+            answer = self._http.send(
+                "PUT",
+                self._url(repo, f"manifests/{reference}"),
+                scopes=self._scopes(repo, "pull,push"),
+                expect={
+                    201
+                },  # OCI distribution 1.1, "Pushing Manifests"; a server that says 200 to everything is no registry
+                headers={"Content-Type": media_type},
+                payload=lambda: _Bytes(raw),
+            )
+        except DigestMismatch as error:
+            # Digest and manifest agree. What the registry could not read is its own: the link to a blob that somebody else is pushing,
+            # too, such as the empty configuration (seen of CNCF distribution 2.8).
+            msg = "the registry cannot read what a manifest names while another writer is at it"
+            raise RegistryUnavailable(msg, repository=repo, reference=reference) from error
         self._compare(digest, answer.headers.get("docker-content-digest"))
         return digest
 

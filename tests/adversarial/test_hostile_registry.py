@@ -370,6 +370,17 @@ def test_t15_upload_confirmed_under_another_digest(liar: Liar) -> None:
         push(liar.client())
 
 
+def test_manifest_that_the_registry_cannot_take_while_another_is_written_is_sent_again(liar: Liar) -> None:
+    """A registry that reads a link to a blob before all of it is written says that a digest is invalid."""
+    busy = Reply(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}')
+    taken = Reply(status=201, headers={"Docker-Content-Digest": str(MANIFEST.digest)})
+    liar.says("PUT", TAG_PATH, busy, taken)
+    waited: list[float] = []
+    registry = RetryingRegistry(liar.client(), sleep=waited.append)
+    assert registry.put_manifest(REPO, Tag("t"), MANIFEST.raw, OCI_MANIFEST) == MANIFEST.digest
+    assert len(waited) == 1
+
+
 def test_t15_manifest_confirmed_under_another_digest(liar: Liar) -> None:
     liar.says("PUT", TAG_PATH, Reply(status=201, headers={"Docker-Content-Digest": str(digest_of(b"other"))}))
     with pytest.raises(DigestMismatch):
