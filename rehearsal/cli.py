@@ -77,10 +77,10 @@ def rehearse_command(
     pht train rehearse my-train
     pht train rehearse my-train --data hospital-a/patients=/tmp/a --home ~/.pht --into /tmp/results
     """
-    if into is not None and into.exists():
-        msg = "the folder for the results already exists"
-        raise FileExists(msg, path=into, hint="name a new one")
     if into is not None:
+        if into.exists():
+            msg = "the folder for the results already exists"
+            raise FileExists(msg, path=into, hint="name a new one")
         expect_new(into)
     required = click.get_current_context().get_parameter_source("engine") is ParameterSource.COMMANDLINE
     offered = _engine(engine, home_path, required=required)

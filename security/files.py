@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import struct
@@ -175,6 +176,15 @@ def _sync(handle: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def clear_unfinished(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove the files of these names, which interrupted writes left in a folder. Call it only while nothing is written there."""
+    if folder.is_dir():
+        with told(folder):
+            for path in folder.iterdir():
+                if names.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -41,9 +41,8 @@ from security.files import locked, read_file, told, write_file
 from security.ids import PartyId
 from security.keys.keyset import confirms
 
-_KEPT_OF_NAME: Final = (
-    37  # with the twelve digits and a hyphen, fifty characters, which a name of a base image may have
-)
+_KEPT_OF_NAME: Final = 37
+"""Characters: with a hyphen and the twelve digits after it as many as a name of a base image may have."""
 
 
 @dataclass(frozen=True, slots=True)

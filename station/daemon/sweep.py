@@ -94,11 +94,11 @@ class Keeper:
             self._read = last
             self._note(over, going, heads, now)
 
-    def _note(self, over: Iterable[Visit], going: Iterable[Visit], heads: Collection[Digest], now: datetime) -> None:
+    def _note(self, over: Collection[Visit], going: Iterable[Visit], heads: Collection[Digest], now: datetime) -> None:
         self._heads.update(heads)
         for visit in going:
             self._replace(visit.arrival, visit.blobs)
-        judge, on_board = False, self._on_board()
+        judge, on_board = False, self._on_board() if over else frozenset[TrainId]()
         for visit in over:
             self._replace(visit.arrival, frozenset())
             left = remains_of(visit)

@@ -119,12 +119,9 @@ def of_machine(workrooms: Path) -> Resources:
 
 def _taken(folder: Path) -> int:
     """Return the bytes of disk that what is in a folder takes up, as far as it can be read; runs may have made what is there."""
-    found, waiting = 0, [folder]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    found += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
+    found = 0
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                found += (Path(parent) / name).lstat().st_blocks * 512
     return found

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from security.age import Unwrapper
 from security.encoding import Fields, dump_json, parse_json, print_time
 from security.errors import FileMissing, Malformed, NotARecipient, SealBroken
-from security.files import make_folder, read_file, told, write_file, writing
+from security.files import clear_unfinished, make_folder, read_file, told, write_file, writing
 from security.ids import PartyId, TrainId
 from security.train.boarding import MOST_SECRETS, PassSecrets
 from security.train.seal import open_note, seal_note
@@ -111,11 +111,7 @@ class PassKeys:
 
     def clear_unfinished(self) -> None:
         """Remove what interrupted writes left. Call it only while nothing is written."""
-        if self._root.is_dir():
-            with told(self._root):
-                for path in self._root.iterdir():
-                    if _UNFINISHED.fullmatch(path.name):
-                        path.unlink(missing_ok=True)
+        clear_unfinished(self._root, _UNFINISHED)
 
     def _is_over(self, name: str, now: datetime) -> bool:
         try:

@@ -24,7 +24,7 @@ from typing import BinaryIO, cast
 from registry.blobs import BEGUN, BlobFolder, Rest, read_document
 from security.digest import BUFFER, CheckedReader, Digest, HashingWriter, checked, digest_of
 from security.errors import DigestMismatch, FileMissing, Malformed
-from security.files import locked, locked_if_free, make_folder, sync_folder, told
+from security.files import clear_unfinished, locked, locked_if_free, make_folder, sync_folder, told
 from station.errors import SpoolDamaged
 from station.visit.events import Blob
 
@@ -249,11 +249,7 @@ class Spool(BlobFolder):
 
     def clear_unfinished(self) -> None:
         """Remove what interrupted writes left, but for what `fetch` goes on with. Call it only while nothing is written."""
-        if self.path.is_dir():
-            with told(self.path):
-                for path in self.path.iterdir():
-                    if _UNFINISHED.fullmatch(path.name):
-                        path.unlink(missing_ok=True)
+        clear_unfinished(self.path, _UNFINISHED)
 
 
 class _New:

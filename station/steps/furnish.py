@@ -51,7 +51,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
             undone.callback(house.workrooms.room_for, need.name, visit.arrival)
         for need in needs:
             source = offered(need.name, house).source
-            if gone := () if told_of_missing(visit, accepted, house) else source.missing(need):
+            if (gone := source.missing(need)) and not _told_of_missing(visit, accepted, house):
                 msg = "files that the train expects are not there any more"
                 hint = "is the disk with the data set mounted?"
                 raise DataSourceUnavailable(msg, data=need.name, missing=", ".join(gone)[:200], hint=hint)
@@ -70,7 +70,7 @@ def perform(visit: Visit, house: House, now: datetime) -> Furnished:
     return Furnished(at=now, data=tuple(furnished), disk_bytes=copied)
 
 
-def told_of_missing(visit: Visit, accepted: AcceptedTrain, house: House) -> bool:
+def _told_of_missing(visit: Visit, accepted: AcceptedTrain, house: House) -> bool:
     """Whether a person let the train in who was told that files are missing: when it came, or when it boarded."""
     boarding = accepted.manifest.value.route.boarding(house.party)
     boarded = None if boarding is None else house.journal.accepted(accepted.train, boarding)

@@ -37,7 +37,7 @@ from station.sandbox.order import RunOrder
 from station.sandbox.port import Ended
 from station.sandbox.printed import Printed, read_printed
 from station.visit.events import HoldFor, RoomLost, Stumbled
-from station.visit.plan import Phase, approve, phase_of
+from station.visit.plan import Phase, phase_of
 from station.visit.state import INTERNAL
 from station.visit.station_events import KeyUsed
 from tests.support.world import ROOMY, World, add_up, world
@@ -111,7 +111,7 @@ def test_t25_a_run_that_was_lost_three_times_leaves_nothing_while_a_person_is_as
     assert visit.held is not None
     assert (visit.held.hold, visit.attempt) == (HoldFor.ATTENTION, 3)
     assert sandbox.leftovers("test-hospital-a") == house.workrooms.names() == ()
-    house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
+    made.approve("hospital-a")
     until(made, Phase.GONE)
     visit = made.visit("hospital-a")
     assert (visit.fault, visit.refused, visit.attempt, visit.pushed is not None) == (None, None, 4, True)
@@ -215,7 +215,7 @@ def test_t25_a_person_is_asked_where_the_registry_has_it_no_more(tmp_path: Path)
     assert made.step("hospital-a") == []
     parts.write_bytes(whole)  # restored
     visit = made.visit("hospital-a")
-    house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
+    made.approve("hospital-a")
     until(made, Phase.GONE)
     assert made.visit("hospital-a").pushed is not None
     made.close()
@@ -251,7 +251,7 @@ def test_t25_no_run_goes_on_that_nobody_watches_while_a_person_is_asked(
     assert made.sandboxes["hospital-a"].leftovers("test-hospital-a") == house.workrooms.names() == ()
     made.houses["hospital-a"] = house
     envelopes.write_bytes(whole)
-    house.journal.append(visit.arrival, approve(visit, by="grace", note="", now=made.now), expect=visit.length)
+    made.approve("hospital-a")
     until(made, Phase.RUNNING)
     made.step("hospital-a")
     assert made.visit("hospital-a").attempt == 2

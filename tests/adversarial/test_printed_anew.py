@@ -27,7 +27,7 @@ from station.house.workroom import Workroom, Workrooms
 from station.sandbox.order import RunOrder
 from station.steps.gate import judged_in
 from station.visit.events import Cleared, HoldFor, Sealed
-from station.visit.plan import Phase, approve, phase_of
+from station.visit.plan import Phase, phase_of
 from tests.support.trains import Train, consortium, train
 from tests.support.world import World, world
 
@@ -327,14 +327,8 @@ def held(root: Path, declared: tuple[Output, ...] | None = None) -> tuple[World,
     return made, sent
 
 
-def say_yes(made: World) -> None:
-    house, visit = made.houses["hospital-a"], made.visit("hospital-a")
-    yes = approve(visit, by="grace", note="", now=made.now)
-    house.journal.append(visit.arrival, yes, expect=visit.length)
-
-
 def release(made: World) -> None:
-    say_yes(made)
+    made.approve("hospital-a")
     made.settle()
 
 
@@ -479,12 +473,12 @@ def test_t25_what_a_power_cut_left_of_results_neither_leaves_nor_is_the_train_s_
     rooms = Workrooms(made.folder("hospital-a") / "workrooms", boot=lambda: "another life")
     made.change("hospital-a", workrooms=rooms)
     if where == "held":
-        say_yes(made)
+        made.approve("hospital-a")
         for _ in range(12):
             made.step("hospital-a")
             made.now += timedelta(seconds=1)
         assert made.visit("hospital-a").held is not None  # about the results of the second run
-        say_yes(made)
+        made.approve("hospital-a")
     made.settle()
     visit = made.visit("hospital-a")
     assert (visit.refused, visit.fault, visit.attempt) == (None, None, 2)

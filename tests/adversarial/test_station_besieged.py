@@ -32,7 +32,7 @@ from station.house.trust import FreshTrust
 from station.journal.journal import Journal
 from station.sandbox.order import RunOrder
 from station.visit.events import Held, HoldFor
-from station.visit.plan import Phase, approve, phase_of
+from station.visit.plan import Phase, phase_of
 from station.visit.station_events import HeadSigned, Redelivered
 from tests.support.registries import RealRegistries
 from tests.support.trains import Train
@@ -435,26 +435,20 @@ class Doubtful:
         return Admit() if self.reason is None else Hold(reason=self.reason)
 
 
-def say_yes(here: World, station: str) -> None:
-    visit = here.visit(station)
-    event = approve(visit, by="grace", note="", now=here.now)
-    here.houses[station].journal.append(visit.arrival, event, expect=visit.length)
-
-
 def test_an_approval_does_not_answer_what_the_person_was_not_told(tmp_path: Path) -> None:
     policy = Doubtful()
     here = world(tmp_path / "world", stations=("hospital-a",), policy=policy)
     made = here.train(route=("hospital-a",))
     here.submit(made)
     here.settle()
-    say_yes(here, "hospital-a")
+    here.approve("hospital-a")
     policy.reason = "files that the train expects are missing: patients/*.csv"
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.admitted is None
     assert isinstance(visit.held, Held)
     assert (visit.held.at, visit.held.hold, visit.held.reason) == (here.now, HoldFor.ADMISSION, policy.reason)
-    say_yes(here, "hospital-a")
+    here.approve("hospital-a")
     here.settle()
     assert here.at_home(made.id)
     here.close()
@@ -465,7 +459,7 @@ def test_results_that_grew_after_the_release_are_asked_about_again(here: World) 
     made = here.train(route=("hospital-a",))
     here.submit(made)
     until_held(here, "hospital-a")
-    say_yes(here, "hospital-a")
+    here.approve("hospital-a")
     (room,) = here.plaintext("hospital-a")
     for folder in ("state", "outgoing"):  # in one of them alone, what was shown is still there or printed again
         (room / folder / "sums.json").write_text('{"sum": 1500, "n": 3}')

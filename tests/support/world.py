@@ -49,6 +49,7 @@ from station.sandbox.image import BaseImage
 from station.sandbox.order import DATA, RunOrder
 from station.steps.notice import notice
 from station.visit.events import VisitEvent
+from station.visit.plan import approve
 from station.visit.state import Visit
 from tests.support.clocks import SetClock
 from tests.support.scripted_sandbox import Program, ScriptedSandbox
@@ -226,6 +227,12 @@ class World:
     def visit(self, station: str) -> Visit:
         (visit,) = self.visits(station)
         return visit
+
+    def approve(self, station: str) -> None:
+        """Have an operator say yes to what the newest visit waits for."""
+        visit = self.visits(station)[-1]
+        yes = approve(visit, by="grace", note="", now=self.now)
+        self.houses[station].journal.append(visit.arrival, yes, expect=visit.length)
 
     def restart(self, station: str) -> None:
         """Kill a station and start it again on the same folder; its engine lives on."""

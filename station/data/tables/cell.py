@@ -73,9 +73,8 @@ def _identifier(raw: str, kind: str) -> str:
     """Return an identifier as a text without blanks around it; of blanks alone, nothing."""
     text = f"CAST({raw} AS {_TEXT})"
     if kind == _TEXT:
-        plain = (
-            f"{raw} > '!' AND right({raw}, 1) > ' '"  # nearly all are, and to look for each blank takes the engine long
-        )
+        # nearly all are plain, and to look for each blank takes the engine long
+        plain = f"{raw} > '!' AND right({raw}, 1) > ' '"
         return f"(CASE WHEN {plain} THEN {raw} ELSE nullif(trim({raw}, {quoted(_BLANKS)}), '') END)"
     if kind in _EXACT:
         whole = f"{raw} = trunc({raw}) AND abs({raw}) < {_EXACT[kind]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from station.data.tables.cell import cell_of
@@ -42,25 +42,25 @@ def examine(
     engine: Engine, staged: Staged, columns: Sequence[Described], patient: str, withdrawn: Sequence[str] = ()
 ) -> Examination:
     """Look at every cell of every described column."""
-    flaws = tuple(_flaws(engine, staged, columns))
+    kinds = kinds_in(engine, staged)
+    flaws = tuple(_flaws(engine, staged, columns, kinds))
     if any(one.absent and one.column == patient for one in flaws):
         return Examination(rows=0, patients=0, without_patient=0, flaws=flaws)
     place = staged.names.get(patient, patient)
     described = next(one for one in columns if one.column.name == patient)
-    person = cell_of(described, place, kinds_in(engine, staged)[place], staged).value
+    person = cell_of(described, place, kinds[place], staged).value
     ((rows, patients, without, left_out),) = engine.rows(
         f"SELECT count(*), count(DISTINCT person), count(*) FILTER (person IS NULL),"
         f" count(DISTINCT person) FILTER ({withdrew('person')}) FROM (SELECT {person} AS person FROM {scan(staged)})",
         [withdrawn],
     )
-    empty = tuple(_empty(engine, staged, columns)) if rows else ()
+    empty = tuple(_empty(engine, staged, columns, kinds)) if rows else ()
     return Examination(
         rows=rows, patients=patients, without_patient=without, flaws=flaws, empty=empty, withdrawn=left_out
     )
 
 
-def _empty(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[str]:
-    kinds = kinds_in(engine, staged)
+def _empty(engine: Engine, staged: Staged, columns: Sequence[Described], kinds: Mapping[str, str]) -> Iterator[str]:
     places = {one.column.name: staged.names.get(one.column.name, one.column.name) for one in columns}
     there = {name: place for name, place in places.items() if place in kinds}
     counts = ", ".join(f"count({named(place)})" for place in there.values())
@@ -68,8 +68,7 @@ def _empty(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iter
     yield from (name for name, count in zip(there, found, strict=True) if not count)
 
 
-def _flaws(engine: Engine, staged: Staged, columns: Sequence[Described]) -> Iterator[Flaw]:
-    kinds = kinds_in(engine, staged)
+def _flaws(engine: Engine, staged: Staged, columns: Sequence[Described], kinds: Mapping[str, str]) -> Iterator[Flaw]:
     for one in columns:
         name = one.column.name
         place = staged.names.get(name, name)

@@ -60,10 +60,13 @@ def whole(engine: Engine, staged: Staged, use: Callable[[Staged], T]) -> T:
     try:
         return use(staged)
     except (CellRejected, RowsRejected):
-        in_order = replace(staged, in_order=True)
-        if staged.form is not Form.CSV or not _are_all(engine, in_order):
+        if staged.form is not Form.CSV:
             raise
-        return use(in_order)
+        in_order = replace(staged, in_order=True)
+        found = use(in_order)
+        if not _are_all(engine, in_order):  # asked last: it takes long, and most of what is rejected is so again
+            raise
+        return found
 
 
 def _are_all(engine: Engine, staged: Staged) -> bool:

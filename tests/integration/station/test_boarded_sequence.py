@@ -19,7 +19,6 @@ from security.train.verify import AcceptedTrain
 from station.admission.policy import AllOf, ByHand, Owners
 from station.sandbox.order import DATA, RunOrder
 from station.steps.sums import take_aside
-from station.visit.plan import approve
 from tests.support.rounds import board
 from tests.support.trains import Train, train
 from tests.support.world import ROUTE, TOTAL, World, usual_policy, world
@@ -57,8 +56,7 @@ def test_nothing_runs_anywhere_as_long_as_somebody_has_not_boarded(here: World) 
     assert [here.sandboxes[name].started for name in ROUTE] == [[], [], []]
     held = here.visit("hospital-c")
     assert held.held is not None
-    yes = approve(held, by="grace", note="", now=here.now)
-    here.houses["hospital-c"].journal.append(held.arrival, yes, expect=held.length)
+    here.approve("hospital-c")
     here.settle()
     assert here.at_home(made.id)
     assert [visit.admitted.by for visit in here.visits("hospital-c") if visit.admitted] == ["boarding"]

@@ -16,7 +16,7 @@ from station.data.folder import FolderSource, closed, missing
 from station.data.port import DataSet
 from station.sandbox.order import DATA, RunOrder, run_user
 from station.visit.events import Furnished
-from station.visit.plan import Phase, approve, phase_of
+from station.visit.plan import Phase, phase_of
 from tests.support.copying_source import CopyingSource
 from tests.support.scripted_sandbox import ScriptedSandbox
 from tests.support.world import World, add_up, world
@@ -181,8 +181,7 @@ def test_a_train_that_a_person_let_in_without_its_files_does_not_wait_for_them(t
     here.settle()
     visit = here.visit("hospital-a")
     assert visit.held is not None
-    yes = approve(visit, by="grace", note="", now=here.now)
-    here.houses["hospital-a"].journal.append(visit.arrival, yes, expect=visit.length)
+    here.approve("hospital-a")
     here.settle()
     assert here.at_home(made.id)
     here.close()

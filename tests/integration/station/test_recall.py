@@ -19,7 +19,6 @@ from security.train.route_kinds import BoardedRoute
 from station.admission.policy import AllOf, ByHand
 from station.house.mailbox import MailboxMemory
 from station.visit.events import Accepted, Departed, Fetched, ReceiptSent, Refused, Signed, Wiped
-from station.visit.plan import approve
 from tests.support.journeys import Journey
 from tests.support.rounds import JUNCTION, board, recall, rounds_train, rounds_world
 from tests.support.trains import MAIL, Train, train
@@ -197,9 +196,7 @@ def test_a_conductor_goes_on_waiting_whoever_else_recalls_a_train(here: World, f
     here.settle()
     assert told(here, made) == {}
     assert [len(keys(here, name)) for name in ROUTE] == [1, 1, 0]
-    held = here.visit("hospital-c")
-    yes = approve(held, by="grace", note="", now=here.now)
-    here.houses["hospital-c"].journal.append(held.arrival, yes, expect=held.length)
+    here.approve("hospital-c")
     here.settle()
     assert here.at_home(made.id)
 

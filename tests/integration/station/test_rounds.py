@@ -27,7 +27,7 @@ from station.house.spool import Spool
 from station.house.workroom import Workrooms
 from station.sandbox.order import RunOrder
 from station.visit.events import HoldFor
-from station.visit.plan import Phase, approve, phase_of
+from station.visit.plan import Phase, phase_of
 from station.visit.state import Visit
 from tests.support.rounds import (
     COMBINE,
@@ -347,8 +347,7 @@ def test_what_was_remembered_of_a_journey_is_not_sent_home_once_it_was_damaged(t
         assert visit.held.hold is HoldFor.ATTENTION
         assert not here.at_home(made.id)
         path.write_bytes(whole)  # an operator has put it back
-        yes = approve(visit, by="grace", note="", now=here.now)
-        here.houses[JUNCTION].journal.append(visit.arrival, yes, expect=visit.length)
+        here.approve(JUNCTION)
         here.settle()
         assert here.at_home(made.id)
     finally:
