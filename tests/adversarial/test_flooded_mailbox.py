@@ -36,7 +36,7 @@ from station.house.mailbox import LOOKS, MailboxMemory
 from station.steps.notice import FEW
 from tests.support.liar import Liar, Reply
 from tests.support.owners import OwnerWorld, write_train
-from tests.support.trains import CODE
+from tests.support.trains import CODE, Train
 from tests.support.world import ROOMY, World, world
 from train_builder.errors import NotHomeYet
 from train_builder.follow.follow import StopState
@@ -262,16 +262,21 @@ def test_a_train_whose_manifest_is_not_small_has_its_turn_among_large_ones(here:
     looks_until_begun(here, arrival, most=-(-(200 + 1) // a_look))
 
 
+def with_a_large_manifest(here: World) -> Train:
+    """Make a train whose manifest, not its code, is large: it declares outputs under long schemas."""
+    (output,) = here.train(route=(STATION,)).manifest.outputs
+    schemas: list[Json] = [{"description": f"{number:09}" * 6_000} for number in range(16)]
+    outputs = tuple(replace(output, path=f"{number}.json", schema=one) for number, one in enumerate(schemas))
+    return here.train(route=(STATION,), outputs=outputs)
+
+
 @pytest.mark.parametrize("where", ["manifests", "letters"])
 def test_a_large_train_does_not_wait_for_what_is_new_before_each_look(here: World, where: str) -> None:
     """Whoever knows its name puts as much before it as one look reads, and before every later look behind it."""
     if where == "manifests":
         made = here.train(route=(STATION,), files={**CODE, "weights.bin": os.urandom(90 << 10)})
     else:
-        (output,) = here.train(route=(STATION,)).manifest.outputs
-        schemas: list[Json] = [{"description": f"{number:09}" * 6_000} for number in range(16)]
-        outputs = tuple(replace(output, path=f"{number}.json", schema=one) for number, one in enumerate(schemas))
-        made = here.train(route=(STATION,), outputs=outputs)
+        made = with_a_large_manifest(here)
     arrival, tag = here.submit(made), train_tag(made.id, STATION, 0)
 
     def flood(step: int) -> Iterator[Tag]:
@@ -305,10 +310,7 @@ def announced_letters(here: World, count: int, size: int, tags: Iterator[Tag]) -
 @pytest.mark.parametrize("smaller", [1, 0, -1])
 def test_a_large_train_does_not_wait_for_letters_that_are_announced_before_each_look(here: World, smaller: int) -> None:
     """To announce a letter costs nothing. What came later does not pass what waits, whether it is smaller or larger."""
-    (output,) = here.train(route=(STATION,)).manifest.outputs
-    schemas: list[Json] = [{"description": f"{number:09}" * 6_000} for number in range(16)]
-    outputs = tuple(replace(output, path=f"{number}.json", schema=one) for number, one in enumerate(schemas))
-    made = here.train(route=(STATION,), outputs=outputs)
+    made = with_a_large_manifest(here)
     size = len(made.parcel.manifest)
     a_look, tags = (64 << 20) // size, iter(names(10_000))
     announced_letters(here, 3 * a_look, size - smaller, tags)
